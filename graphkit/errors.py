@@ -1,0 +1,278 @@
+"""Every exception and warning that graphkit raises on purpose.
+
+::
+
+    GraphkitError                     message, hint
+    ├── ModelFileError                path: a model or weight file that cannot be read or written
+    │   ├── FormatError               offset: the bytes are no ONNX model (also a ValueError)
+    │   ├── WeightsError              location: external data that is missing, short or out of bounds
+    │   └── SaveError                 the target cannot be written; what was there is still there
+    ├── NameNotFoundError             kind, name, suggestions (also a KeyError)
+    ├── NameTakenError                name: a new name that the graph already uses
+    ├── CutError                      missing, suggestion: inputs that do not determine the outputs
+    ├── TypeUnknownError              names: values whose type neither the file nor inference gives
+    ├── EditError                     an operation that the model does not allow
+    │   └── NoResizeError             nothing in the model resizes
+    ├── TensorError                   name: a tensor whose bytes contradict its type and dims
+    ├── MissingExtraError             package, extra (also an ImportError)
+    ├── FactoryError                  reference: ``package.module:factory`` that gives no module
+    ├── ExportError                   torch could not export: operator, source line
+    ├── SessionError                  the runtime refuses the model
+    │   └── ProviderError             a provider was asked for and is not what ran
+    ├── FeedError                     name: an array that does not fit the input it is for
+    ├── ComparisonError               candidate and reference cannot be compared at all
+    └── MismatchError                 compared, and different (also an AssertionError)
+
+    GraphkitWarning                   a finding that does not stop the operation (a UserWarning)
+
+A caller's bug (a wrong Python type, two options that exclude each other) is a plain ``TypeError`` or ``ValueError``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class GraphkitError(Exception):
+    """What went wrong, where and why, in one message; what to do about it in ``hint``.
+
+    Attributes:
+        message: One or more sentences without the hint.
+        hint: What the user can do, or None.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class ModelFileError(GraphkitError):
+    """A model or weight file that cannot be read or written.
+
+    Attributes:
+        path: The file, as the user wrote it.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class FormatError(ModelFileError, ValueError):
+    """The bytes are not a serialised ONNX model.
+
+    Attributes:
+        offset: Byte position in the file where reading failed, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        offset: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.offset = offset
+
+
+class WeightsError(ModelFileError):
+    """External data that is missing, too short, or outside of the model's folder.
+
+    Attributes:
+        location: The ``location`` entry of the tensor's external data.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        location: str | None = None,
+        path: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.location = location
+
+
+class SaveError(ModelFileError):
+    """The target could not be written; the files that were there before are unchanged."""
+
+
+class NameNotFoundError(GraphkitError, KeyError):
+    """A name that the model does not have.
+
+    Attributes:
+        kind: What was looked for: "value", "node", "initializer", "module", ...
+        name: The name asked for.
+        suggestions: Names that the model has and that look alike, best first.
+    """
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str] = (), *, hint: str | None = None
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.suggestions = similar(name, known)
+        if self.suggestions and hint is None:
+            hint = "did you mean " + " or ".join(repr(s) for s in self.suggestions) + "?"
+        super().__init__(f"the model has no {kind} named {name!r}", hint=hint)
+
+
+class NameTakenError(GraphkitError):
+    """A new name that is already in use in the graph.
+
+    Attributes:
+        name: The name.
+    """
+
+    def __init__(self, message: str, *, name: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class CutError(GraphkitError):
+    """Inputs that do not determine the outputs asked for.
+
+    Attributes:
+        missing: The graph inputs that the outputs still need, in graph order.
+        suggestion: Values that would close the cut when given as further inputs.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        missing: Sequence[str] = (),
+        suggestion: Sequence[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.missing = tuple(missing)
+        self.suggestion = tuple(suggestion)
+
+
+class TypeUnknownError(GraphkitError):
+    """Values whose type is needed and is neither in the file nor found by inference.
+
+    Attributes:
+        names: The values, in graph order.
+    """
+
+    def __init__(self, message: str, *, names: Sequence[str] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.names = tuple(names)
+
+
+class EditError(GraphkitError):
+    """An operation that the model does not allow; the model is unchanged."""
+
+
+class NoResizeError(EditError):
+    """The model has no node that resizes, or none that can be given a run-time factor."""
+
+
+class TensorError(GraphkitError):
+    """A tensor whose bytes contradict its data type and dims.
+
+    Attributes:
+        name: The tensor.
+    """
+
+    def __init__(self, message: str, *, name: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class MissingExtraError(GraphkitError, ImportError):
+    """A feature whose optional package is not installed.
+
+    Attributes:
+        package: The package that could not be imported.
+        extra: The extra of onnx-graphkit that brings it.
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed",
+            hint=f'pip install "onnx-graphkit[{extra}]"',
+        )
+        self.package = package
+        self.extra = extra
+
+
+class FactoryError(GraphkitError):
+    """A ``package.module:factory`` that cannot be imported or gives no torch module.
+
+    Attributes:
+        reference: The text as the user wrote it.
+    """
+
+    def __init__(self, message: str, *, reference: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reference = reference
+
+
+class ExportError(GraphkitError):
+    """torch could not export the module.
+
+    Attributes:
+        details: torch's own message, whole; the command line shows it with ``-v``.
+    """
+
+    def __init__(self, message: str, *, details: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.details = details
+
+
+class SessionError(GraphkitError):
+    """The runtime refuses to load or to run the model."""
+
+
+class ProviderError(SessionError):
+    """An execution provider was asked for and is not the one that ran."""
+
+
+class FeedError(GraphkitError):
+    """An array that does not fit the input it is for.
+
+    Attributes:
+        name: The input, or None where the feed as a whole is wrong.
+    """
+
+    def __init__(self, message: str, *, name: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class ComparisonError(GraphkitError):
+    """Candidate and reference cannot be compared: other inputs, other outputs, a run that failed."""
+
+
+class MismatchError(GraphkitError, AssertionError):
+    """Candidate and reference were compared and differ."""
+
+
+class GraphkitWarning(UserWarning):
+    """A finding the user should read that does not stop the operation."""
+
+
+def similar(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known names that look most like a name, best first.
+
+    A name that ends in, or contains, the one asked for counts as alike, so that the last component of a module path
+    finds the whole path.
+
+    Cost: O(number of known names); at most 20,000 of them are compared.
+    """
+    pool = [k for _, k in zip(range(20_000), known, strict=False)]
+    close = difflib.get_close_matches(name, pool[:2_000], n=count, cutoff=0.6)
+    lowered = name.lower()
+    inside = [k for k in pool if len(lowered) > 2 and lowered in k.lower() and k not in close]
+    return (close + sorted(inside, key=len))[:count]

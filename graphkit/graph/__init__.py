@@ -1,0 +1,1 @@
+"""Questions about a graph. Nothing in here changes one, and nothing reads weights."""

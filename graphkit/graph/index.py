@@ -1,0 +1,143 @@
+"""GraphIndex: who makes a value, who reads it, what it is. Built once a graph, in O(graph)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import onnx
+
+from graphkit.errors import NameNotFoundError
+from graphkit.graph import walk
+
+
+class GraphIndex:
+    """Answers about one graph (not about the values inside of its bodies), each in O(1) after an O(graph) pass.
+
+    The graph must not change while its index is in use.
+
+    Attributes:
+        graph: The graph.
+        nodes: Its nodes as a list (indexing a protobuf list costs more).
+        producer: value name -> position in ``nodes`` of the node that makes it.
+    """
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.graph = graph
+        self.nodes = list(graph.node)
+        self.producer: dict[str, int] = {}
+        for position, node in enumerate(self.nodes):
+            for name in node.output:
+                self.producer[name] = position
+        self.producer.pop("", None)
+        self._captures: dict[int, tuple[str, ...]] = {}
+
+    @cached_property
+    def inputs(self) -> dict[str, onnx.ValueInfoProto]:
+        """Graph inputs by name, those with a default value (an initializer of the same name) included."""
+        return {value.name: value for value in self.graph.input}
+
+    @cached_property
+    def outputs(self) -> dict[str, onnx.ValueInfoProto]:
+        """Graph outputs by name."""
+        return {value.name: value for value in self.graph.output}
+
+    @cached_property
+    def initializers(self) -> dict[str, onnx.TensorProto]:
+        """Dense initializers by name."""
+        return {tensor.name: tensor for tensor in self.graph.initializer}
+
+    @cached_property
+    def sparse_initializers(self) -> dict[str, onnx.SparseTensorProto]:
+        """Sparse initializers by the name of their values, which is the name of the whole."""
+        return {sparse.values.name: sparse for sparse in self.graph.sparse_initializer}
+
+    @cached_property
+    def value_info(self) -> dict[str, onnx.ValueInfoProto]:
+        """The declared types of inner values by name."""
+        return {value.name: value for value in self.graph.value_info}
+
+    @cached_property
+    def consumers(self) -> dict[str, list[int]]:
+        """value name -> positions of the nodes that read it, as an input or from inside of a body."""
+        readers: dict[str, list[int]] = {}
+        for position in range(len(self.nodes)):
+            for name in self.reads(position):
+                places = readers.setdefault(name, [])
+                if not places or places[-1] != position:
+                    places.append(position)
+        return readers
+
+    def reads(self, position: int) -> tuple[str, ...]:
+        """Every value that the node at a position needs: inputs, and what its bodies capture."""
+        node = self.nodes[position]
+        direct = tuple(name for name in node.input if name)
+        return direct + self.captures(position) if node.attribute else direct
+
+    def captures(self, position: int) -> tuple[str, ...]:
+        """The names of this graph (or of graphs around it) that the bodies of a node read."""
+        found = self._captures.get(position)
+        if found is None:
+            found = self._captures[position] = walk.captures(self.nodes[position])
+        return found
+
+    def has(self, name: str) -> bool:
+        """Whether the graph defines a value of this name."""
+        return (
+            name in self.producer
+            or name in self.inputs
+            or name in self.initializers
+            or name in self.sparse_initializers
+        )
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a value is a weight: an initializer, dense or sparse, overridable ones included."""
+        return name in self.initializers or name in self.sparse_initializers
+
+    def is_overridable(self, name: str) -> bool:
+        """Whether a value is a graph input with a default value (docs/IR.md; IR version 4 or later)."""
+        return name in self.inputs and self.is_constant(name)
+
+    def values(self) -> Iterator[str]:
+        """The names of all values: inputs, node outputs, initializers; each once."""
+        yield from self.inputs
+        yield from self.producer
+        yield from (name for name in self.initializers if name not in self.inputs)
+        yield from (name for name in self.sparse_initializers if name not in self.inputs)
+
+    def require(self, name: str, kind: str = "value") -> str:
+        """The name itself.
+
+        Raises:
+            NameNotFoundError: The graph has no value of this name; names that look like it are suggested.
+        """
+        if not self.has(name):
+            raise NameNotFoundError(kind, name, self.values())
+        return name
+
+    def node_named(self, name: str) -> int:
+        """The position of the node with a name. A node without a name is found by its first output.
+
+        Raises:
+            NameNotFoundError: No node has the name, or several have it.
+        """
+        places = self.nodes_by_name.get(name, ())
+        if len(places) == 1:
+            return places[0]
+        if len(places) > 1:
+            outputs = ", ".join(repr(self.nodes[p].output[0]) for p in places[:3])
+            raise NameNotFoundError(
+                "single node", name, hint=f"{len(places)} nodes have this name; name one by its output: {outputs}"
+            )
+        if name in self.producer:
+            return self.producer[name]
+        raise NameNotFoundError("node", name, self.nodes_by_name)
+
+    @cached_property
+    def nodes_by_name(self) -> dict[str, list[int]]:
+        """node name -> positions; names may repeat (they are no keys in ONNX), nodes without one are left out."""
+        places: dict[str, list[int]] = {}
+        for position, node in enumerate(self.nodes):
+            if node.name:
+                places.setdefault(node.name, []).append(position)
+        return places

@@ -1,0 +1,39 @@
+"""Fresh names: such as no value and no node of a model has, in any scope, so that nothing is shadowed."""
+
+from __future__ import annotations
+
+import onnx
+
+from graphkit.graph import walk
+
+
+class Names:
+    """The value and node names in use in a graph and in its bodies, and new ones that collide with none.
+
+    One name space for values and nodes: ONNX allows both to use one name, people cannot tell them apart.
+
+    Cost: O(graph) once, then O(1) a name.
+    """
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.taken: set[str] = set()
+        for scope in walk.graphs(graph):
+            self.taken |= walk.defined_names(scope)
+            self.taken.update(value.name for value in scope.output)
+            self.taken.update(value.name for value in scope.value_info)
+            for node in scope.node:
+                self.taken.update(node.input)
+                self.taken.add(node.name)
+        self.taken.discard("")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.taken
+
+    def fresh(self, wish: str) -> str:
+        """The wish itself where it is free, else ``wish_1``, ``wish_2``, ...; it is taken from now on."""
+        name, count = wish, 0
+        while name in self.taken:
+            count += 1
+            name = f"{wish}_{count}"
+        self.taken.add(name)
+        return name

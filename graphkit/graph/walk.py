@@ -1,0 +1,179 @@
+"""Walking a model: the main graph, the bodies of If, Loop and Scan at any depth, functions, training graphs.
+
+The only place that knows where graphs nest. Scoping is ONNX's (docs/IR.md, "Nodes"): a body reads names of the graphs
+around it, and may not reuse (shadow) one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import onnx
+
+GRAPH = onnx.AttributeProto.GRAPH
+GRAPHS = onnx.AttributeProto.GRAPHS
+
+
+def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs that a node holds in its attributes, not those nested deeper."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and every body in it at any depth, outer before inner. Cost: O(nodes)."""
+    yield graph
+    yield from nested(graph.node)
+
+
+def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
+    """Every body at any depth below some nodes, outer before inner."""
+    waiting = [body for node in nodes for body in bodies(node)]
+    waiting.reverse()
+    while waiting:
+        graph = waiting.pop()
+        yield graph
+        inner = [body for node in graph.node for body in bodies(node)]
+        waiting.extend(reversed(inner))
+
+
+def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node of a graph and of the bodies in it."""
+    for scope in graphs(graph):
+        yield from scope.node
+
+
+def model_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Every node of a model: main graph, bodies, functions and the bodies in functions."""
+    yield from nodes(model.graph)
+    for function in model.functions:
+        yield from function.node
+        for body in nested(function.node):
+            yield from body.node
+
+
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every TensorProto of a model: initializers, sparse initializers and attributes, in the main graph, in bodies at
+    any depth, in functions and in training graphs. Iterative, so depth costs no stack.
+    """
+    waiting: list[onnx.GraphProto] = [model.graph]
+    attributes: list[onnx.AttributeProto] = []
+    for training in model.training_info:
+        waiting += (training.initialization, training.algorithm)
+    for function in model.functions:
+        attributes.extend(function.attribute_proto)
+        for node in function.node:
+            attributes.extend(node.attribute)
+    while waiting or attributes:
+        if attributes:
+            attribute = attributes.pop()
+            yield from attribute_tensors(attribute)
+            if attribute.HasField("g"):
+                waiting.append(attribute.g)
+            waiting.extend(attribute.graphs)
+        else:
+            graph = waiting.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield sparse.values
+                yield sparse.indices
+            for node in graph.node:
+                attributes.extend(node.attribute)
+
+
+def attribute_tensors(attribute: onnx.AttributeProto) -> Iterator[onnx.TensorProto]:
+    """The tensors that one attribute holds itself, those inside of its graphs left out."""
+    if attribute.HasField("t"):
+        yield attribute.t
+    yield from attribute.tensors
+    if attribute.HasField("sparse_tensor"):
+        yield attribute.sparse_tensor.values
+        yield attribute.sparse_tensor.indices
+    for sparse in attribute.sparse_tensors:
+        yield sparse.values
+        yield sparse.indices
+
+
+def captures(node: onnx.NodeProto) -> tuple[str, ...]:
+    """The outer names that a node's bodies read, at any depth, each once, in the order they are met.
+
+    A body output that names an outer value counts as reading it. Cost: O(nodes in the bodies).
+    """
+    found: dict[str, None] = {}
+    for body in bodies(node):
+        found.update(dict.fromkeys(free_names(body)))
+    return tuple(found)
+
+
+def free_names(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """The names a graph reads that neither it nor a body in it defines, in the order they are met."""
+    own = defined_names(graph)
+    found: dict[str, None] = {}
+    for node in graph.node:
+        for name in node.input:
+            if name and name not in own:
+                found[name] = None
+        for name in captures(node):
+            if name not in own:
+                found[name] = None
+    for output in graph.output:
+        if output.name and output.name not in own:
+            found[output.name] = None
+    return tuple(found)
+
+
+def defined_names(graph: onnx.GraphProto) -> set[str]:
+    """The values that a graph itself defines: inputs, initializers, node outputs."""
+    names = {value.name for value in graph.input}
+    names.update(tensor.name for tensor in graph.initializer)
+    names.update(sparse.values.name for sparse in graph.sparse_initializer)
+    for node in graph.node:
+        names.update(node.output)
+    names.discard("")
+    return names
+
+
+def reads(node: onnx.NodeProto) -> tuple[str, ...]:
+    """Every value a node needs: its inputs and what its bodies capture, without omitted ("") inputs."""
+    direct = tuple(name for name in node.input if name)
+    return direct + tuple(name for name in captures(node) if name not in direct)
+
+
+FunctionKey = tuple[str, str, str]
+"""(domain, name, overload): what identifies a model-local function since IR 10 (onnx.in.proto, FunctionProto)."""
+
+
+def function_key(function: onnx.FunctionProto) -> FunctionKey:
+    """The identity of a function. The default domain is "" also where it is spelt "ai.onnx"."""
+    return _domain(function.domain), function.name, function.overload
+
+
+def call_key(node: onnx.NodeProto) -> FunctionKey:
+    """The function that a node calls, if the model has one of that identity."""
+    return _domain(node.domain), node.op_type, node.overload
+
+
+def _domain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+def called_functions(
+    nodes: Iterable[onnx.NodeProto], functions: Iterable[onnx.FunctionProto]
+) -> set[FunctionKey]:
+    """The functions that nodes call: directly, in bodies, or through other functions."""
+    known = {function_key(f): f for f in functions}
+    if not known:
+        return set()
+    called: set[FunctionKey] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        key = call_key(node)
+        if key in known and key not in called:
+            called.add(key)
+            waiting.extend(known[key].node)
+        for body in bodies(node):
+            waiting.extend(body.node)
+    return called

@@ -1,0 +1,197 @@
+"""Model: the skeleton of an ONNX model, where its bytes lie, and what was done to it.
+
+The skeleton is an ordinary ``onnx.ModelProto``. Every large tensor in it is an ordinary external-data reference
+(``data_location = EXTERNAL``; ``location``, ``offset``, ``length``), also when its bytes are embedded in the ``.onnx``
+file itself. ``Model.sources`` says which file, remote object or buffer each ``location`` stands for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+import onnx
+
+from graphkit.errors import NameNotFoundError, WeightsError
+from graphkit.graph.walk import tensors
+from graphkit.tensor import data_range, decode, embed
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+HISTORY_KEY = "graphkit.history"
+"""The metadata_props key under which ``save`` writes the history, as JSON."""
+
+
+class Source(Protocol):
+    """Bytes that lie somewhere and can be read by range: a local file, a remote object, a buffer."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages: a path or an address."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes of a range that lies within ``size``."""
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """The same, read-only and without a copy where the source allows it (mmap)."""
+
+
+class Step(NamedTuple):
+    """One operation in a model's history.
+
+    Attributes:
+        operation: The name of the graphkit function.
+        arguments: Its arguments that are not default, in JSON's types.
+        notes: What it found and what the user should know, one sentence each.
+    """
+
+    operation: str
+    arguments: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+class Model:
+    """A model whose weights stay where they are until somebody asks for them.
+
+    Edits make a new Model (``edited``); a Model's own proto is not changed by any graphkit function.
+
+    Attributes:
+        proto: The skeleton. Anything of ``onnx.helper`` works on it.
+        sources: location -> Source, for every external-data location in the skeleton that is known.
+        path: Where the model was loaded from, or None.
+        history: What was done since loading, oldest first.
+    """
+
+    __slots__ = ("history", "path", "proto", "sources")
+
+    def __init__(
+        self,
+        proto: onnx.ModelProto,
+        sources: Mapping[str, Source] | None = None,
+        *,
+        path: str | None = None,
+        history: tuple[Step, ...] = (),
+    ) -> None:
+        self.proto = proto
+        self.sources: Mapping[str, Source] = sources or {}
+        self.path = path
+        self.history = history
+
+    def __repr__(self) -> str:
+        graph = self.proto.graph
+        return f"<Model {self.path or graph.name!r}: {len(graph.node)} nodes, {len(graph.initializer)} initializers>"
+
+    def copy_proto(self) -> onnx.ModelProto:
+        """A copy of the skeleton, for an edit to change.
+
+        Cost: O(skeleton), about 5 ms for 100,000 nodes; weights are not read.
+        """
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        return proto
+
+    def edited(
+        self,
+        proto: onnx.ModelProto,
+        operation: str,
+        arguments: Mapping[str, Any] | None = None,
+        notes: tuple[str, ...] | list[str] = (),
+    ) -> Model:
+        """A new Model with another skeleton over the same bytes, and one step more in its history."""
+        step = Step(operation, dict(arguments or {}), tuple(notes))
+        return Model(proto, self.sources, path=self.path, history=(*self.history, step))
+
+    def tensor(self, name: str) -> onnx.TensorProto:
+        """The initializer of the main graph with this name, as it stands in the skeleton.
+
+        Raises:
+            NameNotFoundError: No initializer has the name.
+
+        Cost: O(initializers); weights are not read.
+        """
+        for tensor in self.proto.graph.initializer:
+            if tensor.name == name:
+                return tensor
+        raise NameNotFoundError("initializer", name, (t.name for t in self.proto.graph.initializer))
+
+    def array(self, name: str) -> Array:
+        """The values of an initializer of the main graph, read-only, memory-mapped where that is possible.
+
+        Shape and dtype are the tensor's own (``bfloat16``, float8 and 4-bit types as ml_dtypes). 2- and 4-bit types are
+        packed on disk and are unpacked into memory, strings are parsed; everything else is a view of the file.
+
+        Raises:
+            NameNotFoundError: No initializer has the name.
+            WeightsError: The bytes are not where the tensor says.
+            TensorError: The bytes contradict the dims.
+
+        Cost: O(1) for a mapped tensor; pages are read when the array is used.
+        """
+        return self.array_of(self.tensor(name))
+
+    def array_of(self, tensor: onnx.TensorProto) -> Array:
+        """Like ``array``, for any TensorProto of this skeleton (an attribute's, a body's)."""
+        data = self.payload(tensor)
+        return decode(tensor, data)
+
+    def payload(self, tensor: onnx.TensorProto) -> memoryview | None:
+        """The bytes of a tensor that the skeleton references, or None where it holds them itself.
+
+        Raises:
+            WeightsError: The location is unknown, or the range lies outside of it.
+        """
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            return None
+        source, offset, length = self.locate(tensor)
+        return source.view(offset, length)
+
+    def locate(self, tensor: onnx.TensorProto) -> tuple[Source, int, int]:
+        """(source, offset, length in bytes) of a tensor that the skeleton references.
+
+        Raises:
+            WeightsError: The location is unknown, or the range lies outside of it.
+        """
+        where = data_range(tensor)
+        source = self.sources.get(where.location)
+        if source is None:
+            raise WeightsError(
+                f"the bytes of tensor {tensor.name!r} are in {where.location!r}, which is not there",
+                location=where.location,
+                hint="put the data file beside the .onnx file that names it",
+            )
+        length = source.size - where.offset if where.length is None else where.length
+        if length < 0 or where.offset + length > source.size:
+            raise WeightsError(
+                f"tensor {tensor.name!r} wants bytes {where.offset} to {where.offset + length} of {source.name}, "
+                f"which has {source.size}",
+                location=where.location,
+                path=source.name,
+                hint="the data file is cut short or belongs to another model",
+            )
+        return source, where.offset, length
+
+    def materialize(self) -> onnx.ModelProto:
+        """A self-contained ModelProto: every referenced tensor embedded.
+
+        Raises:
+            WeightsError: Bytes that are not where a tensor says.
+
+        Scope: main graph, bodies, functions.
+        Cost: time and memory O(weights): everything is read.
+        """
+        proto = self.copy_proto()
+        for tensor in tensors(proto):
+            data = self.payload(tensor)
+            if data is not None:
+                embed(tensor, bytes(data))
+        return proto
+
+
+ModelLike: TypeAlias = "Model | onnx.ModelProto | str | os.PathLike[str]"
+"""What every public function accepts: a Model, a ModelProto, a path or an address."""

@@ -1,0 +1,152 @@
+"""One TensorProto: where its bytes lie, which values they are, what its data type is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import onnx
+
+from graphkit.errors import TensorError, WeightsError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array: TypeAlias = npt.NDArray[Any]
+
+FIELD_KEY = "graphkit.field"
+"""External-data key, in skeletons only: the TensorProto field that holds the bytes in an ``.onnx`` file."""
+
+
+class DataRange(NamedTuple):
+    """Where a tensor's bytes lie, from its ``external_data`` entries.
+
+    ``offset`` is in bytes; ``length`` is None where the file omits it, which means up to the end of the file.
+    ``field`` is the TensorProto field number the bytes came from in an ``.onnx`` file, else None.
+    """
+
+    location: str
+    offset: int
+    length: int | None
+    field: int | None = None
+
+
+def data_range(tensor: onnx.TensorProto) -> DataRange:
+    """The external-data entries of a tensor (onnx/docs/ExternalData.md), checked.
+
+    Raises:
+        WeightsError: No location, or an offset or length that is no whole number of bytes, 0 or more.
+    """
+    entries = {e.key: e.value for e in tensor.external_data}
+    location = entries.get("location", "")
+    if not location:
+        raise WeightsError(f"tensor {tensor.name!r} is external but names no location")
+    offset = _count(tensor, "offset", entries.get("offset") or "0")
+    length = _count(tensor, "length", entries["length"]) if entries.get("length") else None
+    field = int(entries[FIELD_KEY]) if FIELD_KEY in entries else None
+    return DataRange(location, offset, length, field)
+
+
+def _count(tensor: onnx.TensorProto, key: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 19:
+        raise WeightsError(f"tensor {tensor.name!r}: external data {key} {text[:40]!r} is no number of bytes")
+    return int(text)
+
+
+def refer(tensor: onnx.TensorProto, where: DataRange) -> None:
+    """Make a tensor a reference to bytes that lie elsewhere. Changes the tensor."""
+    for field in _PAYLOAD_FIELDS:
+        tensor.ClearField(field)
+    del tensor.external_data[:]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entries = [("location", where.location), ("offset", where.offset)]
+    if where.length is not None:
+        entries.append(("length", where.length))
+    if where.field is not None:
+        entries.append((FIELD_KEY, where.field))
+    for key, value in entries:
+        tensor.external_data.add(key=key, value=str(value))
+
+
+def embed(tensor: onnx.TensorProto, data: bytes) -> None:
+    """Make a tensor hold its bytes itself, in ``raw_data``. Changes the tensor."""
+    for field in _PAYLOAD_FIELDS:
+        tensor.ClearField(field)
+    del tensor.external_data[:]
+    tensor.ClearField("data_location")
+    tensor.raw_data = data
+
+
+_PAYLOAD_FIELDS = (
+    "float_data",
+    "int32_data",
+    "string_data",
+    "int64_data",
+    "raw_data",
+    "double_data",
+    "uint64_data",
+)
+
+
+def decode(tensor: onnx.TensorProto, data: memoryview | None) -> Array:
+    """A tensor's values as a read-only numpy array, from its own fields or from bytes that lie elsewhere.
+
+    Raises:
+        TensorError: The bytes contradict the data type and dims.
+    """
+    import numpy as np
+
+    if any(d < 0 for d in tensor.dims):
+        raise TensorError(f"tensor {tensor.name!r} has a negative dim: {list(tensor.dims)}", name=tensor.name)
+    try:
+        if data is None:
+            array = onnx.numpy_helper.to_array(tensor)
+        else:
+            array = _from_bytes(np, tensor, data)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise TensorError(
+            f"tensor {tensor.name!r}: its bytes do not make a {type_name(tensor.data_type)}{list(tensor.dims)}",
+            name=tensor.name,
+        ) from error
+    if array.flags.writeable:
+        array.flags.writeable = False
+    return array
+
+
+def _from_bytes(np: Any, tensor: onnx.TensorProto, data: memoryview) -> Array:
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    if bits(tensor.data_type) < 8:
+        whole = onnx.TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=bytes(data))
+        return onnx.numpy_helper.to_array(whole)
+    array: Array = np.frombuffer(data, dtype=dtype.newbyteorder("<") if dtype.kind in "fiuc" else dtype)
+    return array.reshape(tuple(tensor.dims))
+
+
+def bits(data_type: int) -> int:
+    """Bits that one element of a TensorProto data type takes when it is packed in ``raw_data`` (0 for strings)."""
+    return _BITS.get(data_type, 0)
+
+
+_T = onnx.TensorProto
+_BITS: dict[int, int] = {
+    getattr(_T, name): width
+    for width, names in {
+        2: "INT2 UINT2",
+        4: "INT4 UINT4 FLOAT4E2M1",
+        8: "INT8 UINT8 BOOL FLOAT8E4M3FN FLOAT8E4M3FNUZ FLOAT8E5M2 FLOAT8E5M2FNUZ FLOAT8E8M0",
+        16: "INT16 UINT16 FLOAT16 BFLOAT16",
+        32: "INT32 UINT32 FLOAT",
+        64: "INT64 UINT64 DOUBLE COMPLEX64",
+        128: "COMPLEX128",
+    }.items()
+    for name in names.split()
+    if hasattr(_T, name)
+}
+
+
+def type_name(data_type: int) -> str:
+    """The name of a TensorProto data type as users write it: "float32", "int64", "bfloat16", "string"."""
+    try:
+        name = onnx.TensorProto.DataType.Name(data_type).lower()
+    except ValueError:
+        return f"data type {data_type}"
+    return {"float": "float32", "double": "float64"}.get(name, name)
