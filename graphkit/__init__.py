@@ -1,0 +1,62 @@
+"""graphkit: edit ONNX models without losing anything, and prove that the result computes what it should.
+
+Every function takes a path, an ``onnx.ModelProto`` or a ``Model`` and changes none of them.
+"""
+
+from graphkit.errors import (
+    ComparisonError,
+    CutError,
+    EditError,
+    ExportError,
+    FactoryError,
+    FeedError,
+    FormatError,
+    GraphkitError,
+    GraphkitWarning,
+    MismatchError,
+    MissingExtraError,
+    ModelFileError,
+    NameNotFoundError,
+    NameTakenError,
+    NoResizeError,
+    ProviderError,
+    SaveError,
+    SessionError,
+    TensorError,
+    TypeUnknownError,
+    WeightsError,
+)
+from graphkit.model import Model, ModelLike, Step
+from graphkit.storage.load import load
+from graphkit.storage.save import save
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ComparisonError",
+    "CutError",
+    "EditError",
+    "ExportError",
+    "FactoryError",
+    "FeedError",
+    "FormatError",
+    "GraphkitError",
+    "GraphkitWarning",
+    "MismatchError",
+    "MissingExtraError",
+    "Model",
+    "ModelFileError",
+    "ModelLike",
+    "NameNotFoundError",
+    "NameTakenError",
+    "NoResizeError",
+    "ProviderError",
+    "SaveError",
+    "SessionError",
+    "Step",
+    "TensorError",
+    "TypeUnknownError",
+    "WeightsError",
+    "load",
+    "save",
+]
