@@ -1,0 +1,98 @@
+"""Which torch module a node came from, as torch's two exporters write it into a file.
+
+The dynamo exporter (``torch.onnx.export(dynamo=True)``) puts it into every node's metadata_props; the TorchScript
+exporter (``dynamo=False``) into the node's name. Tools that rebuild nodes lose the first and keep the second.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import onnx
+
+SCOPES_KEY = "pkg.torch.onnx.name_scopes"
+"""Node metadata of the dynamo exporter: ``['', 'layers.0', 'layers.0.attn', 'softmax']``, a Python list of strings:
+the root module, each module on the way down by its whole path, and last the operator."""
+
+CLASSES_KEY = "pkg.torch.onnx.class_hierarchy"
+"""Node metadata of the dynamo exporter: the class of each scope in ``SCOPES_KEY``, and last the torch operator."""
+
+_STRING = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+
+
+def module_path(node: onnx.NodeProto) -> str | None:
+    """The path of the module whose forward made a node, as ``Module.get_submodule`` takes it, or None.
+
+    "" is the root module. Where an exporter folded two modules into one node, it is the one the exporter names: for
+    Conv + BatchNorm the TorchScript exporter names the convolution, the dynamo exporter the normalisation.
+
+    The TorchScript exporter writes the second call of module ``relu`` as ``relu_1``. A node alone does not tell this
+    from a module of that name, so the path keeps the suffix.
+    """
+    scopes = _listed(node, SCOPES_KEY)
+    if len(scopes) > 1:
+        return scopes[-2]
+    return _from_name(node.name) if node.name.startswith("/") else None
+
+
+def module_class(node: onnx.NodeProto) -> str | None:
+    """The class of that module, such as ``torch.nn.modules.conv.Conv2d``; None where the file does not say it."""
+    classes = _listed(node, CLASSES_KEY)
+    return classes[-2] if len(classes) > 1 else None
+
+
+def modules(graph: onnx.GraphProto) -> dict[str, list[int]]:
+    """Every module path of a graph -> positions of its nodes, those of its submodules included.
+
+    Parents come before children, otherwise in the order of the first node. Containers that are never called
+    (ModuleList, ModuleDict) are listed too. Nodes without a path are in no list; a graph without paths gives {}.
+
+    Scope: this graph; a node counts with its bodies.
+    Cost: O(nodes).
+    """
+    found: dict[str, list[int]] = {}
+    for position, node in enumerate(graph.node):
+        path = module_path(node)
+        if path is not None:
+            for ancestor in lineage(path):
+                found.setdefault(ancestor, []).append(position)
+    return found
+
+
+def lineage(path: str) -> Iterator[str]:
+    """The root "", every module on the way to a path, and the path itself: "a.b" gives "", "a", "a.b"."""
+    yield ""
+    if path:
+        end = path.find(".")
+        while end >= 0:
+            yield path[:end]
+            end = path.find(".", end + 1)
+        yield path
+
+
+def _listed(node: onnx.NodeProto, key: str) -> list[str]:
+    """The strings of a metadata entry that holds the repr of a list of strings; [] where there is none."""
+    for entry in node.metadata_props:
+        if entry.key == key:
+            return [single or double for single, double in _STRING.findall(entry.value)]
+    return []
+
+
+def _from_name(name: str) -> str:
+    """``/enc/block/block.2/Mul`` -> ``enc.block.2``.
+
+    A child of a called Sequential repeats its parent's component ("block", then "block.2"); every other component
+    stands below the one before it.
+    """
+    path = previous = ""
+    for component in name.split("/")[1:-1]:
+        if previous and component.startswith(previous + "."):
+            path += component[len(previous) :]
+        else:
+            path = f"{path}.{component}" if path else component
+        previous = component
+    return path
