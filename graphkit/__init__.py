@@ -27,6 +27,7 @@ from graphkit.errors import (
     WeightsError,
 )
 from graphkit.model import Model, ModelLike, Step
+from graphkit.report.to_json import to_json
 from graphkit.storage.load import load
 from graphkit.storage.save import save
 
@@ -59,4 +60,5 @@ __all__ = [
     "WeightsError",
     "load",
     "save",
+    "to_json",
 ]

@@ -1,0 +1,1 @@
+"""One result dataclass in, text, JSON or HTML out."""

@@ -1,0 +1,168 @@
+"""Commands that write a model: ``MODEL OUT``, the options of the edit, the options of the file, one report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from graphkit_cli.options import model_argument, out_argument, output_options, save_options
+
+if TYPE_CHECKING:
+    import graphkit as gk
+    from graphkit_cli.render import Render
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a command wrote, or with ``--dry-run`` what it would have written.
+
+    Attributes:
+        path: The model file.
+        bytes: Its size in bytes; None where nothing was written.
+        external: The file with the weights, where the command was told to write one.
+        external_bytes: Its size in bytes.
+        nodes: Number of nodes of the main graph.
+        inputs: Names of the graph's inputs.
+        outputs: Names of the graph's outputs.
+        operation: The graphkit function that made the model.
+        notes: What that function found and the user should know.
+        dry_run: True where nothing was written.
+    """
+
+    path: str
+    bytes: int | None
+    external: str | None
+    external_bytes: int | None
+    nodes: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    operation: str
+    notes: tuple[str, ...]
+    dry_run: bool
+
+    def text(self) -> str:
+        """One line for the model file and one for the weights."""
+        interface = f"{', '.join(self.inputs)} -> {', '.join(self.outputs)}"
+        if self.dry_run:
+            return f"would write {self.path}: {self.nodes} nodes, {interface}"
+        lines = [f"wrote {self.path}: {_size(self.bytes)}, {self.nodes} nodes, {interface}"]
+        if self.external is not None:
+            lines.append(f"wrote {self.external}: {_size(self.external_bytes)} of weights")
+        return "\n".join(lines)
+
+
+def edit_command(edit: Callable[..., gk.Model]) -> click.Command:
+    """A click command around a function ``edit(model, **options) -> Model``.
+
+    It adds MODEL, OUT and the shared options, refuses an OUT that cannot be written before any work starts, saves what
+    the function returns and reports it::
+
+        @edit_command
+        @click.option("--tensor", "tensors", metavar="NAME", multiple=True, required=True, help="The initializer.")
+        def command(model: str, tensors: tuple[str, ...]) -> gk.Model:
+            \"\"\"Make initializers graph inputs.\"\"\"
+            import graphkit as gk
+
+            return gk.promote(model, tensors)
+    """
+
+    def callback(
+        render: Render,
+        model: str,
+        out: str,
+        external: str | None,
+        weights: str,
+        dry_run: bool,  # noqa: FBT001 (click hands it over by keyword)
+        **options: object,
+    ) -> None:
+        check_target(out)
+        with render.progress(f"{edit.__module__.rpartition('.')[2]} {model}"):
+            edited = edit(model, **options)
+        save_edited(render, edited, out, external=external, weights=weights, dry_run=dry_run)
+
+    callback.__doc__ = edit.__doc__
+    callback.__click_params__ = getattr(edit, "__click_params__", [])  # type: ignore[attr-defined]
+    wrapped = model_argument(out_argument(output_options(save_options(callback))))
+    return click.command()(wrapped)
+
+
+def check_target(out: str) -> None:
+    """Refuse a target that cannot be written, before any work starts.
+
+    Raises:
+        gk.SaveError: Its folder does not exist or may not be written, or it is a folder itself.
+    """
+    if "://" in out:
+        return
+    folder = os.path.dirname(out) or "."
+    problem = hint = None
+    if os.path.isdir(out):
+        problem, hint = "it is a folder", f"name a file in it: {os.path.join(out, 'model.onnx')}"
+    elif not os.path.isdir(folder):
+        problem, hint = f"the folder {folder!r} does not exist", f"make it first: mkdir -p {folder}"
+    elif not os.access(folder, os.W_OK):
+        problem = f"the folder {folder!r} may not be written"
+    if problem is not None:
+        import graphkit as gk
+
+        raise gk.SaveError(f"cannot write {out!r}: {problem}", path=out, hint=hint)
+
+
+def save_edited(
+    render: Render,
+    model: gk.Model,
+    out: str,
+    *,
+    external: str | None = None,
+    weights: str = "auto",
+    dry_run: bool = False,
+) -> None:
+    """Save an edited model and report what was written; with ``dry_run`` only report what would be.
+
+    Raises:
+        gk.SaveError: The target cannot be written.
+    """
+    import graphkit as gk
+
+    check_target(out)
+    if not dry_run:
+        with render.progress(f"writing {out}"):
+            gk.save(model, out, external=external, weights=weights)
+    beside = os.path.join(os.path.dirname(out), external) if external else None
+    graph = model.proto.graph
+    step = model.history[-1] if model.history else None
+    written = Written(
+        path=out,
+        bytes=None if dry_run else _bytes(out),
+        external=beside,
+        external_bytes=None if dry_run else _bytes(beside),
+        nodes=len(graph.node),
+        inputs=tuple(value.name for value in graph.input),
+        outputs=tuple(value.name for value in graph.output),
+        operation=step.operation if step else "",
+        notes=step.notes if step else (),
+        dry_run=dry_run,
+    )
+    render.result(written, written.text)
+    for note in written.notes:
+        render.note(note)
+
+
+def _bytes(path: str | None) -> int | None:
+    return os.path.getsize(path) if path is not None and os.path.isfile(path) else None
+
+
+def _size(count: int | None) -> str:
+    """A number of bytes as a person reads it: 912 B, 4.6 MB (powers of ten, as file managers show them)."""
+    if count is None:
+        return "size unknown"
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"

@@ -1,0 +1,183 @@
+"""The entry point: a table of commands that are imported when they are called, and what each error means to the shell.
+
+How to write a command ``NAME``:
+
+1. ``commands/NAME.py`` defines ``command``, a ``click.Command``. A command that edits a model is a function that gives
+   the edited Model (see ``graphkit_cli.edit.edit_command``); any other takes the ``Render`` first::
+
+       @click.command()
+       @model_argument
+       @click.option("--values", is_flag=True, help="List every value with its type.")
+       @output_options
+       def command(render: Render, model: str, values: bool) -> None:
+           \"\"\"Show what a model holds.\"\"\"
+           import graphkit as gk
+
+           summary = gk.inspect(model)
+           render.result(summary, lambda: gk.report.text(summary, values=values))
+
+2. ``COMMANDS`` below gets a line: the module and the first line of the command's help.
+3. graphkit, numpy and whatever else is heavy are imported inside of the function, so that ``--help`` stays light.
+4. The answer "no" (different, invalid) is ``return 1``. Options that exclude each other raise ``click.UsageError``.
+   Everything else that a user can do wrong is a ``GraphkitError`` of the library.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from graphkit_cli.options import verbosity_options
+from graphkit_cli.render import Render
+
+if TYPE_CHECKING:
+    from graphkit import GraphkitError
+
+COMMANDS: dict[str, tuple[str, str]] = {}
+"""Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""
+
+DONE = 0
+NO = 1
+USAGE = 2
+FAILED = 3
+BUG = 70
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called; ``--help`` reads the table."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """The names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's signature)
+        """The command, imported now, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        command.name = cmd_name
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first argument names.
+
+        Raises:
+            click.exceptions.NoSuchCommand: There is none; it says which names look alike.
+        """
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)
+        """Write the table without importing what it names."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 (click's signature)
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"graphkit {version('onnx-graphkit')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="graphkit COMMAND --help describes a command. Exit codes: 0 done or yes, 1 the answer is no, 2 usage, "
+    "3 the work failed, 70 a bug in graphkit, 130 interrupted.",
+)
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Print the version."
+)
+@verbosity_options
+def cli() -> None:
+    """Edit ONNX models without losing anything, and prove that the result computes what it should."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The command line without the program's name; None means ``sys.argv``.
+
+    Returns:
+        The exit code, see the epilog of ``graphkit --help``.
+    """
+    if "_GRAPHKIT_COMPLETE" in os.environ:
+        cli.main(prog_name="graphkit")  # click writes the shell's completion and exits
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    render = Render()
+    try:
+        with render.warnings():
+            return _run(arguments, render)
+    except click.ClickException as error:
+        render.usage_error(error)
+        return USAGE
+    except (KeyboardInterrupt, click.Abort):
+        render.error("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        _abandon_stdout()
+        return BROKEN_PIPE
+    except OSError as error:
+        render.error(_describe(error))
+        return FAILED
+    except MemoryError:
+        render.error("not enough memory for this operation")
+        return FAILED
+    except Exception as error:  # noqa: BLE001 (the last line of defence: our own bugs get a message and exit code 70)
+        known = _graphkit_error(error)
+        if known is None:
+            render.bug(error)
+            return BUG
+        render.failure(known)
+        return FAILED
+
+
+def _run(arguments: Sequence[str], render: Render) -> int:
+    try:
+        with cli.make_context("graphkit", list(arguments), obj=render) as ctx:
+            answer = cli.invoke(ctx)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return USAGE
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    finally:
+        sys.stdout.flush()
+    return answer if isinstance(answer, int) else DONE
+
+
+def _graphkit_error(error: Exception) -> GraphkitError | None:
+    """The error if it is one that graphkit raises on purpose; the library is not imported to find that out."""
+    module = sys.modules.get("graphkit.errors")
+    if module is not None and isinstance(error, module.GraphkitError):
+        known: GraphkitError = error
+        return known
+    return None
+
+
+def _describe(error: OSError) -> str:
+    """An OSError in one line that names the file."""
+    reason = error.strerror or str(error) or type(error).__name__
+    files = " -> ".join(repr(os.fspath(name)) for name in (error.filename, error.filename2) if name is not None)
+    return f"{reason}: {files}" if files else reason
+
+
+def _abandon_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush does not fail again."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)

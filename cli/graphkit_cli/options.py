@@ -1,0 +1,68 @@
+"""Arguments and options that several commands share, so that they are spelt and explained once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from graphkit_cli.render import Render
+
+if TYPE_CHECKING:
+    from click.decorators import FC
+
+F = TypeVar("F", bound="Callable[..., object]")
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001 (click's signature)
+    """Set the flag on the Render; the same option may stand before and after the command's name."""
+    if value:
+        assert param.name is not None
+        setattr(ctx.ensure_object(Render), param.name, True)
+
+
+def _flag(*names: str, help_text: str) -> Callable[[FC], FC]:
+    return click.option(*names, is_flag=True, expose_value=False, callback=_remember, help=help_text)
+
+
+def verbosity_options(function: FC) -> FC:
+    """``-q``, ``-v`` and ``--no-color``: before or after the command's name."""
+    function = _flag("--no-color", help_text="No colour and no progress bars; the variable NO_COLOR does the same.")(
+        function
+    )
+    function = _flag("-v", "--verbose", help_text="Say more: the whole cause of an error, warnings of other packages.")(
+        function
+    )
+    return _flag("-q", "--quiet", help_text="Only the result and errors: no progress, no notes, no warnings.")(function)
+
+
+def output_options(function: F) -> F:
+    """``--json`` and the verbosity options, and the ``Render`` as the callback's first argument."""
+    function = click.pass_obj(function)  # type: ignore[assignment]  # the wrapper keeps what click reads of a function
+    function = verbosity_options(function)
+    return _flag("--json", "as_json", help_text="Write the result as one JSON object.")(function)
+
+
+def save_options(function: FC) -> FC:
+    """How an edited model is written: ``--external``, ``--weights``, ``--dry-run``."""
+    function = click.option(
+        "--dry-run", is_flag=True, help="Do the work and say what would be written; write nothing."
+    )(function)
+    function = click.option(
+        "--weights",
+        type=click.Choice(["auto", "keep", "link"]),
+        default="auto",
+        show_default=True,
+        help="Where the weights go: auto decides by size, keep leaves each as it was (embedded or external), "
+        "link refers to the bytes of the input's files without copying them.",
+    )(function)
+    return click.option(
+        "--external",
+        metavar="NAME",
+        help="Write the weights to this file beside OUT, as external data.",
+    )(function)
+
+
+model_argument = click.argument("model", metavar="MODEL")
+out_argument = click.argument("out", metavar="OUT")

@@ -1,0 +1,209 @@
+"""Everything the command line writes: results to stdout; progress, notes, warnings and errors to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO, TypeAlias
+
+if TYPE_CHECKING:
+    import click
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress, TaskID
+
+    from graphkit import GraphkitError
+
+Report: TypeAlias = Callable[[int, "int | None", str], None]
+"""(done, total or None, what is being done): how long work says how far it is."""
+
+PROGRESS_AFTER = 1.0
+"""Seconds of work after which a progress bar appears."""
+
+
+class Render:
+    """What the user asked to see, and the streams it goes to.
+
+    Attributes:
+        quiet: ``-q``: only results and errors.
+        verbose: ``-v``: causes of errors, warnings of other packages; commands may add detail.
+        no_color: ``--no-color`` or the variable NO_COLOR: no colour, no progress bars.
+        as_json: ``--json``: results as one JSON object.
+    """
+
+    def __init__(self) -> None:
+        self.quiet = False
+        self.verbose = False
+        self.no_color = bool(os.environ.get("NO_COLOR"))
+        self.as_json = False
+        self._said: set[str] = set()
+
+    def result(self, result: object, text: Callable[[], RenderableType]) -> None:
+        """Write a command's result to stdout.
+
+        Args:
+            result: A dataclass, or a mapping or sequence of plain values: what ``--json`` writes.
+            text: Called unless ``--json``: gives the text, or a rich renderable (a table).
+        """
+        if self.as_json:
+            import graphkit as gk
+
+            self._write(sys.stdout, gk.to_json(result) + "\n")
+            return
+        shown = text()
+        if isinstance(shown, str):
+            self._write(sys.stdout, shown.rstrip("\n") + "\n")
+        else:
+            self._console(sys.stdout).print(shown)
+
+    def note(self, message: str) -> None:
+        """Something the user should know about the work that was done; once per text, not with ``-q``."""
+        self._say("note", message)
+
+    def warning(self, message: str) -> None:
+        """A finding that did not stop the work; once per text, not with ``-q``."""
+        self._say("warning", message)
+
+    def error(self, message: str) -> None:
+        """Why the command failed."""
+        self._write(sys.stderr, f"graphkit: error: {message}\n")
+
+    def usage_error(self, error: click.ClickException) -> None:
+        """A command line that click does not accept: its usage line and the reason."""
+        error.show(file=sys.stderr)
+
+    def failure(self, error: GraphkitError) -> None:
+        """A GraphkitError: its message and hint; with ``-v`` also its details and causes."""
+        self.error(str(error))
+        if not self.verbose:
+            return
+        details = getattr(error, "details", "")
+        if details:
+            self._write(sys.stderr, f"{details}\n")
+        cause = error.__cause__
+        while cause is not None:
+            self._write(sys.stderr, f"  caused by {type(cause).__name__}: {cause}\n")
+            cause = cause.__cause__
+
+    def bug(self, error: Exception) -> None:
+        """An error that graphkit does not expect: the traceback, and whose fault it is."""
+        self._write(sys.stderr, "".join(traceback.format_exception(error)))
+        self.error(
+            "this is a bug in graphkit, not in your model or your command. Please report it with the command line, "
+            "the text above and, if you can, the model."
+        )
+
+    @contextmanager
+    def warnings(self) -> Iterator[None]:
+        """Show graphkit's warnings as one line each, and other packages' warnings with ``-v`` only."""
+        with warnings.catch_warnings():
+            # The category is found by name, because importing it would load onnx for `graphkit --help`.
+            warnings.showwarning = self._show_warning
+            yield
+
+    @contextmanager
+    def progress(self, what: str, total: int | None = None) -> Iterator[Report]:
+        """A progress bar on stderr for work that takes longer than a second; nothing where stderr is no terminal.
+
+        Args:
+            what: What is being done, a few words.
+            total: How many steps it takes, or None where that is unknown.
+
+        Yields:
+            A function to call with (done, total, what); graphkit's long operations take it as ``progress=``.
+        """
+        bar = _Bar(what, total, lambda: self._console(sys.stderr))
+        if self.quiet or self.no_color or not sys.stderr.isatty():
+            yield bar.report
+            return
+        timer = threading.Timer(PROGRESS_AFTER, bar.show)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield bar.report
+        finally:
+            timer.cancel()
+            bar.close()
+
+    def _show_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,  # noqa: ARG002 (the signature of warnings.showwarning)
+        line: str | None = None,  # noqa: ARG002 (the signature of warnings.showwarning)
+    ) -> None:
+        if any(kind.__name__ == "GraphkitWarning" for kind in category.__mro__):
+            self.warning(str(message))
+        elif self.verbose:
+            self.warning(f"{category.__name__}: {message} ({filename}:{lineno})")
+
+    def _say(self, kind: str, message: str) -> None:
+        line = f"{kind}: {' '.join(message.split())}"
+        if not self.quiet and line not in self._said:
+            self._said.add(line)
+            self._write(sys.stderr, line + "\n")
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+
+    def _console(self, stream: TextIO) -> Console:
+        """A rich console that takes text literally: names in models hold brackets and colons."""
+        from rich.console import Console
+
+        return Console(
+            file=stream,
+            no_color=self.no_color,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            width=None if stream.isatty() else 160,
+        )
+
+
+class _Bar:
+    """A progress bar that another thread shows once the work has taken long enough."""
+
+    def __init__(self, what: str, total: int | None, console: Callable[[], Console]) -> None:
+        self._lock = threading.Lock()
+        self._what = what
+        self._total = total
+        self._done = 0
+        self._console = console
+        self._closed = False
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def report(self, done: int, total: int | None = None, what: str = "") -> None:
+        """Remember how far the work is, and show it if the bar is there."""
+        with self._lock:
+            self._done = done
+            self._total = self._total if total is None else total
+            self._what = what or self._what
+            if self._bar is not None and self._task is not None:
+                self._bar.update(self._task, completed=done, total=self._total, description=self._what)
+
+    def show(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30)]
+        counted = [MofNCompleteColumn()] if self._total is not None else []
+        with self._lock:
+            if self._closed:
+                return
+            self._bar = Progress(*columns, *counted, TimeElapsedColumn(), console=self._console(), transient=True)
+            self._task = self._bar.add_task(self._what, total=self._total, completed=self._done)
+            self._bar.start()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._bar is not None:
+                self._bar.stop()
