@@ -11,6 +11,7 @@
     ├── NameTakenError                name: a new name that the graph already uses
     ├── CutError                      missing, suggestion: inputs that do not determine the outputs
     ├── TypeUnknownError              names: values whose type neither the file nor inference gives
+    ├── InvalidGraphError             names: nodes that make no valid graph (a cycle, an unknown operator)
     ├── EditError                     an operation that the model does not allow
     │   └── NoResizeError             nothing in the model resizes
     ├── TensorError                   name: a tensor whose bytes contradict its type and dims
@@ -163,6 +164,18 @@ class TypeUnknownError(GraphkitError):
 
     Attributes:
         names: The values, in graph order.
+    """
+
+    def __init__(self, message: str, *, names: Sequence[str] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.names = tuple(names)
+
+
+class InvalidGraphError(GraphkitError):
+    """Nodes, inputs and outputs that make no valid ONNX graph: a cycle, an operator or attribute that does not exist.
+
+    Attributes:
+        names: The nodes or values concerned.
     """
 
     def __init__(self, message: str, *, names: Sequence[str] = (), hint: str | None = None) -> None:
