@@ -35,6 +35,14 @@ class Source(Protocol):
     def size(self) -> int:
         """Length in bytes."""
 
+    @property
+    def threshold(self) -> int:
+        """Payloads of this many bytes or more are left in this source when a model is loaded from it."""
+
+    @property
+    def first_read(self) -> int:
+        """How many bytes to ask for first after a jump."""
+
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a range that lies within ``size``."""
 

@@ -95,16 +95,18 @@ def decode(tensor: onnx.TensorProto, data: memoryview | None) -> Array:
     """
     import numpy as np
 
-    if any(d < 0 for d in tensor.dims):
-        raise TensorError(f"tensor {tensor.name!r} has a negative dim: {list(tensor.dims)}", name=tensor.name)
+    expected = expected_bytes(tensor)
+    held = len(data) if data is not None else len(tensor.raw_data) if tensor.HasField("raw_data") else expected
     try:
+        if expected is not None and held != expected:
+            raise ValueError(f"{held} bytes, not {expected}")
         if data is None:
             array = onnx.numpy_helper.to_array(tensor)
         else:
             array = _from_bytes(np, tensor, data)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise TensorError(
-            f"tensor {tensor.name!r}: its bytes do not make a {type_name(tensor.data_type)}{list(tensor.dims)}",
+            f"tensor {tensor.name[:80]!r}: its bytes do not make a {type_name(tensor.data_type)}{list(tensor.dims)[:8]}",
             name=tensor.name,
         ) from error
     if array.flags.writeable:
@@ -141,6 +143,38 @@ _BITS: dict[int, int] = {
     for name in names.split()
     if hasattr(_T, name)
 }
+
+
+def expected_bytes(tensor: onnx.TensorProto) -> int | None:
+    """Bytes that ``raw_data`` of a tensor takes for its data type and dims; None for strings and unknown types.
+
+    Raises:
+        TensorError: A dim is negative.
+    """
+    width = bits(tensor.data_type)
+    if not width:
+        return None
+    count = 1
+    for dim in tensor.dims:
+        if dim < 0:
+            raise TensorError(f"tensor {tensor.name[:80]!r} has a negative dim: {list(tensor.dims)[:8]}", name=tensor.name)
+        count *= dim
+    return (count * width + 7) // 8
+
+
+def check_inline(tensor: onnx.TensorProto) -> None:
+    """Hold the bytes that a tensor has in ``raw_data`` against its data type and dims.
+
+    Raises:
+        TensorError: They contradict each other, or a dim is negative.
+    """
+    expected = expected_bytes(tensor)
+    if expected is not None and tensor.HasField("raw_data") and len(tensor.raw_data) != expected:
+        raise TensorError(
+            f"tensor {tensor.name[:80]!r}: {len(tensor.raw_data)} bytes of data, but a "
+            f"{type_name(tensor.data_type)}{list(tensor.dims)[:8]} takes {expected}",
+            name=tensor.name,
+        )
 
 
 def type_name(data_type: int) -> str:

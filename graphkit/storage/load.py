@@ -1,15 +1,276 @@
-"""INTERIM: replaced by the scanning loader; the signatures stay."""
+"""Loading: the skeleton into memory, the weights left where they are."""
+
 from __future__ import annotations
+
 import os
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
 import onnx
-from graphkit.model import Model, ModelLike
+from google.protobuf.message import DecodeError, EncodeError
+
+from graphkit.errors import FormatError, ModelFileError, TensorError, WeightsError
+from graphkit.graph import walk
+from graphkit.model import Model, ModelLike, Source
+from graphkit.storage.source import Buffer, LocalFile, RemoteFile, is_url
+from graphkit.storage.wire import Splitter
+from graphkit.tensor import DataRange, check_inline, data_range, expected_bytes, refer, type_name
+
+SMALL_FILE = 64 << 10
+"""Files up to this many bytes are parsed whole: there is nothing to save."""
+
+LARGE_PROTO = 64 << 20
+"""A ModelProto given in memory is split from its weights when it is larger than this many bytes."""
+
 
 def load(path: str | os.PathLike[str]) -> Model:
-    return Model(onnx.load(os.fspath(path)), path=os.fspath(path))
+    """Load a model without reading its weights.
+
+    Every tensor of 4 KiB or more (32 KiB for remote models) stays in its file and becomes an external-data reference in
+    the skeleton. External data that the model has is checked, not read: each location must be a regular file inside of
+    the model's folder, and each range must lie inside of the file (onnx/docs/ExternalData.md). A data file that is
+    missing is no error until its bytes are wanted.
+
+    Args:
+        path: A local path, or an address for fsspec: ``https://``, ``s3://``, ``hf://``, ``memory://``, ... Only the
+            ranges that are needed are fetched. External data of a remote model lies beside it, at the same address.
+
+    Raises:
+        ModelFileError: The file cannot be read.
+        FormatError: It is not a serialised ONNX model.
+        WeightsError: External data lies outside of the model's folder, is no regular file, or is too short.
+        TensorError: A tensor has a negative dim, or another number of bytes than its dims say.
+        MissingExtraError: The address needs a package that is not installed.
+
+    Cost: time and memory O(skeleton); weights are not read.
+    """
+    text = os.fspath(path)
+    source: Source = RemoteFile(text) if is_url(text) else LocalFile(text)
+    location = os.path.basename(text.rstrip("/")) if is_url(text) else os.path.basename(text)
+    proto = _read_skeleton(source, location)
+    return Model(proto, _check_tensors(proto, source, text, location), path=text)
+
 
 def as_model(model: ModelLike) -> Model:
+    """What a public function was given, as a Model: a path is loaded, a ModelProto is wrapped and not changed.
+
+    Raises:
+        TypeError: It is none of these.
+        ModelFileError, FormatError, WeightsError, TensorError, MissingExtraError: As ``load``.
+    """
     if isinstance(model, Model):
         return model
     if isinstance(model, onnx.ModelProto):
-        return Model(model)
-    return load(model)
+        return from_proto(model)
+    if isinstance(model, str | os.PathLike):
+        return load(model)
+    raise TypeError(f"expected a path, an onnx.ModelProto or a graphkit.Model, not {type(model).__name__}")
+
+
+def from_proto(proto: onnx.ModelProto) -> Model:
+    """A ModelProto as a Model. A large one is split from its weights, which are copied once; also one above 2 GiB, which
+    protobuf itself can no longer serialise.
+    """
+    try:
+        size = proto.ByteSize()
+    except EncodeError:
+        return _from_huge_proto(proto)
+    if size < LARGE_PROTO:
+        return Model(proto)
+    source = Buffer(proto.SerializeToString(), "the model in memory")
+    skeleton = _read_skeleton(source, _IN_MEMORY)
+    return Model(skeleton, {_IN_MEMORY: source})
+
+
+_IN_MEMORY = "graphkit-in-memory"
+
+
+def _from_huge_proto(proto: onnx.ModelProto) -> Model:
+    skeleton = onnx.ModelProto()
+    sources: dict[str, Source] = {}
+    for field, value in proto.ListFields():
+        if field.name != "graph":
+            _copy_field(skeleton, field, value)
+    for field, value in proto.graph.ListFields():
+        if field.name != "initializer":
+            _copy_field(skeleton.graph, field, value)
+    for tensor in proto.graph.initializer:
+        data = tensor.raw_data
+        if len(data) < LocalFile.threshold:
+            skeleton.graph.initializer.add().CopyFrom(tensor)
+            continue
+        location = f"{_IN_MEMORY}-{len(sources)}"
+        sources[location] = Buffer(data, f"tensor {tensor.name!r} in memory")
+        stub = skeleton.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        stub.doc_string = tensor.doc_string
+        stub.metadata_props.extend(tensor.metadata_props)
+        refer(stub, DataRange(location, 0, len(data)))
+    return Model(skeleton, sources)
+
+
+def _copy_field(target: Any, field: Any, value: Any) -> None:
+    if field.message_type is None and not field.is_repeated:
+        setattr(target, field.name, value)
+    elif field.is_repeated:
+        getattr(target, field.name).extend(value)
+    else:
+        getattr(target, field.name).CopyFrom(value)
+
+
+def _read_skeleton(source: Source, location: str) -> onnx.ModelProto:
+    if source.size <= SMALL_FILE:
+        return _parse(source, source.read(0, source.size))
+    try:
+        return _parse(source, Splitter(source, location).skeleton())
+    except FormatError as error:
+        raise _not_a_model(source, error) from error
+
+
+def _parse(source: Source, data: bytes) -> onnx.ModelProto:
+    try:
+        _strict_model_proto().FromString(data)
+        proto = onnx.ModelProto.FromString(data)
+    except (DecodeError, SystemError) as error:  # upb reports some damage as a SystemError
+        raise _not_a_model(source, error) from error
+    if not proto.HasField("graph"):
+        raise _not_a_model(source, None)
+    return proto
+
+
+@cache
+def _strict_model_proto() -> Any:
+    """ModelProto as a proto3 message, whose parser refuses strings that are no UTF-8.
+
+    onnx.proto is proto2: there such a string parses and comes back as ``bytes``, which breaks whoever meets it later.
+    """
+    import onnx.onnx_ml_pb2 as generated
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    file = descriptor_pb2.FileDescriptorProto.FromString(generated.DESCRIPTOR.serialized_pb)
+    file.syntax = "proto3"
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())  # type: ignore[no-untyped-call]
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("onnx.ModelProto"))  # type: ignore[no-untyped-call]
+
+
+_OTHER_FORMATS = (
+    (0, b"PK\x03\x04", "it is a zip archive, as torch.save writes: export it with graphkit export"),
+    (0, b"version https://git-lfs", "it is a Git LFS pointer: fetch the real file with git lfs pull"),
+    (0, b"<!DOCTYPE", "it is an HTML page: the download gave a web page, not the model"),
+    (0, b"<html", "it is an HTML page: the download gave a web page, not the model"),
+    (0, b"\x89HDF", "it is an HDF5 file (Keras)"),
+    (4, b"TFL3", "it is a TensorFlow Lite model"),
+    (4, b"ORTM", "it is an ORT-format model: convert it back from the .onnx it was made of"),
+    (0, b"<ir_version", "it is ONNX text: parse it with onnx.parser.parse_model"),
+)
+
+
+def _not_a_model(source: Source, cause: Exception | None) -> FormatError:
+    head = source.read(0, min(source.size, 64))
+    hint = next((text for at, magic, text in _OTHER_FORMATS if head[at : at + len(magic)] == magic), None)
+    if source.size == 0:
+        hint = "the file is empty"
+    if isinstance(cause, FormatError):
+        return FormatError(cause.message, path=source.name, offset=cause.offset, hint=hint or _CUT_SHORT)
+    why = "the bytes do not parse" if cause else "it has no graph"
+    return FormatError(f"{source.name} is not an ONNX model: {why}", path=source.name, hint=hint or _CUT_SHORT)
+
+
+_CUT_SHORT = "the file is another format, damaged, or was cut short while it was copied"
+
+
+def _check_tensors(proto: onnx.ModelProto, source: Source, path: str, own: str) -> dict[str, Source]:
+    """Hold every tensor against its data type and dims, and find the files behind external data; none is read.
+
+    Returns:
+        location -> Source, for the model's own file and each data file that is there.
+    """
+    sources: dict[str, Source] = {own: source}
+    missing: set[str] = set()
+    for tensor in walk.tensors(proto):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            check_inline(tensor)
+            continue
+        where = data_range(tensor)
+        if where.location not in sources and where.location not in missing:
+            found = _open_location(where.location, path)
+            if found is None:
+                missing.add(where.location)
+            else:
+                sources[where.location] = found
+        if where.location in sources:
+            _check_range(tensor, where, sources[where.location])
+    return sources
+
+
+def _check_range(tensor: onnx.TensorProto, where: DataRange, source: Source) -> None:
+    expected = expected_bytes(tensor)
+    length = source.size - where.offset if where.length is None else where.length
+    if length < 0 or where.offset + length > source.size:
+        raise WeightsError(
+            f"tensor {tensor.name[:80]!r} wants bytes {where.offset} to {where.offset + length} of {source.name}, "
+            f"which has {source.size}",
+            location=where.location,
+            path=source.name,
+            hint="the data file is cut short or belongs to another model",
+        )
+    if expected is not None and (length < expected or (where.length is not None and length != expected)):
+        raise TensorError(
+            f"tensor {tensor.name[:80]!r}: {length} bytes of external data, but a "
+            f"{type_name(tensor.data_type)}{list(tensor.dims)[:8]} takes {expected}",
+            name=tensor.name,
+        )
+
+
+def _open_location(location: str, path: str) -> Source | None:
+    """The file that a location names, or None where there is none.
+
+    Raises:
+        WeightsError: It lies outside of the model's folder, also by ``..``, as an absolute path, or behind a symbolic
+            link (onnx/docs/ExternalData.md and its security notes), or it is no regular file.
+    """
+    parts = location.replace("\\", "/").split("/")
+    if os.path.isabs(location) or location.startswith(("/", "\\")) or ".." in parts or "\0" in location or ":" in parts[0]:
+        raise _outside(location, path, "it may not be absolute or contain '..'")
+    if is_url(path):
+        return _open_remote(f"{path.rpartition('/')[0]}/{location}")
+    folder = os.path.dirname(os.path.abspath(path))
+    file = os.path.join(folder, location)
+    if not os.path.lexists(file):
+        return None
+    real = os.path.realpath(file)
+    if os.path.islink(file) or os.path.commonpath([real, os.path.realpath(folder)]) != os.path.realpath(folder):
+        raise _outside(location, path, f"it is, or lies behind, a symbolic link to {real}")
+    try:
+        return LocalFile(file, os.path.join(os.path.dirname(path), location))
+    except ModelFileError as error:
+        raise WeightsError(error.message, location=location, path=error.path) from error
+
+
+def _open_remote(url: str) -> Source | None:
+    try:
+        return RemoteFile(url)
+    except ModelFileError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+def _outside(location: str, path: str, why: str) -> WeightsError:
+    return WeightsError(
+        f"{path}: the external data location {location[:200]!r} leads out of the model's folder: {why}",
+        location=location,
+        path=path,
+        hint="move the data file beside the .onnx file, under its plain name",
+    )
+
+
+def bytes_referenced(model: Model) -> Mapping[str, int]:
+    """location -> bytes of tensors that lie there, shared ranges counted once."""
+    ranges: dict[str, set[tuple[int, int | None]]] = {}
+    for tensor in walk.tensors(model.proto):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            where = data_range(tensor)
+            ranges.setdefault(where.location, set()).add((where.offset, where.length))
+    return {location: sum(length or 0 for _, length in held) for location, held in ranges.items()}

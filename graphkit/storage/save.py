@@ -1,9 +1,269 @@
-"""INTERIM: replaced by the streaming, atomic saver; the signatures stay."""
-from __future__ import annotations
-import os
-import onnx
-from graphkit.model import ModelLike
-from graphkit.storage.load import as_model
+"""Saving: the skeleton's bytes, and ranges of weights that the kernel copies; whole or not at all."""
 
-def save(model: ModelLike, path: str | os.PathLike[str], *, external: str | None = None, weights: str = "auto") -> None:
-    onnx.save(as_model(model).materialize(), os.fspath(path))
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx
+from google.protobuf.message import EncodeError
+
+from graphkit.errors import SaveError
+from graphkit.model import HISTORY_KEY, Model, ModelLike, Source
+from graphkit.storage.commit import NewFile, commit_pair, target_file
+from graphkit.storage.load import as_model
+from graphkit.storage.source import LocalFile
+from graphkit.storage.wire import Joiner, Piece, Range, embedded, piece_length
+from graphkit.tensor import DataRange, check_inline, data_range, refer
+
+PROTOBUF_LIMIT = (1 << 31) - 1
+"""Bytes that protobuf can parse in one message; a model of more needs external data (onnx/docs/ExternalData.md)."""
+
+INLINE_FROM = 1024
+"""With external data, tensors of this many bytes or more leave the ``.onnx`` file, as ``onnx.save`` does by default."""
+
+Weights = Literal["auto", "keep", "link"]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a save wrote.
+
+    Attributes:
+        path: The ``.onnx`` file.
+        size: Its bytes.
+        data_path: The data file that was written, or None.
+        data_size: Its bytes, 0 without one.
+        references: Files whose bytes the model uses and that were not written: kept in place or hard-linked.
+    """
+
+    path: str
+    size: int
+    data_path: str | None = None
+    data_size: int = 0
+    references: tuple[str, ...] = ()
+
+
+def save(
+    model: ModelLike,
+    path: str | os.PathLike[str],
+    *,
+    external: str | None = None,
+    weights: Weights = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Saved:
+    """Write a model, whole or not at all.
+
+    The new files are written beside the target, flushed to the disk, and renamed over it; a killed process, a full disk
+    or an error leaves what was there before. Saving over the file that the model was loaded from is safe, and so is
+    saving over its data file. Weights go from file to file inside of the kernel and never through memory.
+
+    Args:
+        model: A Model, a ModelProto or a path. It is not changed.
+        path: The ``.onnx`` file to write, on a local disk. Its folder must exist.
+        external: Name of a data file, inside of the folder of ``path``, for all tensors of 1 KiB or more. Tensors of
+            64 KiB or more begin at multiples of 4096 bytes, so that they can be mapped; smaller ones at multiples of 64.
+        weights: Where the weights go when ``external`` is not given.
+            ``"auto"``: into the ``.onnx`` file, or, where it would have 2 GiB or more, into ``NAME.onnx.data`` beside it.
+            ``"keep"``: nowhere. They are referenced where they lie, in a data file or inside of another ``.onnx`` file,
+            which must be in the folder of ``path`` or below it and must stay there: the new file is an overlay.
+            ``"link"``: a hard link to each file that holds them is made beside ``path`` (one disk). ONNX Runtime takes
+            such files; ``onnx.load`` and the checker of onnx 1.20 and later refuse hard-linked data.
+        progress: Called with (bytes written, bytes in all) while weights are copied.
+
+    Raises:
+        SaveError: The target cannot be written, or the weights cannot be kept or linked there.
+        WeightsError: Weights are missing, or were changed since the model was loaded.
+        TensorError: A tensor's bytes contradict its dims.
+        ValueError: ``external`` together with ``weights``, or an ``external`` that leads out of the folder.
+
+    Changes: ``path``, and the data file that ``external`` names or that "auto" needs; no other file.
+    Scope: main graph, bodies, functions.
+    Cost: time O(skeleton) plus the copying of the bytes that are written; memory O(skeleton).
+    """
+    _check_options(external, weights)
+    source = as_model(model)
+    target = target_file(os.fspath(path))
+    layout = _Layout(source, target, external, weights)
+    pieces, size = layout.join()
+    if size > PROTOBUF_LIMIT and layout.data is None:
+        layout = _Layout(source, target, layout.default_data_name(), "auto")
+        pieces, size = layout.join()
+    if size > PROTOBUF_LIMIT:
+        raise SaveError(
+            f"{target} would have {size} bytes even without its weights; protobuf ends at 2 GiB", path=str(target)
+        )
+    for held in layout.sources.values():
+        if isinstance(held, LocalFile):
+            held.check_unchanged()
+    files = [NewFile(target, pieces, size)]
+    if layout.data is not None:
+        files.insert(0, NewFile(layout.data, layout.data_pieces, layout.data_size))
+    layout.make_links()
+    commit_pair(files, explicit=external is not None, progress=progress)
+    return Saved(
+        target, size, layout.data, layout.data_size if layout.data else 0, tuple(sorted(layout.references))
+    )
+
+
+def _check_options(external: str | None, weights: str) -> None:
+    if weights not in ("auto", "keep", "link"):
+        raise ValueError(f"weights is 'auto', 'keep' or 'link', not {weights!r}")
+    if external is None:
+        return
+    if weights == "keep":
+        raise ValueError("external names a file to write, weights='keep' writes none: give one of them")
+    if os.path.isabs(external) or ".." in external.split("/") or not os.path.basename(external):
+        raise ValueError(f"external is the name of a file in the model's folder, not {external!r}")
+
+
+class _Layout:
+    """Decides where each tensor's bytes go, and collects the pieces of the data file.
+
+    Attributes:
+        data: Path of the data file to write, or None.
+        sources: Every source that pieces come from, or that the result references.
+        references: Paths of files that the result uses in place.
+    """
+
+    def __init__(self, model: Model, target: str, external: str | None, weights: str) -> None:
+        self.model = model
+        self.target = target
+        self.folder = os.path.dirname(target)
+        self.weights = weights
+        self.link_name = external if weights == "link" else None
+        self.data = os.path.join(self.folder, external) if external and weights != "link" else None
+        self.location = external
+        self.data_pieces: list[Piece] = []
+        self.data_size = 0
+        self.sources: dict[str, Source] = {}
+        self.references: set[str] = set()
+        self.links: dict[str, LocalFile] = {}
+        self._placed: dict[tuple[int, int, int], int] = {}
+
+    def join(self) -> tuple[list[Piece], int]:
+        """The pieces of the ``.onnx`` file and their length."""
+        proto = _with_history(self.model)
+        try:
+            skeleton = proto.SerializeToString()
+        except EncodeError as error:
+            raise SaveError(
+                f"{self.target}: the graph does not fit into protobuf's 2 GiB, or is nested deeper than 100 messages",
+                path=self.target,
+            ) from error
+        return Joiner(skeleton, self._place, INLINE_FROM).pieces()
+
+    def default_data_name(self) -> str:
+        return os.path.basename(self.target) + ".data"
+
+    def _place(self, tensor: onnx.TensorProto, attribute: bool) -> tuple[bytes, list[Piece], bytes] | None:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            check_inline(tensor)
+            if self.data is None or attribute or len(tensor.raw_data) < INLINE_FROM:
+                return None
+            return self._external(tensor, tensor.raw_data)
+        source, offset, length = self.model.locate(tensor)
+        self.sources[data_range(tensor).location] = source
+        if self.data is not None and not attribute:
+            return self._external(tensor, Range(source, offset, length))
+        if self.weights in ("keep", "link") and isinstance(source, LocalFile):
+            return self._in_place(tensor, source, offset, length)
+        return embedded(tensor, source, offset, length)
+
+    def _external(self, tensor: onnx.TensorProto, data: Piece) -> tuple[bytes, list[Piece], bytes]:
+        """Put a tensor's bytes into the data file; bytes that several tensors share are written once."""
+        length = piece_length(data)
+        key = (id(data.source), data.offset, length) if isinstance(data, Range) else None
+        offset = self._placed.get(key) if key else None
+        if offset is None:
+            align = 4096 if length >= 1 << 16 else 64
+            padding = -self.data_size % align
+            offset = self.data_size + padding
+            self.data_pieces += [bytes(padding), data]
+            self.data_size = offset + length
+            if key:
+                self._placed[key] = offset
+        assert self.location is not None
+        return _reference(tensor, self.location, offset, length)
+
+    def _in_place(
+        self, tensor: onnx.TensorProto, source: LocalFile, offset: int, length: int
+    ) -> tuple[bytes, list[Piece], bytes]:
+        """Reference a tensor's bytes where they lie, or behind a hard link in the target's folder."""
+        if self.weights == "link":
+            name = self.link_name or os.path.basename(source.path)
+            path = os.path.join(self.folder, name)
+            if path == self.target or self.links.get(path, source) is not source:
+                raise SaveError(
+                    f"the weights of {source.name} cannot be linked as {path}: that name is taken",
+                    path=path,
+                    hint="give the link another name with external=... (--external NAME)",
+                )
+            self.links[path] = source
+        else:
+            path = source.path
+            self._check_keep(source)
+        self.references.add(path)
+        return _reference(tensor, os.path.relpath(path, self.folder), offset, length)
+
+    def _check_keep(self, source: LocalFile) -> None:
+        inside = os.path.commonpath([os.path.realpath(source.path), os.path.realpath(self.folder)])
+        if inside != os.path.realpath(self.folder):
+            raise SaveError(
+                f"weights='keep' would reference {source.path}, which is not in {self.folder} or below it",
+                path=source.path,
+                hint="save beside the weights, or let them be copied (weights='auto') or linked (weights='link')",
+            )
+        if source.is_at(self.target):
+            raise SaveError(
+                f"weights='keep' cannot save over {self.target}: its own bytes are the weights",
+                path=self.target,
+                hint="save under another name, or with weights='auto'",
+            )
+        if not source.is_at(source.path):
+            raise SaveError(
+                f"weights='keep': {source.name} is no longer the file that was loaded",
+                path=source.path,
+                hint="load the model again",
+            )
+
+    def make_links(self) -> None:
+        """Make the hard links that the result needs; one that is there already is used."""
+        for path, source in self.links.items():
+            if source.is_at(path):
+                continue
+            try:
+                os.link(source.path, path)
+            except OSError as error:
+                raise SaveError(
+                    f"cannot hard-link {source.path} as {path}: {error.strerror}",
+                    path=path,
+                    hint="hard links work within one disk only; use weights='auto'",
+                ) from error
+
+
+def _reference(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> tuple[bytes, list[Piece], bytes]:
+    stub = onnx.TensorProto()
+    stub.CopyFrom(tensor)
+    refer(stub, DataRange(location.replace(os.sep, "/"), offset, length))
+    return stub.SerializeToString(), [], b""
+
+
+def _with_history(model: Model) -> onnx.ModelProto:
+    """The skeleton to write: with the steps of this session appended to those in the file's metadata."""
+    if not model.history:
+        return model.proto
+    proto = model.copy_proto()
+    entry = next((e for e in proto.metadata_props if e.key == HISTORY_KEY), None)
+    if entry is None:
+        entry = proto.metadata_props.add(key=HISTORY_KEY)
+    try:
+        earlier = json.loads(entry.value or "[]")
+    except json.JSONDecodeError:
+        earlier = [entry.value]
+    steps = [{"operation": s.operation, **({"arguments": s.arguments} if s.arguments else {})} for s in model.history]
+    entry.value = json.dumps([*earlier, *steps])
+    return proto

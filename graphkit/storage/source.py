@@ -1,0 +1,218 @@
+"""Where bytes lie: a local file, a remote object behind fsspec, a buffer in memory. Read by range, never whole."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+from graphkit.errors import MissingExtraError, ModelFileError, WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHUNK = 8 << 20
+"""Bytes that are in memory at once when a range is copied without the kernel's help."""
+
+
+class LocalFile:
+    """A regular file, as it was when it was opened: once open, renaming another file over its path changes nothing.
+
+    Attributes:
+        path: The file, absolute.
+        name: The file as the user knows it.
+        size: Bytes.
+    """
+
+    first_read = 4096
+    threshold = 4096
+
+    def __init__(self, path: str, name: str | None = None) -> None:
+        """Open a file.
+
+        Raises:
+            ModelFileError: It is missing, no regular file (a folder, a FIFO, a device), or not readable.
+        """
+        self.path = os.path.abspath(path)
+        self.name = name or path
+        self._map: mmap.mmap | None = None
+        try:
+            # O_NONBLOCK: opening a FIFO must not wait for somebody who writes to it.
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise ModelFileError(f"cannot read {self.name}: {_reason(error)}", path=self.name) from error
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._fd)
+            self._fd = -1
+            raise ModelFileError(f"cannot read {self.name}: it is {_kind(status.st_mode)}, not a file", path=self.name)
+        self._status = status
+        self.size = status.st_size
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            os.close(self._fd)
+
+    def __repr__(self) -> str:
+        return f"<LocalFile {self.path!r}: {self.size} bytes>"
+
+    @property
+    def fd(self) -> int:
+        """The open file descriptor; it stays the source's own."""
+        return self._fd
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes of a range.
+
+        Raises:
+            WeightsError: The file has become shorter.
+        """
+        data = os.pread(self._fd, length, offset)
+        while len(data) < length:  # Linux reads at most 2 GiB at a time
+            more = os.pread(self._fd, length - len(data), offset + len(data))
+            if not more:
+                raise WeightsError(f"{self.name} became shorter while it was read", path=self.name)
+            data += more
+        return data
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """The bytes of a range as read-only mapped memory."""
+        if not length:
+            return memoryview(b"")
+        if self._map is None:
+            self._map = mmap.mmap(self._fd, 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
+        return memoryview(self._map)[offset : offset + length]
+
+    def check_unchanged(self) -> None:
+        """Nobody has written into the file since it was opened.
+
+        Raises:
+            WeightsError: Its size or modification time is another one.
+        """
+        now = os.fstat(self._fd)
+        if (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns):
+            raise WeightsError(
+                f"{self.name} was changed on disk after it was loaded", path=self.name, hint="load the model again"
+            )
+
+    def is_at(self, path: str) -> bool:
+        """Whether this very file (not another one of the same name) lies at a path now."""
+        try:
+            there = os.stat(path)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (self._status.st_dev, self._status.st_ino)
+
+
+class Buffer:
+    """Bytes in memory."""
+
+    first_read = 1 << 20
+    threshold = 4096
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self.data = data
+        self.name = name
+        self.size = len(data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes of a range."""
+        return self.data[offset : offset + length]
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """The bytes of a range, without a copy."""
+        return memoryview(self.data)[offset : offset + length]
+
+
+class RemoteFile:
+    """An object that fsspec can reach: ``https://``, ``s3://``, ``hf://``, ``memory://``, ... Only ranges are fetched.
+
+    Each ``read`` is one request. The threshold is higher than for local files: a request costs more than the bytes of a
+    small tensor.
+    """
+
+    first_read = 16 << 10
+    threshold = 32 << 10
+
+    def __init__(self, url: str) -> None:
+        """Ask for the object's size.
+
+        Raises:
+            MissingExtraError: fsspec, or the package of this protocol, is not installed.
+            ModelFileError: There is no such object, or the server does not say how long it is.
+        """
+        self.name = self.url = url
+        self._fs, self._path = _filesystem(url)
+        info = self._try("read", lambda: self._fs.info(self._path))
+        size = info.get("size")
+        if info.get("type") == "directory" or size is None:
+            raise ModelFileError(f"cannot read {url}: it is no object with a known length", path=url)
+        self.size = int(size)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes of a range, in one request.
+
+        Raises:
+            ModelFileError: The request failed, or the server sent something else than the range (no range support).
+        """
+        if not length:
+            return b""
+        data: bytes = self._try("read", lambda: self._fs.cat_file(self._path, start=offset, end=offset + length))
+        if len(data) != length:
+            raise ModelFileError(
+                f"{self.name}: asked for bytes {offset} to {offset + length}, got {len(data)} bytes",
+                path=self.name,
+                hint="the server may not support range requests; download the file and use its path",
+            )
+        return data
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """The bytes of a range, fetched into memory."""
+        return memoryview(self.read(offset, length))
+
+    def _try(self, what: str, request: Callable[[], Any]) -> Any:
+        # fsspec's file systems raise what their clients raise: OSError, ValueError, aiohttp's and botocore's own.
+        try:
+            return request()
+        except FileNotFoundError as error:
+            raise ModelFileError(f"cannot {what} {self.url}: there is nothing there", path=self.url) from error
+        except ImportError as error:
+            raise MissingExtraError(error.name or "fsspec", "remote", f"reading {self.url}") from error
+        except Exception as error:  # noqa: BLE001 (the clients behind fsspec share no exception type)
+            raise ModelFileError(f"cannot {what} {self.url}: {error}", path=self.url) from error
+
+
+def is_url(path: str) -> bool:
+    """Whether a path is an address for fsspec. A Windows drive letter is none."""
+    scheme, separator, _ = path.partition("://")
+    return bool(separator) and len(scheme) > 1
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    try:
+        import fsspec
+    except ImportError as error:
+        raise MissingExtraError("fsspec", "remote", f"reading {url}") from error
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise MissingExtraError(error.name or url.split(":")[0], "remote", f"reading {url}") from error
+    except ValueError as error:
+        raise ModelFileError(f"cannot read {url}: {error}", path=url) from error
+    return filesystem, path
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "there is no such file"
+    return error.strerror or str(error)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a FIFO"
+    return "a device or a socket"
