@@ -3,6 +3,7 @@
 Every function takes a path, an ``onnx.ModelProto`` or a ``Model`` and changes none of them.
 """
 
+from graphkit.build import RuntimeLimits, build, runtime_limits
 from graphkit.errors import (
     ComparisonError,
     CutError,
@@ -54,13 +55,16 @@ __all__ = [
     "NameTakenError",
     "NoResizeError",
     "ProviderError",
+    "RuntimeLimits",
     "SaveError",
     "SessionError",
     "Step",
     "TensorError",
     "TypeUnknownError",
     "WeightsError",
+    "build",
     "load",
+    "runtime_limits",
     "save",
     "to_json",
 ]
