@@ -28,10 +28,15 @@ from graphkit.errors import (
     TypeUnknownError,
     WeightsError,
 )
+from graphkit.finding import Finding
 from graphkit.model import Model, ModelLike, Step
 from graphkit.report.to_json import to_json
 from graphkit.storage.load import load
 from graphkit.storage.save import save
+from graphkit.torch_export.examples import Examples, example_inputs
+from graphkit.torch_export.export import Exported, export, export_report
+from graphkit.torch_export.factory import TorchSubject, load_factory
+from graphkit.torch_export.weights import load_checkpoint
 
 __version__ = "0.1.0"
 
@@ -39,9 +44,12 @@ __all__ = [
     "ComparisonError",
     "CutError",
     "EditError",
+    "Examples",
     "ExportError",
+    "Exported",
     "FactoryError",
     "FeedError",
+    "Finding",
     "FormatError",
     "GraphkitError",
     "GraphkitWarning",
@@ -60,10 +68,16 @@ __all__ = [
     "SessionError",
     "Step",
     "TensorError",
+    "TorchSubject",
     "TypeUnknownError",
     "WeightsError",
     "build",
+    "example_inputs",
+    "export",
+    "export_report",
     "load",
+    "load_checkpoint",
+    "load_factory",
     "runtime_limits",
     "save",
     "to_json",

@@ -38,7 +38,9 @@ from graphkit_cli.render import Render
 if TYPE_CHECKING:
     from graphkit import GraphkitError
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "export": ("graphkit_cli.commands.export", "Export a torch module to a model file."),
+}
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""
 
 DONE = 0

@@ -1,0 +1,242 @@
+"""A module's example arguments: what each tensor among them is called, and which of their axes are dynamic."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from graphkit.errors import ExportError, similar
+
+if TYPE_CHECKING:
+    import torch
+
+DynamicAxes: TypeAlias = "Mapping[str, Mapping[int, str]] | Iterable[str]"
+"""Which input axes are dynamic: ``{"x": {2: "h", 3: "w"}}``, or ``["x:2=h", "x:3=w"]`` as on the command line."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One value among a module's arguments, nested ones included.
+
+    Attributes:
+        name: The name of its graph input.
+        parameter: The parameter of ``forward`` that it belongs to.
+        value: A tensor, or a Python number, string or bool.
+        is_tensor: Whether it is a tensor, and so an input of the graph.
+    """
+
+    name: str
+    parameter: str
+    value: Any
+    is_tensor: bool
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Example arguments, bound to the parameters of ``forward``.
+
+    Attributes:
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        bound: parameter -> argument, in the order of the signature.
+        leaves: The values among them, in the order in which the exporters see them.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    bound: dict[str, Any]
+    leaves: tuple[Leaf, ...]
+
+    @property
+    def tensors(self) -> tuple[Leaf, ...]:
+        """The leaves that are tensors."""
+        return tuple(leaf for leaf in self.leaves if leaf.is_tensor)
+
+
+def bind(
+    module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any] | None, names: Sequence[str] | None
+) -> Arguments:
+    """Bind example arguments to ``forward`` and name its tensors.
+
+    Args:
+        module: The module.
+        args: Positional arguments; a single tensor counts as a tuple of one.
+        kwargs: Keyword arguments.
+        names: Names for the tensors, in order; without them a tensor has the name of its parameter, one nested in a
+            container its parameter's name and its place (``boxes_0``, ``batch_mask``).
+
+    Raises:
+        ExportError: The arguments do not fit the signature; a name is given twice; there are more names than tensors.
+    """
+    import torch
+
+    given = (args,) if isinstance(args, torch.Tensor) else tuple(args)
+    positional, keywords = _distinct((given, dict(kwargs or {})))
+    bound = _bound(module, positional, keywords)
+    found: list[tuple[str, str, Any]] = []
+    for parameter, value in bound.items():
+        found.extend((parameter, name, leaf) for name, leaf in _leaves(parameter, value))
+    tensors = [name for _, name, leaf in found if isinstance(leaf, torch.Tensor)]
+    renamed = dict(zip(tensors, _checked(names, tensors), strict=False))
+    leaves = tuple(
+        Leaf(renamed.get(name, name), parameter, leaf, isinstance(leaf, torch.Tensor))
+        for parameter, name, leaf in found
+    )
+    return Arguments(positional, keywords, bound, leaves)
+
+
+def _distinct(value: Any) -> Any:
+    """The arguments with a copy in the place of a tensor that stands there again: dynamo takes two for one input."""
+    seen: set[int] = set()
+
+    def own(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) in seen:
+            return tensor.clone()
+        seen.add(id(tensor))
+        return tensor
+
+    return _mapped(value, own)
+
+
+def _bound(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    signature = inspect.signature(module.forward)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise ExportError(
+            f"the example arguments do not fit {type(module).__name__}.forward{signature}: {error}",
+            hint="give one argument for each parameter of forward that has no default",
+        ) from error
+    flat: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            flat.update(value)
+        else:
+            flat[name] = value
+    return flat
+
+
+def _leaves(name: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(f"{name}_{key}", item)
+    elif isinstance(value, (tuple, list)):
+        for position, item in enumerate(value):
+            yield from _leaves(f"{name}_{position}", item)
+    elif value is not None:
+        yield name, value
+
+
+def _checked(names: Sequence[str] | None, tensors: Sequence[str]) -> Sequence[str]:
+    if names is None:
+        return tensors
+    refuse_repeated("input", names)
+    if len(names) > len(tensors):
+        raise ExportError(
+            f"{len(names)} input names were given ({', '.join(names)}) for {len(tensors)} tensor arguments",
+            hint="only tensors become inputs; Python numbers, strings and None do not",
+        )
+    return names
+
+
+def refuse_repeated(kind: str, names: Sequence[str]) -> None:
+    """Refuse a list of names in which one stands twice.
+
+    Raises:
+        ExportError: It does.
+    """
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise ExportError(
+            f"the {kind} name {twice[0]!r} is given twice", hint=f"each {kind} of the graph needs a name of its own"
+        )
+
+
+def dynamic_axes(wanted: DynamicAxes | None, tensors: Sequence[Leaf]) -> dict[str, dict[int, str]]:
+    """The dynamic axes as a table, each input and axis of which is there.
+
+    Args:
+        wanted: A table, or texts ``INPUT:AXIS=NAME``. A negative axis counts from the end.
+        tensors: The tensor arguments.
+
+    Raises:
+        ExportError: A text of another form, an unknown input, an axis that the input does not have, a name that ONNX
+            readers would take for a number or an expression.
+    """
+    table: dict[str, dict[int, str]] = {}
+    shapes = {leaf.name: tuple(leaf.value.shape) for leaf in tensors}
+    for name, axis, symbol in _triples(wanted):
+        if name not in shapes:
+            known = similar(name, shapes) or list(shapes)
+            raise ExportError(
+                f"a dynamic axis is asked for on {name!r}, which is no input",
+                hint=f"did you mean {' or '.join(known)}?",
+            )
+        rank = len(shapes[name])
+        if not -rank <= axis < rank:
+            raise ExportError(f"input {name!r} has {rank} axes, shape {list(shapes[name])}; there is no axis {axis}")
+        if not symbol.isidentifier():
+            raise ExportError(
+                f"{symbol!r} is no name for a dim", hint="use letters, digits and _, e.g. --dynamic x:2=height"
+            )
+        table.setdefault(name, {})[axis % rank] = symbol
+    return table
+
+
+def _triples(wanted: DynamicAxes | None) -> Iterable[tuple[str, int, str]]:
+    if wanted is None:
+        return
+    if isinstance(wanted, Mapping):
+        for name, axes in wanted.items():
+            for axis, symbol in axes.items():
+                yield name, int(axis), symbol
+        return
+    for text in wanted:
+        left, equals, symbol = text.partition("=")
+        name, colon, axis_text = left.rpartition(":")
+        if not equals or not colon or not axis_text.removeprefix("-").isdigit():
+            raise ExportError(f"{text!r} names no dynamic axis", hint="write INPUT:AXIS=NAME, e.g. x:2=height")
+        yield name, int(axis_text), symbol
+
+
+def dynamic_shapes(arguments: Arguments, table: Mapping[str, Mapping[int, str]]) -> dict[str, Any] | None:
+    """The same table in the form that torch.export wants: nested like the arguments, keyed by parameter."""
+    if not table:
+        return None
+    names = iter(arguments.leaves)
+    return {parameter: _shaped(value, names, table) for parameter, value in arguments.bound.items()}
+
+
+def _shaped(value: Any, leaves: Any, table: Mapping[str, Mapping[int, str]]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _shaped(item, leaves, table) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(_shaped(item, leaves, table) for item in value)
+    if value is None:
+        return None
+    leaf = next(leaves)
+    return dict(table.get(leaf.name, {})) or None
+
+
+def rebuilt(arguments: Arguments, tensors: Iterable[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The positional and keyword arguments with other tensors in the places of the tensors, in order."""
+    rest = iter(tensors)
+    args, kwargs = _mapped((arguments.args, arguments.kwargs), lambda _: next(rest))
+    return args, kwargs
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A nested argument with each of its tensors changed, in order; containers keep their types."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _mapped(item, change) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_mapped(item, change) for item in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(_mapped(item, change) for item in value)
+    return value

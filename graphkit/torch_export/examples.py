@@ -1,0 +1,79 @@
+"""Example arguments from texts such as ``x=1,3,64,64:float32``, for modules that come without."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from graphkit.errors import ExportError, similar
+from graphkit.torch_export.types import DATA_TYPES
+
+if TYPE_CHECKING:
+    import torch
+
+SEED = 0
+"""Seed of the random examples, so that an export is the same each time."""
+
+
+class Examples(NamedTuple):
+    """Example arguments made from texts.
+
+    Attributes:
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        names: The names of the inputs, in the order in which the exporters see them.
+    """
+
+    args: tuple[torch.Tensor, ...]
+    kwargs: dict[str, torch.Tensor]
+    names: tuple[str, ...]
+
+
+def example_inputs(module: torch.nn.Module, texts: Sequence[str]) -> Examples:
+    """Random example arguments of the shapes and dtypes that texts give.
+
+    Names that are parameters of ``forward`` go to these parameters. Where no name is one, the tensors are given by
+    position, and the names are what the inputs are to be called.
+
+    Args:
+        module: The module whose ``forward`` is to be called.
+        texts: ``NAME=SHAPE[:DTYPE]``: ``x=1,3,64,64``, ``mask=1,10:bool``; ``factor=`` is a scalar. Floating-point
+            tensors are drawn from 0..1, others are ones.
+
+    Raises:
+        ExportError: A text of another form, an unknown dtype, only some of the names are parameters.
+    """
+    tensors = dict(_example(text) for text in texts)
+    parameters = inspect.signature(module.forward).parameters
+    unknown = [name for name in tensors if name not in parameters]
+    if unknown and len(unknown) < len(tensors):
+        close = similar(unknown[0], parameters)
+        raise ExportError(
+            f"{type(module).__name__}.forward has no parameter {unknown[0]!r}",
+            hint=f"did you mean {' or '.join(close or parameters)}?",
+        )
+    if unknown:
+        return Examples(tuple(tensors.values()), {}, tuple(tensors))
+    ordered = {name: tensors[name] for name in parameters if name in tensors}
+    return Examples((), ordered, tuple(ordered))
+
+
+def _example(text: str) -> tuple[str, Any]:
+    import torch
+
+    name, equals, rest = text.partition("=")
+    shape_text, _, dtype_name = rest.partition(":")
+    sizes = [part.strip() for part in shape_text.replace("x", ",").split(",")] if shape_text.strip() else []
+    if not equals or not name or not all(size.isdigit() for size in sizes):
+        raise ExportError(f"{text!r} describes no input", hint="write NAME=SHAPE[:DTYPE], e.g. x=1,3,64,64:float32")
+    dtypes = {known.removeprefix("torch."): known for known in DATA_TYPES}
+    if (dtype_name or "float32") not in dtypes:
+        raise ExportError(
+            f"{dtype_name!r} is no dtype", hint=f"did you mean {' or '.join(similar(dtype_name, dtypes) or dtypes)}?"
+        )
+    dtype = getattr(torch, dtype_name or "float32")
+    shape = [int(size) for size in sizes]
+    if dtype.is_floating_point:
+        return name, torch.rand(shape, generator=torch.Generator().manual_seed(SEED)).to(dtype)
+    return name, torch.ones(shape, dtype=dtype)

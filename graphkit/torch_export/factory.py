@@ -1,0 +1,175 @@
+"""``package.module:factory``: a torch module, and maybe example arguments, named on a command line."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from graphkit.errors import FactoryError, MissingExtraError, similar
+from graphkit.torch_export.source_line import user_line
+
+if TYPE_CHECKING:
+    import torch
+
+SPELLING = (
+    "write package.module:factory; a factory is a callable without arguments that gives an nn.Module, "
+    "(module, args) or (module, args, kwargs)"
+)
+
+
+@dataclass(frozen=True)
+class TorchSubject:
+    """A torch module and the arguments to call it with.
+
+    Attributes:
+        module: The module.
+        args: Positional example arguments, or None where the factory gave a module only.
+        kwargs: Keyword example arguments.
+        reference: The text it was named by.
+    """
+
+    module: torch.nn.Module
+    args: tuple[Any, ...] | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    reference: str = ""
+
+
+def load_factory(reference: str) -> TorchSubject:
+    """Import a factory and call it.
+
+    The current directory is on the import path while this runs, as with ``python -m``.
+
+    Args:
+        reference: ``package.module:factory``. The factory takes no arguments and gives an nn.Module,
+            (module, args) or (module, args, kwargs); an nn.Module that is there already will do too.
+
+    Raises:
+        FactoryError: The text has another form; the module does not import; it has no such attribute; the factory
+            raises, needs arguments, or gives no module.
+        MissingExtraError: torch is not installed.
+
+    Cost: importing torch takes about a second.
+    """
+    torch = import_torch("a torch factory")
+    path, colon, attribute = reference.partition(":")
+    if not colon or not path or not attribute or "/" in path or path.endswith(".py"):
+        raise FactoryError(f"{reference!r} names no factory", reference=reference, hint=SPELLING)
+    with _current_directory_first():
+        made = _made(_attribute(_import(path, reference), attribute, reference), reference, torch)
+    return _subject(made, reference, torch)
+
+
+def import_torch(purpose: str) -> Any:
+    """The torch package.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("torch", "torch", purpose) from error
+    return torch
+
+
+@contextlib.contextmanager
+def _current_directory_first() -> Iterator[None]:
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(here)
+
+
+def _import(path: str, reference: str) -> Any:
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        missing = error.name or path
+        if path == missing or path.startswith(missing + "."):
+            raise FactoryError(
+                f"there is no Python module {missing!r} (looked in {os.getcwd()} and in what is installed)",
+                reference=reference,
+                hint=_file_hint(path),
+            ) from error
+        raise FactoryError(
+            f"importing {path!r} failed: it needs the module {missing!r}, which is not there", reference=reference
+        ) from error
+    except Exception as error:
+        raise FactoryError(f"importing {path!r} failed: {_summary(error)}", reference=reference) from error
+
+
+def _file_hint(path: str) -> str:
+    here = os.getcwd()
+    known = sorted(name.removesuffix(".py") for name in os.listdir(here) if name.endswith(".py") or os.path.isdir(name))
+    close = similar(path.partition(".")[0], known)
+    return f"did you mean {' or '.join(repr(c) for c in close)}?" if close else SPELLING
+
+
+def _attribute(module: Any, attribute: str, reference: str) -> Any:
+    found = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            names = [name for name in vars(found) if not name.startswith("_")]
+            close = similar(part, names) or [name for name in names if callable(getattr(found, name, None))][:3]
+            where = getattr(module, "__file__", None) or module.__name__
+            raise FactoryError(
+                f"{where} has no {part!r}",
+                reference=reference,
+                hint=f"did you mean {' or '.join(repr(c) for c in close)}?" if close else None,
+            )
+        found = getattr(found, part)
+    return found
+
+
+def _made(factory: Any, reference: str, torch: Any) -> Any:
+    if isinstance(factory, torch.nn.Module):
+        return factory
+    if not callable(factory):
+        raise FactoryError(
+            f"{reference!r} is a {type(factory).__name__}, no factory", reference=reference, hint=SPELLING
+        )
+    try:
+        return factory()
+    except Exception as error:
+        raise FactoryError(f"the factory {reference!r} raised {_summary(error)}", reference=reference) from error
+
+
+def _subject(made: Any, reference: str, torch: Any) -> TorchSubject:
+    parts = made if isinstance(made, tuple) else (made,)
+    module, args, kwargs = (*parts, None, None, None)[:3]
+    if isinstance(module, type) and issubclass(module, torch.nn.Module):
+        raise FactoryError(
+            f"{reference!r} gave the class {module.__name__}, not a module made from it", reference=reference
+        )
+    if not isinstance(module, torch.nn.Module) or len(parts) > 3:
+        kind = type(made).__name__
+        raise FactoryError(f"{reference!r} gave a {kind}, no torch module", reference=reference, hint=SPELLING)
+    if isinstance(args, torch.Tensor):
+        args = (args,)
+    if args is not None and not isinstance(args, (tuple, list)):
+        raise FactoryError(
+            f"{reference!r} gave arguments of type {type(args).__name__}; a tuple is needed",
+            reference=reference,
+            hint=SPELLING,
+        )
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise FactoryError(
+            f"{reference!r} gave keyword arguments of type {type(kwargs).__name__}; a dict is needed",
+            reference=reference,
+            hint=SPELLING,
+        )
+    return TorchSubject(module, None if args is None else tuple(args), dict(kwargs or {}), reference)
+
+
+def _summary(error: Exception) -> str:
+    line = user_line(error)
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}" + (f", at {line}" if line else "")

@@ -1,0 +1,166 @@
+"""Why torch could not export: its page-long message as one sentence, with the operator, the line and what to try."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from typing import Any
+
+from graphkit.errors import ExportError
+from graphkit.torch_export.source_line import causes, is_users, stack_line, user_line
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_NO_FUNCTION = re.compile(
+    r"No ONNX function found for <OpOverload\(op='(?P<op>[\w.]+)', overload='(?P<overload>\w+)'\)>"
+)
+_UNSUPPORTED = re.compile(
+    r"Exporting the operator '(?P<op>[\w:.]+)' to ONNX opset version (?P<opset>\d+) is not supported"
+)
+_ADDED = re.compile(r"added in version (?P<opset>\d+)")
+_TRACED = re.compile(r"= (?P<op>\w+::\w+)\(.*# (?P<file>\S+?):(?P<line>\d+):\d+")
+_STATIC = re.compile(r"static shape of (?P<size>\d+) for dimension inputs\[(?P<input>[^\]]+)\]\.shape\[(?P<axis>\d+)\]")
+
+OTHER_EXPORTER = {"dynamo": "torchscript", "torchscript": "dynamo"}
+
+_EXPLAINED: tuple[tuple[str, str, str], ...] = (
+    (
+        r"data-dependent expression",
+        "a Python 'if' or loop depends on the values of a tensor, which torch.export cannot follow",
+        "use torch.where, torch.cond or torch.while_loop; or 'torchscript' with the branch in a @torch.jit.script helper",
+    ),
+    (
+        r"found element of type Sym(Float|Int)|must be .*, not Sym(Float|Int)",
+        "a Python number is taken from a tensor (.item()) and given to an operator that wants a constant there",
+        "export with the number fixed and make it an input of the file: graphkit resize or graphkit promote",
+    ),
+    (
+        r"data is not allocated yet|Cannot copy out of meta tensor|\.numpy\(\) is not supported",
+        "Python reads the values of a tensor (torch.Tensor([...]), numpy) while the module is traced without values",
+        "use torch.stack or torch.cat on the tensors themselves",
+    ),
+    (
+        r"Exporting a ScriptModule is not supported",
+        "the dynamo exporter takes no ScriptModule",
+        "use exporter 'torchscript', or give the module that the script was made from",
+    ),
+    (
+        r"FX to torch\.jit\.trace|higher.order op",
+        "the torchscript exporter cannot trace torch.cond or torch.while_loop",
+        "use exporter 'dynamo'",
+    ),
+)
+
+
+def export_error(error: Exception, exporter: str, module: Any, args: Any, kwargs: Any, heard: str) -> ExportError:
+    """The exception of an exporter as an ExportError.
+
+    When torch's own tracing failed, the module is run once with the same arguments: a module that does not even run
+    is told apart from one that runs and does not export.
+
+    Args:
+        error: What the exporter raised.
+        exporter: "dynamo" or "torchscript".
+        module: The module.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        heard: What torch printed and logged.
+    """
+    text = "\n".join(plain(str(link)) for link in causes(error))
+    details = "\n".join([heard, plain("".join(traceback.format_exception(error)))]).strip()
+    unsupported = _unsupported(error, text, heard, exporter)
+    if unsupported:
+        message, hint = unsupported
+        return ExportError(message, details=details, hint=hint)
+    own = _own_failure(module, args, kwargs)
+    if own is not None:
+        return ExportError(own, details=details, hint="call the module itself with these arguments first")
+    message, hint = _explained(error, text, exporter)
+    return ExportError(message, details=details, hint=hint)
+
+
+def plain(text: str) -> str:
+    """A text without the colour codes that torch writes into its messages."""
+    return _ANSI.sub("", text)
+
+
+def _unsupported(error: Exception, text: str, heard: str, exporter: str) -> tuple[str, str] | None:
+    if match := _UNSUPPORTED.search(text):
+        operator, where = match["op"], _traced_line(match["op"], heard) or user_line(error)
+        if added := _ADDED.search(text):
+            hint = f"ask for opset {added['opset']} or later"
+        else:
+            hint = (
+                f"try exporter '{OTHER_EXPORTER[exporter]}'; 'graphkit ops --torch {operator}' shows what each can do"
+            )
+        return f"{operator} has no translation to opset {match['opset']}{_at(where)}", hint
+    if match := _NO_FUNCTION.search(text):
+        namespace, _, name = match["op"].partition(".")
+        operator = f"{namespace}::{name}"
+        where = _failing_line(error) or user_line(error)
+        hint = (
+            f"write it with other operators, or give translations={{torch.ops.{match['op']}.{match['overload']}: "
+            f"function}}; 'graphkit ops --torch {operator}' shows what each exporter can do"
+        )
+        return f"{operator} has no translation in the dynamo exporter{_at(where)}", hint
+    return None
+
+
+def _explained(error: Exception, text: str, exporter: str) -> tuple[str, str]:
+    where = user_line(error) or _line_in_text(text)
+    if match := _STATIC.search(text):
+        name = match["input"].strip("'\"")
+        return (
+            f"axis {match['axis']} of {name} was asked to be dynamic, but the module fixes it to {match['size']}{_at(where)}",
+            "mark the axes of the other inputs that must have the same size too, or do not mark this one",
+        )
+    for pattern, message, hint in _EXPLAINED:
+        if re.search(pattern, text):
+            return message + _at(where), hint
+    deepest = causes(error)[0] if not isinstance(causes(error)[0], StopIteration) else error
+    line = next((part for part in plain(str(deepest)).splitlines() if part.strip()), type(deepest).__name__)
+    return (
+        f"the {exporter} exporter failed{_at(where)}: {line}",
+        f"try exporter '{OTHER_EXPORTER[exporter]}'; -v prints torch's whole message",
+    )
+
+
+def _own_failure(module: Any, args: Any, kwargs: Any) -> str | None:
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        return None
+    try:
+        with torch.no_grad():
+            module(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001 (a user's forward may raise anything; it becomes the message)
+        text = plain(str(error)).strip().partition("\n")[0]
+        return f"{type(module).__name__} does not run on these arguments{_at(user_line(error))}: {text}"
+    return None
+
+
+def _traced_line(operator: str, heard: str) -> str | None:
+    """The user's line of an operator in the graph that the torchscript exporter prints when it fails."""
+    for match in _TRACED.finditer(heard):
+        if match["op"] == operator and is_users(match["file"]):
+            return stack_line(f'File "{match["file"]}", line {match["line"]}')
+    return None
+
+
+def _failing_line(error: Exception) -> str | None:
+    """The user's line behind the fx node that the dynamo exporter was translating: it is a local of its frames."""
+    import torch
+
+    for link in causes(error):
+        for frame, _ in traceback.walk_tb(link.__traceback__):
+            node = frame.f_locals.get("node")
+            if isinstance(node, torch.fx.Node) and (line := stack_line(node.meta.get("stack_trace") or "")):
+                return line
+    return None
+
+
+def _line_in_text(text: str) -> str | None:
+    return stack_line(text)
+
+
+def _at(where: str | None) -> str:
+    return f", at {where}" if where else ""

@@ -1,0 +1,62 @@
+"""Where in the user's own source something happened: from a traceback, and from the stack that torch keeps."""
+
+from __future__ import annotations
+
+import os
+import re
+import sysconfig
+import traceback
+from collections.abc import Iterable
+
+_PYTHON = tuple({sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_STACK_LINE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>\S+))?')
+
+
+def user_line(error: BaseException) -> str | None:
+    """The innermost line of the user's own source in an exception's traceback, and in those of its causes.
+
+    Returns:
+        ``file.py:12 (in forward)``, or None where no frame is the user's.
+    """
+    for link in causes(error):
+        frames = traceback.extract_tb(link.__traceback__)
+        found = _innermost((f.filename, f.lineno or 0, f.name) for f in frames)
+        if found:
+            return found
+    return None
+
+
+def stack_line(stack_trace: str) -> str | None:
+    """The innermost line of the user's own source in a stack as torch.fx keeps it in a node's metadata."""
+    matches = _STACK_LINE.finditer(stack_trace)
+    return _innermost((m["file"], int(m["line"]), m["function"] or "") for m in matches)
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An exception and what it came from, the deepest cause first."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    return chain[::-1]
+
+
+def is_users(file: str) -> bool:
+    """Whether a source file is neither Python's, an installed package's nor graphkit's."""
+    path = os.path.abspath(file)
+    return not file.startswith("<") and not path.startswith((*_PYTHON, _OURS)) and "site-packages" not in path
+
+
+def _innermost(frames: Iterable[tuple[str, int, str]]) -> str | None:
+    found = None
+    for file, line, function in frames:
+        if is_users(file):
+            found = f"{_short(file)}:{line}" + (f" (in {function})" if function else "")
+    return found
+
+
+def _short(file: str) -> str:
+    relative = os.path.relpath(file)
+    return file if relative.startswith("..") else relative
