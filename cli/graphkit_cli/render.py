@@ -101,7 +101,8 @@ class Render:
     def warnings(self) -> Iterator[None]:
         """Show graphkit's warnings as one line each, and other packages' warnings with ``-v`` only."""
         with warnings.catch_warnings():
-            # The category is found by name, because importing it would load onnx for `graphkit --help`.
+            # GraphkitWarning is a UserWarning; to name it here would load onnx for `graphkit --help`.
+            warnings.simplefilter("always", UserWarning)
             warnings.showwarning = self._show_warning
             yield
 
