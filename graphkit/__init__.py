@@ -30,9 +30,14 @@ from graphkit.errors import (
 )
 from graphkit.finding import Finding
 from graphkit.model import Model, ModelLike, Step
+from graphkit.report.text import report_text
 from graphkit.report.to_json import to_json
+from graphkit.runtime.arrays import save_arrays
+from graphkit.runtime.run import OutputSummary, Ran, run, run_report
+from graphkit.runtime.session import Session, session
 from graphkit.storage.load import load
 from graphkit.storage.save import save
+from graphkit.surgery.tap import tap
 from graphkit.torch_export.examples import Examples, example_inputs
 from graphkit.torch_export.export import Exported, export, export_report
 from graphkit.torch_export.factory import TorchSubject, load_factory
@@ -62,9 +67,12 @@ __all__ = [
     "NameNotFoundError",
     "NameTakenError",
     "NoResizeError",
+    "OutputSummary",
     "ProviderError",
+    "Ran",
     "RuntimeLimits",
     "SaveError",
+    "Session",
     "SessionError",
     "Step",
     "TensorError",
@@ -78,7 +86,13 @@ __all__ = [
     "load",
     "load_checkpoint",
     "load_factory",
+    "report_text",
+    "run",
+    "run_report",
     "runtime_limits",
     "save",
+    "save_arrays",
+    "session",
+    "tap",
     "to_json",
 ]

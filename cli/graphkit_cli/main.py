@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("graphkit_cli.commands.export", "Export a torch module to a model file."),
+    "run": ("graphkit_cli.commands.run", "Run a model once and show or save its outputs."),
 }
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""
 

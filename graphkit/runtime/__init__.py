@@ -1,0 +1,1 @@
+"""ONNX Runtime: providers that really loaded, sessions, feeds. Nothing else imports onnxruntime."""

@@ -1,0 +1,64 @@
+"""``graphkit run``: feeds in, numbers or a picture out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from graphkit_cli.edit import check_target
+from graphkit_cli.options import model_argument, output_options
+from graphkit_cli.render import Render
+from graphkit_cli.running import device_options, feed_option, pairs
+
+if TYPE_CHECKING:
+    import graphkit as gk
+
+
+@click.command()
+@model_argument
+@feed_option
+@click.option(
+    "--output", "outputs", metavar="NAME", multiple=True, help="Give this value, a graph output or an inner value; repeats."
+)
+@device_options
+@click.option("--seed", type=int, default=0, show_default=True, help="For inputs fed with random.")
+@click.option("--save", metavar="FILE", help="Write the outputs: .npz; .npy or .png for a single one.")
+@output_options
+def command(
+    render: Render,
+    model: str,
+    feeds: tuple[str, ...],
+    outputs: tuple[str, ...],
+    device: str,
+    tf32: bool,
+    allow_cpu_nodes: bool,
+    seed: int,
+    save: str | None,
+) -> None:
+    """Run MODEL once in ONNX Runtime and show, or save, its outputs."""
+    import graphkit as gk
+
+    if save is not None:
+        check_target(save)
+    with render.progress(f"running {model}"):
+        ran = gk.run_report(
+            model,
+            pairs(feeds, "--feed"),
+            outputs=outputs or None,
+            device=device,
+            tf32=tf32,
+            allow_cpu_nodes=allow_cpu_nodes,
+            seed=seed,
+        )
+    if save is not None:
+        gk.save_arrays(ran.arrays, save)
+    render.result(_summary(ran, save), lambda: gk.report_text(ran))
+    for note in ran.notes:
+        render.note(note)
+    if save is not None:
+        render.note(f"wrote {save}")
+
+
+def _summary(ran: gk.Ran, save: str | None) -> dict[str, object]:
+    return {"model": ran.model, "device": ran.device, "providers": ran.providers, "outputs": ran.outputs, "saved": save}

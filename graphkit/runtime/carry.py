@@ -1,0 +1,88 @@
+"""Handing a model to ONNX Runtime: by path, or as a skeleton whose weights stay in mapped memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from graphkit.errors import SessionError
+from graphkit.graph.walk import tensors
+from graphkit.tensor import embed, type_name
+
+if TYPE_CHECKING:
+    from graphkit.model import Model
+
+SERIALIZED_LIMIT = 2**31 - 1
+"""Bytes that one protobuf message may have."""
+
+
+class CarriedModel:
+    """A model in the form that an InferenceSession takes, and the arrays that must live as long as the session.
+
+    Attributes:
+        content: A path, or the bytes of a serialised model.
+        names: Initializers whose values are given beside the bytes.
+        arrays: Their values, in the same order.
+    """
+
+    def __init__(self, content: str | bytes) -> None:
+        self.content = content
+        self.names: list[str] = []
+        self.arrays: list[Any] = []
+
+
+def carry(model: Model) -> CarriedModel:
+    """A skeleton as bytes, with its large initializers handed over as arrays that map their files.
+
+    ONNX Runtime takes initializers of the main graph from memory (``add_external_initializers``); what is external
+    elsewhere (a body's initializer, a Constant's value) it wants in the file itself, so those are embedded. Nothing is
+    written to a disk and the 2 GB limit of protobuf does not hold for the initializers.
+
+    Raises:
+        WeightsError: Bytes that are not where a tensor says.
+        SessionError: More than 2 GB of weights lie where the runtime takes none from memory.
+
+    Cost: O(skeleton); the weights are mapped, and read by the runtime.
+    """
+    proto = model.copy_proto()
+    carried = CarriedModel(b"")
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL and type_name(tensor.data_type) in _NATIVE:
+            array = model.array_of(tensor)
+            if not array.flags.aligned:
+                array = array.copy()
+            carried.names.append(tensor.name)
+            carried.arrays.append(array)
+            _point_nowhere(tensor)
+    for tensor in tensors(proto):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL and not _points_nowhere(tensor):
+            data = model.payload(tensor)
+            if data is not None:
+                embed(tensor, bytes(data))
+    if proto.ByteSize() > SERIALIZED_LIMIT:
+        raise SessionError(
+            "more than 2 GB of weights lie in bodies, in Constant nodes or in types that ONNX Runtime takes from a "
+            "file only",
+            hint="save the model and run it from its path",
+        )
+    carried.content = proto.SerializeToString()
+    return carried
+
+
+_NATIVE = frozenset(
+    "float32 float16 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
+)
+
+_NOWHERE = "memory"
+
+
+def _point_nowhere(tensor: onnx.TensorProto) -> None:
+    # The runtime wants an external tensor to replace, and never opens the location once it is replaced.
+    del tensor.external_data[:]
+    tensor.external_data.add(key="location", value=_NOWHERE)
+
+
+def _points_nowhere(tensor: onnx.TensorProto) -> bool:
+    entries = tensor.external_data
+    return len(entries) == 1 and entries[0].key == "location" and entries[0].value == _NOWHERE

@@ -1,0 +1,98 @@
+"""What ONNX Runtime raises, as graphkit's errors: one short message, the cause kept."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from graphkit.errors import FeedError, GraphkitError, MissingExtraError, SessionError
+
+
+def import_runtime(purpose: str = "running a model") -> Any:
+    """The onnxruntime package.
+
+    Raises:
+        MissingExtraError: It is not installed.
+
+    Cost: about 0.1 s the first time.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("onnxruntime", "cpu", purpose) from error
+    return onnxruntime
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    # The binding itself raises plain RuntimeError and ValueError for feeds that it cannot convert.
+    return (*own, RuntimeError, ValueError)
+
+
+@contextlib.contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn what ONNX Runtime raises inside of the block into a SessionError or a FeedError.
+
+    Args:
+        doing: What was attempted, for the message: "loading model.onnx", "running model.onnx".
+
+    Raises:
+        FeedError: The runtime refuses the feeds.
+        SessionError: Anything else the runtime raises, running out of memory included.
+    """
+    try:
+        yield
+    except GraphkitError:
+        raise
+    except MemoryError as error:
+        raise _out_of_memory(doing) from error
+    except _runtime_errors() as error:
+        raise _translate(error, doing) from error
+
+
+_PREFIX = re.compile(r"^\s*\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+_SOURCE = re.compile(r"/\S+?/onnxruntime/(core|python)/\S+:\d+ [^\n]*?\) ?")
+_MEMORY = re.compile(r"bad_?alloc|failed to allocate|out of memory|BFCArena|CUDA_ERROR_OUT_OF_MEMORY|not enough memory", re.I)
+
+_HINTS = (
+    (
+        "Unsupported model IR version",
+        "the model is newer than the installed onnxruntime; lower its ir_version or install a newer onnxruntime",
+    ),
+    ("Opset", "convert the model with `graphkit opset`, or install a newer onnxruntime"),
+    (
+        "is not a registered function/op",
+        "the installed onnxruntime has no kernel for this operator: add a model function for it, or register the library that has it",
+    ),
+    ("NOT_IMPLEMENTED", "this onnxruntime has no kernel for this operator with these types on this provider"),
+)
+
+
+def _translate(error: Exception, doing: str) -> GraphkitError:
+    text = str(error).strip()
+    if _MEMORY.search(text):
+        return _out_of_memory(doing)
+    short = plain_text(text)
+    if "invalid dimensions for input" in text or "Unexpected input data type" in text or "Invalid rank for input" in text:
+        return FeedError(f"{doing}: {short}")
+    hint = next((advice for sign, advice in _HINTS if sign in text), None)
+    return SessionError(f"{doing} failed: {short}", hint=hint)
+
+
+def _out_of_memory(doing: str) -> SessionError:
+    return SessionError(
+        f"{doing} ran out of memory",
+        hint="bind smaller dims, or let a bisection keep less at once with a lower memory limit",
+    )
+
+
+def plain_text(text: str) -> str:
+    """A message of ONNX Runtime without its code, source position and stack."""
+    text = _PREFIX.sub("", text)
+    text = _SOURCE.sub("", text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines)[:1000]

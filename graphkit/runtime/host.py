@@ -1,0 +1,92 @@
+"""Which nodes compute shapes: ONNX Runtime keeps those on the CPU on purpose, because kernels read them there."""
+
+from __future__ import annotations
+
+import onnx
+
+from graphkit.graph.index import GraphIndex
+from graphkit.graph.names import Names
+from graphkit.model import Model
+
+HOST_INPUTS: dict[str, tuple[int, ...]] = {
+    "Reshape": (1,),
+    "Expand": (1,),
+    "Tile": (1,),
+    "Resize": (1, 2, 3),
+    "Upsample": (1,),
+    "Slice": (1, 2, 3, 4),
+    "Pad": (1, 3),
+    "Squeeze": (1,),
+    "Unsqueeze": (1,),
+    "ConstantOfShape": (0,),
+    "Range": (0, 1, 2),
+    "TopK": (1,),
+    "OneHot": (1,),
+    "Split": (1,),
+    "CumSum": (1,),
+    "ReduceSum": (1,),
+    "ReduceMean": (1,),
+    "ReduceMax": (1,),
+    "ReduceMin": (1,),
+    "CenterCropPad": (1,),
+    "Loop": (0, 1),
+    "If": (0,),
+}
+"""Inputs that ONNX Runtime's CUDA kernels read on the CPU (onnxruntime/core/providers/cuda, ``InputMemoryType``)."""
+
+_SOURCES = ("Shape", "Size")
+
+
+def shape_nodes(graph: onnx.GraphProto) -> set[str]:
+    """The names of the nodes that compute shapes: made from Shape or Size only, or read only as a host input.
+
+    Scope: the main graph; a node in a body counts as where its outermost node is.
+    Cost: O(graph).
+    """
+    index = GraphIndex(graph)
+    forward = _from_shapes(index)
+    backward = _for_hosts(index)
+    return {node.name for position, node in enumerate(index.nodes) if position in forward or position in backward}
+
+
+def _from_shapes(index: GraphIndex) -> set[int]:
+    found: set[int] = set()
+    constant: set[int] = set()
+    for position, node in enumerate(index.nodes):
+        if node.op_type in _SOURCES:
+            found.add(position)
+            continue
+        made_by = {index.producer[name] for name in node.input if name in index.producer}
+        given = [name for name in node.input if name and name not in index.producer and not index.is_constant(name)]
+        if node.op_type == "Constant" or (not given and made_by <= constant):
+            constant.add(position)
+        elif not given and made_by <= found | constant and node.op_type not in ("ConstantOfShape", "Expand", "Tile"):
+            found.add(position)
+    return found
+
+
+def _for_hosts(index: GraphIndex) -> set[int]:
+    found: set[int] = set()
+    for position in reversed(range(len(index.nodes))):
+        readers = [(reader, name) for name in index.nodes[position].output for reader in index.consumers.get(name, ())]
+        outputs = set(index.nodes[position].output) & index.outputs.keys()
+        if readers and not outputs and all(r in found or _reads_on_host(index.nodes[r], name) for r, name in readers):
+            found.add(position)
+    return found
+
+
+def _reads_on_host(node: onnx.NodeProto, name: str) -> bool:
+    places = HOST_INPUTS.get(node.op_type, ())
+    return all(i in places for i, read in enumerate(node.input) if read == name)
+
+
+def named(model: Model) -> Model:
+    """The model with a name on every node of the main graph, so that the runtime's report of nodes can be read."""
+    if all(node.name for node in model.proto.graph.node):
+        return model
+    proto = model.copy_proto()
+    names = Names(proto.graph)
+    for node in proto.graph.node:
+        if not node.name:
+            node.name = names.fresh(f"{node.op_type}_{next((o for o in node.output if o), '')}")
+    return Model(proto, model.sources, path=model.path, history=model.history)

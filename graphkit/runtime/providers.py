@@ -1,0 +1,134 @@
+"""Which execution provider a session is to use, and why one did not load."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import importlib.util
+import io
+import os
+from typing import Any, Literal, TypeAlias, get_args
+
+from graphkit.errors import ProviderError
+from graphkit.runtime.failures import import_runtime
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "tensorrt"]
+"""Where a model is asked to run. ``auto`` is CUDA where it loads, else the CPU; the session says which."""
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+
+_WANTED = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
+
+
+def wanted_provider(device: str) -> str:
+    """The provider of a device other than ``auto``.
+
+    Raises:
+        ValueError: There is no such device.
+    """
+    if device not in _WANTED:
+        raise ValueError(f"{device!r} is no device; the devices are {', '.join(get_args(Device))}")
+    return _WANTED[device]
+
+
+def options(device: str, tf32: bool) -> list[tuple[str, dict[str, str]]]:
+    """The provider list of a session on a device, each with its options.
+
+    TF32 is on by default in the CUDA provider (``use_tf32``), which alone moves float32 results by about 1e-3.
+    """
+    cuda = (CUDA, {"use_tf32": "1" if tf32 else "0"})
+    match device:
+        case "cuda":
+            return [cuda, (CPU, {})]
+        case "tensorrt":
+            # TensorRT 8.6 and later takes TF32 from the environment; it reads it when the builder starts.
+            os.environ["NVIDIA_TF32_OVERRIDE"] = "1" if tf32 else "0"
+            return [(TENSORRT, {}), cuda, (CPU, {})]
+    return [(CPU, {})]
+
+
+@functools.cache
+def cuda_problem() -> str | None:
+    """Why the CUDA provider cannot work here, or None where nothing speaks against it.
+
+    Looks for the provider in the installed onnxruntime, for the driver, and for the libraries that the provider
+    links to, which are loaded first from where the CUDA build of torch or the ``nvidia-*`` packages put them.
+
+    Cost: about a second where CUDA is there; the answer is kept.
+    """
+    runtime = import_runtime()
+    if CUDA not in runtime.get_available_providers():
+        return "the installed onnxruntime is a CPU build"
+    try:
+        ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
+    except OSError:
+        return "there is no NVIDIA driver on this machine (libcuda is not found)"
+    missing = _missing_libraries(runtime)
+    if missing and importlib.util.find_spec("torch") is not None:
+        import torch  # a CUDA build of torch brings the libraries and loads them
+
+        missing = _missing_libraries(runtime) if torch.version.cuda else missing
+    return missing[0] if missing else None
+
+
+def _missing_libraries(runtime: Any) -> list[str]:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):  # preload_dlls prints what it does not find
+        runtime.preload_dlls()
+    return [line for line in said.getvalue().splitlines() if line.startswith("Failed to load")]
+
+
+def library_problem(device: str) -> str:
+    """Why the library of a provider did not load. Only to be called after a session has tried to load it: the library
+    looks for its host while it is loaded, and finds none when it is loaded by anybody else first.
+    """
+    runtime = import_runtime()
+    folder = os.path.join(os.path.dirname(runtime.__file__), "capi")
+    prefix, suffix = ("lib", ".so") if os.name == "posix" else ("", ".dll")
+    try:
+        ctypes.CDLL(os.path.join(folder, f"{prefix}onnxruntime_providers_{device}{suffix}"))
+    except OSError as error:
+        return str(error)
+    return "its library loads, but the provider refused to start (ONNX Runtime's log on stderr says why)"
+
+
+@functools.cache
+def tensorrt_problem() -> str | None:
+    """Why the TensorRT provider cannot work here, or None. Cost: as ``cuda_problem``."""
+    runtime = import_runtime()
+    if TENSORRT not in runtime.get_available_providers():
+        return "the installed onnxruntime has no TensorRT provider"
+    return cuda_problem()
+
+
+def problem_with(device: str) -> str | None:
+    """Why a device cannot be used here, or None."""
+    if device == "cuda":
+        return cuda_problem()
+    return tensorrt_problem() if device == "tensorrt" else None
+
+
+MENDING = {
+    "cuda": 'pip install "onnx-graphkit[gpu]" (not beside onnxruntime: the two share one import name), with CUDA and '
+    "cuDNN of the versions it wants, as the CUDA build of torch brings them; `graphkit doctor` shows what is found",
+    "tensorrt": 'pip install "onnx-graphkit[gpu]" tensorrt; `graphkit doctor` shows what is found',
+}
+
+
+def resolve(device: str) -> tuple[str, str | None]:
+    """(device to use, note): what ``auto`` means here, and why it is not CUDA.
+
+    Raises:
+        ProviderError: A device was asked for by name and cannot be used here.
+        ValueError: There is no such device.
+    """
+    if device == "auto":
+        problem = cuda_problem()
+        return ("cpu", f"runs on the CPU: {problem}") if problem else ("cuda", None)
+    wanted_provider(device)
+    if problem := problem_with(device):
+        raise ProviderError(f"device {device!r} was asked for and cannot be used: {problem}", hint=MENDING[device])
+    return device, None

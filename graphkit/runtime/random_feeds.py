@@ -1,0 +1,175 @@
+"""Random feeds that a model can run on: sizes from its symbolic dims, ranges from what its graph does with an input."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from graphkit.errors import FeedError
+from graphkit.graph.index import GraphIndex
+from graphkit.model import Model
+from graphkit.runtime.ports import Port, input_ports
+from graphkit.runtime.ranges import Range, input_range
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+DEFAULT_SIZES = {1: (4,), 2: (2, 16), 3: (2, 16, 16), 4: (2, 3, 32, 32), 5: (2, 3, 8, 32, 32)}
+"""Sizes that an unbound dim takes, by rank and axis. The batch is 2, so that a batch of 1 baked into a graph shows."""
+
+
+class RandomFeeds:
+    """Draws feeds for the inputs of a model; the same seed, sample and input name give the same numbers.
+
+    Attributes:
+        sizes: Symbol -> size: the bound ones, and those chosen for the others.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        seed: int = 0,
+        bind: Mapping[str, int] | None = None,
+        like: Mapping[str, Iterable[int | str | None] | None] | None = None,
+    ) -> None:
+        """Look at a model.
+
+        Args:
+            model: The model.
+            seed: Where the numbers start.
+            bind: Symbolic dim -> size.
+            like: Input name -> dims that something else wants for it (the reference, an example argument); its fixed
+                sizes are taken for dims that the model leaves open.
+
+        Raises:
+            FeedError: ``bind`` names a symbol that no input has.
+
+        Cost: O(graph).
+        """
+        self.model = model
+        self.seed = seed
+        self.ports = input_ports(model.proto)
+        self.index = GraphIndex(model.proto.graph)
+        self.sizes: dict[str, int] = dict(bind or {})
+        self._like = {name: None if dims is None else tuple(dims) for name, dims in (like or {}).items()}
+        self._ranges: dict[str, Range] = {}
+        for name, port in self.ports.items():
+            self._learn(port, self._like.get(name))
+
+    def _learn(self, port: Port, like: tuple[int | str | None, ...] | None) -> None:
+        if port.dims is None or like is None or len(like) != len(port.dims):
+            return
+        for dim, other in zip(port.dims, like, strict=True):
+            if isinstance(dim, str) and isinstance(other, int):
+                self.sizes.setdefault(dim, other)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape that an input is drawn in.
+
+        Raises:
+            FeedError: The input is no tensor, or its rank is unknown.
+        """
+        port = self.ports[name]
+        like = self._like.get(name)
+        if port.dims is None and like is not None:
+            return tuple(d if isinstance(d, int) else 1 for d in like)
+        if not port.data_type or port.dims is None:
+            raise FeedError(
+                f"input {name!r} is {port.text}; a random feed needs a tensor of known rank",
+                name=name,
+                hint=f"give --feed {name}=@FILE",
+            )
+        return tuple(self._size(port, axis, dim) for axis, dim in enumerate(port.dims))
+
+    def _size(self, port: Port, axis: int, dim: int | str | None) -> int:
+        if isinstance(dim, int):
+            return dim
+        assert port.dims is not None
+        like = self._like.get(port.name) or ()
+        other = like[axis] if len(like) == len(port.dims) else None
+        default = other if isinstance(other, int) else self._default(port, axis)
+        if dim is None:
+            return default
+        if dim not in self.sizes:
+            computed = _computed(dim, self.sizes)
+            self.sizes[dim] = default if computed is None else computed
+        return self.sizes[dim]
+
+    def _default(self, port: Port, axis: int) -> int:
+        assert port.dims is not None
+        if (length := self._range(port.name).length) is not None:
+            return length
+        sizes = DEFAULT_SIZES.get(len(port.dims), ())
+        return sizes[axis] if axis < len(sizes) else 2
+
+    def _range(self, name: str) -> Range:
+        if name not in self._ranges:
+            self._ranges[name] = input_range(self.model, self.index, name)
+        return self._ranges[name]
+
+    def draw(self, name: str, sample: int) -> Array:
+        """A random array for an input, of its declared dtype.
+
+        Raises:
+            FeedError: The input is no tensor, or its rank is unknown.
+        """
+        port = self.ports[name]
+        shape = self.shape(name)
+        generator = np.random.default_rng([self.seed, sample, zlib.crc32(name.encode())])
+        return draw(generator, port, shape, self._range(name))
+
+    def draw_all(self, sample: int, without: Iterable[str] = ()) -> dict[str, Array]:
+        """Arrays for every required input but those in ``without``."""
+        left_out = set(without)
+        return {n: self.draw(n, sample) for n, p in self.ports.items() if p.required and n not in left_out}
+
+
+_PRODUCT = re.compile(r"\s*(\d+)\s*\*\s*([A-Za-z_]\w*)\s*|\s*([A-Za-z_]\w*)\s*\*\s*(\d+)\s*")
+_SUM = re.compile(r"\s*([A-Za-z_]\w*)\s*([+-])\s*(\d+)\s*")
+
+
+def _computed(symbol: str, sizes: Mapping[str, int]) -> int | None:
+    """The size of a symbol such as ``2*h`` or ``n + 1`` (torch writes them), where the other symbol is known."""
+    if (product := _PRODUCT.fullmatch(symbol)) is not None:
+        name = product[2] or product[3]
+        return int(product[1] or product[4]) * sizes[name] if name in sizes else None
+    if (total := _SUM.fullmatch(symbol)) is not None and total[1] in sizes:
+        step = int(total[3])
+        return sizes[total[1]] + (step if total[2] == "+" else -step)
+    return None
+
+
+def draw(generator: np.random.Generator, port: Port, shape: tuple[int, ...], wanted: Range) -> Array:
+    """A random array of a port's dtype within a range."""
+    if port.data_type == onnx.TensorProto.STRING:
+        words = np.array(["alpha", "beta", "gamma", "delta"], dtype=object)
+        return words[generator.integers(0, len(words), shape)]
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(port.data_type)
+    if wanted.mask:
+        return _mask(generator, shape).astype(dtype)
+    if dtype.kind == "b":
+        return generator.integers(0, 2, shape).astype(dtype)
+    if dtype.kind in "iu":
+        low, high = wanted.integers(dtype)
+        return generator.integers(low, high, shape, endpoint=True).astype(dtype)
+    array: Any = wanted.reals(generator, shape)
+    if dtype.kind == "c":
+        array = array + 1j * wanted.reals(generator, shape)
+    if wanted.leading_ones and array.ndim == 1:
+        array[: wanted.leading_ones] = 1
+    return np.asarray(array).astype(dtype)
+
+
+def _mask(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Ones followed by zeros along the last axis, at least half of them ones, as padding masks are."""
+    if not shape:
+        return np.ones(())
+    length = shape[-1]
+    kept = generator.integers((length + 1) // 2, length, (*shape[:-1], 1), endpoint=True)
+    return (np.arange(length) < kept).astype(np.int64)

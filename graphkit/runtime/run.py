@@ -1,0 +1,143 @@
+"""Run a model once, by name in and by name out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphkit.model import ModelLike
+from graphkit.runtime.session import Session, session
+from graphkit.storage.load import as_model
+from graphkit.surgery.tap import tap
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+
+def run(
+    model: ModelLike,
+    feeds: Mapping[str, Any],
+    *,
+    device: str = "auto",
+    outputs: Sequence[str] | None = None,
+    seed: int = 0,
+) -> dict[str, Array]:
+    """Run a model in ONNX Runtime.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+        feeds: Input name -> what to feed. An array or torch tensor must have the declared dtype. A number or nested
+            list takes the declared dtype, and a single number fills the declared shape (``{"factor": 2.5}``). A text
+            is a specification: ``"@photo.png"`` (0..1 for float inputs, 0..255 for uint8, NCHW or NHWC as declared),
+            ``"@x.npy"``, ``"@x.npz"`` (the member called like the input, or the only one), ``"random"``, or a number
+            or list as text (``"2,3"``).
+        device: "cpu", "cuda", "tensorrt", or "auto": CUDA where it loads, else the CPU.
+        outputs: Values to give: graph outputs, or any value of the main graph; None for the graph outputs.
+        seed: For inputs fed with "random".
+
+    Returns:
+        Output name -> array on the host, in the order asked for.
+
+    Raises:
+        FeedError: An input has no feed, or one of another dtype or shape.
+        NameNotFoundError: A feed or output that the model does not have.
+        SessionError: The runtime refuses the model, or failed.
+        ProviderError: The device was asked for and is not what would run.
+        MissingExtraError: onnxruntime, or pillow for a picture, is not installed.
+
+    Changes: nothing.
+    Scope: values of the main graph.
+    Cost: a session is built for every call; use ``graphkit.session`` for more than one run.
+    """
+    return session_for(model, outputs, device=device).run(feeds, outputs, seed=seed)
+
+
+@dataclass(frozen=True)
+class OutputSummary:
+    """One output of a run.
+
+    Attributes:
+        type: dtype and shape, such as ``float32[1,3,96,96]``.
+        min: Smallest number, None where the output holds no numbers.
+        max: Largest number.
+        mean: Mean of the numbers.
+        nan: How many are NaN.
+        inf: How many are infinite.
+        values: The numbers themselves where there are 16 of them or fewer.
+    """
+
+    type: str
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    nan: int = 0
+    inf: int = 0
+    values: Any = None
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run gave.
+
+    Attributes:
+        model: The model's path or name.
+        device: Where it ran.
+        providers: The providers that loaded.
+        outputs: Output name -> summary.
+        arrays: Output name -> array.
+        notes: What the user should know.
+    """
+
+    model: str
+    device: str
+    providers: tuple[str, ...]
+    outputs: dict[str, OutputSummary]
+    arrays: dict[str, Array] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def run_report(
+    model: ModelLike,
+    feeds: Mapping[str, Any],
+    *,
+    outputs: Sequence[str] | None = None,
+    device: str = "auto",
+    tf32: bool = False,
+    allow_cpu_nodes: bool = False,
+    seed: int = 0,
+) -> Ran:
+    """``run``, and which providers ran it. Arguments and errors as ``run`` and ``session`` have them."""
+    made = session_for(model, outputs, device=device, tf32=tf32, allow_cpu_nodes=allow_cpu_nodes)
+    arrays = made.run(feeds, outputs, seed=seed)
+    summaries = {name: summary(array) for name, array in arrays.items()}
+    return Ran(made.name, made.device, made.providers, summaries, arrays, made.notes)
+
+
+def summary(array: Any) -> OutputSummary:
+    """An output in a few numbers; infinities and NaN are counted and left out of the others."""
+    if not isinstance(array, np.ndarray):
+        return OutputSummary(type="none" if array is None else f"sequence of {len(array)}")
+    kind = f"{array.dtype}[{','.join(map(str, array.shape))}]"
+    values = array.tolist() if array.size <= 16 else None
+    if array.dtype.kind in "OUSTbc":
+        return OutputSummary(type=kind.replace("object", "string"), values=values)
+    wide = array.astype(np.float64)
+    finite = wide[np.isfinite(wide)]
+    nan, inf = int(np.isnan(wide).sum()), int(np.isinf(wide).sum())
+    if not finite.size:
+        return OutputSummary(type=kind, nan=nan, inf=inf, values=values)
+    return OutputSummary(kind, float(finite.min()), float(finite.max()), float(finite.mean()), nan, inf, values)
+
+
+def session_for(model: ModelLike, outputs: Sequence[str] | None = None, **options: Any) -> Session:
+    """A session that can give some values: the model's own, or the model with the inner ones tapped."""
+    if outputs is not None:
+        source = as_model(model)
+        known = {value.name for value in source.proto.graph.output}
+        inner = [name for name in outputs if name not in known]
+        if inner:
+            return session(tap(source, inner), **options)
+    return session(model, **options)

@@ -1,0 +1,222 @@
+"""One model in ONNX Runtime: the providers that really loaded, which node runs where, feeds in, arrays out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from graphkit.errors import NameNotFoundError, ProviderError
+from graphkit.model import Model, ModelLike
+from graphkit.runtime import providers
+from graphkit.runtime.carry import CarriedModel, carry
+from graphkit.runtime.exchange import from_runtime, to_runtime
+from graphkit.runtime.failures import import_runtime, translated
+from graphkit.runtime.feeds import complete
+from graphkit.runtime.host import named, shape_nodes
+from graphkit.runtime.ports import input_ports, output_ports
+from graphkit.storage.load import as_model
+
+if TYPE_CHECKING:
+    import torch
+
+    from graphkit.tensor import Array
+
+
+class Placed(NamedTuple):
+    """A node of the optimised graph and the provider that runs it."""
+
+    node: str
+    op_type: str
+    provider: str
+
+
+class Session:
+    """A model loaded into ONNX Runtime. Made by ``graphkit.session``; used for as many runs as wanted.
+
+    Attributes:
+        model: The model that runs.
+        name: Its path or graph name, for messages.
+        device: "cpu", "cuda" or "tensorrt": where it runs.
+        providers: The providers that loaded, in the order of preference.
+        inputs: name -> Port.
+        outputs: name -> Port.
+        placed: The nodes of the optimised graph and where each runs; the nodes of bodies are not listed.
+        notes: What the user should know: what ``auto`` took, nodes that run on the CPU.
+    """
+
+    def __init__(
+        self, model: Model, raw: Any, device: str, notes: Sequence[str] = (), keep: CarriedModel | None = None
+    ) -> None:
+        self.model = model
+        self.name = model.path or model.proto.graph.name
+        self.device = device
+        self.inputs = input_ports(model.proto)
+        self.outputs = output_ports(model.proto)
+        self.notes = tuple(notes)
+        self._raw = raw
+        self._keep = keep  # the runtime points into these arrays as long as the session lives
+        self.providers: tuple[str, ...] = tuple(raw.get_providers())
+        self.placed = tuple(
+            Placed(node.name, node.op_type, part.ep_name)
+            for part in raw.get_provider_graph_assignment_info()
+            for node in part.get_nodes()
+        )
+
+    def run(
+        self,
+        feeds: Mapping[str, Any],
+        outputs: Sequence[str] | None = None,
+        *,
+        seed: int = 0,
+    ) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            feeds: Input name -> array, number, nested list, or a specification as ``graphkit.run`` takes it.
+            outputs: The graph outputs to give; None for all of them.
+            seed: For inputs fed with "random".
+
+        Returns:
+            Output name -> array on the host, in the order asked for.
+
+        Raises:
+            FeedError: An input has no feed, or one of another dtype or shape.
+            NameNotFoundError: A feed or output that the model does not have.
+            SessionError: The runtime failed, or ran out of memory.
+        """
+        unknown = [name for name in outputs or () if name not in self.outputs]
+        if unknown:
+            raise NameNotFoundError("output", unknown[0], self.outputs)
+        return self.run_arrays(complete(self.model, self.inputs, feeds, seed=seed), outputs)
+
+    def run_arrays(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        """``run`` for arrays that already have the declared dtype: nothing is checked or converted here."""
+        names = list(self.outputs if outputs is None else outputs)
+        with translated(f"running {self.name}"):
+            values = {name: to_runtime(value, self.inputs[name]) for name, value in feeds.items()}
+            made = self._raw.run_with_ort_values(names, values)
+            return {name: from_runtime(value) for name, value in zip(names, made, strict=True)}
+
+    def run_tensors(
+        self, feeds: Mapping[str, torch.Tensor], outputs: Sequence[str] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Run on torch tensors where they are, through DLPack: on CUDA nothing passes through the host.
+
+        Args:
+            feeds: Input name -> contiguous tensor of the declared dtype, on the session's device.
+            outputs: The graph outputs to give; None for all of them.
+
+        Returns:
+            Output name -> tensor on the session's device, sharing the runtime's memory.
+
+        Raises:
+            SessionError: The runtime failed, or ran out of memory.
+        """
+        import torch
+
+        runtime = import_runtime()
+        names = list(self.outputs if outputs is None else outputs)
+        where = "cpu" if self.device == "cpu" else "cuda"
+        with translated(f"running {self.name}"):
+            binding = self._raw.io_binding()
+            for name, tensor in feeds.items():
+                value = runtime.OrtValue.from_dlpack(tensor.detach().contiguous())
+                binding.bind_ortvalue_input(name, value)
+            for name in names:
+                binding.bind_output(name, where)
+            if where == "cuda":
+                torch.cuda.current_stream().synchronize()  # the feeds are complete before the runtime's stream reads them
+            self._raw.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+            made = binding.get_outputs()
+            return {name: _tensor(value) for name, value in zip(names, made, strict=True)}
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    import torch
+
+    tensor = torch.from_dlpack(value)
+    return tensor.view(torch.bool) if value.data_type() == "tensor(bool)" and tensor.dtype != torch.bool else tensor
+
+
+def session(
+    model: ModelLike,
+    *,
+    device: str = "auto",
+    tf32: bool = False,
+    optimize: bool = True,
+    allow_cpu_nodes: bool = False,
+    threads: int | None = None,
+) -> Session:
+    """Load a model into ONNX Runtime.
+
+    A path is opened by the runtime itself, so that weights in external files stay there; a Model or ModelProto is
+    handed over as its skeleton and mapped weights, without a copy on disk, also above 2 GB.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+        device: "cpu", "cuda", "tensorrt", or "auto": CUDA where it loads, else the CPU (``Session.notes`` says which).
+        tf32: Let CUDA use TF32 for float32 products. Off, so that float32 means float32.
+        optimize: False runs every node as it stands in the file; True fuses and folds.
+        allow_cpu_nodes: On a GPU, list nodes that fell to the CPU in ``Session.notes``, where otherwise they are an
+            error. Shape computations, which belong on the CPU, are neither.
+        threads: Threads inside an operator; None for all cores.
+
+    Raises:
+        ProviderError: The device was asked for and did not load, or nodes fell to the CPU.
+        SessionError: The runtime refuses the model.
+        FormatError: The file is no ONNX model.
+        MissingExtraError: onnxruntime is not installed.
+
+    Changes: nothing.
+    Cost: O(model); weights are read by the runtime.
+    """
+    runtime = import_runtime()
+    device, note = providers.resolve(device)
+    source = as_model(model)
+    if device != "cpu":
+        source = named(source)
+    settings = runtime.SessionOptions()
+    settings.log_severity_level = 4
+    settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if not optimize:
+        settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if threads is not None:
+        settings.intra_op_num_threads = threads
+    local = isinstance(model, (str, os.PathLike)) and device == "cpu" and os.path.exists(model)
+    with translated(f"loading {source.path or source.proto.graph.name}"):
+        carried = CarriedModel(os.fspath(model)) if local else carry(source)  # type: ignore[arg-type]
+        raw = _raw_session(runtime, carried, settings, providers.options(device, tf32))
+    made = Session(source, raw, device, [note] if note else [], keep=carried)
+    made.notes += _check_placement(made, allow_cpu_nodes)
+    return made
+
+
+def _raw_session(runtime: Any, carried: CarriedModel, settings: Any, wanted: list[tuple[str, dict[str, str]]]) -> Any:
+    values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in carried.arrays]
+    if values:
+        settings.add_external_initializers(carried.names, values)
+    return runtime.InferenceSession(carried.content, settings, providers=wanted)
+
+
+def _check_placement(made: Session, allow_cpu_nodes: bool) -> tuple[str, ...]:
+    if made.device == "cpu":
+        return ()
+    wanted = providers.wanted_provider(made.device)
+    if wanted not in made.providers:
+        raise ProviderError(
+            f"device {made.device!r} was asked for and did not load: {providers.library_problem(made.device)}",
+            hint=providers.MENDING[made.device],
+        )
+    belong = shape_nodes(made.model.proto.graph)
+    fallen = [p for p in made.placed if p.provider == providers.CPU and p.node not in belong]
+    if not fallen:
+        return ()
+    listed = ", ".join(f"{p.op_type} {p.node!r}" for p in fallen[:8]) + (" ..." if len(fallen) > 8 else "")
+    if not allow_cpu_nodes:
+        raise ProviderError(
+            f"{len(fallen)} nodes of {made.name} run on the CPU although {made.device!r} was asked for: {listed}",
+            hint="allow it with --allow-cpu-nodes (allow_cpu_nodes=True); the nodes are listed then",
+        )
+    return (f"{len(fallen)} nodes run on the CPU: {listed}",)
