@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import click
 
@@ -14,6 +14,8 @@ from graphkit_cli.options import model_argument, out_argument, output_options, s
 if TYPE_CHECKING:
     import graphkit as gk
     from graphkit_cli.render import Render
+
+Weights: TypeAlias = Literal["auto", "keep", "link"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def edit_command(edit: Callable[..., gk.Model]) -> click.Command:
         model: str,
         out: str,
         external: str | None,
-        weights: str,
+        weights: Weights,
         dry_run: bool,  # noqa: FBT001 (click hands it over by keyword)
         **options: object,
     ) -> None:
@@ -85,7 +87,7 @@ def edit_command(edit: Callable[..., gk.Model]) -> click.Command:
         save_edited(render, edited, out, external=external, weights=weights, dry_run=dry_run)
 
     callback.__doc__ = edit.__doc__
-    callback.__click_params__ = getattr(edit, "__click_params__", [])  # type: ignore[attr-defined]
+    setattr(callback, "__click_params__", getattr(edit, "__click_params__", []))  # noqa: B010 (click's own attribute)
     wrapped = model_argument(out_argument(output_options(save_options(callback))))
     return click.command()(wrapped)
 
@@ -118,7 +120,7 @@ def save_edited(
     out: str,
     *,
     external: str | None = None,
-    weights: str = "auto",
+    weights: Weights = "auto",
     dry_run: bool = False,
 ) -> None:
     """Save an edited model and report what was written; with ``dry_run`` only report what would be.

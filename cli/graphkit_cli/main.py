@@ -39,8 +39,11 @@ if TYPE_CHECKING:
     from graphkit import GraphkitError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "export": ("graphkit_cli.commands.export", "Export a torch module to a model file."),
-    "run": ("graphkit_cli.commands.run", "Run a model once and show or save its outputs."),
+    "export": (
+        "graphkit_cli.commands.export",
+        "Export a torch module with either of torch's exporters, and say what the exporter did not.",
+    ),
+    "run": ("graphkit_cli.commands.run", "Run MODEL once in ONNX Runtime and show, or save, its outputs."),
 }
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""
 

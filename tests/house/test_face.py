@@ -1,0 +1,74 @@
+"""The face of the package, and the drawing of its errors."""
+
+import inspect
+import re
+from importlib.metadata import version
+from types import ModuleType
+
+import graphkit as gk
+from graphkit import errors
+
+
+def test_all_is_what_can_be_imported():
+    importable = {n for n, v in vars(gk).items() if not n.startswith("_") and not isinstance(v, ModuleType)}
+    assert set(gk.__all__) == importable
+    assert len(gk.__all__) == len(set(gk.__all__))
+
+
+def test_the_version_is_the_distributions():
+    assert gk.__version__ == version("onnx-graphkit")
+
+
+def test_every_error_is_on_the_face():
+    assert {n for n, v in vars(errors).items() if inspect.isclass(v) and issubclass(v, Warning | Exception)} <= set(
+        gk.__all__
+    )
+
+
+def test_every_public_function_says_what_it_does():
+    silent = [n for n in gk.__all__ if callable(getattr(gk, n)) and not (getattr(gk, n).__doc__ or "").strip()]
+    assert silent == []
+
+
+def test_the_error_tree_is_the_one_that_is_drawn():
+    assert drawn(errors.__doc__) == real()
+
+
+def real():
+    """Class -> parent of every exception that errors.py defines."""
+    return {
+        name: value.__mro__[1].__name__
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == errors.__name__
+    }
+
+
+def drawn(text):
+    """Class -> parent, read off the drawing."""
+    parents = {}
+    path = []
+    for line in text.splitlines():
+        match = re.match(r"    ((?:[│ ]   )*(?:[├└]── )?)([A-Z]\w+)  ", line)
+        if match is None:
+            continue
+        depth = len(match[1]) // 4
+        path[depth:] = [match[2]]
+        parents[match[2]] = path[depth - 1] if depth else None
+    return {
+        name: parent or ("UserWarning" if name.endswith("Warning") else "Exception") for name, parent in parents.items()
+    }
+
+
+def test_the_drawing_says_which_errors_are_pythons_too():
+    for line in errors.__doc__.splitlines():
+        match = re.search(r"([A-Z]\w+)  .*\(also an? (\w+)\)", line)
+        if match:
+            assert match[2] in {c.__name__ for c in getattr(errors, match[1]).__mro__}, line
+    also = {
+        c.__name__
+        for c in vars(errors).values()
+        if inspect.isclass(c)
+        and issubclass(c, gk.GraphkitError)
+        and issubclass(c, ValueError | KeyError | ImportError | AssertionError)
+    }
+    assert {m[1] for m in re.finditer(r"([A-Z]\w+)  .*\(also an? ", errors.__doc__)} == also
