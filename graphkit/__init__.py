@@ -30,13 +30,17 @@ from graphkit.errors import (
 )
 from graphkit.finding import Finding
 from graphkit.model import Model, ModelLike, Step
+from graphkit.report.summary_text import summary_text
 from graphkit.report.text import report_text
 from graphkit.report.to_json import to_json
 from graphkit.runtime.arrays import save_arrays
 from graphkit.runtime.run import OutputSummary, Ran, run, run_report
 from graphkit.runtime.session import Session, session
 from graphkit.storage.load import load
-from graphkit.storage.save import save
+from graphkit.storage.save import Saved, save
+from graphkit.summary import Summary, inspect
+from graphkit.surgery.extract import extract
+from graphkit.surgery.suggest import Cut, suggest
 from graphkit.surgery.tap import tap
 from graphkit.torch_export.examples import Examples, example_inputs
 from graphkit.torch_export.export import Exported, export, export_report
@@ -47,6 +51,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ComparisonError",
+    "Cut",
     "CutError",
     "EditError",
     "Examples",
@@ -72,9 +77,11 @@ __all__ = [
     "Ran",
     "RuntimeLimits",
     "SaveError",
+    "Saved",
     "Session",
     "SessionError",
     "Step",
+    "Summary",
     "TensorError",
     "TorchSubject",
     "TypeUnknownError",
@@ -83,6 +90,8 @@ __all__ = [
     "example_inputs",
     "export",
     "export_report",
+    "extract",
+    "inspect",
     "load",
     "load_checkpoint",
     "load_factory",
@@ -93,6 +102,8 @@ __all__ = [
     "save",
     "save_arrays",
     "session",
+    "suggest",
+    "summary_text",
     "tap",
     "to_json",
 ]

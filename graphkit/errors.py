@@ -115,9 +115,7 @@ class NameNotFoundError(GraphkitError, KeyError):
         suggestions: Names that the model has and that look alike, best first.
     """
 
-    def __init__(
-        self, kind: str, name: str, known: Iterable[str] = (), *, hint: str | None = None
-    ) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str] = (), *, hint: str | None = None) -> None:
         self.kind = kind
         self.name = name
         self.suggestions = similar(name, known)

@@ -100,10 +100,7 @@ def decode(tensor: onnx.TensorProto, data: memoryview | None) -> Array:
     try:
         if expected is not None and held != expected:
             raise ValueError(f"{held} bytes, not {expected}")
-        if data is None:
-            array = onnx.numpy_helper.to_array(tensor)
-        else:
-            array = _from_bytes(np, tensor, data)
+        array = onnx.numpy_helper.to_array(tensor) if data is None else _from_bytes(np, tensor, data)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise TensorError(
             f"tensor {tensor.name[:80]!r}: its bytes do not make a {type_name(tensor.data_type)}{list(tensor.dims)[:8]}",
@@ -157,9 +154,17 @@ def expected_bytes(tensor: onnx.TensorProto) -> int | None:
     count = 1
     for dim in tensor.dims:
         if dim < 0:
-            raise TensorError(f"tensor {tensor.name[:80]!r} has a negative dim: {list(tensor.dims)[:8]}", name=tensor.name)
+            raise TensorError(
+                f"tensor {tensor.name[:80]!r} has a negative dim: {list(tensor.dims)[:8]}", name=tensor.name
+            )
         count *= dim
     return (count * width + 7) // 8
+
+
+def stored_bytes(tensor: onnx.TensorProto) -> int:
+    """Bytes that a tensor's values take in ``raw_data``; of strings, the bytes of their text. Nothing is read."""
+    expected = expected_bytes(tensor)
+    return sum(map(len, tensor.string_data)) if expected is None else expected
 
 
 def check_inline(tensor: onnx.TensorProto) -> None:

@@ -43,6 +43,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.export",
         "Export a torch module with either of torch's exporters, and say what the exporter did not.",
     ),
+    "inspect": ("graphkit_cli.commands.inspect", "Show what a model holds: interface, operators, weights, modules."),
+    "extract": (
+        "graphkit_cli.commands.extract",
+        "Cut a submodel out of MODEL: by values, by a torch module, or by nodes.",
+    ),
     "run": ("graphkit_cli.commands.run", "Run MODEL once in ONNX Runtime and show, or save, its outputs."),
 }
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""

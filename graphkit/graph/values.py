@@ -50,7 +50,7 @@ def has_shape(type_proto: onnx.TypeProto) -> bool:
     return kind is not None
 
 
-def tensor_type(data_type: int, dims: list[int | str | None] | list[int] | None) -> onnx.TypeProto:
+def tensor_type(data_type: int, dims: Sequence[int | str | None] | None) -> onnx.TypeProto:
     """A tensor TypeProto. A dim is a size, a symbol, or None for unknown; ``dims`` None is an unknown rank."""
     return onnx.helper.make_tensor_type_proto(data_type, dims)
 
@@ -88,9 +88,7 @@ def constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
             case "value_float":
                 return onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, [], [attribute.f])
             case "value_floats":
-                return onnx.helper.make_tensor(
-                    name, onnx.TensorProto.FLOAT, [len(attribute.floats)], attribute.floats
-                )
+                return onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, [len(attribute.floats)], attribute.floats)
             case "value_int":
                 return onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [], [attribute.i])
             case "value_ints":
@@ -191,5 +189,7 @@ def data_type_named(name: str) -> int:
     """
     proto_name = {"float32": "FLOAT", "float64": "DOUBLE"}.get(name.lower(), name.upper())
     if proto_name not in onnx.TensorProto.DataType.keys() or proto_name == "UNDEFINED":  # noqa: SIM118 (an enum wrapper, no dict)
-        raise ValueError(f"{name!r} is no ONNX data type; the usual ones are float32, float16, int64, int32, bool, uint8")
+        raise ValueError(
+            f"{name!r} is no ONNX data type; the usual ones are float32, float16, int64, int32, bool, uint8"
+        )
     return int(onnx.TensorProto.DataType.Value(proto_name))

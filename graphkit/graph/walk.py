@@ -159,9 +159,7 @@ def _domain(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
-def called_functions(
-    nodes: Iterable[onnx.NodeProto], functions: Iterable[onnx.FunctionProto]
-) -> set[FunctionKey]:
+def called_functions(nodes: Iterable[onnx.NodeProto], functions: Iterable[onnx.FunctionProto]) -> set[FunctionKey]:
     """The functions that nodes call: directly, in bodies, or through other functions."""
     known = {function_key(f): f for f in functions}
     if not known:

@@ -209,7 +209,9 @@ def _bridge_old_pair(target: str, data: str, explicit: bool) -> None:
         return
     link = os.path.join(os.path.dirname(data), f"{_LINK_PREFIX}{secrets.token_hex(8)}.data")
     os.link(data, link)
-    pieces, size = Joiner(old.proto.SerializeToString(), _relocated(old, location, os.path.relpath(link, folder)), None).pieces()
+    pieces, size = Joiner(
+        old.proto.SerializeToString(), _relocated(old, location, os.path.relpath(link, folder)), None
+    ).pieces()
     bridge = NewFile(target, pieces, size)
     _write(bridge, 0, size, None)
     os.rename(bridge.temporary, target)

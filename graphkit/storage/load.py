@@ -231,7 +231,13 @@ def _open_location(location: str, path: str) -> Source | None:
             link (onnx/docs/ExternalData.md and its security notes), or it is no regular file.
     """
     parts = location.replace("\\", "/").split("/")
-    if os.path.isabs(location) or location.startswith(("/", "\\")) or ".." in parts or "\0" in location or ":" in parts[0]:
+    if (
+        os.path.isabs(location)
+        or location.startswith(("/", "\\"))
+        or ".." in parts
+        or "\0" in location
+        or ":" in parts[0]
+    ):
         raise _outside(location, path, "it may not be absolute or contain '..'")
     if is_url(path):
         return _open_remote(f"{path.rpartition('/')[0]}/{location}")

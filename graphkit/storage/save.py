@@ -104,9 +104,7 @@ def save(
         files.insert(0, NewFile(layout.data, layout.data_pieces, layout.data_size))
     layout.make_links()
     commit_pair(files, explicit=external is not None, progress=progress)
-    return Saved(
-        target, size, layout.data, layout.data_size if layout.data else 0, tuple(sorted(layout.references))
-    )
+    return Saved(target, size, layout.data, layout.data_size if layout.data else 0, tuple(sorted(layout.references)))
 
 
 def _check_options(external: str | None, weights: str) -> None:

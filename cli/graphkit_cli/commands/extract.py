@@ -1,0 +1,130 @@
+"""graphkit extract: cut a submodel out of a model, or say where to cut."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from graphkit_cli.edit import Weights, check_target, save_edited
+from graphkit_cli.options import model_argument, output_options, save_options
+
+if TYPE_CHECKING:
+    import graphkit as gk
+    from graphkit_cli.render import Render
+
+CLI_ONLY = {"suggest": "calls gk.suggest instead of gk.extract"}
+
+
+@click.command()
+@model_argument
+@click.argument("out", required=False)
+@click.option("--input", "inputs", metavar="NAME", multiple=True, help="A value that becomes an input; repeat it.")
+@click.option("--output", "outputs", metavar="NAME", multiple=True, help="A value that becomes an output; repeat it.")
+@click.option("--module", metavar="PATH", help="Cut out a torch module by its path, such as layers.0.attn.")
+@click.option("--node", "nodes", metavar="NAME", multiple=True, help="Cut out a node by its name; repeat it.")
+@click.option(
+    "--hops", metavar="K", type=click.IntRange(0), default=0, help="With --node: and the nodes K steps around."
+)
+@click.option(
+    "--input-type",
+    "input_types",
+    metavar="NAME=TYPE",
+    multiple=True,
+    help="Type of a boundary value that the file does not give, such as x=float32[1,3,n]; repeat it.",
+)
+@click.option(
+    "--suggest", is_flag=True, help="Write no file: print a smallest closed cut, and the command that makes it."
+)
+@save_options
+@output_options
+def command(
+    render: Render,
+    model: str,
+    out: str | None,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    module: str | None,
+    nodes: tuple[str, ...],
+    hops: int,
+    input_types: tuple[str, ...],
+    suggest: bool,
+    external: str | None,
+    weights: Weights,
+    dry_run: bool,
+) -> None:
+    """Cut a submodel out of MODEL: by values, by a torch module, or by nodes.
+
+    Without --input the cut begins at the graph inputs that the outputs need; without --output it ends at the graph
+    outputs. What the bodies of If, Loop and Scan read, and the functions that are called, come along.
+
+    \b
+    graphkit extract model.onnx block.onnx --input relu_3 --output add_7
+    graphkit extract model.onnx attn.onnx --module layers.0.attn
+    graphkit extract model.onnx --suggest --node Conv_12 --hops 2
+    """
+    _check_usage(out, inputs, outputs, module, nodes, hops, suggest)
+    import graphkit as gk
+
+    where: dict[str, Any] = {
+        "inputs": list(inputs) or None,
+        "outputs": list(outputs) or None,
+        "module": module,
+        "nodes": list(nodes) or None,
+        "hops": hops,
+    }
+    if suggest:
+        found = gk.suggest(model, **where)
+        render.result(found, lambda: _suggestion(model, found))
+        return
+    assert out is not None
+    check_target(out)
+    types = dict(_name_and_type(text) for text in input_types)
+    with render.progress(f"extract {model}"):
+        edited = gk.extract(model, **where, input_types=types)
+    save_edited(render, edited, out, external=external, weights=weights, dry_run=dry_run)
+
+
+def _check_usage(
+    out: str | None,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    module: str | None,
+    nodes: tuple[str, ...],
+    hops: int,
+    suggest: bool,  # noqa: FBT001 (handed over from click)
+) -> None:
+    ways = [bool(inputs or outputs), module is not None, bool(nodes)]
+    if sum(ways) > 1:
+        raise click.UsageError("Name the cut in one way: --input and --output, or --module, or --node.")
+    if not any(ways) and not suggest:
+        raise click.UsageError("Say what to cut out: --input and --output, or --module, or --node.")
+    if hops and not nodes:
+        raise click.UsageError("--hops goes with --node.")
+    if suggest and out is not None:
+        raise click.UsageError("--suggest writes no file: leave OUT away.")
+    if not suggest and out is None:
+        raise click.UsageError("Missing argument 'OUT'.")
+
+
+def _name_and_type(text: str) -> tuple[str, str]:
+    name, separator, type_ = text.rpartition("=")
+    if not separator or not name:
+        raise click.UsageError(f"--input-type is NAME=TYPE, such as x=float32[1,3,n], not {text!r}.")
+    return name, type_
+
+
+def _suggestion(model: str, found: gk.Cut) -> str:
+    words = ["graphkit", "extract", model, "OUT.onnx"]
+    for name in found.inputs:
+        words += ["--input", name]
+    for name in found.outputs:
+        words += ["--output", name]
+    lines = [
+        f"{found.nodes} of {found.of_nodes} nodes, {found.weight_bytes:,} bytes of weights",
+        *(f"input  {name}: {type_}" for name, type_ in zip(found.inputs, found.input_types, strict=True)),
+        *(f"output {name}" for name in found.outputs),
+        shlex.join(words),
+    ]
+    return "\n".join(lines)

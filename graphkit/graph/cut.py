@@ -1,0 +1,216 @@
+"""Cutting a graph: what outputs need when some values are given, and which values would close a cut that is open."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from graphkit.errors import InvalidGraphError
+from graphkit.graph.index import GraphIndex
+
+
+@dataclass(frozen=True)
+class Region:
+    """What is needed to compute some outputs from some inputs.
+
+    Attributes:
+        nodes: Positions of the nodes, ascending.
+        constants: Initializers that are read, in the order they are met.
+        open_inputs: Graph inputs without a default value that are needed and not among the inputs, in graph order.
+        reached: The inputs that are needed.
+    """
+
+    nodes: tuple[int, ...]
+    constants: tuple[str, ...]
+    open_inputs: tuple[str, ...]
+    reached: frozenset[str]
+
+
+def trace(
+    index: GraphIndex, outputs: Iterable[str], inputs: Collection[str], *, stop: Callable[[str], bool] | None = None
+) -> Region:
+    """Walk back from outputs until the inputs, constants, or graph inputs.
+
+    Values that bodies capture count as read. Values for which ``stop`` is true are taken as given, like inputs.
+
+    Raises:
+        InvalidGraphError: A node reads a name that nothing defines.
+
+    Scope: the main graph; nodes carry their bodies along.
+    Cost: O(region).
+    """
+    given = inputs if isinstance(inputs, set | frozenset | dict) else set(inputs)
+    nodes: set[int] = set()
+    constants: dict[str, None] = {}
+    open_inputs: set[str] = set()
+    reached: set[str] = set()
+    seen: set[str] = set()
+    waiting = list(outputs)
+    producer = index.producer
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in given or (stop is not None and stop(name)):
+            reached.add(name)
+        elif (position := producer.get(name)) is not None:
+            if position not in nodes:
+                nodes.add(position)
+                waiting.extend(index.reads(position))
+        elif index.is_constant(name):
+            constants[name] = None
+        elif name in index.inputs:
+            open_inputs.add(name)
+        else:
+            raise InvalidGraphError(f"a node reads {name!r}, which nothing in the model defines")
+    return Region(
+        tuple(sorted(nodes)), tuple(constants), tuple(n for n in index.inputs if n in open_inputs), frozenset(reached)
+    )
+
+
+def frontier(index: GraphIndex, outputs: Sequence[str], inputs: Collection[str]) -> tuple[str, ...]:
+    """The values at which an open cut should be closed: where values that do not depend on the inputs given join those
+    that do. Given as further inputs, they close the cut and nothing upstream of them is needed.
+
+    An output that does not depend on the inputs at all is closed at the graph inputs it needs.
+
+    Cost: O(region).
+    """
+    region = trace(index, outputs, inputs)
+    depends = _downstream(index, region.nodes, inputs)
+    unknown = _downstream(index, region.nodes, region.open_inputs)
+    found: dict[str, None] = {}
+    for position in region.nodes:
+        node = index.nodes[position]
+        if any(name in depends for name in node.output):
+            found.update((n, None) for n in index.reads(position) if n in unknown and n not in depends)
+    for output in outputs:
+        if output in unknown and output not in depends:
+            found.update((n, None) for n in trace(index, [output], inputs).open_inputs)
+    needed = trace(index, outputs, {*inputs, *found})
+    return tuple(name for name in found if name in needed.reached)
+
+
+def _downstream(index: GraphIndex, nodes: Sequence[int], start: Iterable[str]) -> set[str]:
+    """The start values, and every value that these nodes compute from them."""
+    reached = set(start)
+    pending = list(nodes)
+    while True:
+        left = []
+        for position in pending:
+            if any(name in reached for name in index.reads(position)):
+                reached.update(name for name in index.nodes[position].output if name)
+            else:
+                left.append(position)
+        if len(left) == len(pending) or _is_ordered(index, nodes):
+            return reached
+        pending = left
+
+
+def _is_ordered(index: GraphIndex, nodes: Sequence[int]) -> bool:
+    """Whether every node comes after those it reads (ONNX Runtime takes graphs where this is not so)."""
+    producer = index.producer
+    return all(producer.get(name, -1) < position for position in nodes for name in index.reads(position))
+
+
+def narrowest(index: GraphIndex, outputs: Sequence[str]) -> tuple[str, ...]:
+    """A smallest set of values that determines the outputs: as few as possible, and of those the farthest upstream.
+
+    The outputs themselves do not count. Found as a minimum vertex cut between the graph inputs and the outputs (the
+    values are the vertices of capacity 1; Menger's theorem), by augmenting paths.
+
+    Cost: O(region) times the size of the answer.
+    """
+    region = trace(index, outputs, ())
+    unknown = _downstream(index, region.nodes, region.open_inputs)
+    after: dict[str, list[str]] = {}
+    for position in region.nodes:
+        made = [name for name in index.nodes[position].output if name in unknown]
+        for name in index.reads(position):
+            if name in unknown:
+                after.setdefault(name, []).extend(made)
+    ends = {output for output in outputs if output in unknown}
+    return _minimum_vertex_cut(after, region.open_inputs, ends)
+
+
+_Side = tuple[str, bool]
+"""A value's entry (False) or exit (True); the edge between them carries one unit at most, unless the value is an end."""
+
+
+def _minimum_vertex_cut(after: dict[str, list[str]], starts: Sequence[str], ends: set[str]) -> tuple[str, ...]:
+    residual: dict[_Side, dict[_Side, int]] = {}
+
+    def edge(a: _Side, b: _Side, capacity: int) -> None:
+        residual.setdefault(a, {})[b] = capacity
+        residual.setdefault(b, {}).setdefault(a, 0)
+
+    most = len(starts) + 1
+    for value in {*after, *ends, *starts, *(n for names in after.values() for n in names)}:
+        edge((value, False), (value, True), most if value in ends else 1)
+    for value, names in after.items():
+        for name in names:
+            edge((value, True), (name, False), most)
+    while True:
+        came_from: dict[_Side, _Side | None] = {(value, False): None for value in starts}
+        waiting = deque(came_from)
+        reached_end: _Side | None = None
+        while waiting and reached_end is None:
+            state = waiting.popleft()
+            if state[0] in ends:
+                reached_end = state
+                break
+            for following, capacity in residual[state].items():
+                if capacity and following not in came_from:
+                    came_from[following] = state
+                    waiting.append(following)
+        if reached_end is None:
+            return tuple(v for v, exit_side in came_from if not exit_side and (v, True) not in came_from)
+        state = reached_end
+        while (before := came_from[state]) is not None:
+            residual[before][state] -= 1
+            residual[state][before] += 1
+            state = before
+
+
+def around(index: GraphIndex, positions: Iterable[int], hops: int) -> list[int]:
+    """The nodes within some steps of nodes, upstream or downstream; Constant nodes do not count as steps.
+
+    Cost: O(graph) where hops is 1 or more.
+    """
+    found = set(positions)
+    edge = set(found)
+    for _ in range(hops):
+        reached: set[int] = set()
+        for position in edge:
+            reached.update(index.producer[n] for n in index.reads(position) if n in index.producer)
+            for name in index.nodes[position].output:
+                reached.update(index.consumers.get(name, ()))
+        edge = {p for p in reached - found if index.nodes[p].input}
+        found |= reached
+    return sorted(found)
+
+
+def boundary(index: GraphIndex, positions: Iterable[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(inputs, outputs) of a set of nodes: the values that come into it, weights and Constant nodes aside, and those
+    that go out of it: read elsewhere, graph outputs, or read by nobody.
+
+    Cost: O(graph).
+    """
+    inside = set(positions)
+    inputs: dict[str, None] = {}
+    outputs: dict[str, None] = {}
+    for position in sorted(inside):
+        for name in index.reads(position):
+            producer = index.producer.get(name)
+            if producer is None:
+                if not index.is_constant(name):
+                    inputs[name] = None
+            elif producer not in inside and index.reads(producer):
+                inputs[name] = None
+        for name in index.nodes[position].output:
+            readers = index.consumers.get(name, [])
+            if name and (name in index.outputs or not readers or any(r not in inside for r in readers)):
+                outputs[name] = None
+    return tuple(inputs), tuple(outputs)

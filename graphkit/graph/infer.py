@@ -1,0 +1,87 @@
+"""Types of values that the file does not give, from ONNX's own inference, over the part of the graph that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import onnx
+
+from graphkit.graph import walk
+from graphkit.graph.cut import trace
+from graphkit.graph.index import GraphIndex
+from graphkit.graph.values import dims, has_shape, is_typed, value_type
+
+_SHAPE_TYPES = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
+
+
+def types_of(
+    model: onnx.ModelProto, index: GraphIndex, names: Iterable[str], given: Mapping[str, onnx.TypeProto] | None = None
+) -> dict[str, onnx.TypeProto]:
+    """The types of values of the main graph, as far as they can be known.
+
+    A type is taken from ``given``, else from the file, else from ``onnx.shape_inference`` over the nodes between the
+    value and the nearest typed values upstream. Symbolic dims keep their names.
+
+    Returns:
+        name -> type. A value for which nothing is known is left out; one may have a type without a shape.
+
+    Scope: the main graph; inference itself goes into bodies and functions.
+    Cost: O(names) where the file has the types, else O(nodes between); weights are not read.
+    """
+    given = given or {}
+    found: dict[str, onnx.TypeProto] = {}
+    missing: list[str] = []
+    for name in names:
+        known = given.get(name) or value_type(index, name)
+        if known is not None:
+            found[name] = known
+        if known is None or not has_shape(known):
+            missing.append(name)
+    if missing:
+        for name, inferred in _infer(model, index, missing, given).items():
+            if name not in found or has_shape(inferred):
+                found[name] = inferred
+    return found
+
+
+def _infer(
+    model: onnx.ModelProto, index: GraphIndex, names: list[str], given: Mapping[str, onnx.TypeProto]
+) -> dict[str, onnx.TypeProto]:
+    wanted = set(names)
+
+    def is_known(name: str) -> bool:
+        """Whether inference may start here. Not at shapes being computed: inference propagates their values."""
+        if name in given:
+            return True
+        if name in wanted or name not in index.producer:
+            return False
+        known = value_type(index, name)
+        return known is not None and has_shape(known) and not _may_be_shape(known)
+
+    region = trace(index, names, (), stop=is_known)
+    part = onnx.ModelProto(ir_version=model.ir_version)
+    part.opset_import.extend(model.opset_import)
+    nodes = [index.nodes[position] for position in region.nodes]
+    called = walk.called_functions(nodes, model.functions)
+    part.functions.extend(f for f in model.functions if walk.function_key(f) in called)
+    part.graph.name = model.graph.name
+    part.graph.node.extend(nodes)
+    part.graph.initializer.extend(index.initializers[n] for n in region.constants if n in index.initializers)
+    part.graph.sparse_initializer.extend(
+        index.sparse_initializers[n] for n in region.constants if n in index.sparse_initializers
+    )
+    for name in (*region.reached, *region.open_inputs):
+        known = given.get(name) or value_type(index, name)
+        part.graph.input.add(name=name, type=known)
+    if region.nodes:
+        try:
+            part = onnx.shape_inference.infer_shapes(part, data_prop=True)
+        except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+            # A model that contradicts itself, or an operator whose inference fails: nothing is known, as without rules.
+            return {}
+    return {info.name: info.type for info in part.graph.value_info if info.name in wanted and is_typed(info.type)}
+
+
+def _may_be_shape(type_proto: onnx.TypeProto) -> bool:
+    known = dims(type_proto)
+    return type_proto.tensor_type.elem_type in _SHAPE_TYPES and (known is None or len(known) <= 1)
