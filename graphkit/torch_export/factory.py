@@ -150,8 +150,8 @@ def _subject(made: Any, reference: str, torch: Any) -> TorchSubject:
             f"{reference!r} gave the class {module.__name__}, not a module made from it", reference=reference
         )
     if not isinstance(module, torch.nn.Module) or len(parts) > 3:
-        kind = type(made).__name__
-        raise FactoryError(f"{reference!r} gave a {kind}, no torch module", reference=reference, hint=SPELLING)
+        kind = "None" if made is None else f"an object of type {type(made).__name__}"
+        raise FactoryError(f"{reference!r} gave {kind}, no torch module", reference=reference, hint=SPELLING)
     if isinstance(args, torch.Tensor):
         args = (args,)
     if args is not None and not isinstance(args, (tuple, list)):

@@ -1,0 +1,437 @@
+"""Both exporters: the numbers of the model, and what is said about what the exporter did silently."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+
+import graphkit as gk
+from oracle import assert_same, run_ort
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+BOTH = pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+RNG = np.random.default_rng(7)
+
+
+class Convs(torch.nn.Module):
+    """Two convolutions with everything whose training mode matters."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = torch.nn.BatchNorm2d(4)
+        self.drop = torch.nn.Dropout(0.5)
+        self.last = torch.nn.Conv2d(4, 3, 3)
+
+    def forward(self, x, scale: float = 2.0):
+        return self.last(self.drop(F.relu(self.norm(self.conv(x))))) * scale
+
+
+class Three(torch.nn.Module):
+    def forward(self, a, b, c):
+        return a + c
+
+
+class Nested(torch.nn.Module):
+    def forward(self, x, pair, *, weight):
+        return {"sum": x + pair[0] * 2 + pair[1]["y"] * weight}
+
+
+class Scripted(torch.nn.Module):
+    """The tutorial's module: a scripted helper keeps the branch that tracing would lose."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.linear(positive(x))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scripted_helper():
+    """torch.jit.script warns that it is deprecated since torch 2.9; the tutorials use it."""
+    global positive
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        @torch.jit.script
+        def positive(x):
+            if x.sum() > 0:
+                return x
+            return -x
+
+    return positive
+
+
+def image(*shape):
+    return torch.from_numpy(RNG.random(shape, dtype=np.float32))
+
+
+def compare(model, module, feeds, **call):
+    with torch.no_grad():
+        expected = module.eval()(*call.get("args", feeds.values()), **call.get("kwargs", {}))
+    actual = run_ort(model, {name: value.numpy() for name, value in feeds.items()})
+    assert_same(next(iter(actual.values())), expected.numpy(), atol=1e-5)
+
+
+@BOTH
+def test_training_mode_is_off_in_the_model_and_as_it_was_in_the_module(exporter):
+    module = Convs().train()
+    module.last.eval()
+    model = gk.export(module, (image(1, 3, 8, 8),), exporter=exporter, dynamic=["x:0=batch", "x:2=h"])
+    assert [m.training for m in module.modules()] == [True, True, True, True, False]
+    compare(model, module, {"x": image(2, 3, 11, 8)})
+
+
+@BOTH
+def test_dynamic_axes_are_given_once_for_both_exporters(exporter):
+    model = gk.export(Convs(), image(1, 3, 8, 8), exporter=exporter, dynamic={"x": {2: "h", -1: "w"}})
+    (shape,) = [v.type.tensor_type.shape.dim for v in model.proto.graph.input]
+    assert [d.dim_param or d.dim_value for d in shape] == [1, 3, "h", "w"]
+    assert model.history[-1].arguments["dynamic"] == ["x:2=h", "x:3=w"]
+
+
+@BOTH
+def test_the_default_of_a_python_parameter_is_no_input(exporter):
+    report = gk.export_report(Convs(), (image(1, 3, 8, 8), 3.0), exporter=exporter)
+    assert [v.name for v in report.model.proto.graph.input] == ["x"]
+    (finding,) = report.findings
+    assert finding.kind == "number-baked"
+    assert "3.0" in finding.message
+    module = Convs()
+    model = gk.export(module, (image(1, 3, 8, 8),), exporter=exporter)
+    assert [v.name for v in model.proto.graph.input] == ["x"]
+    compare(model, module, {"x": image(1, 3, 8, 8)})
+
+
+def test_nested_and_keyword_arguments_have_names_in_both_exporters():
+    x, y, z, w = (image(2, 3) for _ in range(4))
+    call = {"args": (x, (y, {"y": z})), "kwargs": {"weight": w}}
+    for exporter in ("dynamo", "torchscript"):
+        model = gk.export(Nested(), call["args"], kwargs=call["kwargs"], exporter=exporter)
+        assert [v.name for v in model.proto.graph.input] == ["x", "pair_0", "pair_1_y", "weight"]
+        feeds = {"x": x, "pair_0": y, "pair_1_y": z, "weight": w}
+        actual = run_ort(model, {name: value.numpy() for name, value in feeds.items()})
+        assert_same(next(iter(actual.values())), Nested()(*call["args"], **call["kwargs"])["sum"].numpy())
+
+
+@BOTH
+def test_one_tensor_given_twice_stays_two_inputs(exporter):
+    x = image(2, 3)
+    model = gk.export(Three(), (x, x, x), exporter=exporter)
+    one, three = image(2, 3), image(2, 3)
+    answer = run_ort(
+        model, {"a": one.numpy(), "c": three.numpy()} | ({"b": one.numpy()} if exporter == "dynamo" else {})
+    )
+    assert_same(next(iter(answer.values())), (one + three).numpy())
+
+
+def test_an_input_that_nothing_reads_is_found():
+    args = (image(2, 3), image(2, 3), image(2, 3))
+    (kept,) = gk.export_report(Three(), args).findings
+    (gone,) = gk.export_report(Three(), args, exporter="torchscript").findings
+    assert (kept.kind, kept.value) == ("input-unused", "b")
+    assert (gone.kind, gone.value) == ("input-vanished", "b")
+
+
+@pytest.mark.parametrize(
+    ("exporter", "asked", "got"),
+    [
+        ("torchscript", 9, 9),
+        ("torchscript", 17, 17),
+        ("torchscript", 21, 21),
+        ("dynamo", 18, 18),
+        ("dynamo", 23, 23),
+        ("dynamo", 11, 18),
+    ],
+)
+def test_the_opset_is_read_back_from_the_model(exporter, asked, got):
+    module = Convs()
+    report = gk.export_report(module, image(1, 3, 8, 8), exporter=exporter, opset=asked)
+    assert (report.opset_asked, report.opset) == (asked, got)
+    assert [e.version for e in report.model.proto.opset_import if not e.domain] == [got]
+    assert ("opset" in [f.kind for f in report.findings]) == (asked != got or asked == 21)
+    compare(report.model, module, {"x": image(1, 3, 8, 8)})
+
+
+@BOTH
+@pytest.mark.parametrize("parameters", ["defaults", "inputs"])
+def test_weights_as_inputs_make_a_valid_model(exporter, parameters):
+    module = Convs()
+    model = gk.export(module, image(1, 3, 8, 8), exporter=exporter, parameters=parameters)
+    proto = model.materialize()
+    onnx.checker.check_model(proto, full_check=True)
+    weights = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+    names = {v.name for v in proto.graph.input}
+    assert {"x", "conv.weight", "norm.running_mean"} <= names <= {"x", *weights}
+    held = {t.name for t in proto.graph.initializer}
+    assert ("conv.weight" in held) == (parameters == "defaults")
+    x = image(1, 3, 8, 8)
+    weights["last.bias"] = weights["last.bias"] + 1
+    feeds = {"x": x.numpy()} | {name: weights[name] for name in names & set(weights)}
+    with torch.no_grad():
+        expected = module.eval()(x) + 2.0
+    assert_same(next(iter(run_ort(proto, feeds).values())), expected.numpy(), atol=1e-5)
+
+
+def test_the_file_is_written_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "convs.onnx"
+    gk.export(Convs(), image(1, 3, 8, 8), target, exporter="torchscript", external="convs.data")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["convs.data", "convs.onnx"]
+    before = target.read_bytes()
+    with pytest.raises(gk.ExportError):
+        gk.export(Convs(), image(1, 5, 8, 8), target, exporter="torchscript")
+    assert target.read_bytes() == before
+    history = {entry.key: entry.value for entry in gk.load(target).proto.metadata_props}["graphkit.history"]
+    assert '"exporter": "torchscript"' in history
+
+
+def test_the_torchscript_exporters_shared_dim_is_repaired():
+    """Tracing an unknown operator, the exporter calls two axes of the output by one name (export-facts R13)."""
+
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, factor):
+            return F.interpolate(x, scale_factor=(2, 2))
+
+        @staticmethod
+        def symbolic(g, x, factor):
+            roi = g.op("Constant", value_t=torch.tensor([], dtype=torch.float32))
+            return g.op(
+                "Resize",
+                x,
+                roi,
+                factor,
+                mode_s="nearest",
+                coordinate_transformation_mode_s="asymmetric",
+                nearest_mode_s="floor",
+            )
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x, factor):
+            return self.conv(Doubled.apply(x, factor))
+
+    report = gk.export_report(
+        Net(), (image(1, 3, 8, 8), torch.tensor([1.0, 1, 2, 2])), exporter="torchscript", opset=17, output_names=["y"]
+    )
+    (dims,) = [v.type.tensor_type.shape.dim for v in report.model.proto.graph.output]
+    names = [d.dim_param for d in dims if d.dim_param]
+    assert len(names) == len(set(names))
+    assert "dim-shared" in [f.kind for f in report.findings]
+    out = run_ort(report.model, {"x": np.ones((1, 3, 8, 8), np.float32), "factor": np.array([1, 1, 3, 4], np.float32)})
+    assert out["y"].shape == (1, 3, 24, 32)
+
+
+def test_tracer_warnings_come_back_as_findings_with_the_users_line():
+    class Breaks(torch.nn.Module):
+        def forward(self, x):
+            x = x * x[0].item()
+            return x, torch.Tensor([i for i in x])
+
+    report = gk.export_report(Breaks(), image(4), exporter="torchscript")
+    assert {f.kind for f in report.findings} == {"traced-constant"}
+    assert all("test_export.py" in (f.source or "") for f in report.findings)
+    assert any("loop over a tensor" in f.message for f in report.findings)
+    assert report.model.history[-1].notes == tuple(str(f) for f in report.findings)
+
+
+def test_a_scripted_helper_keeps_its_branch_in_torchscript_and_is_explained_in_dynamo():
+    module = Scripted()
+    model = gk.export(module, image(1, 4), exporter="torchscript")
+    assert "If" in [n.op_type for n in model.proto.graph.node]
+    for sign in (1, -1):
+        compare(model, module, {next(v.name for v in model.proto.graph.input): sign * image(1, 4)})
+    with pytest.raises(gk.ExportError, match="'if' or loop depends on the values"):
+        gk.export(module, image(1, 4))
+
+
+def test_cond_becomes_if_and_is_explained_in_torchscript():
+    class Cond(torch.nn.Module):
+        def forward(self, x):
+            return torch.cond(x.sum() > 0, lambda a: a + 1, lambda a: a * 2, (x,))
+
+    model = gk.export(Cond(), image(2, 3))
+    assert "If" in [n.op_type for n in model.proto.graph.node]
+    for sign in (1, -1):
+        compare(model, Cond(), {"x": sign * image(2, 3)})
+    with pytest.raises(gk.ExportError, match="use exporter 'dynamo'"):
+        gk.export(Cond(), image(2, 3), exporter="torchscript")
+
+
+def test_while_loop_becomes_loop():
+    from torch._higher_order_ops.while_loop import while_loop
+
+    class Repeat(torch.nn.Module):
+        def forward(self, n, x):
+            return while_loop(lambda i, _: i > 0, lambda i, v: (i - 1, v * 2), (n, x))[1]
+
+    model = gk.export(Repeat(), (torch.tensor(3), image(2)))
+    assert "Loop" in [n.op_type for n in model.proto.graph.node]
+    for n in (1, 2, 5):
+        x = image(2)
+        answer = run_ort(model, {"n": np.array(n), "x": x.numpy()})
+        assert_same(next(iter(answer.values())), x.numpy() * 2**n)
+
+
+@BOTH
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_script_module_is_exported(exporter):
+    class Loops(torch.nn.Module):
+        def forward(self, x, n: int):
+            for _ in range(n):
+                x = x * 1.5
+            return x
+
+    class Fixed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 3, 3)
+
+        def forward(self, x):
+            return self.conv(x)
+
+    module = Fixed()
+    model = gk.export(torch.jit.script(module), image(1, 3, 8, 8), exporter=exporter)
+    compare(model, module, {next(v.name for v in model.proto.graph.input): image(1, 3, 8, 8)})
+    if exporter == "torchscript":
+        loops = gk.export(torch.jit.script(Loops()), (image(3), 2), exporter=exporter)
+        assert "Loop" in [n.op_type for n in loops.proto.graph.node]
+        x = image(3)
+        for n in (1, 2, 5):
+            names = [v.name for v in loops.proto.graph.input]
+            assert_same(
+                next(iter(run_ort(loops, dict(zip(names, [x.numpy(), np.array(n)], strict=True))).values())),
+                x.numpy() * np.float32(1.5**n),
+            )
+
+
+def test_another_output_type_than_torchs_is_found():
+    class Shift(torch.nn.Module):
+        def forward(self, x):
+            return x << 1
+
+    x = torch.tensor([1, 200], dtype=torch.uint8)
+    (finding,) = gk.export_report(Shift(), x).findings
+    assert finding.kind == "output-type"
+    report = gk.export_report(Shift(), x, exporter="torchscript")
+    assert report.findings == ()
+    assert_same(next(iter(run_ort(report.model, {"x": x.numpy()}).values())), Shift()(x).numpy())
+
+
+def test_only_in_an_export_works_in_both_exporters():
+    class Clipped(torch.nn.Module):
+        def forward(self, x):
+            x = x * 3
+            return torch.clip(x, 0, 1) if torch.onnx.is_in_onnx_export() else x
+
+    for exporter in ("dynamo", "torchscript"):
+        model = gk.export(Clipped(), image(4), exporter=exporter)
+        assert "Clip" in [n.op_type for n in model.proto.graph.node]
+
+
+def test_nothing_is_printed_and_warnings_as_errors_do_no_harm(capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for exporter in ("dynamo", "torchscript"):
+            gk.export(Three(), (image(2), image(2), image(2)), exporter=exporter)
+        with pytest.raises(gk.ExportError) as caught:
+            gk.export(Unsupported(), image(2), exporter="torchscript")
+    assert capfd.readouterr() == ("", "")
+    assert "Torch IR graph at exception" in caught.value.details
+
+
+class Unsupported(torch.nn.Module):
+    def forward(self, x):
+        y = x + 1
+        return torch.special.i0(y)
+
+
+@pytest.mark.parametrize(
+    ("module", "args", "options", "says"),
+    [
+        (
+            Unsupported(),
+            (image(2),),
+            {},
+            r"bessel_i0 has no translation in the dynamo exporter, at .*test_export.py:\d+ \(in forward\)",
+        ),
+        (
+            Unsupported(),
+            (image(2),),
+            {"exporter": "torchscript"},
+            r"aten::i0 has no translation to opset 20, at .*test_export.py:\d+",
+        ),
+        (Three(), (image(2),), {}, r"do not fit Three.forward\(a, b, c\): missing a required argument: 'b'"),
+        (
+            Three(),
+            (image(2), image(3), image(3)),
+            {},
+            r"Three does not run on these arguments, at .*test_export.py:\d+ \(in forward\)",
+        ),
+        (Three(), (image(2),) * 3, {"input_names": ["a", "b", "a"]}, "the input name 'a' is given twice"),
+        (Three(), (image(2),) * 3, {"input_names": ["a", "b", "c", "d"]}, "4 input names were given .* for 3 tensor"),
+        (Three(), (image(2),) * 3, {"output_names": ["y", "y"]}, "the output name 'y' is given twice"),
+        (Three(), (image(2),) * 3, {"output_names": ["a"]}, "the input or output name 'a' is given twice"),
+        (Three(), (image(2),) * 3, {"dynamic": ["aa:0=n"]}, "on 'aa', which is no input\n  hint: did you mean a"),
+        (Three(), (image(2),) * 3, {"dynamic": ["a:1=n"]}, "there is no axis 1"),
+        (Three(), (image(2),) * 3, {"dynamic": ["a=n"]}, "write INPUT:AXIS=NAME"),
+        (Three(), (image(2),) * 3, {"dynamic": ["a:0=2n"]}, "is no name for a dim"),
+        (Three(), (image(2),) * 3, {"dynamic": ["a:0=n"]}, "the module fixes it to 2"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(module, args, options, says):
+    with pytest.raises(gk.ExportError, match=says) as caught:
+        gk.export(module, args, **options)
+    assert len(str(caught.value).splitlines()) <= 3
+
+
+def test_more_output_names_than_outputs_are_refused_by_dynamo_too():
+    with pytest.raises(gk.ExportError, match="2 output names were given"):
+        gk.export(Three(), (image(2),) * 3, output_names=["y", "z"])
+
+
+def test_checkpoints_find_their_prefix(tmp_path):
+    module = Convs()
+    state = {f"generator.{name}": tensor + 1 for name, tensor in module.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "net.pth")
+    gk.load_checkpoint(module, tmp_path / "net.pth")
+    assert torch.equal(module.conv.weight, state["generator.conv.weight"])
+    gk.load_checkpoint(Convs(), state, strip=1)
+    gk.load_checkpoint(Convs(), state, strip="generator")
+    with pytest.raises(gk.ExportError, match="conv.weight: not in the checkpoint"):
+        gk.load_checkpoint(Convs(), state, strip="discriminator")
+    with pytest.raises(gk.ExportError, match=r"conv.bias: \(2,\) in the checkpoint, \(4,\) in the module"):
+        gk.load_checkpoint(Convs(), module.state_dict() | {"conv.bias": torch.zeros(2)})
+    (tmp_path / "bad.pth").write_bytes(b"no checkpoint")
+    with pytest.raises(gk.ModelFileError, match=r"bad.pth is no checkpoint of tensors"):
+        gk.load_checkpoint(module, tmp_path / "bad.pth")
+    with pytest.raises(gk.ModelFileError, match="cannot read the checkpoint"):
+        gk.load_checkpoint(module, tmp_path / "none.pth")
+
+
+def test_examples_from_texts():
+    module = Convs()
+    examples = gk.example_inputs(module, ["x=1,3,8,8"])
+    assert examples.kwargs["x"].shape == (1, 3, 8, 8)
+    named = gk.example_inputs(module, ["picture=1x3x8x8:float16"])
+    assert (named.names, named.args[0].dtype) == (("picture",), torch.float16)
+    assert gk.example_inputs(module, ["scale="]).kwargs["scale"].shape == ()
+    for text, says in [
+        ("x", "describes no input"),
+        ("x=1,a", "describes no input"),
+        ("x=1:floot", "did you mean float"),
+    ]:
+        with pytest.raises(gk.ExportError, match=says):
+            gk.example_inputs(module, [text])
+    with pytest.raises(gk.ExportError, match="no parameter 'scael'"):
+        gk.example_inputs(module, ["x=1,3,8,8", "scael="])
