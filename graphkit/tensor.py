@@ -97,18 +97,20 @@ def decode(tensor: onnx.TensorProto, data: memoryview | None) -> Array:
 
     expected = expected_bytes(tensor)
     held = len(data) if data is not None else len(tensor.raw_data) if tensor.HasField("raw_data") else expected
+    if expected is not None and held != expected:
+        raise TensorError(_contradiction(tensor), name=tensor.name)
     try:
-        if expected is not None and held != expected:
-            raise ValueError(f"{held} bytes, not {expected}")
         array = onnx.numpy_helper.to_array(tensor) if data is None else _from_bytes(np, tensor, data)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise TensorError(
-            f"tensor {tensor.name[:80]!r}: its bytes do not make a {type_name(tensor.data_type)}{list(tensor.dims)[:8]}",
-            name=tensor.name,
-        ) from error
+        raise TensorError(_contradiction(tensor), name=tensor.name) from error
     if array.flags.writeable:
         array.flags.writeable = False
     return array
+
+
+def _contradiction(tensor: onnx.TensorProto) -> str:
+    wanted = f"{type_name(tensor.data_type)}{list(tensor.dims)[:8]}"
+    return f"tensor {tensor.name[:80]!r}: its bytes do not make a {wanted}"
 
 
 def _from_bytes(np: Any, tensor: onnx.TensorProto, data: memoryview) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import onnx
 
@@ -94,10 +95,11 @@ def constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
             case "value_ints":
                 return onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [len(attribute.ints)], attribute.ints)
             case "value_string":
-                return onnx.helper.make_tensor(name, onnx.TensorProto.STRING, [], [attribute.s])
+                return onnx.TensorProto(name=name, data_type=onnx.TensorProto.STRING, string_data=[attribute.s])
             case "value_strings":
-                return onnx.helper.make_tensor(
-                    name, onnx.TensorProto.STRING, [len(attribute.strings)], attribute.strings
+                strings = attribute.strings
+                return onnx.TensorProto(
+                    name=name, data_type=onnx.TensorProto.STRING, dims=[len(strings)], string_data=strings
                 )
     return None
 
@@ -139,7 +141,7 @@ def format_type(type_proto: onnx.TypeProto | None) -> str:
     if kind == "map_type":
         held = type_proto.map_type
         return f"map({type_name(held.key_type)},{format_type(held.value_type)})"
-    return kind.removesuffix("_type")
+    return str(kind).removesuffix("_type")
 
 
 _TENSOR = re.compile(r"(?P<elem>[a-z][a-z0-9]*)(?:\[(?P<dims>[^\[\]()]*)\])?")

@@ -23,9 +23,9 @@ import onnx
 
 from graphkit.errors import GraphkitError, SaveError
 from graphkit.graph import walk
+from graphkit.model import Model
 from graphkit.storage.load import load
 from graphkit.storage.source import CHUNK, LocalFile
-from graphkit.model import Model
 from graphkit.storage.wire import Joiner, Piece, Place, Range, embedded
 from graphkit.tensor import data_range, refer
 
@@ -77,7 +77,7 @@ def commit_pair(files: list[NewFile], *, explicit: bool, progress: Progress | No
         for file in files:
             written = _write(file, written, total, progress)
         if len(files) == 2 and os.path.lexists(files[0].path):
-            _bridge_old_pair(target, files[0].path, explicit)
+            _bridge_old_pair(target, files[0].path, explicit=explicit)
         stale = _own_links_of(target)
         for file in files:
             os.rename(file.temporary, file.path)
@@ -187,7 +187,7 @@ def copy_range(piece: Range, fd: int) -> Iterator[int]:
         yield len(data)
 
 
-def _bridge_old_pair(target: str, data: str, explicit: bool) -> None:
+def _bridge_old_pair(target: str, data: str, *, explicit: bool) -> None:
     """Let the old model use its old data under another name (steps 1 and 2 of this room's docstring).
 
     Nothing is to be done where the old ``.onnx`` does not use the data file.
@@ -221,7 +221,7 @@ def _relocated(model: Model, location: str, link: str) -> Place:
     """How to write a model that stays what it is but finds one of its data files under another name."""
     own = os.path.basename(model.path or "")
 
-    def place(tensor: onnx.TensorProto, attribute: bool) -> tuple[bytes, list[Piece], bytes] | None:
+    def place(tensor: onnx.TensorProto, _holder: int) -> tuple[bytes, list[Piece], bytes] | None:
         where = data_range(tensor)
         if where.location == own:
             return embedded(tensor, *model.locate(tensor))

@@ -16,7 +16,7 @@ from graphkit.model import HISTORY_KEY, Model, ModelLike, Source
 from graphkit.storage.commit import NewFile, commit_pair, target_file
 from graphkit.storage.load import as_model
 from graphkit.storage.source import LocalFile
-from graphkit.storage.wire import Joiner, Piece, Range, embedded, piece_length
+from graphkit.storage.wire import ATTRIBUTE, Joiner, Piece, Range, embedded, piece_length
 from graphkit.tensor import DataRange, check_inline, data_range, refer
 
 PROTOBUF_LIMIT = (1 << 31) - 1
@@ -157,15 +157,15 @@ class _Layout:
     def default_data_name(self) -> str:
         return os.path.basename(self.target) + ".data"
 
-    def _place(self, tensor: onnx.TensorProto, attribute: bool) -> tuple[bytes, list[Piece], bytes] | None:
+    def _place(self, tensor: onnx.TensorProto, holder: int) -> tuple[bytes, list[Piece], bytes] | None:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             check_inline(tensor)
-            if self.data is None or attribute or len(tensor.raw_data) < INLINE_FROM:
+            if self.data is None or holder == ATTRIBUTE or len(tensor.raw_data) < INLINE_FROM:
                 return None
             return self._external(tensor, tensor.raw_data)
         source, offset, length = self.model.locate(tensor)
         self.sources[data_range(tensor).location] = source
-        if self.data is not None and not attribute:
+        if self.data is not None and holder != ATTRIBUTE:
             return self._external(tensor, Range(source, offset, length))
         if self.weights in ("keep", "link") and isinstance(source, LocalFile):
             return self._in_place(tensor, source, offset, length)
@@ -233,6 +233,12 @@ class _Layout:
         for path, source in self.links.items():
             if source.is_at(path):
                 continue
+            if os.path.lexists(path):
+                raise SaveError(
+                    f"cannot hard-link {source.path} as {path}: another file is there",
+                    path=path,
+                    hint="give the link another name with external=... (--external NAME)",
+                )
             try:
                 os.link(source.path, path)
             except OSError as error:

@@ -180,7 +180,7 @@ class RemoteFile:
             raise ModelFileError(f"cannot {what} {self.url}: there is nothing there", path=self.url) from error
         except ImportError as error:
             raise MissingExtraError(error.name or "fsspec", "remote", f"reading {self.url}") from error
-        except Exception as error:  # noqa: BLE001 (the clients behind fsspec share no exception type)
+        except Exception as error:
             raise ModelFileError(f"cannot {what} {self.url}: {error}", path=self.url) from error
 
 
@@ -198,7 +198,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise MissingExtraError(error.name or url.split(":")[0], "remote", f"reading {url}") from error
+        raise MissingExtraError(error.name or url.partition(":")[0], "remote", f"reading {url}") from error
     except ValueError as error:
         raise ModelFileError(f"cannot read {url}: {error}", path=url) from error
     return filesystem, path

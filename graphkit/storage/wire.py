@@ -71,8 +71,8 @@ class Reader:
         self.base = 0
         self.buffer = bytearray()
 
-    def need(self, start: int, end: int) -> None:
-        """Have bytes [start, end) in the buffer, or up to the end of the source."""
+    def need(self, end: int) -> None:
+        """Have the bytes from ``base`` to ``end`` in the buffer, or to the end of the source."""
         have = self.base + len(self.buffer)
         if end <= have or have >= self.size:
             return
@@ -82,7 +82,7 @@ class Reader:
 
     def take(self, start: int, end: int) -> bytes:
         """Bytes [start, end); the buffer forgets everything before ``end``."""
-        self.need(start, end)
+        self.need(end)
         data = bytes(self.buffer[start - self.base : end - self.base])
         self.forget(end)
         return data
@@ -126,9 +126,11 @@ class Splitter:
             field, wire, value, after = self._field(position, end)
             if wire == LENGTH and value >= threshold and field in nested:
                 out += self._keep(kept, position)
-                child_kind = nested[field]
-                handle = self._tensor if child_kind == TENSOR else self._message
-                child = handle(child_kind, after - value, after, depth + 1)
+                inner = nested[field]
+                if inner == TENSOR:
+                    child = self._tensor(after - value, after)
+                else:
+                    child = self._message(inner, after - value, after, depth + 1)
                 out += tag(field, LENGTH) + varint(len(child))
                 out += child
                 kept = after
@@ -145,7 +147,7 @@ class Splitter:
         """(field number, wire type, length or 0, position after the field) of the field at a position."""
         reader = self.reader
         if position + 20 > reader.base + len(reader.buffer):
-            reader.need(position, min(position + 20, reader.size))
+            reader.need(min(position + 20, reader.size))
         buffer, at, limit = reader.buffer, position - reader.base, end - reader.base
         try:
             key = buffer[at]
@@ -174,7 +176,7 @@ class Splitter:
             raise self._error(position, f"a field of {length} bytes does not fit into what encloses it")
         return key >> 3, wire, length, at + reader.base
 
-    def _tensor(self, kind: int, start: int, end: int, depth: int) -> bytearray:
+    def _tensor(self, start: int, end: int) -> bytearray:
         """A TensorProto: its own bytes, or a reference where exactly one payload is large."""
         payloads: list[tuple[int, int, int]] = []
         small = bytearray()
@@ -225,8 +227,9 @@ class Splitter:
         )
 
 
-Place = Callable[[onnx.TensorProto, bool], tuple[bytes, list[Piece], bytes] | None]
-"""Says how a tensor is written. It gets the tensor and whether it is an attribute's; it returns the serialised tensor as
+Place = Callable[[onnx.TensorProto, int], tuple[bytes, list[Piece], bytes] | None]
+"""Says how a tensor is written. It gets the tensor and the kind of message that holds it
+(ATTRIBUTE, or GRAPH for initializers); it returns the serialised tensor as
 (bytes before the payload, payload pieces, bytes after it), or None to leave it as it is."""
 
 
@@ -241,7 +244,7 @@ class Joiner:
 
     def pieces(self) -> tuple[list[Piece], int]:
         """The pieces of the model and their length together, in bytes."""
-        return self._message(MODEL, 0, len(self.data), False)
+        return self._message(MODEL, 0, len(self.data), GRAPH)
 
     def _has_tensor(self, start: int, end: int) -> bool:
         """Whether a field may hold a tensor for ``place``: an external one, or one long enough to be moved out."""
@@ -253,7 +256,7 @@ class Joiner:
                 self._mark = len(self.data)
         return self._mark < end
 
-    def _message(self, kind: int, start: int, end: int, attribute: bool) -> tuple[list[Piece], int]:
+    def _message(self, kind: int, start: int, end: int, holder: int) -> tuple[list[Piece], int]:
         if not self._has_tensor(start, end):
             return [self.data[start:end]], end - start
         data, nested = self.data, NESTED[kind]
@@ -263,7 +266,9 @@ class Joiner:
         while position < end:
             field, wire, length, after = parse_field(data, position)
             if wire == LENGTH and field in nested and self._has_tensor(after - length, after):
-                placed = self._child(nested[field], after - length, after, attribute or kind == ATTRIBUTE)
+                placed = self._child(
+                    nested[field], after - length, after, ATTRIBUTE if ATTRIBUTE in (kind, holder) else GRAPH
+                )
                 if placed is not None:
                     child, size = placed
                     head = data[kept:position] + tag(field, LENGTH) + varint(size)
@@ -275,10 +280,10 @@ class Joiner:
         pieces.append(data[kept:end])
         return pieces, total + end - kept
 
-    def _child(self, kind: int, start: int, end: int, attribute: bool) -> tuple[list[Piece], int] | None:
+    def _child(self, kind: int, start: int, end: int, holder: int) -> tuple[list[Piece], int] | None:
         if kind != TENSOR:
-            return self._message(kind, start, end, attribute)
-        placed = self.place(parse_tensor(self.data[start:end], start), attribute)
+            return self._message(kind, start, end, holder)
+        placed = self.place(parse_tensor(self.data[start:end], start), holder)
         if placed is None:
             return None
         before, payload, after = placed

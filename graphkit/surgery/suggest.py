@@ -77,10 +77,7 @@ def suggest(
         chosen = tuple(outputs) if outputs is not None else tuple(index.outputs)
         for name in (*chosen, *(inputs or ())):
             require_value(index, name)
-        if inputs is None:
-            found = cut.narrowest(index, chosen)
-        else:
-            found = (*inputs, *cut.frontier(index, chosen, inputs))
+        found = cut.narrowest(index, chosen) if inputs is None else (*inputs, *cut.frontier(index, chosen, inputs))
     region = cut.trace(index, chosen, found)
     needed = tuple(name for name in (*found, *region.open_inputs) if name in region.reached or name not in found)
     types = types_of(source.proto, index, needed)

@@ -54,7 +54,7 @@ def command(
     weights: Weights,
     dry_run: bool,
 ) -> None:
-    """Cut a submodel out of MODEL: by values, by a torch module, or by nodes.
+    r"""Cut a submodel out of MODEL: by values, by a torch module, or by nodes.
 
     Without --input the cut begins at the graph inputs that the outputs need; without --output it ends at the graph
     outputs. What the bodies of If, Loop and Scan read, and the functions that are called, come along.
@@ -93,7 +93,7 @@ def _check_usage(
     module: str | None,
     nodes: tuple[str, ...],
     hops: int,
-    suggest: bool,  # noqa: FBT001 (handed over from click)
+    suggest: bool,
 ) -> None:
     ways = [bool(inputs or outputs), module is not None, bool(nodes)]
     if sum(ways) > 1:
