@@ -39,10 +39,10 @@ def module_path(node: onnx.NodeProto) -> str | None:
     return _from_name(node.name) if node.name.startswith("/") else None
 
 
-def module_class(node: onnx.NodeProto) -> str | None:
-    """The class of that module, such as ``torch.nn.modules.conv.Conv2d``; None where the file does not say it."""
-    classes = _listed(node, CLASSES_KEY)
-    return classes[-2] if len(classes) > 1 else None
+def module_classes(node: onnx.NodeProto) -> dict[str, str]:
+    """Path -> class (``torch.nn.modules.conv.Conv2d``) of the modules around a node; {} where the file does not say."""
+    scopes, classes = _listed(node, SCOPES_KEY), _listed(node, CLASSES_KEY)
+    return dict(zip(scopes[:-1], classes[:-1], strict=True)) if len(scopes) == len(classes) else {}
 
 
 def modules(graph: onnx.GraphProto) -> dict[str, list[int]]:

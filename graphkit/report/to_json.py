@@ -16,7 +16,7 @@ import numpy as np
 def to_json(result: object, *, indent: int | None = 2) -> str:
     """A result dataclass (``validate``'s, ``inspect``'s, ...) as one JSON text.
 
-    Fields keep their names and order. Arrays become nested lists, enumerations their value. JSON has no word for numbers
+    Fields keep their names and order; named tuples become objects too. Arrays become nested lists, enumerations their value. JSON has no word for numbers
     that are not finite: they become the strings ``"nan"``, ``"inf"`` and ``"-inf"``.
 
     Args:
@@ -41,6 +41,8 @@ def _plain(value: object) -> Any:
         return _plain(value.tolist())
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return _plain(value._asdict())
     if isinstance(value, list | tuple | set | frozenset):
         items = sorted(value, key=str) if isinstance(value, set | frozenset) else value
         return [_plain(item) for item in items]

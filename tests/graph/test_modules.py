@@ -7,7 +7,7 @@ from typing import Any
 import onnx
 import pytest
 
-from graphkit.graph.modules import lineage, module_class, module_path, modules
+from graphkit.graph.modules import lineage, module_classes, module_path, modules
 
 
 def traced(name: str) -> onnx.NodeProto:
@@ -60,10 +60,11 @@ def test_metadata_go_before_the_name() -> None:
     assert module_path(node) == "stem"
 
 
-def test_class() -> None:
+def test_classes() -> None:
     node = dynamo(["", "q", "linear"], ["__main__.Net", "torch.nn.modules.linear.Linear", "aten.linear.default"])
-    assert module_class(node) == "torch.nn.modules.linear.Linear"
-    assert module_class(traced("/q/Gemm")) is None
+    assert module_classes(node) == {"": "__main__.Net", "q": "torch.nn.modules.linear.Linear"}
+    assert module_classes(traced("/q/Gemm")) == {}
+    assert module_classes(dynamo(["", "q", "linear"], ["__main__.Net"])) == {}
 
 
 def test_lineage() -> None:

@@ -1,0 +1,53 @@
+"""``graphkit inspect``."""
+
+import json
+
+import onnx
+import pytest
+
+MODEL = """
+<ir_version: 10, opset_import: ["" : 21]>
+g (float[n] x) => (float[n] y) { [first] m = Neg(x) y = Abs(m) }
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    onnx.save(onnx.parser.parse_model(MODEL), tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+def test_text(graphkit, path):
+    ran = graphkit("inspect", path)
+    assert ran.code == 0
+    assert ran.err == ""
+    assert "x  float32[n]" in ran.out
+    assert "1  Neg" in ran.out
+    assert "first" not in ran.out
+
+
+def test_nodes_and_values(graphkit, path):
+    ran = graphkit("inspect", path, "--nodes", "--values")
+    assert ran.code == 0
+    assert "Neg()  first" in ran.out
+    assert "m  float32[n]  made by first" in ran.out
+
+
+def test_json_lists_everything(graphkit, path):
+    read = json.loads(graphkit("inspect", path, "--json").out)
+    assert [node["operator"] for node in read["nodes"]] == ["Neg", "Abs"]
+    assert read["values"][0]["name"] == "m"
+
+
+def test_a_file_that_is_not_there(graphkit, tmp_path):
+    ran = graphkit("inspect", tmp_path / "none.onnx")
+    assert ran.code == 3
+    assert ran.out == ""
+    assert "none.onnx" in ran.err
+
+
+def test_a_file_that_is_no_model(graphkit, tmp_path):
+    (tmp_path / "text.onnx").write_text("hello " * 20)
+    ran = graphkit("inspect", tmp_path / "text.onnx")
+    assert ran.code == 3
+    assert "text.onnx" in ran.err
