@@ -40,6 +40,7 @@ from graphkit.storage.load import load
 from graphkit.storage.save import Saved, save
 from graphkit.summary import Summary, inspect
 from graphkit.surgery.extract import extract
+from graphkit.surgery.resize import exact_scale, resize
 from graphkit.surgery.suggest import Cut, suggest
 from graphkit.surgery.tap import tap
 from graphkit.torch_export.examples import Examples, example_inputs
@@ -87,6 +88,7 @@ __all__ = [
     "TypeUnknownError",
     "WeightsError",
     "build",
+    "exact_scale",
     "example_inputs",
     "export",
     "export_report",
@@ -96,6 +98,7 @@ __all__ = [
     "load_checkpoint",
     "load_factory",
     "report_text",
+    "resize",
     "run",
     "run_report",
     "runtime_limits",

@@ -1,0 +1,186 @@
+"""Shapes that follow from values: what onnx infers, and what a chain of Shape, Mul, Concat, ... comes to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+
+from graphkit.graph.scopes import Scope
+from graphkit.graph.walk import bodies
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+UNNAMED = "unk__"
+"""What onnx.shape_inference calls dims that it knows nothing about: no names of the model's author."""
+
+
+def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a model with the types that onnx.shape_inference finds; the model as it is where inference fails.
+
+    Made-up symbols for unknown dims (``unk__0``) are left out: they name nothing and would be taken for promises.
+
+    Scope: main graph and bodies.
+    Cost: O(graph), 20 microseconds a node; weights are not read.
+    """
+    try:
+        result = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError):
+        return model
+    waiting = [result.graph]
+    while waiting:
+        graph = waiting.pop()
+        for info in (*graph.value_info, *graph.output):
+            drop_unnamed(info.type)
+        waiting.extend(body for node in graph.node for body in bodies(node))
+    return result
+
+
+def drop_unnamed(type_proto: onnx.TypeProto) -> None:
+    """Make dims that inference named itself unknown dims again. Changes the type."""
+    if type_proto.WhichOneof("value") != "tensor_type":
+        return
+    for dim in type_proto.tensor_type.shape.dim:
+        if dim.dim_param.startswith(UNNAMED):
+            dim.Clear()
+
+
+class Chain:
+    """The nodes that compute one small value, backwards to constants, graph inputs and shapes of other values.
+
+    Attributes:
+        nodes: The nodes in order, Shape nodes left out.
+        constants: name -> tensor, for the constants that the chain reads.
+        shapes: name of a Shape node's output -> (scope, node).
+        sources: Names of graph or body inputs, and of values that no node of the chain's kinds makes.
+    """
+
+    OPS = frozenset(
+        (
+            *("Abs", "Add", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Expand", "Flatten", "Floor", "Gather"),
+            *(
+                "Identity",
+                "Max",
+                "Min",
+                "Mod",
+                "Mul",
+                "Neg",
+                "ReduceProd",
+                "Reshape",
+                "Round",
+                "Size",
+                "Slice",
+                "Split",
+            ),
+            *("Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"),
+        )
+    )
+
+    def __init__(self, scope: Scope, name: str) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self.shapes: dict[str, tuple[Scope, onnx.NodeProto]] = {}
+        self.sources: dict[str, None] = {}
+        self.name = name
+        self._seen: set[str] = set()
+        self._collect(scope, name)
+
+    def _collect(self, scope: Scope, name: str) -> None:
+        waiting: list[tuple[Scope, str | onnx.NodeProto]] = [(scope, name)]
+        while waiting:
+            scope, item = waiting.pop()
+            if isinstance(item, onnx.NodeProto):
+                self.nodes.append(item)
+                continue
+            if item in self._seen or not item:
+                continue
+            self._seen.add(item)
+            if (tensor := scope.constant(item)) is not None:
+                self.constants[item] = tensor
+                continue
+            made = scope.maker(item)
+            if made is None or made[1].domain not in ("", "ai.onnx"):
+                self.sources[item] = None
+            elif made[1].op_type == "Shape":
+                self.shapes[item] = made
+            elif made[1].op_type in self.OPS:
+                home, node = made
+                waiting.append((home, node))
+                waiting.extend((home, read) for read in reversed(node.input))
+            else:
+                self.sources[item] = None
+
+    def measured(self) -> tuple[str, ...]:
+        """The values whose shapes the chain reads, each once."""
+        return tuple(dict.fromkeys(node.input[0] for _, node in self.shapes.values()))
+
+    @property
+    def computes(self) -> bool:
+        """Whether arithmetic is done on the way: a plain copy of other values' dims is none."""
+        return any(node.op_type in ("Mul", "Div", "Add", "Sub") for node in self.nodes)
+
+    def evaluate(self, opset: int, typed: dict[str, list[int | str | None]] | None = None) -> Array | None:
+        """What the chain comes to with static shapes, or None where it depends on more.
+
+        Args:
+            opset: The version of ai.onnx that the nodes are written in.
+            typed: Dims of values that the scopes do not give.
+
+        Cost: loads onnx.reference; runs the chain's nodes once.
+        """
+        if self.sources or any(t.data_location == onnx.TensorProto.EXTERNAL for t in self.constants.values()):
+            return None
+        initializers = [_named(tensor, name) for name, tensor in self.constants.items()]
+        for name, (scope, node) in self.shapes.items():
+            dims = scope.dims_of(node.input[0]) or (typed or {}).get(node.input[0])
+            if dims is None:
+                return None
+            wanted = [dim for dim in _shape_window(node, dims) if isinstance(dim, int)]
+            if len(wanted) != len(_shape_window(node, dims)):
+                return None
+            initializers.append(onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [len(wanted)], wanted))
+        return _run(self._in_order(), initializers, self.name, opset)
+
+    def _in_order(self) -> list[onnx.NodeProto]:
+        """The chain's nodes, producers first."""
+        makers = {name: node for node in self.nodes for name in node.output if name}
+        ordered: dict[int, onnx.NodeProto] = {}
+        waiting = [makers[self.name]] if self.name in makers else []
+        while waiting:
+            node = waiting[-1]
+            missing = [makers[n] for n in node.input if n in makers and id(makers[n]) not in ordered]
+            if missing:
+                waiting.extend(missing)
+            else:
+                ordered.setdefault(id(waiting.pop()), node)
+        return list(ordered.values())
+
+
+def _named(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
+    copy = onnx.TensorProto()
+    copy.CopyFrom(tensor)
+    copy.name = name
+    return copy
+
+
+def _shape_window(node: onnx.NodeProto, dims: list[int | str | None]) -> list[int | str | None]:
+    """The dims that a Shape node gives (``start`` and ``end`` since Shape-15)."""
+    given = {a.name: a.i for a in node.attribute}
+    return dims[given.get("start", 0) : given.get("end", len(dims))]
+
+
+def _run(nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto], output: str, opset: int) -> Array | None:
+    from onnx.reference import ReferenceEvaluator
+
+    names = {tensor.name for tensor in initializers}
+    if not nodes and output not in names:
+        return None
+    result = onnx.helper.make_empty_tensor_value_info(output)
+    graph = onnx.helper.make_graph(nodes, "chain", [], [result], initializers)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    try:
+        results: list[Array] = ReferenceEvaluator(model).run(None, {})  # type: ignore[assignment]
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError):
+        return None  # a chain that cannot be computed beforehand is simply not known
+    return results[0]

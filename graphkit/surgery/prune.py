@@ -1,0 +1,72 @@
+"""Remove what an edit left without a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx
+
+from graphkit.graph import walk
+
+
+def prune(model: onnx.ModelProto, names: Iterable[str]) -> list[str]:
+    """Remove the nodes and constants behind some values, as far as nothing reads them any more. Changes the model.
+
+    Only what led to the values goes; what was dead before stays. Graph inputs stay too: they are the caller's to remove.
+
+    Returns:
+        The graph inputs of the main graph that lost their last reader.
+
+    Scope: main graph and bodies.
+    Cost: O(graph).
+    """
+    readers = _readers(model.graph)
+    makers = {name: node for node in walk.nodes(model.graph) for name in node.output if name}
+    dead: set[str] = set()
+    waiting = [name for name in names if name]
+    while waiting:
+        name = waiting.pop()
+        if name in dead or readers.get(name, 0) > 0:
+            continue
+        node = makers.get(name)
+        if node is None:
+            dead.add(name)
+        elif all(readers.get(output, 0) == 0 for output in node.output if output):
+            dead.update(output for output in node.output if output)
+            for read in walk.reads(node):
+                readers[read] -= list(node.input).count(read) or 1
+                waiting.append(read)
+    for graph in walk.graphs(model.graph):
+        if not dead.isdisjoint(walk.defined_names(graph)):
+            _remove(graph, dead)
+    return [value.name for value in model.graph.input if value.name in dead]
+
+
+def _readers(graph: onnx.GraphProto) -> dict[str, int]:
+    """How often each value is read: by nodes anywhere below, and as an output of any graph."""
+    count: dict[str, int] = {}
+    for scope in walk.graphs(graph):
+        for node in scope.node:
+            for name in node.input:
+                count[name] = count.get(name, 0) + 1
+        for output in scope.output:
+            count[output.name] = count.get(output.name, 0) + 1
+    return count
+
+
+def _remove(graph: onnx.GraphProto, dead: set[str]) -> None:
+    inputs = {value.name for value in graph.input}
+    for position in range(len(graph.node) - 1, -1, -1):
+        if any(output in dead for output in graph.node[position].output):
+            del graph.node[position]
+    for position in range(len(graph.initializer) - 1, -1, -1):
+        name = graph.initializer[position].name
+        if name in dead and name not in inputs:
+            del graph.initializer[position]
+    for position in range(len(graph.sparse_initializer) - 1, -1, -1):
+        name = graph.sparse_initializer[position].values.name
+        if name in dead and name not in inputs:
+            del graph.sparse_initializer[position]
+    for position in range(len(graph.value_info) - 1, -1, -1):
+        if graph.value_info[position].name in dead - inputs:
+            del graph.value_info[position]

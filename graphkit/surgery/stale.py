@@ -1,0 +1,143 @@
+"""Shapes that an edit made untrue: found, cleared, and inferred again as far as that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import onnx
+
+from graphkit.graph import walk
+from graphkit.graph.shapes import inferred
+from graphkit.graph.values import has_shape
+
+
+def refresh(
+    model: onnx.ModelProto, changed: Iterable[str], known: Mapping[str, onnx.TypeProto] | None = None
+) -> set[str]:
+    """Replace every declared shape that depends on some values' shapes by one that is inferred anew. Changes the model.
+
+    Element types stay. Where inference finds nothing, inputs of bodies and outputs of graphs keep their rank, with
+    unknown dims, and a value_info entry loses its shape. Nothing is declared that was not declared before.
+
+    Args:
+        model: The skeleton.
+        changed: The values whose shape is no longer what the model declares.
+        known: Types of some of them that the caller knows better than inference does.
+
+    Returns:
+        Every value whose shape depends on the changed ones, these included.
+
+    Scope: main graph and bodies; functions called downstream lose the value_info of their inner values.
+    Cost: O(graph), one run of onnx.shape_inference; weights are not read.
+    """
+    stale = dependents(model.graph, changed)
+    again = inferred(_bare(model, stale, known or {}))
+    for graph, fresh in zip(walk.graphs(model.graph), walk.graphs(again.graph), strict=True):
+        found = {v.name: v.type for v in (*fresh.input, *fresh.value_info, *fresh.output) if has_shape(v.type)}
+        for info in graph.value_info:
+            if info.name in stale:
+                _replace(info.type, found.get(info.name), keep_rank=False)
+        for info in (*graph.input, *graph.output):
+            if info.name in stale:
+                _replace(info.type, found.get(info.name), keep_rank=True)
+    called = walk.called_functions(_readers(model.graph, stale), model.functions)
+    for function in model.functions:
+        if walk.function_key(function) in called:
+            del function.value_info[:]
+    return stale
+
+
+def dependents(graph: onnx.GraphProto, changed: Iterable[str]) -> set[str]:
+    """Every value, in a graph and its bodies, that is computed from some values; these included.
+
+    Cost: O(nodes), times two for each level of loops.
+    """
+    stale = set(changed)
+    _spread(graph, stale)
+    return stale
+
+
+def _spread(graph: onnx.GraphProto, stale: set[str]) -> None:
+    for node in graph.node:
+        if any(attribute.HasField("g") for attribute in node.attribute):
+            _spread_bodies(node, stale)
+        elif not stale.isdisjoint(node.input):
+            stale.update(name for name in node.output if name)
+
+
+def _spread_bodies(node: onnx.NodeProto, stale: set[str]) -> None:
+    """If, Loop and Scan: what their bodies are given, make, carry into the next turn and hand out."""
+    bodies = list(walk.bodies(node))
+    carried = _carried(node)
+    for body in bodies:
+        if node.op_type in ("Loop", "Scan"):
+            pairs = zip(node.input, body.input, strict=False)
+            stale.update(inner.name for outer, inner in pairs if outer in stale)
+        before = -1
+        while before != len(stale):
+            before = len(stale)
+            _spread(body, stale)
+            stale.update(body.input[to].name for at, to in carried if body.output[at].name in stale)
+    skip = 1 if node.op_type == "Loop" else 0
+    for position, output in enumerate(node.output):
+        if node.op_type in ("If", "Loop", "Scan"):
+            hit = any(body.output[position + skip].name in stale for body in bodies)
+        else:
+            hit = any(out.name in stale for body in bodies for out in body.output)
+        if output and hit:
+            stale.add(output)
+
+
+def _carried(node: onnx.NodeProto) -> list[tuple[int, int]]:
+    """(output, input) of a body for every value that goes from one turn into the next (Loop-1, Scan-9)."""
+    body = next(walk.bodies(node))
+    if node.op_type == "Loop":
+        return [(1 + k, 2 + k) for k in range(len(node.input) - 2)]
+    if node.op_type == "Scan":
+        scanned = next((a.i for a in node.attribute if a.name == "num_scan_inputs"), 0)
+        return [(k, k) for k in range(len(body.input) - scanned)]
+    return []
+
+
+def _bare(model: onnx.ModelProto, stale: set[str], known: Mapping[str, onnx.TypeProto]) -> onnx.ModelProto:
+    """A copy of the model that declares no stale shape, and declares the known ones."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    inputs = {info.name for info in bare.graph.input} if model.ir_version >= 4 else set()
+    fixed = [tensor for tensor in bare.graph.initializer if tensor.name not in inputs]
+    del bare.graph.initializer[:]  # onnx takes the default value of an input for a constant
+    bare.graph.initializer.extend(fixed)
+    for graph in walk.graphs(bare.graph):
+        kept = [info for info in graph.value_info if info.name not in stale]
+        del graph.value_info[:]
+        graph.value_info.extend(kept)
+        for info in (*graph.input, *graph.output):
+            if info.name in stale and (tensor := _tensor(info.type)) is not None:
+                tensor.ClearField("shape")
+        outputs = {info.name: info for info in graph.output}
+        for name in known.keys() & walk.defined_names(graph):
+            info = outputs[name] if name in outputs else graph.value_info.add(name=name)
+            info.type.CopyFrom(known[name])
+    return bare
+
+
+def _replace(own: onnx.TypeProto, found: onnx.TypeProto | None, *, keep_rank: bool) -> None:
+    """Give a declared type the shape that was found, or take from it what may be untrue."""
+    tensor = _tensor(own)
+    if tensor is None:
+        return
+    if found is not None and (other := _tensor(found)) is not None:
+        tensor.shape.CopyFrom(other.shape)
+    elif keep_rank:
+        for dim in tensor.shape.dim:
+            dim.Clear()
+    else:
+        tensor.ClearField("shape")
+
+
+def _tensor(type_proto: onnx.TypeProto) -> onnx.TypeProto.Tensor | None:
+    return type_proto.tensor_type if type_proto.WhichOneof("value") == "tensor_type" else None
+
+
+def _readers(graph: onnx.GraphProto, names: set[str]) -> list[onnx.NodeProto]:
+    return [node for node in walk.nodes(graph) if not names.isdisjoint(node.input)]
