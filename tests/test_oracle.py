@@ -3,9 +3,9 @@
 import numpy as np
 import onnx
 import pytest
-from oracle import assert_same, run_ort, run_reference
 
 import graphkit as gk
+from oracle import assert_same, run_ort, run_reference
 
 RIGHT = {
     "y": np.linspace(-2, 3, 12, dtype=np.float32).reshape(3, 4),
