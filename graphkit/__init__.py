@@ -41,6 +41,7 @@ from graphkit.storage.save import Saved, save
 from graphkit.summary import Summary, inspect
 from graphkit.surgery.extract import extract
 from graphkit.surgery.resize import exact_scale, resize
+from graphkit.surgery.rename import rename
 from graphkit.surgery.suggest import Cut, suggest
 from graphkit.surgery.tap import tap
 from graphkit.torch_export.examples import Examples, example_inputs
@@ -97,6 +98,7 @@ __all__ = [
     "load",
     "load_checkpoint",
     "load_factory",
+    "rename",
     "report_text",
     "resize",
     "run",

@@ -49,6 +49,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Cut a submodel out of MODEL: by values, by a torch module, or by nodes.",
     ),
     "resize": ("graphkit_cli.commands.resize", "Turn the scale baked into every Resize into a graph input."),
+    "rename": (
+        "graphkit_cli.commands.rename",
+        "Give values and nodes of MODEL other names, wherever they are written.",
+    ),
     "run": ("graphkit_cli.commands.run", "Run MODEL once in ONNX Runtime and show, or save, its outputs."),
 }
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""
