@@ -1,0 +1,32 @@
+"""What every test shares."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# No test is timed: a slow machine is no failure. What fails is printed so that it can be run again.
+settings.register_profile("graphkit", deadline=None, print_blob=True)
+settings.load_profile("graphkit")
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what is marked ``gpu`` where there is no NVIDIA device or no runtime built for one.
+
+    Where both are there and CUDA still does not load, the tests run, and fail.
+    """
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and (reason := no_gpu()):
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def no_gpu():
+    """Why tests for a GPU cannot run here, or an empty string."""
+    import onnxruntime
+
+    if not Path("/dev/nvidiactl").exists():
+        return "no NVIDIA device"
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return "ONNX Runtime without CUDA: install the gpu extra"
+    return ""
