@@ -75,6 +75,10 @@ def _rename_values(graph: onnx.GraphProto, table: Mapping[str, str]) -> None:
     for annotation in graph.quantization_annotation:
         annotation.tensor_name = table.get(annotation.tensor_name, annotation.tensor_name)
         _rename_entries(annotation.quant_parameter_tensor_names, table)
+    _rename_in_nodes(graph, table)
+
+
+def _rename_in_nodes(graph: onnx.GraphProto, table: Mapping[str, str]) -> None:
     for node in graph.node:
         for names in (node.input, node.output):
             for place, name in enumerate(names):
