@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -24,9 +25,10 @@ class Written:
 
     Attributes:
         path: The model file.
-        bytes: Its size in bytes; None where nothing was written.
-        external: The file with the weights, where the command was told to write one.
-        external_bytes: Its size in bytes.
+        size: Its size in bytes; None where nothing was written.
+        data_path: The data file that was written beside it, or None.
+        data_size: Its size in bytes; None where nothing was written.
+        references: Files whose bytes the model uses and that were not written.
         nodes: Number of nodes of the main graph.
         inputs: Names of the graph's inputs.
         outputs: Names of the graph's outputs.
@@ -36,9 +38,10 @@ class Written:
     """
 
     path: str
-    bytes: int | None
-    external: str | None
-    external_bytes: int | None
+    size: int | None
+    data_path: str | None
+    data_size: int | None
+    references: tuple[str, ...]
     nodes: int
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -47,13 +50,15 @@ class Written:
     dry_run: bool
 
     def text(self) -> str:
-        """One line for the model file and one for the weights."""
-        interface = f"{', '.join(self.inputs)} -> {', '.join(self.outputs)}"
-        if self.dry_run:
-            return f"would write {self.path}: {self.nodes} nodes, {interface}"
-        lines = [f"wrote {self.path}: {_size(self.bytes)}, {self.nodes} nodes, {interface}"]
-        if self.external is not None:
-            lines.append(f"wrote {self.external}: {_size(self.external_bytes)} of weights")
+        """One line for the model file, one for the data file, one for the files that it refers to."""
+        interface = f"{self.nodes} nodes, {', '.join(self.inputs)} -> {', '.join(self.outputs)}"
+        if self.size is None:
+            return f"would write {self.path}: {interface}"
+        lines = [f"wrote {self.path}: {_size(self.size)}, {interface}"]
+        if self.data_path is not None:
+            lines.append(f"wrote {self.data_path}: {_size(self.data_size or 0)} of weights")
+        if self.references:
+            lines.append(f"refers to the weights in {', '.join(self.references)}")
         return "\n".join(lines)
 
 
@@ -81,7 +86,7 @@ def edit_command(edit: Callable[..., gk.Model]) -> click.Command:
         dry_run: bool,  # noqa: FBT001 (click hands it over by keyword)
         **options: object,
     ) -> None:
-        check_target(out)
+        check_target(out, external, weights)
         with render.progress(f"{edit.__module__.rpartition('.')[2]} {model}"):
             edited = edit(model, **options)
         save_edited(render, edited, out, external=external, weights=weights, dry_run=dry_run)
@@ -92,20 +97,23 @@ def edit_command(edit: Callable[..., gk.Model]) -> click.Command:
     return click.command()(wrapped)
 
 
-def check_target(out: str) -> None:
+def check_target(out: str, external: str | None = None, weights: Weights = "auto") -> None:
     """Refuse a target that cannot be written, before any work starts.
 
     Raises:
-        gk.SaveError: Its folder does not exist or may not be written, or it is a folder itself.
+        click.UsageError: ``--external`` and ``--weights`` exclude each other, or the data file is not beside OUT.
+        gk.SaveError: OUT's folder does not exist or may not be written, or OUT is a folder itself.
     """
-    if "://" in out:
-        return
+    if external is not None and weights != "auto":
+        raise click.UsageError("--external says where the weights go: it excludes --weights.")
+    if external is not None and (os.path.isabs(external) or ".." in external.split("/")):
+        raise click.UsageError(f"--external names a file beside OUT, not {external!r}.")
     folder = os.path.dirname(out) or "."
     problem = hint = None
     if os.path.isdir(out):
         problem, hint = "it is a folder", f"name a file in it: {os.path.join(out, 'model.onnx')}"
     elif not os.path.isdir(folder):
-        problem, hint = f"the folder {folder!r} does not exist", f"make it first: mkdir -p {folder}"
+        problem, hint = f"the folder {folder!r} does not exist", f"make it first: mkdir -p {shlex.quote(folder)}"
     elif not os.access(folder, os.W_OK):
         problem = f"the folder {folder!r} may not be written"
     if problem is not None:
@@ -126,22 +134,23 @@ def save_edited(
     """Save an edited model and report what was written; with ``dry_run`` only report what would be.
 
     Raises:
-        gk.SaveError: The target cannot be written.
+        click.UsageError, gk.SaveError: As ``check_target``, and where the weights cannot be written.
     """
     import graphkit as gk
 
-    check_target(out)
+    check_target(out, external, weights)
+    saved = None
     if not dry_run:
-        with render.progress(f"writing {out}"):
-            gk.save(model, out, external=external, weights=weights)
-    beside = os.path.join(os.path.dirname(out), external) if external else None
+        with render.progress(f"writing {out}") as report:
+            saved = gk.save(model, out, external=external, weights=weights, progress=report)
     graph = model.proto.graph
     step = model.history[-1] if model.history else None
     written = Written(
         path=out,
-        bytes=None if dry_run else _bytes(out),
-        external=beside,
-        external_bytes=None if dry_run else _bytes(beside),
+        size=saved.size if saved else None,
+        data_path=saved.data_path if saved else None,
+        data_size=saved.data_size if saved and saved.data_path else None,
+        references=saved.references if saved else (),
         nodes=len(graph.node),
         inputs=tuple(value.name for value in graph.input),
         outputs=tuple(value.name for value in graph.output),
@@ -154,14 +163,8 @@ def save_edited(
         render.note(note)
 
 
-def _bytes(path: str | None) -> int | None:
-    return os.path.getsize(path) if path is not None and os.path.isfile(path) else None
-
-
-def _size(count: int | None) -> str:
+def _size(count: int) -> str:
     """A number of bytes as a person reads it: 912 B, 4.6 MB (powers of ten, as file managers show them)."""
-    if count is None:
-        return "size unknown"
     value = float(count)
     for unit in ("B", "kB", "MB"):
         if value < 1000:

@@ -9,7 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     import click
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
     from graphkit import GraphkitError
 
-Report: TypeAlias = Callable[[int, "int | None", str], None]
-"""(done, total or None, what is being done): how long work says how far it is."""
+
+class Report(Protocol):
+    """How long work says how far it is."""
+
+    def __call__(self, done: int, total: int | None = None, what: str = "", /) -> None:
+        """``done`` of ``total`` steps or bytes; ``what`` is being done now."""
+
 
 PROGRESS_AFTER = 1.0
 """Seconds of work after which a progress bar appears."""
@@ -182,7 +187,7 @@ class _Bar:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
-    def report(self, done: int, total: int | None = None, what: str = "") -> None:
+    def report(self, done: int, total: int | None = None, what: str = "", /) -> None:
         """Remember how far the work is, and show it if the bar is there."""
         with self._lock:
             self._done = done
@@ -192,14 +197,14 @@ class _Bar:
                 self._bar.update(self._task, completed=done, total=self._total, description=self._what)
 
     def show(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-        columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30)]
-        counted = [MofNCompleteColumn()] if self._total is not None else []
+        said = TextColumn("{task.description}", markup=False)
+        columns = (SpinnerColumn(), said, BarColumn(bar_width=30), TaskProgressColumn(), TimeElapsedColumn())
         with self._lock:
             if self._closed:
                 return
-            self._bar = Progress(*columns, *counted, TimeElapsedColumn(), console=self._console(), transient=True)
+            self._bar = Progress(*columns, console=self._console(), transient=True)
             self._task = self._bar.add_task(self._what, total=self._total, completed=self._done)
             self._bar.start()
 

@@ -35,7 +35,7 @@ CASES = {
         "extract two.onnx out.onnx --input left --output y",
         ["'y'", "b", "right"],
     ),
-    "no Resize": ("resize chain.onnx out.onnx", ["chain"]),
+    "no Resize": ("resize chain.onnx out.onnx", ["no Resize"]),
     "unknown initializer": ("promote chain.onnx out.onnx --tensor bais", ["'bais'", "did you mean 'bias'?"]),
     "a module path that does not import": ("export no_such_package.net:factory out.onnx", ["no_such_package"]),
     "a module without the factory": ("export onnx.helper:no_such_factory out.onnx", ["no_such_factory"]),

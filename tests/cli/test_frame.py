@@ -300,9 +300,10 @@ def test_an_edit_as_json(graphkit, command, chain, tmp_path):
     told = json.loads(graphkit("renamed", chain, out, "--suffix", "2", "--json").out)
     assert told == {
         "path": str(out),
-        "bytes": out.stat().st_size,
-        "external": None,
-        "external_bytes": None,
+        "size": out.stat().st_size,
+        "data_path": None,
+        "data_size": None,
+        "references": [],
         "nodes": 2,
         "inputs": ["x"],
         "outputs": ["y2"],
@@ -310,6 +311,28 @@ def test_an_edit_as_json(graphkit, command, chain, tmp_path):
         "notes": ["one name changed"],
         "dry_run": False,
     }
+
+
+def test_weights_in_a_file_of_their_own_are_reported(graphkit, command, tmp_path):
+    big = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[1024] x) => (float[1024] y) { y = Add(x, w) }'
+    )
+    big.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1024, np.float32), "w"))
+    onnx.save(big, tmp_path / "big.onnx")
+    command(renamed, "renamed")
+    said = graphkit("renamed", tmp_path / "big.onnx", tmp_path / "out.onnx", "--external", "out.data").out
+    assert f"wrote {tmp_path / 'out.data'}: 4.1 kB of weights" in said
+
+
+@pytest.mark.parametrize(
+    "options", [["--external", "w.data", "--weights", "keep"], ["--external", "../w.data"], ["--external", "/w.data"]]
+)
+def test_options_of_the_file_that_make_no_sense_are_2(graphkit, command, chain, tmp_path, options):
+    command(renamed, "renamed")
+    code, out, err = graphkit("renamed", chain, tmp_path / "out.onnx", *options)
+    assert (code, out) == (2, "")
+    assert "--external" in err
+    assert not (tmp_path / "out.onnx").exists()
 
 
 def test_a_dry_run_writes_nothing(graphkit, command, chain, tmp_path):
