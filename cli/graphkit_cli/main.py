@@ -43,7 +43,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.export",
         "Export a torch module with either of torch's exporters, and say what the exporter did not.",
     ),
-    "inspect": ("graphkit_cli.commands.inspect", "Show what a model holds: interface, operators, weights, modules."),
+    "inspect": (
+        "graphkit_cli.commands.inspect",
+        "Show what a model holds: inputs, outputs, operators, weights, the torch modules it came from.",
+    ),
     "extract": (
         "graphkit_cli.commands.extract",
         "Cut a submodel out of MODEL: by values, by a torch module, or by nodes.",
@@ -53,6 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.rename",
         "Give values and nodes of MODEL other names, wherever they are written.",
     ),
+    "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
     "run": ("graphkit_cli.commands.run", "Run MODEL once in ONNX Runtime and show, or save, its outputs."),
 }
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""

@@ -66,7 +66,7 @@ class Render:
             self._console(sys.stdout).print(shown)
 
     def note(self, message: str) -> None:
-        """Something the user should know about the work that was done; once per text, not with ``-q``."""
+        """Something the user should know about the work; not with ``-q``, not where a warning said the same."""
         self._say("note", message)
 
     def warning(self, message: str) -> None:
@@ -150,10 +150,10 @@ class Render:
             self.warning(f"{category.__name__}: {message} ({filename}:{lineno})")
 
     def _say(self, kind: str, message: str) -> None:
-        line = f"{kind}: {' '.join(message.split())}"
-        if not self.quiet and line not in self._said:
-            self._said.add(line)
-            self._write(sys.stderr, line + "\n")
+        text = " ".join(message.split())
+        if not self.quiet and text not in self._said:
+            self._said.add(text)
+            self._write(sys.stderr, f"{kind}: {text}\n")
 
     def _write(self, stream: TextIO, text: str) -> None:
         encoding = stream.encoding or "utf-8"

@@ -192,6 +192,15 @@ def test_a_graphkit_warning_is_one_line_on_stderr(graphkit, command):
     assert graphkit("probe", "--quiet") == (0, "", "")
 
 
+def test_a_note_that_was_a_warning_already_is_not_said_again(graphkit, command):
+    def action(render):
+        warnings.warn("odd", gk.GraphkitWarning, stacklevel=2)
+        render.note("odd")
+
+    command(probe(action))
+    assert graphkit("probe").err == "warning: odd\n"
+
+
 def test_other_packages_warnings_are_shown_with_v_only(graphkit, command):
     command(probe(warn(UserWarning, "torch says")))
     assert graphkit("probe") == (0, "", "")

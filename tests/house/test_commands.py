@@ -10,7 +10,7 @@ import graphkit as gk
 from graphkit_cli.main import COMMANDS
 
 SHARED = {"model", "out", "external", "weights", "dry_run", "as_json", "quiet", "verbose", "no_color"}
-NO_OPERATION = {"prune", "stale", "wiring"}
+NO_OPERATION = {"nodes", "prune", "raising", "stale", "wiring"}
 """Parts that several operations of surgery/ share."""
 
 NOT_A_COMMAND = {"suggest": "graphkit extract --suggest"}
@@ -42,7 +42,7 @@ def test_help_works_and_every_option_has_a_text(name):
     with click.Context(command, info_name=f"graphkit {name}") as context:
         assert command.get_help(context).startswith(f"Usage: graphkit {name}")
     options = [p for p in command.params if isinstance(p, click.Option)]
-    assert [o.opts for o in options if not (o.help or "").rstrip().endswith((".", ")"))] == []
+    assert [o.opts for o in options if not (o.help or "").rstrip().endswith((".", ")", "]"))] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
