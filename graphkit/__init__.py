@@ -1,114 +1,57 @@
 """graphkit: edit ONNX models without losing anything, and prove that the result computes what it should.
 
 Every function takes a path, an ``onnx.ModelProto`` or a ``Model`` and changes none of them.
+
+The names below are imported when they are first used (PEP 562), so that ``import graphkit`` costs what it imports.
+``__init__.pyi`` says the same to type checkers; a test holds the two together.
 """
 
-from graphkit.build import RuntimeLimits, build, runtime_limits
-from graphkit.errors import (
-    ComparisonError,
-    CutError,
-    EditError,
-    ExportError,
-    FactoryError,
-    FeedError,
-    FormatError,
-    GraphkitError,
-    GraphkitWarning,
-    InvalidGraphError,
-    MismatchError,
-    MissingExtraError,
-    ModelFileError,
-    NameNotFoundError,
-    NameTakenError,
-    NoResizeError,
-    ProviderError,
-    SaveError,
-    SessionError,
-    TensorError,
-    TypeUnknownError,
-    WeightsError,
-)
-from graphkit.finding import Finding
-from graphkit.model import Model, ModelLike, Step
-from graphkit.report.summary_text import summary_text
-from graphkit.report.text import report_text
-from graphkit.report.to_json import to_json
-from graphkit.runtime.arrays import save_arrays
-from graphkit.runtime.run import OutputSummary, Ran, run, run_report
-from graphkit.runtime.session import Session, session
-from graphkit.storage.load import load
-from graphkit.storage.save import Saved, save
-from graphkit.summary import Summary, inspect
-from graphkit.surgery.extract import extract
-from graphkit.surgery.resize import exact_scale, resize
-from graphkit.surgery.rename import rename
-from graphkit.surgery.suggest import Cut, suggest
-from graphkit.surgery.tap import tap
-from graphkit.torch_export.examples import Examples, example_inputs
-from graphkit.torch_export.export import Exported, export, export_report
-from graphkit.torch_export.factory import TorchSubject, load_factory
-from graphkit.torch_export.weights import load_checkpoint
+import importlib
+from typing import Any
+
+from graphkit.build import build  # at once: the module of the same name would otherwise hide the function
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ComparisonError",
-    "Cut",
-    "CutError",
-    "EditError",
-    "Examples",
-    "ExportError",
-    "Exported",
-    "FactoryError",
-    "FeedError",
-    "Finding",
-    "FormatError",
-    "GraphkitError",
-    "GraphkitWarning",
-    "InvalidGraphError",
-    "MismatchError",
-    "MissingExtraError",
-    "Model",
-    "ModelFileError",
-    "ModelLike",
-    "NameNotFoundError",
-    "NameTakenError",
-    "NoResizeError",
-    "OutputSummary",
-    "ProviderError",
-    "Ran",
-    "RuntimeLimits",
-    "SaveError",
-    "Saved",
-    "Session",
-    "SessionError",
-    "Step",
-    "Summary",
-    "TensorError",
-    "TorchSubject",
-    "TypeUnknownError",
-    "WeightsError",
-    "build",
-    "exact_scale",
-    "example_inputs",
-    "export",
-    "export_report",
-    "extract",
-    "inspect",
-    "load",
-    "load_checkpoint",
-    "load_factory",
-    "rename",
-    "report_text",
-    "resize",
-    "run",
-    "run_report",
-    "runtime_limits",
-    "save",
-    "save_arrays",
-    "session",
-    "suggest",
-    "summary_text",
-    "tap",
-    "to_json",
-]
+_FACE = {
+    "graphkit.build": "RuntimeLimits runtime_limits",
+    "graphkit.errors": "ComparisonError CutError EditError ExportError FactoryError FeedError FormatError GraphkitError GraphkitWarning InvalidGraphError MismatchError MissingExtraError ModelFileError NameNotFoundError NameTakenError NoResizeError ProviderError SaveError SessionError TensorError TypeUnknownError WeightsError",
+    "graphkit.finding": "Finding",
+    "graphkit.model": "Model ModelLike Step",
+    "graphkit.report.summary_text": "summary_text",
+    "graphkit.report.text": "report_text",
+    "graphkit.report.to_json": "to_json",
+    "graphkit.runtime.arrays": "save_arrays",
+    "graphkit.runtime.run": "OutputSummary Ran run run_report",
+    "graphkit.runtime.session": "Session session",
+    "graphkit.storage.load": "load",
+    "graphkit.storage.save": "Saved save",
+    "graphkit.summary": "Summary inspect",
+    "graphkit.surgery.extract": "extract",
+    "graphkit.surgery.rename": "rename",
+    "graphkit.surgery.resize": "exact_scale resize",
+    "graphkit.surgery.suggest": "Cut suggest",
+    "graphkit.surgery.tap": "tap",
+    "graphkit.torch_export.examples": "Examples example_inputs",
+    "graphkit.torch_export.export": "Exported export export_report",
+    "graphkit.torch_export.factory": "TorchSubject load_factory",
+    "graphkit.torch_export.mark": "mark",
+    "graphkit.torch_export.weights": "load_checkpoint",
+}
+"""module -> the public names it holds."""
+
+_HOME = {name: module for module, names in _FACE.items() for name in names.split()}
+
+__all__ = ["build", *sorted(_HOME)]  # noqa: PLE0604 (strings all the same)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'graphkit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,16 +3,31 @@
 import inspect
 import re
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 import graphkit as gk
 from graphkit import errors
 
 
-def test_all_is_what_can_be_imported():
-    importable = {n for n, v in vars(gk).items() if not n.startswith("_") and not isinstance(v, ModuleType)}
-    assert set(gk.__all__) == importable
+def test_every_name_of_the_face_can_be_imported():
     assert len(gk.__all__) == len(set(gk.__all__))
+    for name in gk.__all__:
+        assert not isinstance(getattr(gk, name), ModuleType), name
+    assert set(gk.__all__) <= set(dir(gk))
+
+
+def test_the_stub_names_the_same_modules():
+    stub = (Path(gk.__file__).parent / "__init__.pyi").read_text()
+    said = {name: module for module, name in re.findall(r"^from (\S+) import (\w+) as \2$", stub, re.MULTILINE)}
+    assert said == {**gk._HOME, "build": "graphkit.build"}
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'extrct'"):
+        _ = gk.extrct
 
 
 def test_the_version_is_the_distributions():

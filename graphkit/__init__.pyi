@@ -1,0 +1,65 @@
+"""The public names and where they live, for type checkers; ``__init__.py`` holds the same table."""
+
+from graphkit.build import RuntimeLimits as RuntimeLimits
+from graphkit.build import build as build
+from graphkit.build import runtime_limits as runtime_limits
+from graphkit.errors import ComparisonError as ComparisonError
+from graphkit.errors import CutError as CutError
+from graphkit.errors import EditError as EditError
+from graphkit.errors import ExportError as ExportError
+from graphkit.errors import FactoryError as FactoryError
+from graphkit.errors import FeedError as FeedError
+from graphkit.errors import FormatError as FormatError
+from graphkit.errors import GraphkitError as GraphkitError
+from graphkit.errors import GraphkitWarning as GraphkitWarning
+from graphkit.errors import InvalidGraphError as InvalidGraphError
+from graphkit.errors import MismatchError as MismatchError
+from graphkit.errors import MissingExtraError as MissingExtraError
+from graphkit.errors import ModelFileError as ModelFileError
+from graphkit.errors import NameNotFoundError as NameNotFoundError
+from graphkit.errors import NameTakenError as NameTakenError
+from graphkit.errors import NoResizeError as NoResizeError
+from graphkit.errors import ProviderError as ProviderError
+from graphkit.errors import SaveError as SaveError
+from graphkit.errors import SessionError as SessionError
+from graphkit.errors import TensorError as TensorError
+from graphkit.errors import TypeUnknownError as TypeUnknownError
+from graphkit.errors import WeightsError as WeightsError
+from graphkit.finding import Finding as Finding
+from graphkit.model import Model as Model
+from graphkit.model import ModelLike as ModelLike
+from graphkit.model import Step as Step
+from graphkit.report.summary_text import summary_text as summary_text
+from graphkit.report.text import report_text as report_text
+from graphkit.report.to_json import to_json as to_json
+from graphkit.runtime.arrays import save_arrays as save_arrays
+from graphkit.runtime.run import OutputSummary as OutputSummary
+from graphkit.runtime.run import Ran as Ran
+from graphkit.runtime.run import run as run
+from graphkit.runtime.run import run_report as run_report
+from graphkit.runtime.session import Session as Session
+from graphkit.runtime.session import session as session
+from graphkit.storage.load import load as load
+from graphkit.storage.save import Saved as Saved
+from graphkit.storage.save import save as save
+from graphkit.summary import Summary as Summary
+from graphkit.summary import inspect as inspect
+from graphkit.surgery.extract import extract as extract
+from graphkit.surgery.rename import rename as rename
+from graphkit.surgery.resize import exact_scale as exact_scale
+from graphkit.surgery.resize import resize as resize
+from graphkit.surgery.suggest import Cut as Cut
+from graphkit.surgery.suggest import suggest as suggest
+from graphkit.surgery.tap import tap as tap
+from graphkit.torch_export.examples import Examples as Examples
+from graphkit.torch_export.examples import example_inputs as example_inputs
+from graphkit.torch_export.export import Exported as Exported
+from graphkit.torch_export.export import export as export
+from graphkit.torch_export.export import export_report as export_report
+from graphkit.torch_export.factory import TorchSubject as TorchSubject
+from graphkit.torch_export.factory import load_factory as load_factory
+from graphkit.torch_export.mark import mark as mark
+from graphkit.torch_export.weights import load_checkpoint as load_checkpoint
+
+__version__: str
+__all__: list[str]
