@@ -1,4 +1,4 @@
-"""The public names and where they live, for type checkers; ``__init__.py`` holds the same table."""
+# The public names and where they live, for type checkers; __init__.py holds the same table.
 
 from graphkit.build import RuntimeLimits as RuntimeLimits
 from graphkit.build import build as build
@@ -62,4 +62,3 @@ from graphkit.torch_export.mark import mark as mark
 from graphkit.torch_export.weights import load_checkpoint as load_checkpoint
 
 __version__: str
-__all__: list[str]
