@@ -18,6 +18,7 @@ from graphkit.graph.values import tensor_type
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
 from graphkit.surgery.prune import prune
+from graphkit.surgery.raising import raise_opset
 from graphkit.surgery.stale import refresh
 from graphkit.surgery.wiring import Form, Place, Wiring, places
 
@@ -79,10 +80,11 @@ def resize(
             "form 'sizes' gives the size itself: it goes neither with relative nor with semantics 'scales'"
         )
     source = as_model(model)
-    sites = dict(zip(places(source.proto), resampling.resamplers(inferred(source.proto)), strict=True))
-    chosen = _choose(source.proto, sites, nodes)
-    notes = _left_alone(sites, chosen)
     proto = source.copy_proto()
+    notes = _take_scales_as_input(proto)
+    sites = dict(zip(places(proto), resampling.resamplers(inferred(proto)), strict=True))
+    chosen = _choose(proto, sites, nodes)
+    notes += _left_alone(sites, chosen)
     if not relative:
         notes += _disconnect(proto, chosen)
     names = Names(proto.graph)
@@ -128,6 +130,14 @@ def _choose(model: onnx.ModelProto, sites: Sites, nodes: Sequence[str] | None) -
         raise NoResizeError(_why_none(model))
     leading = {place: site for place, site in sites.items() if not site.follows}
     return leading or sites
+
+
+def _take_scales_as_input(proto: onnx.ModelProto) -> list[str]:
+    """Raise a model of opset 7 or 8 to 9, the first whose Upsample has its scales as an input."""
+    opset = resampling.opset_of(proto)
+    if opset >= 9 or not any(resampling.is_resampler(node) for node in walk.nodes(proto.graph)):
+        return []
+    return raise_opset(proto, 9)
 
 
 def _why_none(model: onnx.ModelProto) -> str:

@@ -12,6 +12,7 @@ from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.graph.resampling import Resampler, Semantics, is_resampler, opset_of
+from graphkit.surgery.nodes import set_inputs, set_nodes
 
 Form = Literal["factor", "scales", "sizes"]
 """What the new graph input holds: the spatial factors, all scales, or the spatial size of the result."""
@@ -82,9 +83,9 @@ class Wiring:
                 for node in graph.node:
                     nodes.extend(self._before.get((number, node.output[0]), ()) if node.output else ())
                     nodes.append(node)
-                _set_nodes(graph, nodes)
+                set_nodes(graph, nodes)
         if self._first:
-            _set_nodes(self._model.graph, [*self._first, *self._model.graph.node])
+            set_nodes(self._model.graph, [*self._first, *self._model.graph.node])
 
     def _scales(self, source: str, site: Resampler, here: list[onnx.NodeProto]) -> str:
         """The scales of a node: float32, one for each of its numbers."""
@@ -164,17 +165,17 @@ class Wiring:
         if node.op_type == "Upsample" or self._opset < 11:
             if semantics == "sizes":
                 wanted = self._scales_of_sizes(wanted, site, here)
-            _set_inputs(node, [node.input[0], wanted])
+            set_inputs(node, [node.input[0], wanted])
             return
         roi = node.input[1] if len(node.input) > 1 else ""
         optional = self._opset >= 13
         if not roi and not optional:
             roi = self._constant(here, np.zeros(0, np.float32))
         if semantics == "scales":
-            _set_inputs(node, [node.input[0], roi, wanted])
+            set_inputs(node, [node.input[0], roi, wanted])
         else:
             unused = "" if optional else self._constant(here, np.zeros(0, np.float32))
-            _set_inputs(node, [node.input[0], roi, unused, wanted])
+            set_inputs(node, [node.input[0], roi, unused, wanted])
 
     def _scales_of_sizes(self, sizes: str, site: Resampler, here: list[onnx.NodeProto]) -> str:
         dims = self._cast(here, self._dims(site, here), FLOAT)
@@ -209,18 +210,3 @@ def _layout(site: Resampler) -> tuple[int, tuple[int, ...]]:
             hint="declare the shape of the model's inputs, or feed all scales: form 'scales' (--as scales) with a rank",
         )
     return site.length, site.spatial
-
-
-def _set_inputs(node: onnx.NodeProto, names: Sequence[str]) -> None:
-    del node.input[:]
-    node.input.extend(names)
-
-
-def _set_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    copies = []
-    for node in nodes:
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        copies.append(copy)
-    del graph.node[:]
-    graph.node.extend(copies)

@@ -1,0 +1,185 @@
+"""Raising a model to a later opset, node by node, so that nothing but the nodes that must change does.
+
+``onnx.version_converter`` converts whole models and loses functions, metadata and quantization annotations on the way
+(and takes the asymmetric Resize of opset 10 for a half-pixel one: onnx issue 8480). So it is shown one node at a time,
+in a model of its own, and only nodes whose definition differs between the two versions.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from graphkit.errors import EditError
+from graphkit.graph import walk
+from graphkit.graph.names import Names
+from graphkit.graph.resampling import opset_of
+from graphkit.graph.scopes import Scope, scopes
+from graphkit.graph.shapes import inferred
+from graphkit.surgery.nodes import set_nodes
+
+CONTROL_FLOW = ("If", "Loop", "Scan")
+
+
+def raise_opset(model: onnx.ModelProto, target: int) -> list[str]:
+    """Make a model import a later version of ai.onnx, converting the nodes that this concerns. Changes the model.
+
+    Names, doc strings and metadata of nodes stay; a node that becomes several gives them to the one that makes its
+    output.
+
+    Returns:
+        What was done, one sentence; nothing where the model is at that version already.
+
+    Raises:
+        EditError: A node cannot be converted, or the model has functions or training graphs, which are not converted.
+
+    Scope: main graph and bodies.
+    Cost: O(graph), and a small model of its own for each node that changes; weights are not read.
+    """
+    before = opset_of(model)
+    if before >= target:
+        return []
+    for what, present in (("functions", model.functions), ("training graphs", model.training_info)):
+        if present:
+            raise EditError(
+                f"the model has {what}, so it cannot be raised from opset {before} to {target} here",
+                hint="inline the functions first (onnx.inliner)" if what == "functions" else None,
+            )
+    names = Names(model.graph)
+    changed: list[str] = []
+    for graph, scope in zip(walk.graphs(model.graph), list(scopes(inferred(model).graph)), strict=True):
+        nodes: list[onnx.NodeProto] = []
+        for node in graph.node:
+            new = _raised(node, scope, before, target, names)
+            changed.extend([node.op_type] if len(new) > 1 or new[0] != node else [])
+            nodes.extend(new)
+        set_nodes(graph, nodes)
+    for entry in model.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = target
+    model.ir_version = max(model.ir_version, _least_ir(target))
+    rewritten = f"; {', '.join(sorted(set(changed)))} rewritten" if changed else ""
+    return [f"the model is raised from opset {before} to {target}{rewritten}"]
+
+
+def _least_ir(opset: int) -> int:
+    """The IR version that came out with an opset (onnx/docs/Versioning.md)."""
+    return int(onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)], ignore_unknown=True))
+
+
+def _raised(node: onnx.NodeProto, scope: Scope, before: int, target: int, names: Names) -> list[onnx.NodeProto]:
+    if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type):
+        return [node]
+    if node.op_type in ("Upsample", "Resize") and 7 <= before < 11:
+        return _raised_resampler(node, target, names)
+    old, new = _schema(node.op_type, before), _schema(node.op_type, target)
+    if old is None or new is None or new.deprecated:
+        raise EditError(f"{node.op_type} ({node.name or node.output[0]!r}) is not in opset {target if old else before}")
+    if old.since_version == new.since_version or _same_interface(old, new):
+        return [node]
+    if node.op_type in CONTROL_FLOW:
+        raise EditError(f"{node.op_type} ({node.name!r}) changed its interface between opset {before} and {target}")
+    return _converted(node, scope, before, target, names)
+
+
+def _schema(op: str, version: int) -> onnx.defs.OpSchema | None:
+    try:
+        return onnx.defs.get_schema(op, version)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def _same_interface(old: onnx.defs.OpSchema, new: onnx.defs.OpSchema) -> bool:
+    """Whether two versions take the same inputs and attributes with the same defaults (and differ in types only)."""
+
+    def interface(schema: onnx.defs.OpSchema) -> object:
+        attributes = {n: (a.required, a.default_value.SerializeToString()) for n, a in schema.attributes.items()}
+        return attributes, [(i.name, i.option) for i in schema.inputs], [(o.name, o.option) for o in schema.outputs]
+
+    return interface(old) == interface(new)
+
+
+def _converted(node: onnx.NodeProto, scope: Scope, before: int, target: int, names: Names) -> list[onnx.NodeProto]:
+    """One node through onnx.version_converter."""
+    inputs, initializers = [], []
+    for name in dict.fromkeys(n for n in node.input if n):
+        tensor = scope.constant(name)
+        if tensor is not None and tensor.data_location != onnx.TensorProto.EXTERNAL:
+            copy = onnx.TensorProto()
+            copy.CopyFrom(tensor)
+            copy.name = name
+            initializers.append(copy)
+        else:
+            info = onnx.ValueInfoProto(name=name)
+            if (known := scope.type_of(name)) is not None:
+                info.type.CopyFrom(known)
+            inputs.append(info)
+    outputs = []
+    for name in node.output:
+        if name:
+            info = onnx.ValueInfoProto(name=name)
+            if (known := scope.type_of(name)) is not None:
+                info.type.CopyFrom(known)
+            outputs.append(info)
+    graph = onnx.helper.make_graph([node], "node", inputs, outputs, initializers)
+    alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", before)], ir_version=8)
+    try:
+        result = onnx.version_converter.convert_version(alone, target)
+    except (RuntimeError, ValueError) as error:
+        raise EditError(
+            f"{node.op_type} ({node.name or node.output[0]!r}) cannot be converted from opset {before} to {target}: {error}"
+        ) from error
+    return _spliced(result.graph, node, names)
+
+
+def _spliced(graph: onnx.GraphProto, origin: onnx.NodeProto, names: Names) -> list[onnx.NodeProto]:
+    """The nodes of a converted model in terms of the graph that the node came from."""
+    known = {name for name in (*origin.input, *origin.output) if name}
+    table: dict[str, str] = {"": ""}
+    nodes = [
+        onnx.helper.make_node("Constant", [], [tensor.name], value=tensor)
+        for tensor in graph.initializer
+        if tensor.name not in known
+    ]
+    nodes.extend(graph.node)
+    for node in nodes:
+        for field in (node.input, node.output):
+            for place, name in enumerate(field):
+                if name not in table:
+                    table[name] = name if name in known else names.fresh(f"{origin.output[0]}_{name.strip('_')}")
+                field[place] = table[name]
+        if set(node.output) & set(origin.output):
+            node.name, node.doc_string = origin.name, origin.doc_string
+            del node.metadata_props[:]
+            node.metadata_props.extend(origin.metadata_props)
+        elif not node.name or node.name in names:
+            node.name = names.fresh(f"{origin.name or origin.output[0]}_{node.op_type}")
+    return nodes
+
+
+def _raised_resampler(node: onnx.NodeProto, target: int, names: Names) -> list[onnx.NodeProto]:
+    """Upsample 7 and 9 and Resize 10 as a later version has them: asymmetric coordinates, floor for nearest."""
+    import numpy as np
+
+    made: list[onnx.NodeProto] = []
+    given = next((a for a in node.attribute if a.name == "scales"), None)
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    if given is not None:
+        scales = names.fresh(f"{node.output[0]}_scales")
+        tensor = onnx.numpy_helper.from_array(np.array(given.floats, np.float32))
+        made.append(onnx.helper.make_node("Constant", [], [scales], name=names.fresh(f"{scales}_node"), value=tensor))
+        copy.input.append(scales)
+        kept = [a for a in node.attribute if a.name != "scales"]
+        del copy.attribute[:]
+        copy.attribute.extend(kept)
+    if target >= 10:
+        copy.op_type = "Resize"
+    if target >= 11:
+        roi = names.fresh(f"{node.output[0]}_roi") if target < 13 else ""
+        if roi:
+            empty = onnx.numpy_helper.from_array(np.zeros(0, np.float32))
+            made.append(onnx.helper.make_node("Constant", [], [roi], name=names.fresh(f"{roi}_node"), value=empty))
+        copy.input.insert(1, roi)
+        copy.attribute.append(onnx.helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+        copy.attribute.append(onnx.helper.make_attribute("nearest_mode", "floor"))
+    return [*made, copy]
