@@ -6,7 +6,6 @@ The licences are those that the docstrings of skimage.data state. The photograph
 
 import skimage.data
 import torch
-from torch.nn import functional
 
 PHOTOGRAPHS = (
     "chelsea",  # CC0, Stefan van der Walt
@@ -41,20 +40,3 @@ def patches(images: list[torch.Tensor], count: int, size: int, generator: torch.
         patch = patch[torch.randperm(3, generator=generator)].rot90(draw(4), (1, 2))
         found.append(patch.flip(2) if draw(2) else patch)
     return torch.stack(found)
-
-
-def shrink(images: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
-    """Antialiased bicubic downscaling to ``size`` pixels, rounded to the 256 levels of an image file."""
-    small = functional.interpolate(images, size=size, mode="bicubic", antialias=True)
-    return (small.clamp(0, 1) * 255).round() / 255
-
-
-def luma(images: torch.Tensor) -> torch.Tensor:
-    """ITU-R BT.601 luma of RGB images: float32[n,3,h,w] to float32[n,1,h,w]."""
-    weights = torch.tensor([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)
-
-
-def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
-    """Peak signal to noise ratio in dB of images of 0..1."""
-    return float(-10 * torch.log10(torch.mean((image.clamp(0, 1) - truth) ** 2)))

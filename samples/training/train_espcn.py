@@ -11,7 +11,8 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from photographs import luma, patches, photographs, psnr, shrink
+from images import luma, psnr, shrink
+from photographs import patches, photographs
 from super_resolution import CHECKPOINTS, ESPCN
 
 STEPS, BATCH, SIZE, FACTOR = 5000, 16, 72, 3

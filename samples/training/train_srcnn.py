@@ -12,7 +12,8 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from photographs import patches, photographs, psnr, shrink
+from images import psnr, shrink
+from photographs import patches, photographs
 from super_resolution import CHECKPOINTS, SRCNN
 
 STEPS, BATCH, SIZE = 4000, 16, 48

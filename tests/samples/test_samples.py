@@ -1,0 +1,93 @@
+"""Every sample runs as its docstring says, in a folder of its own, and writes what it promises."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+
+
+def tell(name: str, folder: Path) -> str:
+    """What a sample prints, with its numbers of runs and times as they come."""
+    done = subprocess.run(
+        [sys.executable, SAMPLES / name, folder],
+        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def test_first_graph(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    told = tell("first_graph.py", tmp_path)
+    assert "Mul: ['a', 'x'] -> ['c']" in told
+    assert "difference.onnx computes what it should" in told
+    assert "did you mean 'c'?" in told
+    assert [n.op_type for n in onnx.load(tmp_path / "linear.onnx").graph.node] == ["Mul", "Add"]
+    assert [n.op_type for n in onnx.load(tmp_path / "difference.onnx").graph.node] == ["Mul", "Sub"]
+
+
+def test_extract_variants(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    told = tell("extract_variants.py", tmp_path)
+    assert "no output needs the input 'x'" in told
+    assert "missing is 'conv2d_6'" in told
+    for stage in range(1, 5):
+        onnx.checker.check_model(tmp_path / f"stage{stage}.onnx", full_check=True)
+
+
+def test_espcn_color_photo(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    image = pytest.importorskip("PIL.Image")
+    told = tell("espcn_color_photo.py", tmp_path)
+    assert "2 photographs, (2, 1, 360, 360)" in told
+    bicubic, ours = map(float, re.findall(r"(\d+\.\d+) dB", told))
+    assert ours > bicubic + 0.5
+    with image.open(tmp_path / "espcn.png") as picture:
+        assert (picture.mode, picture.size) == ("RGB", (360, 360))
+
+
+def test_dynamic_super_resolution(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    image = pytest.importorskip("PIL.Image")
+    told = tell("dynamic_super_resolution.py", tmp_path)
+    rows = re.findall(r"│ +(x\S.*?) │.*? x .*?│ +360 x 360 │ +(\S+) │ +(\S+) dB │ +(\S+) dB │", told)
+    assert [row[0] for row in rows] == ["x2", "x2.5", "x3", "x4", "x2 by x3"]
+    assert all(float(error) < 1e-4 for _, error, _, _ in rows)
+    assert all(float(ours) > float(bicubic) for _, _, bicubic, ours in rows)
+    at_three = rows[2]
+    assert float(at_three[3]) > float(at_three[2]) + 0.5
+    for name in ("srcnn.onnx", "trunk.onnx"):
+        onnx.checker.check_model(tmp_path / name, full_check=True)
+    graph = onnx.load(tmp_path / "srcnn.onnx").graph
+    assert [value.name for value in graph.input] == ["image", "factor"]
+    assert "Resize" not in {node.op_type for node in onnx.load(tmp_path / "trunk.onnx").graph.node}
+    with image.open(tmp_path / "dynamic_super_resolution.png") as picture:
+        assert picture.width > 1000
+
+
+def test_samples_are_all_run() -> None:
+    stories = {path.name for path in SAMPLES.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
+    run = set(re.findall(r'tell\("(\w+\.py)"', Path(__file__).read_text(encoding="utf-8")))
+    assert stories == run
+
+
+def test_what_is_shipped_stays_small_and_says_where_it_is_from() -> None:
+    checkpoints = list((SAMPLES / "checkpoints").iterdir())
+    assert {path.name for path in checkpoints} == {"srcnn.pt", "espcn.pt"}
+    assert all(path.stat().st_size < 300_000 for path in checkpoints)
+    licences = (SAMPLES / "photos" / "LICENSES.md").read_text(encoding="utf-8")
+    photos = [path for path in (SAMPLES / "photos").iterdir() if path.suffix != ".md"]
+    assert photos
+    assert all(f"`{path.name}`" in licences and path.stat().st_size < 300_000 for path in photos)
