@@ -21,6 +21,14 @@ the root module, each module on the way down by its whole path, and last the ope
 CLASSES_KEY = "pkg.torch.onnx.class_hierarchy"
 """Node metadata of the dynamo exporter: the class of each scope in ``SCOPES_KEY``, and last the torch operator."""
 
+FX_NODE_KEY = "pkg.torch.onnx.fx_node"
+"""Node metadata of the dynamo exporter: the torch.fx node as text, ``%conv2d : [num_users=1] = call_function[target=...``."""
+
+STACK_KEY = "pkg.torch.onnx.stack_trace"
+"""Node metadata of the dynamo exporter: the Python lines that led to the operator, outermost first."""
+
+_FX_NODE = re.compile(r"%(?P<name>\w+) :.*?= call_function\[target=(?P<target>[\w.]+)\]", re.DOTALL)
+
 _STRING = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
 
 
@@ -43,6 +51,21 @@ def module_classes(node: onnx.NodeProto) -> dict[str, str]:
     """Path -> class (``torch.nn.modules.conv.Conv2d``) of the modules around a node; {} where the file does not say."""
     scopes, classes = _listed(node, SCOPES_KEY), _listed(node, CLASSES_KEY)
     return dict(zip(scopes[:-1], classes[:-1], strict=True)) if len(scopes) == len(classes) else {}
+
+
+def fx_node(node: onnx.NodeProto) -> tuple[str, str] | None:
+    """The torch.fx node that a node came from, as (name, operator): ("conv2d_1", "torch.ops.aten.conv2d.default").
+
+    None where the file does not say it: the TorchScript exporter, or tools that dropped the metadata. Several nodes
+    may come from one; the value with the name of the fx node is its result.
+    """
+    match = _FX_NODE.search(_entry(node, FX_NODE_KEY))
+    return (match["name"], match["target"]) if match else None
+
+
+def stack_trace(node: onnx.NodeProto) -> str:
+    """The Python lines that led to a node, outermost first, as the dynamo exporter keeps them; "" where it does not."""
+    return _entry(node, STACK_KEY)
 
 
 def modules(graph: onnx.GraphProto) -> dict[str, list[int]]:
@@ -76,10 +99,11 @@ def lineage(path: str) -> Iterator[str]:
 
 def _listed(node: onnx.NodeProto, key: str) -> list[str]:
     """The strings of a metadata entry that holds the repr of a list of strings; [] where there is none."""
-    for entry in node.metadata_props:
-        if entry.key == key:
-            return [single or double for single, double in _STRING.findall(entry.value)]
-    return []
+    return [single or double for single, double in _STRING.findall(_entry(node, key))]
+
+
+def _entry(node: onnx.NodeProto, key: str) -> str:
+    return next((entry.value for entry in node.metadata_props if entry.key == key), "")
 
 
 def _from_name(name: str) -> str:

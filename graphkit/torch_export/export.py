@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import onnx
 
 from graphkit.errors import MissingExtraError
+from graphkit.graph.modules import fx_node
 from graphkit.model import Model, Step
 from graphkit.storage.save import save
 from graphkit.torch_export import arguments as given
 from graphkit.torch_export.after import examine
 from graphkit.torch_export.factory import import_torch
 from graphkit.torch_export.failure import export_error
+from graphkit.torch_export.mark import marks_kept, resolve_marks
 from graphkit.torch_export.quiet import Overheard, quiet_torch
 from graphkit.torch_export.weights import weights_as_inputs
 
@@ -31,6 +33,10 @@ Parameters: TypeAlias = Literal["stored", "defaults", "inputs"]
 
 EXPORTERS: tuple[Exporter, ...] = ("dynamo", "torchscript")
 PARAMETERS: tuple[Parameters, ...] = ("stored", "defaults", "inputs")
+
+
+NATIVE_OPSET = 18
+"""The opset that torch's dynamo exporter is written for: its own translations go up from there."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,10 @@ def export_report(
         module, bound, exporter, opset, output_names, table, optimize and parameters == "stored", translations or {}
     )
     proto, program, heard = job.run(stored=parameters == "stored")
-    findings = examine(proto, program, bound, table, job.opset, output_names, heard.warnings)
+    findings = (
+        *examine(proto, program, bound, table, job.opset, output_names, heard.warnings),
+        *resolve_marks(proto, set(output_names or ())),
+    )
     if parameters != "stored":
         weights_as_inputs(proto, module, required=parameters == "inputs")
     step = Step("export", job.summary(parameters), tuple(str(finding) for finding in findings))
@@ -205,7 +214,8 @@ class _Job:
     def run(self, *, stored: bool) -> tuple[onnx.ModelProto, Any, Overheard]:
         export_with = self._dynamo if self.exporter == "dynamo" else self._torchscript
         failure = None
-        with evaluating(self.module), quiet_torch() as heard:
+        with evaluating(self.module), quiet_torch() as heard, marks_kept() as marks:
+            self.translations = {**marks, **self.translations}
             try:
                 proto, program = export_with(stored)
             except ModuleNotFoundError as error:
@@ -232,10 +242,35 @@ class _Job:
             output_names=self.output_names,
             opset_version=self.opset,
             dynamic_shapes=given.dynamic_shapes(self.bound, self.dynamic),
-            custom_translation_table=dict(self.translations) or None,
+            custom_translation_table=dict(self.translations),
             optimize=self.optimize,
         )
-        return program.model_proto, program.exported_program
+        proto = program.model_proto
+        self._with_scopes(proto)
+        return proto, program.exported_program
+
+    def _with_scopes(self, proto: onnx.ModelProto) -> None:
+        """Give nodes their metadata back after a conversion to another opset by onnx, which drops all of it.
+
+        Cost: a second export, at an opset that needs no conversion.
+        """
+        if self.opset is None or any(fx_node(node) for node in proto.graph.node):
+            return
+        native = _Job(
+            self.module,
+            self.bound,
+            "dynamo",
+            NATIVE_OPSET,
+            self.output_names,
+            self.dynamic,
+            self.optimize,
+            self.translations,
+        )
+        origin, _ = native._dynamo(stored=True)
+        by_output = {name: node for node in origin.graph.node for name in node.output if name}
+        for node in proto.graph.node:
+            if node.output[0] in by_output:
+                node.metadata_props.extend(by_output[node.output[0]].metadata_props)
 
     def _torchscript(self, stored: bool) -> tuple[onnx.ModelProto, None]:  # noqa: FBT001 (see above)
         import torch

@@ -106,7 +106,7 @@ def _unsupported(error: Exception, text: str, heard: str, exporter: str) -> tupl
 
 
 def _explained(error: Exception, text: str, exporter: str) -> tuple[str, str]:
-    where = user_line(error) or _line_in_text(text)
+    where = user_line(error) or stack_line(text)
     if match := _STATIC.search(text):
         name = match["input"].strip("'\"")
         return (
@@ -156,10 +156,6 @@ def _failing_line(error: Exception) -> str | None:
             if isinstance(node, torch.fx.Node) and (line := stack_line(node.meta.get("stack_trace") or "")):
                 return line
     return None
-
-
-def _line_in_text(text: str) -> str | None:
-    return stack_line(text)
 
 
 def _at(where: str | None) -> str:

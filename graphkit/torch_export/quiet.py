@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+_ROOTS = ("torch", "onnxscript", "onnx_ir")
+
 
 @dataclass
 class Overheard:
@@ -52,13 +54,14 @@ def quiet_torch() -> Iterator[Overheard]:
 
 @contextlib.contextmanager
 def _logging_to(stream: io.StringIO) -> Iterator[None]:
-    """Send the records of every torch logger to one stream: torch gives many of its loggers handlers of their own."""
-    names = ["torch", *(name for name in logging.root.manager.loggerDict if name.startswith("torch."))]
-    loggers = [logging.getLogger(name) for name in names]
+    """Send the records of the exporters' loggers to one stream: torch gives many of its loggers handlers of their own."""
+    known = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _ROOTS]
+    loggers = [logging.getLogger(name) for name in {*_ROOTS, *known}]
     before = [(logger, logger.handlers, logger.propagate) for logger in loggers]
+    handler = logging.StreamHandler(stream)
     for logger in loggers:
-        logger.handlers, logger.propagate = [], True
-    loggers[0].handlers, loggers[0].propagate = [logging.StreamHandler(stream)], False
+        root = logger.name in _ROOTS
+        logger.handlers, logger.propagate = [handler] if root else [], not root
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import graphkit as gk
+from graphkit.graph.modules import fx_node, module_path, stack_trace
 from oracle import assert_same, run_ort
 
 torch = pytest.importorskip("torch")
@@ -53,20 +54,15 @@ class Scripted(torch.nn.Module):
         return self.linear(positive(x))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def scripted_helper():
-    """torch.jit.script warns that it is deprecated since torch 2.9; the tutorials use it."""
-    global positive
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit.script is deprecated; the tutorials use it
 
-        @torch.jit.script
-        def positive(x):
-            if x.sum() > 0:
-                return x
+    @torch.jit.script
+    def positive(x):
+        if x.sum() > 0:
+            return x
+        else:  # noqa: RET505 (TorchScript wants both branches)
             return -x
-
-    return positive
 
 
 def image(*shape):
@@ -236,7 +232,7 @@ def test_tracer_warnings_come_back_as_findings_with_the_users_line():
     class Breaks(torch.nn.Module):
         def forward(self, x):
             x = x * x[0].item()
-            return x, torch.Tensor([i for i in x])
+            return x, torch.Tensor([i for i in x])  # noqa: C416 (the tutorial's line)
 
     report = gk.export_report(Breaks(), image(4), exporter="torchscript")
     assert {f.kind for f in report.findings} == {"traced-constant"}
@@ -408,7 +404,7 @@ def test_checkpoints_find_their_prefix(tmp_path):
     assert torch.equal(module.conv.weight, state["generator.conv.weight"])
     gk.load_checkpoint(Convs(), state, strip=1)
     gk.load_checkpoint(Convs(), state, strip="generator")
-    with pytest.raises(gk.ExportError, match="conv.weight: not in the checkpoint"):
+    with pytest.raises(gk.ExportError, match=r"conv\.weight: not in the checkpoint"):
         gk.load_checkpoint(Convs(), state, strip="discriminator")
     with pytest.raises(gk.ExportError, match=r"conv.bias: \(2,\) in the checkpoint, \(4,\) in the module"):
         gk.load_checkpoint(Convs(), module.state_dict() | {"conv.bias": torch.zeros(2)})
@@ -435,3 +431,17 @@ def test_examples_from_texts():
             gk.example_inputs(module, [text])
     with pytest.raises(gk.ExportError, match="no parameter 'scael'"):
         gk.example_inputs(module, ["x=1,3,8,8", "scael="])
+
+
+def test_nodes_know_their_modules_after_a_conversion_to_an_older_opset():
+    module = Convs()
+    report = gk.export_report(module, image(1, 3, 8, 8), opset=16)
+    assert report.opset == 16
+    assert {module_path(node) for node in report.model.proto.graph.node} >= {"norm", "last"}
+    compare(report.model, module, {"x": image(1, 3, 8, 8)})
+    (conv, *_) = report.model.proto.graph.node
+    assert fx_node(conv) == (
+        "_native_batch_norm_legit_no_training",
+        "torch.ops.aten._native_batch_norm_legit_no_training.default",
+    )
+    assert "in forward" in stack_trace(conv)
