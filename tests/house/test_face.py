@@ -45,6 +45,15 @@ def test_every_public_function_says_what_it_does():
     assert silent == []
 
 
+EDITS = [name for name in gk.__all__ if getattr(getattr(gk, name), "__module__", "") == f"graphkit.surgery.{name}"]
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_says_what_it_changes_where_and_at_what_cost(name):
+    text = inspect.getdoc(getattr(gk, name))
+    assert [fact for fact in ("Args:", "Raises:", "Changes:", "Scope:", "Cost:") if fact not in text] == []
+
+
 def test_the_error_tree_is_the_one_that_is_drawn():
     assert drawn(errors.__doc__) == real()
 

@@ -24,6 +24,12 @@ def test_import_graphkit_loads_onnx_and_nothing_heavier():
     assert loaded("import graphkit") & HEAVY == set()
 
 
+def test_no_room_loads_a_heavy_package_by_being_imported(root):
+    files = sorted((root / "graphkit").rglob("*.py"))
+    rooms = [".".join(f.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for f in files]
+    assert loaded(f"import {', '.join(rooms)}") & HEAVY == set()
+
+
 def test_import_graphkit_loads_no_package_that_import_onnx_does_not():
     assert third_party(loaded("import graphkit") - loaded("import onnx")) <= {"graphkit"}
 
