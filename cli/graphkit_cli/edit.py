@@ -92,9 +92,10 @@ def edit_command(edit: Callable[..., gk.Model]) -> click.Command:
         save_edited(render, edited, out, external=external, weights=weights, dry_run=dry_run)
 
     callback.__doc__ = edit.__doc__
-    setattr(callback, "__click_params__", getattr(edit, "__click_params__", []))  # noqa: B010 (click's own attribute)
-    wrapped = model_argument(out_argument(output_options(save_options(callback))))
-    return click.command()(wrapped)
+    wrapped = save_options(output_options(callback))
+    # click keeps parameters on the function, last one first: the edit's own options stand before the shared ones.
+    wrapped.__click_params__ += getattr(edit, "__click_params__", [])  # type: ignore[attr-defined]  # click's attribute
+    return click.command()(model_argument(out_argument(wrapped)))
 
 
 def check_target(out: str, external: str | None = None, weights: Weights = "auto") -> None:

@@ -28,13 +28,9 @@ def _flag(*names: str, help_text: str) -> Callable[[FC], FC]:
 
 def verbosity_options(function: FC) -> FC:
     """``-q``, ``-v`` and ``--no-color``: before or after the command's name."""
-    function = _flag("--no-color", help_text="No colour and no progress bars; the variable NO_COLOR does the same.")(
-        function
-    )
-    function = _flag("-v", "--verbose", help_text="Say more: the whole cause of an error, warnings of other packages.")(
-        function
-    )
-    return _flag("-q", "--quiet", help_text="Only the result and errors: no progress, no notes, no warnings.")(function)
+    function = _flag("--no-color", help_text="No colour, no progress bars; NO_COLOR=1 does the same.")(function)
+    function = _flag("-v", "--verbose", help_text="Say more: causes of errors, other packages' warnings.")(function)
+    return _flag("-q", "--quiet", help_text="Only the result and errors.")(function)
 
 
 def output_options(function: F) -> F:
@@ -46,21 +42,21 @@ def output_options(function: F) -> F:
 
 def save_options(function: FC) -> FC:
     """How an edited model is written: ``--external``, ``--weights``, ``--dry-run``."""
-    function = click.option(
-        "--dry-run", is_flag=True, help="Do the work and say what would be written; write nothing."
-    )(function)
+    function = click.option("--dry-run", is_flag=True, help="Do the work, say what would be written, write nothing.")(
+        function
+    )
     function = click.option(
         "--weights",
         type=click.Choice(["auto", "keep", "link"]),
         default="auto",
         show_default=True,
-        help="Where the weights go: auto decides by size, keep leaves each as it was (embedded or external), "
-        "link refers to the bytes of the input's files without copying them.",
+        help="auto: into OUT, or from 2 GiB on into OUT.data. keep: nowhere, OUT refers to the bytes where they lie, in "
+        "its folder or below it. link: hard links beside OUT.",
     )(function)
     return click.option(
         "--external",
         metavar="NAME",
-        help="Write the weights to this file beside OUT, as external data.",
+        help="Write the weights to this file beside OUT.",
     )(function)
 
 

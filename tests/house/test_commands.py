@@ -7,7 +7,7 @@ import click
 import pytest
 
 import graphkit as gk
-from graphkit_cli.main import COMMANDS
+from graphkit_cli.main import COMMANDS, cli
 
 SHARED = {"model", "out", "external", "weights", "dry_run", "as_json", "quiet", "verbose", "no_color"}
 NO_OPERATION = {"constants", "frozen", "nodes", "prune", "raised_inputs", "raising", "stale", "wiring"}
@@ -18,7 +18,10 @@ NOT_A_COMMAND = {"suggest": "graphkit extract --suggest"}
 
 
 def load(name):
-    return importlib.import_module(COMMANDS[name][0])
+    """The module, with its command as the group gives it to the user."""
+    module = importlib.import_module(COMMANDS[name][0])
+    assert cli.get_command(click.Context(cli), name) is module.command
+    return module
 
 
 def edits():
@@ -40,7 +43,9 @@ def test_the_tables_line_is_the_first_line_of_the_help(name):
 def test_help_works_and_every_option_has_a_text(name):
     command = load(name).command
     with click.Context(command, info_name=f"graphkit {name}") as context:
-        assert command.get_help(context).startswith(f"Usage: graphkit {name}")
+        text = command.get_help(context)
+    assert text.startswith(f"Usage: graphkit {name}")
+    assert "\\b" not in text
     options = [p for p in command.params if isinstance(p, click.Option)]
     assert [o.opts for o in options if not (o.help or "").rstrip().endswith((".", ")", "]"))] == []
 
