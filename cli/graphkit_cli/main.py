@@ -84,6 +84,8 @@ class LazyGroup(click.Group):
         command = importlib.import_module(COMMANDS[cmd_name][0]).command
         assert isinstance(command, click.Command)
         command.name = cmd_name
+        # A raw docstring spells click's mark for "do not wrap this paragraph" as two characters.
+        command.help = (command.help or "").replace("\\b\n", "\b\n")
         return command
 
     def resolve_command(
