@@ -28,6 +28,7 @@ _FACE = {
     "graphkit.storage.save": "Saved save",
     "graphkit.summary": "Summary inspect",
     "graphkit.surgery.extract": "extract",
+    "graphkit.surgery.promote": "promote",
     "graphkit.surgery.rename": "rename",
     "graphkit.surgery.resize": "exact_scale resize",
     "graphkit.surgery.suggest": "Cut suggest",
@@ -37,6 +38,9 @@ _FACE = {
     "graphkit.torch_export.factory": "TorchSubject load_factory",
     "graphkit.torch_export.mark": "mark",
     "graphkit.torch_export.weights": "load_checkpoint",
+    "graphkit.verify.metrics": "Metrics",
+    "graphkit.verify.results": "Report Sample",
+    "graphkit.verify.validate": "validate",
 }
 """module -> the public names it holds."""
 

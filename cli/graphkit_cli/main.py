@@ -51,12 +51,20 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.extract",
         "Cut a submodel out of MODEL: by values, by a torch module, or by nodes.",
     ),
+    "promote": (
+        "graphkit_cli.commands.promote",
+        "Turn constants (weights, Constant nodes, attributes) into graph inputs.",
+    ),
     "resize": ("graphkit_cli.commands.resize", "Turn the scale baked into every Resize into a graph input."),
     "rename": (
         "graphkit_cli.commands.rename",
         "Give values and nodes of MODEL other names, wherever they are written.",
     ),
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
+    "validate": (
+        "graphkit_cli.commands.validate",
+        "Does a model compute what another model or a torch module computes?",
+    ),
     "run": ("graphkit_cli.commands.run", "Run MODEL once in ONNX Runtime and show, or save, its outputs."),
 }
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""

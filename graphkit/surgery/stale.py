@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
@@ -47,25 +47,84 @@ def refresh(
     return stale
 
 
-def dependents(graph: onnx.GraphProto, changed: Iterable[str]) -> set[str]:
+SHAPED_BY: Mapping[str, tuple[int, ...]] = {
+    "AffineGrid": (1,),
+    "BlackmanWindow": (0,),
+    "CenterCropPad": (1,),
+    "Col2Im": (1, 2),
+    "ConstantOfShape": (0,),
+    "DFT": (1, 2),
+    "Expand": (1,),
+    "HammingWindow": (0,),
+    "HannWindow": (0,),
+    "MaxUnpool": (2,),
+    "MelWeightMatrix": (0, 1),
+    "OneHot": (1,),
+    "Pad": (1, 3),
+    "Range": (0, 1, 2),
+    "Reshape": (1,),
+    "Resize": (1, 2, 3),
+    "STFT": (1, 3),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
+    "SplitToSequence": (1,),
+    "Squeeze": (1,),
+    "Tile": (1,),
+    "TopK": (1,),
+    "Unsqueeze": (1,),
+    "Upsample": (1,),
+    **{f"Reduce{kind}": (1,) for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum")},
+    "ReduceSumSquare": (1,),
+}
+"""Operator -> positions of the inputs whose values (not only their shapes) decide the shape of the output."""
+
+SHAPE_ONLY = ("Shape", "Size")
+"""Operators whose result depends on the shape of their input and not on its values."""
+
+
+def shaped_by(graph: onnx.GraphProto, names: Iterable[str]) -> list[str]:
+    """The values whose shape depends on what values some tensors hold: Reshape of a computed target, Resize, Range, ...
+
+    Scope: main graph and bodies.
+    Cost: O(nodes).
+    """
+    held = dependents(graph, names, stop=SHAPE_ONLY)
+    return [
+        output
+        for node in walk.nodes(graph)
+        for position in SHAPED_BY.get(node.op_type, ())
+        if position < len(node.input) and node.input[position] in held
+        for output in node.output
+        if output
+    ]
+
+
+def dependents(graph: onnx.GraphProto, changed: Iterable[str], *, stop: Sequence[str] = ()) -> set[str]:
     """Every value, in a graph and its bodies, that is computed from some values; these included.
+
+    Args:
+        graph: The main graph.
+        changed: Where to start.
+        stop: Operators that are not passed through.
 
     Cost: O(nodes), times two for each level of loops.
     """
     stale = set(changed)
-    _spread(graph, stale)
+    _spread(graph, stale, stop)
     return stale
 
 
-def _spread(graph: onnx.GraphProto, stale: set[str]) -> None:
+def _spread(graph: onnx.GraphProto, stale: set[str], stop: Sequence[str]) -> None:
     for node in graph.node:
+        if node.op_type in stop:
+            continue
         if any(attribute.HasField("g") for attribute in node.attribute):
-            _spread_bodies(node, stale)
+            _spread_bodies(node, stale, stop)
         elif not stale.isdisjoint(node.input):
             stale.update(name for name in node.output if name)
 
 
-def _spread_bodies(node: onnx.NodeProto, stale: set[str]) -> None:
+def _spread_bodies(node: onnx.NodeProto, stale: set[str], stop: Sequence[str]) -> None:
     """If, Loop and Scan: what their bodies are given, make, carry into the next turn and hand out."""
     bodies = list(walk.bodies(node))
     carried = _carried(node)
@@ -76,7 +135,7 @@ def _spread_bodies(node: onnx.NodeProto, stale: set[str]) -> None:
         before = -1
         while before != len(stale):
             before = len(stale)
-            _spread(body, stale)
+            _spread(body, stale, stop)
             stale.update(body.input[to].name for at, to in carried if body.output[at].name in stale)
     skip = 1 if node.op_type == "Loop" else 0
     for position, output in enumerate(node.output):

@@ -1,0 +1,36 @@
+"""graphkit promote: a constant becomes a graph input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from graphkit_cli.edit import edit_command
+
+if TYPE_CHECKING:
+    import graphkit as gk
+
+
+@edit_command
+@click.option(
+    "--tensor",
+    "tensors",
+    metavar="NAME[=INPUT]",
+    multiple=True,
+    required=True,
+    help="The constant, and what the input shall be called; NODE:ATTRIBUTE for an attribute; repeat it.",
+)
+@click.option("--only", metavar="NODE", multiple=True, help="Only this node reads the input; repeat it. [default: all]")
+@click.option("--keep-default", is_flag=True, help="The input may be left out and then has the old value.")
+def command(model: str, tensors: tuple[str, ...], only: tuple[str, ...], keep_default: bool) -> gk.Model:
+    """Turn constants (weights, Constant nodes, attributes) into graph inputs."""
+    import graphkit as gk
+
+    wanted: dict[str, str | None] = {}
+    for text in tensors:
+        name, equals, chosen = text.partition("=")
+        if not name or (equals and not chosen) or name in wanted:
+            raise click.UsageError(f"--tensor {text}: write NAME or NAME=INPUT, and each name once")
+        wanted[name] = chosen or None
+    return gk.promote(model, wanted, only=only or None, keep_default=keep_default)

@@ -1,0 +1,181 @@
+"""Constants in every spelling: where one stands, what it is, how it is taken out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from graphkit.errors import EditError, NameNotFoundError
+from graphkit.graph import walk
+from graphkit.graph.scopes import Scope, scopes
+from graphkit.graph.values import constant_tensor, tensor_type
+from graphkit.model import Model
+from graphkit.surgery.prune import prune
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A value that is constant.
+
+    Attributes:
+        name: The value.
+        scope: The graph or body that defines it.
+        node: The Constant, Identity or Cast that makes it, or None for an initializer.
+        origin: The tensor behind it; for sparse ones that of the values.
+        sparse: The sparse tensor behind it, or None.
+        casts: The data types that Cast nodes take it to on the way, in order.
+    """
+
+    name: str
+    scope: Scope = field(repr=False)
+    node: onnx.NodeProto | None
+    origin: onnx.TensorProto
+    sparse: onnx.SparseTensorProto | None = None
+    casts: tuple[int, ...] = ()
+
+    @property
+    def data_type(self) -> int:
+        """The data type of the value."""
+        return self.casts[-1] if self.casts else self.origin.data_type
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The dims of the value."""
+        return tuple(self.sparse.dims) if self.sparse is not None else tuple(self.origin.dims)
+
+    def declaration(self) -> tuple[onnx.ValueInfoProto, None]:
+        """A graph input of its type, which stands last."""
+        info = onnx.ValueInfoProto(name=self.name)
+        info.type.CopyFrom(tensor_type(self.data_type, self.dims))
+        return info, None
+
+    def tensor(self, model: Model, name: str) -> onnx.TensorProto:
+        """A dense tensor of its value.
+
+        Cost: weights are read for a sparse or cast constant only; else the bytes stay where they are.
+        """
+        if self.sparse is None and not self.casts:
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(self.origin)
+            tensor.name = name
+            return tensor
+        array = model.array_of(self.origin)
+        if self.sparse is not None:
+            array = _dense(array, model.array_of(self.sparse.indices), tuple(self.sparse.dims))
+        for data_type in self.casts:
+            array = array.astype(onnx.helper.tensor_dtype_to_np_dtype(data_type))
+        return onnx.numpy_helper.from_array(array, name)
+
+    def remove(self, proto: onnx.ModelProto) -> None:
+        """Take it out of its graph, with what only it needed. Changes the model.
+
+        A graph input of the same name, whose default value the constant is, stays.
+        """
+        graph = self.scope.graph
+        if self.node is not None:
+            position = next(i for i, node in enumerate(graph.node) if self.name in node.output)
+            behind = list(graph.node[position].input)
+            del graph.node[position]
+            prune(proto, behind)
+            return
+        for position in range(len(graph.initializer) - 1, -1, -1):
+            if graph.initializer[position].name == self.name:
+                del graph.initializer[position]
+        for position in range(len(graph.sparse_initializer) - 1, -1, -1):
+            if graph.sparse_initializer[position].values.name == self.name:
+                del graph.sparse_initializer[position]
+
+
+def find_constant(proto: onnx.ModelProto, name: str) -> Constant:
+    """The constant of a name, in the main graph or in one of its bodies.
+
+    Raises:
+        NameNotFoundError: No value has the name; constants that look alike are suggested.
+        EditError: Several bodies define it, it is inside of a function, or it is no constant.
+    """
+    known = list(scopes(proto.graph))
+    homes = [scope for scope in known if scope.index.has(name)]
+    if not homes:
+        _explain_missing(proto, known, name)
+    if len(homes) > 1:
+        owners = ", ".join(repr(s.owner.name or s.owner.output[0]) for s in homes if s.owner is not None)
+        raise EditError(
+            f"{len(homes)} bodies (of {owners}) each have a value {name!r}, so the name says not which is meant",
+            hint="rename one of them first",
+        )
+    return _constant(homes[0], name)
+
+
+def _explain_missing(proto: onnx.ModelProto, known: list[Scope], name: str) -> None:
+    for function in proto.functions:
+        inner = [node for body in walk.nested(function.node) for node in body.node]
+        if any(name in node.output for node in (*function.node, *inner)):
+            raise EditError(
+                f"{name!r} is inside of the function {function.name!r}, which cannot read the inputs of the model",
+                hint="inline the functions first (onnx.inliner)",
+            )
+    constants = [
+        value for scope in known for value in (*scope.index.initializers, *scope.index.sparse_initializers)
+    ] + [node.output[0] for scope in known for node in scope.index.nodes if node.op_type == "Constant"]
+    raise NameNotFoundError("constant", name, constants)
+
+
+def _constant(scope: Scope, name: str) -> Constant:
+    casts: list[int] = []
+    top = scope.index.producer.get(name)
+    maker = scope.index.nodes[top] if top is not None else None
+    place, current = scope, name
+    while True:
+        position = place.index.producer.get(current)
+        node = place.index.nodes[position] if position is not None else None
+        if node is None:
+            tensor = place.index.initializers.get(current)
+            sparse = place.index.sparse_initializers.get(current)
+            if tensor is None and sparse is None:
+                raise _no_constant(scope, name)
+            origin = tensor if sparse is None else sparse.values
+            break
+        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+            sparse = next((a.sparse_tensor for a in node.attribute if a.HasField("sparse_tensor")), None)
+            origin = constant_tensor(node) if sparse is None else sparse.values
+            break
+        if node.op_type not in ("Identity", "Cast") or node.domain not in ("", "ai.onnx"):
+            raise _no_constant(scope, name)
+        if node.op_type == "Cast":
+            casts.append(next(a.i for a in node.attribute if a.name == "to"))
+        home = place.home(node.input[0])
+        if home is None:
+            raise _no_constant(scope, name)
+        place, current = home, node.input[0]
+    if origin is None:
+        raise _no_constant(scope, name)
+    return Constant(name, scope, maker, origin, sparse, tuple(reversed(casts)))
+
+
+def _no_constant(scope: Scope, name: str) -> EditError:
+    position = scope.index.producer.get(name)
+    if position is not None:
+        node = scope.index.nodes[position]
+        return EditError(
+            f"{name!r} is no constant: {node.op_type} {node.name or node.output[0]!r} computes it",
+            hint="constants are initializers, Constant nodes, and an Identity or Cast of one; "
+            "to feed a computed value, cut the model there: graphkit extract --input",
+        )
+    kind = "an input of a body already" if scope.outer is not None else "an input of the model already"
+    return EditError(f"{name!r} is no constant: it is {kind}")
+
+
+def _dense(
+    values: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
+    indices: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
+    dims: tuple[int, ...],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    """A sparse tensor as a dense array; indices are [n] into the flat tensor or [n, rank] (onnx.in.proto)."""
+    dense = np.zeros(dims, values.dtype)
+    if indices.ndim == 1:
+        dense.reshape(-1)[indices.astype(np.int64)] = values
+    else:
+        dense[tuple(indices.astype(np.int64).T)] = values
+    return dense

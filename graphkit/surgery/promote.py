@@ -1,0 +1,203 @@
+"""promote: a constant becomes a graph input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import onnx
+
+from graphkit.errors import EditError, NameNotFoundError, NameTakenError
+from graphkit.graph import walk
+from graphkit.graph.names import Names
+from graphkit.graph.values import format_type
+from graphkit.model import Model, ModelLike
+from graphkit.storage.load import as_model
+from graphkit.surgery.constants import Constant, find_constant
+from graphkit.surgery.frozen import thawed
+from graphkit.surgery.nodes import set_inputs
+from graphkit.surgery.raised_inputs import attribute_as_input
+from graphkit.surgery.stale import refresh, shaped_by
+
+
+def promote(
+    model: ModelLike,
+    tensors: str | Iterable[str] | Mapping[str, str | None],
+    *,
+    only: Sequence[str] | None = None,
+    keep_default: bool = False,
+) -> Model:
+    """Turn constants into graph inputs: weights, Constant nodes, attributes.
+
+    A constant is an initializer, dense or sparse, a Constant node in any spelling, an Identity or Cast of one of these,
+    of the main graph or of a body (whose input then stands in the main graph, and the body reads it from there). An
+    attribute, written ``NODE:ATTRIBUTE`` (``clip_3:max``), is promoted where a version of the operator has it as an
+    input; the model is raised to that opset if it is older.
+
+    The constant itself goes, so that runtimes ask for the input; with ``keep_default`` its value stays as the default.
+    After ``freeze`` the input comes back as it was, with its symbolic dims and at its place.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+        tensors: The constants: names, or name -> name of the input (None, the default: the name of the constant, and for
+            an attribute ``<output of the node>_<attribute>``).
+        only: Nodes; only they read the input, and all others go on with the constant. None: everybody reads the input.
+        keep_default: The input may be left out when the model runs.
+
+    Raises:
+        NameNotFoundError: No value, node or attribute has the name.
+        NameTakenError: A name for an input is in use.
+        EditError: The value is no constant, several bodies have one of this name, it is inside of a function, a training
+            graph binds it, the operator never has the attribute as an input, or ``keep_default`` with IR version 3.
+
+    Changes: nothing; returns a new model. Shapes that depend on the value are cleared or inferred anew.
+    Scope: main graph and bodies. Constants inside of functions are refused.
+    Cost: O(graph); weights are not read, but for the default of a sparse or cast constant.
+    Source: docs/IR.md (initializers as default values), onnx Changelog (Constant-13).
+    """
+    source = as_model(model)
+    wanted = _wanted(tensors)
+    proto = source.copy_proto()
+    notes: list[str] = []
+    for name, chosen in wanted.items():
+        value, more = _as_value(proto, name)
+        notes += more
+        notes += _promote(source, proto, value, chosen, only=only, keep_default=keep_default)
+    arguments = {"tensors": wanted, "only": list(only or ()), "keep_default": keep_default}
+    return source.edited(proto, "promote", {k: v for k, v in arguments.items() if v}, notes)
+
+
+def _wanted(tensors: str | Iterable[str] | Mapping[str, str | None]) -> dict[str, str | None]:
+    if isinstance(tensors, Mapping):
+        wanted = dict(tensors)
+    else:
+        wanted = dict.fromkeys([tensors] if isinstance(tensors, str) else tensors)
+    if not wanted:
+        raise ValueError("promote needs at least one name")
+    return wanted
+
+
+def _as_value(proto: onnx.ModelProto, name: str) -> tuple[str, list[str]]:
+    """The name itself; for ``NODE:ATTRIBUTE`` that of the constant which the attribute becomes. Changes the model."""
+    node, colon, attribute = name.rpartition(":")
+    if not colon or any(name in walk.defined_names(graph) for graph in walk.graphs(proto.graph)):
+        return name, []
+    return attribute_as_input(proto, node, attribute)
+
+
+def _promote(
+    source: Model,
+    proto: onnx.ModelProto,
+    name: str,
+    chosen: str | None,
+    *,
+    only: Sequence[str] | None,
+    keep_default: bool,
+) -> list[str]:
+    """One constant. Changes the model; says what was done."""
+    constant = find_constant(proto, name)
+    _refuse_bound(proto, name)
+    if keep_default and proto.ir_version < 4:
+        raise EditError(
+            f"IR version {proto.ir_version} knows no inputs with a default value", hint="leave out keep_default"
+        )
+    graph = constant.scope.graph
+    readers = [node for node in walk.nodes(graph) if name in node.input]
+    readers_now = _only(readers, only, name) if only else readers
+    whole = len(readers_now) == len(readers)
+    new = _input_name(proto, constant, chosen, whole=whole)
+    default = constant.tensor(source, new) if keep_default else None
+    info, position = thawed(graph, name, constant.data_type, constant.dims) if whole else constant.declaration()
+    info.name = new
+    if new != name:
+        for node in readers_now:
+            set_inputs(node, [new if read == name else read for read in node.input])
+    if whole:
+        _keep_outputs(proto, constant, new)
+        constant.remove(proto)
+        _rename_annotations(graph, name, new)
+    _declare(proto.graph, info, position, default)
+    refresh(proto, shaped_by(proto.graph, [new]))
+    return _report(constant, info, readers_now, readers, optional=keep_default)
+
+
+def _refuse_bound(proto: onnx.ModelProto, name: str) -> None:
+    for training in proto.training_info:
+        for entry in (*training.initialization_binding, *training.update_binding):
+            if entry.key == name:
+                raise EditError(
+                    f"{name!r} is updated by the model's training graph (training_info), which needs it to be an initializer"
+                )
+
+
+def _only(readers: list[onnx.NodeProto], only: Sequence[str], name: str) -> list[onnx.NodeProto]:
+    """The readers that were asked for."""
+    found = [node for node in readers if node.name in only or node.output[0] in only]
+    for wanted in only:
+        if not any(wanted in (node.name, node.output[0]) for node in found):
+            raise NameNotFoundError(f"reader of {name!r}", wanted, [node.name or node.output[0] for node in readers])
+    return found
+
+
+def _input_name(proto: onnx.ModelProto, constant: Constant, chosen: str | None, *, whole: bool) -> str:
+    """What the input is called: as asked for, or like the constant where that name becomes free."""
+    names = Names(proto.graph)
+    name = constant.name
+    defined = [graph for graph in walk.graphs(proto.graph) if name in walk.defined_names(graph)]
+    if whole and chosen in (None, name) and len(defined) == 1:
+        return name
+    if chosen is None:
+        return names.fresh(name if whole else f"{name}_input")
+    if chosen in names:
+        raise NameTakenError(
+            f"{name!r} cannot become the input {chosen!r}: the model has that name already",
+            name=chosen,
+            hint="choose another name for the input: NAME=INPUT",
+        )
+    return chosen
+
+
+def _keep_outputs(proto: onnx.ModelProto, constant: Constant, new: str) -> None:
+    """Where the constant is itself the output of a graph, that output goes on to have its name and value."""
+    graph = constant.scope.graph
+    inner = constant.scope.outer is not None
+    for place in (graph, *walk.nested(graph.node)):
+        for output in place.output:
+            if output.name != constant.name or (new == constant.name and not inner):
+                continue
+            if place is not graph or inner:
+                output.name = Names(proto.graph).fresh(f"{constant.name}_copy")
+            place.node.append(onnx.helper.make_node("Identity", [new], [output.name], name=f"{output.name}_identity"))
+
+
+def _rename_annotations(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for annotation in graph.quantization_annotation:
+        if annotation.tensor_name == old:
+            annotation.tensor_name = new
+        for entry in annotation.quant_parameter_tensor_names:
+            entry.value = new if entry.value == old else entry.value
+
+
+def _declare(
+    graph: onnx.GraphProto, info: onnx.ValueInfoProto, position: int | None, default: onnx.TensorProto | None
+) -> None:
+    if all(value.name != info.name for value in graph.input):
+        at = len(graph.input) if position is None else min(position, len(graph.input))
+        graph.input.insert(at, info)
+    if default is not None:
+        graph.initializer.append(default)
+
+
+def _report(
+    constant: Constant,
+    info: onnx.ValueInfoProto,
+    now: list[onnx.NodeProto],
+    readers: list[onnx.NodeProto],
+    *,
+    optional: bool,
+) -> list[str]:
+    kind = "an input that may be left out" if optional else "a required input"
+    named = "" if info.name == constant.name else f" {info.name!r}"
+    read = ", ".join(repr(node.name or node.output[0]) for node in now[:8]) + (", ..." if len(now) > 8 else "")
+    notes = [f"{constant.name!r} is now {kind}{named}: {format_type(info.type)}, read by {read or 'nobody'}"]
+    rest = [repr(node.name or node.output[0]) for node in readers if not any(node is other for other in now)]
+    return notes + ([f"{constant.name!r} stays a constant for {', '.join(rest[:8])}"] if rest else [])
