@@ -18,6 +18,7 @@ _FACE = {
     "graphkit.errors": "ComparisonError CutError EditError ExportError FactoryError FeedError FormatError GraphkitError GraphkitWarning InvalidGraphError MismatchError MissingExtraError ModelFileError NameNotFoundError NameTakenError NoResizeError ProviderError SaveError SessionError TensorError TypeUnknownError WeightsError",
     "graphkit.finding": "Finding",
     "graphkit.model": "Model ModelLike Step",
+    "graphkit.report.html": "report_html save_html",
     "graphkit.report.summary_text": "summary_text",
     "graphkit.report.text": "report_text",
     "graphkit.report.to_json": "to_json",

@@ -29,6 +29,8 @@ from graphkit.finding import Finding as Finding
 from graphkit.model import Model as Model
 from graphkit.model import ModelLike as ModelLike
 from graphkit.model import Step as Step
+from graphkit.report.html import report_html as report_html
+from graphkit.report.html import save_html as save_html
 from graphkit.report.summary_text import summary_text as summary_text
 from graphkit.report.text import report_text as report_text
 from graphkit.report.to_json import to_json as to_json

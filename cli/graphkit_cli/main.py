@@ -63,7 +63,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
     "validate": (
         "graphkit_cli.commands.validate",
-        "Does a model compute what another model or a torch module computes?",
+        "Compare CANDIDATE with another model or with a torch module; exit 1 where they differ.",
     ),
     "run": ("graphkit_cli.commands.run", "Run MODEL once in ONNX Runtime and show, or save, its outputs."),
 }

@@ -63,3 +63,65 @@ def pair(text: str, option: str) -> tuple[str, str]:
     if not equals or not name or not value:
         raise click.UsageError(f"{option} wants NAME=VALUE, not {text!r}")
     return name, value
+
+
+def reference_options(function: FC) -> FC:
+    """``--against`` and ``--torch``."""
+    function = click.option(
+        "--torch",
+        "torch_factory",
+        metavar="PACKAGE.MODULE:FACTORY",
+        help="Compare with the torch module that this gives.",
+    )(function)
+    return click.option("--against", metavar="MODEL", help="Compare with this model.")(function)
+
+
+def one_reference(against: str | None, torch_factory: str | None) -> None:
+    """Refuse neither and both of ``--against`` and ``--torch``.
+
+    Raises:
+        click.UsageError: It is so.
+    """
+    if (against is None) == (torch_factory is None):
+        raise click.UsageError("give one of --against MODEL and --torch PACKAGE.MODULE:FACTORY")
+
+
+def tolerance_options(function: FC) -> FC:
+    """``--rtol``, ``--atol``, ``--any-dtype``."""
+    function = click.option(
+        "--any-dtype", is_flag=True, help="Compare also where dtypes differ, with the tolerance of the coarser one."
+    )(function)
+    function = click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance [default: by dtype].")(
+        function
+    )
+    return click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance [default: by dtype].")(
+        function
+    )
+
+
+def feed_lists(texts: Sequence[str]) -> dict[str, list[str]]:
+    """``--feed`` texts by input, in order; an input may be given several times.
+
+    Raises:
+        click.UsageError: A text without "=".
+    """
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, value = pair(text, "--feed")
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def bound_sizes(texts: Sequence[str]) -> dict[str, list[int]]:
+    """``--bind DIM=1,2,8`` texts as sizes.
+
+    Raises:
+        click.UsageError: A text of another form, or a dim that is given twice.
+    """
+    found: dict[str, list[int]] = {}
+    for name, value in pairs(texts, "--bind").items():
+        sizes = value.split(",")
+        if not all(size.strip().isdigit() for size in sizes):
+            raise click.UsageError(f"--bind wants DIM=SIZE,SIZE,..., not {name}={value!r}")
+        found[name] = [int(size) for size in sizes]
+    return found

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphkit.errors import SaveError
 from graphkit.runtime.pictures import picture_bytes
-from graphkit.storage.commit import NewFile, commit_pair, target_file
+from graphkit.storage.commit import write_file
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -34,15 +34,6 @@ def save_arrays(arrays: Mapping[str, Array], path: str | os.PathLike[str]) -> No
     path = os.fspath(path)
     suffix = os.path.splitext(path)[1].lower()
     write_file(path, _npz(arrays, path) if suffix == ".npz" else _single(arrays, path, suffix))
-
-
-def write_file(path: str, data: bytes) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        SaveError: The target cannot be written.
-    """
-    commit_pair([NewFile(target_file(path), [data], len(data))], explicit=True, progress=None)
 
 
 def _npz(arrays: Mapping[str, Array], path: str) -> bytes:
@@ -75,4 +66,8 @@ def _single(arrays: Mapping[str, Array], path: str, suffix: str) -> bytes:
         return buffer.getvalue()
     if suffix in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"):
         return picture_bytes(name, array, path)
-    raise SaveError(f"{path}: {suffix or 'a file without suffix'} is no kind of file for arrays", path=path, hint="use .npz, .npy or .png")
+    raise SaveError(
+        f"{path}: {suffix or 'a file without suffix'} is no kind of file for arrays",
+        path=path,
+        hint="use .npz, .npy or .png",
+    )

@@ -70,9 +70,7 @@ def carry(model: Model) -> CarriedModel:
     return carried
 
 
-_NATIVE = frozenset(
-    "float32 float16 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
-)
+_NATIVE = frozenset("float32 float16 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split())
 
 _NOWHERE = "memory"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,9 +12,6 @@ from graphkit.errors import FeedError
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.ports import Port
 from graphkit.tensor import bits, decode
-
-if TYPE_CHECKING:
-    from graphkit.tensor import Array
 
 
 def to_runtime(value: Any, port: Port) -> Any:
@@ -39,7 +36,7 @@ def from_runtime(value: Any) -> Any:
     if not value.has_value():
         return None
     if not value.is_tensor():
-        return value._get_c_value().to_python() if hasattr(value._get_c_value(), "to_python") else value.numpy()
+        return value.numpy()
     data_type = value.element_type()
     if data_type in _PLAIN:
         return value.numpy()

@@ -56,7 +56,9 @@ def translated(doing: str) -> Iterator[None]:
 
 _PREFIX = re.compile(r"^\s*\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _SOURCE = re.compile(r"/\S+?/onnxruntime/(core|python)/\S+:\d+ [^\n]*?\) ?")
-_MEMORY = re.compile(r"bad_?alloc|failed to allocate|out of memory|BFCArena|CUDA_ERROR_OUT_OF_MEMORY|not enough memory", re.I)
+_MEMORY = re.compile(
+    r"bad_?alloc|failed to allocate|out of memory|BFCArena|CUDA_ERROR_OUT_OF_MEMORY|not enough memory", re.IGNORECASE
+)
 
 _HINTS = (
     (
@@ -77,7 +79,11 @@ def _translate(error: Exception, doing: str) -> GraphkitError:
     if _MEMORY.search(text):
         return _out_of_memory(doing)
     short = plain_text(text)
-    if "invalid dimensions for input" in text or "Unexpected input data type" in text or "Invalid rank for input" in text:
+    if (
+        "invalid dimensions for input" in text
+        or "Unexpected input data type" in text
+        or "Invalid rank for input" in text
+    ):
         return FeedError(f"{doing}: {short}")
     hint = next((advice for sign, advice in _HINTS if sign in text), None)
     return SessionError(f"{doing} failed: {short}", hint=hint)

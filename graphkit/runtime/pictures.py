@@ -91,10 +91,15 @@ def picture_bytes(name: str, array: Array, path: str) -> bytes:
             pixels = pixels.transpose(1, 2, 0)
         if pixels.shape[2] == 1:
             pixels = pixels[:, :, 0]
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in _MODES) or pixels.dtype.kind not in "fu":
+    if (
+        pixels.ndim not in (2, 3)
+        or (pixels.ndim == 3 and pixels.shape[2] not in _MODES)
+        or pixels.dtype.kind not in "fu"
+    ):
         shape = ",".join(map(str, np.shape(array)))
         raise SaveError(
-            f"output {name!r} is {np.asarray(array).dtype}[{shape}], which is no single picture", path=path,
+            f"output {name!r} is {np.asarray(array).dtype}[{shape}], which is no single picture",
+            path=path,
             hint="save it as .npz or .npy",
         )
     if pixels.dtype != np.uint8:
@@ -103,5 +108,3 @@ def picture_bytes(name: str, array: Array, path: str) -> bytes:
     suffix = os.path.splitext(path)[1].lower()
     image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format=image.registered_extensions().get(suffix, "PNG"))
     return buffer.getvalue()
-
-

@@ -44,7 +44,7 @@ def output_ports(proto: onnx.ModelProto) -> dict[str, Port]:
     return {value.name: _port(value) for value in proto.graph.output}
 
 
-def _port(value: onnx.ValueInfoProto, required: bool = True) -> Port:
+def _port(value: onnx.ValueInfoProto, *, required: bool = True) -> Port:
     kind = value.type.WhichOneof("value")
     dims = values.dims(value.type) if kind == "tensor_type" else None
     return Port(

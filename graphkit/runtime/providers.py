@@ -34,7 +34,7 @@ def wanted_provider(device: str) -> str:
     return _WANTED[device]
 
 
-def options(device: str, tf32: bool) -> list[tuple[str, dict[str, str]]]:
+def options(device: str, *, tf32: bool) -> list[tuple[str, dict[str, str]]]:
     """The provider list of a session on a device, each with its options.
 
     TF32 is on by default in the CUDA provider (``use_tf32``), which alone moves float32 results by about 1e-3.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import zlib
 from collections.abc import Iterable, Mapping
@@ -56,18 +57,40 @@ class RandomFeeds:
         self.seed = seed
         self.ports = input_ports(model.proto)
         self.index = GraphIndex(model.proto.graph)
-        self.sizes: dict[str, int] = dict(bind or {})
         self._like = {name: None if dims is None else tuple(dims) for name, dims in (like or {}).items()}
         self._ranges: dict[str, Range] = {}
-        for name, port in self.ports.items():
-            self._learn(port, self._like.get(name))
+        self.sizes: dict[str, int] = {**self._learned(bind or {}), **(bind or {})}
 
-    def _learn(self, port: Port, like: tuple[int | str | None, ...] | None) -> None:
-        if port.dims is None or like is None or len(like) != len(port.dims):
-            return
-        for dim, other in zip(port.dims, like, strict=True):
-            if isinstance(dim, str) and isinstance(other, int):
-                self.sizes.setdefault(dim, other)
+    def bound(self, bind: Mapping[str, int]) -> RandomFeeds:
+        """The same model with other sizes; what was found out about its inputs is shared.
+
+        Raises:
+            FeedError: ``bind`` names a symbol that no input has.
+        """
+        for symbol in bind:
+            if symbol not in self.symbols:
+                known = ", ".join(self.symbols) or "none: every dim is fixed"
+                raise FeedError(f"no input has a symbolic dim {symbol!r}; the symbolic dims are: {known}")
+        twin = copy.copy(self)
+        twin.sizes = {**self._learned(bind), **bind}
+        return twin
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbolic dims of the inputs, in order."""
+        return tuple(dict.fromkeys(d for p in self.ports.values() for d in p.dims or () if isinstance(d, str)))
+
+    def _learned(self, bind: Mapping[str, int]) -> dict[str, int]:
+        """Sizes of unbound symbols for which something else wants a fixed one."""
+        sizes: dict[str, int] = {}
+        for name, port in self.ports.items():
+            like = self._like.get(name)
+            if port.dims is None or like is None or len(like) != len(port.dims):
+                continue
+            for dim, other in zip(port.dims, like, strict=True):
+                if isinstance(dim, str) and isinstance(other, int) and dim not in bind:
+                    sizes.setdefault(dim, other)
+        return sizes
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape that an input is drawn in.

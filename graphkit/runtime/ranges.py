@@ -99,7 +99,9 @@ def input_range(model: Model, index: GraphIndex, name: str) -> Range:
 
 def _narrowest(found: list[Range]) -> Range:
     lengths = [r.length for r in found if r.length is not None]
-    best = min(found, key=lambda r: (r.high if r.high is not None else np.inf) - (r.low if r.low is not None else -np.inf))
+    best = min(
+        found, key=lambda r: (r.high if r.high is not None else np.inf) - (r.low if r.low is not None else -np.inf)
+    )
     return replace(best, length=lengths[0]) if lengths else best
 
 
@@ -133,7 +135,9 @@ def _wanted(model: Model, index: GraphIndex, node: onnx.NodeProto, place: int) -
     if (op, place) == ("OneHot", 0):
         depth = values.constant(index, node.input[1])
         return None if depth is None else Range(0, int(np.ravel(model.array_of(depth))[0]) - 1)
-    if (op, place) in (("Resize", 2), ("Resize", 1), ("Upsample", 1)) and not (op == "Resize" and len(node.input) > 2 and place == 1):
+    if (op, place) in (("Resize", 2), ("Resize", 1), ("Upsample", 1)) and not (
+        op == "Resize" and len(node.input) > 2 and place == 1
+    ):
         return _scales(index, node, place)
     if (op, place) in (("Loop", 0), ("Tile", 1), ("TopK", 1), ("Range", 1), ("Range", 2)):
         return Range(1, 3)

@@ -187,9 +187,9 @@ def session(
     local = isinstance(model, (str, os.PathLike)) and device == "cpu" and os.path.exists(model)
     with translated(f"loading {source.path or source.proto.graph.name}"):
         carried = CarriedModel(os.fspath(model)) if local else carry(source)  # type: ignore[arg-type]
-        raw = _raw_session(runtime, carried, settings, providers.options(device, tf32))
+        raw = _raw_session(runtime, carried, settings, providers.options(device, tf32=tf32))
     made = Session(source, raw, device, [note] if note else [], keep=carried)
-    made.notes += _check_placement(made, allow_cpu_nodes)
+    made.notes += _check_placement(made, allow_cpu_nodes=allow_cpu_nodes)
     return made
 
 
@@ -200,7 +200,7 @@ def _raw_session(runtime: Any, carried: CarriedModel, settings: Any, wanted: lis
     return runtime.InferenceSession(carried.content, settings, providers=wanted)
 
 
-def _check_placement(made: Session, allow_cpu_nodes: bool) -> tuple[str, ...]:
+def _check_placement(made: Session, *, allow_cpu_nodes: bool) -> tuple[str, ...]:
     if made.device == "cpu":
         return ()
     wanted = providers.wanted_provider(made.device)

@@ -59,6 +59,15 @@ def target_file(path: str) -> str:
     return real
 
 
+def write_file(path: str, data: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        SaveError: The target cannot be written.
+    """
+    commit_pair([NewFile(target_file(path), [data], len(data))], explicit=True, progress=None)
+
+
 def commit_pair(files: list[NewFile], *, explicit: bool, progress: Progress | None) -> None:
     """Write one file, or a data file and the ``.onnx`` that uses it (in this order), and put them in place together.
 

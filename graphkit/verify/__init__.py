@@ -1,0 +1,1 @@
+"""The proof: metrics, validate against a torch module or another model, bisect to the first value that diverges."""

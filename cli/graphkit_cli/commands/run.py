@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 @model_argument
 @feed_option
 @click.option(
-    "--output", "outputs", metavar="NAME", multiple=True, help="Give this value, a graph output or an inner value; repeats."
+    "--output",
+    "outputs",
+    metavar="NAME",
+    multiple=True,
+    help="Give this value, a graph output or an inner value; repeats.",
 )
 @device_options
 @click.option("--seed", type=int, default=0, show_default=True, help="For inputs fed with random.")

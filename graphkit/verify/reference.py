@@ -1,0 +1,317 @@
+"""What a candidate is compared with, as one interface: an ONNX model or a torch module."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from graphkit.errors import ComparisonError, NameNotFoundError
+from graphkit.graph import values, walk
+from graphkit.graph.index import GraphIndex
+from graphkit.runtime.feeds import check
+from graphkit.runtime.ports import Port, input_ports
+from graphkit.runtime.random_feeds import RandomFeeds
+from graphkit.runtime.run import session_for
+from graphkit.storage.load import as_model
+
+if TYPE_CHECKING:
+    from graphkit.model import Model, ModelLike
+    from graphkit.runtime.session import Session
+    from graphkit.tensor import Array
+
+
+@dataclass
+class Exchange:
+    """What one run of a reference gives for the candidate.
+
+    Attributes:
+        feeds: Input of the candidate -> value that the reference determines: a constant, an inner value.
+        outputs: Output of the candidate -> what it should be.
+    """
+
+    feeds: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+class Reference(Protocol):
+    """A reference that knows how the candidate's inputs and outputs relate to it.
+
+    Attributes:
+        name: For messages and reports.
+        providers: What runs it.
+        bindings: Input or output of the candidate -> what it is in the reference.
+        notes: What the user should know.
+        drawn: Inputs of the candidate that are drawn at random or fed by the user.
+        like: Input of the candidate -> the dims that the reference wants for it.
+    """
+
+    name: str
+    providers: tuple[str, ...]
+    bindings: dict[str, str]
+    notes: list[str]
+    drawn: tuple[str, ...]
+    like: dict[str, tuple[int | str | None, ...] | None]
+
+    def own_port(self, name: str) -> Port:
+        """An input that the reference has and the candidate has not.
+
+        Raises:
+            NameNotFoundError: Neither has it.
+        """
+
+    def example(self, sample: int) -> dict[str, Any]:
+        """Feeds that the reference itself proposes for a sample, by input of the candidate."""
+
+    def opened(self) -> contextlib.AbstractContextManager[None]:
+        """What has to be in force while it runs."""
+
+    def run(self, feeds: Mapping[str, Any], sample: int) -> Exchange:
+        """Run on feeds of the candidate.
+
+        Raises:
+            ComparisonError: The reference failed.
+        """
+
+
+class OnnxReference:
+    """Another ONNX model.
+
+    An input of the candidate is bound, by its own name or by the one that ``mapping`` gives, to what has that name in
+    the reference: an input (both are fed the same, cast where the types differ), a constant (the candidate is fed
+    the constant), or any other value (the candidate is fed what the reference computes). Outputs are bound likewise.
+    """
+
+    def __init__(
+        self,
+        candidate: Session,
+        against: ModelLike,
+        mapping: Mapping[str, str],
+        given: Mapping[str, Any],
+        outputs: tuple[str, ...],
+        options: Mapping[str, Any],
+        seed: int = 0,
+    ) -> None:
+        model = as_model(against)
+        self.name = model.path or model.proto.graph.name
+        self.notes: list[str] = []
+        self.bindings: dict[str, str] = {}
+        self._index = GraphIndex(model.proto.graph)
+        self._ports = input_ports(model.proto)
+        self._constants: dict[str, Array] = {}
+        self._inner: dict[str, str] = {}
+        self._same: dict[str, str] = {}
+        self._compared: dict[str, str] = {}
+        self._bind_inputs(candidate, model, mapping, given)
+        self._bind_outputs(candidate, mapping, outputs)
+        self._own = self._unbound_inputs(candidate, given)
+        wanted = list(dict.fromkeys([*self._compared.values(), *self._inner.values()]))
+        inner = any(name not in self._index.outputs for name in wanted)
+        self._session = session_for(model if inner else against, wanted if inner else None, **options)
+        self.providers = self._session.providers
+        self._wanted = wanted
+        self._random = RandomFeeds(model, seed=seed) if self._own else None
+        self.drawn = tuple(n for n in candidate.inputs if n not in self._constants and n not in self._inner)
+        self.like = {name: self._ports[own].dims for name, own in self._same.items()}
+
+    def _bind_inputs(
+        self, candidate: Session, model: Model, mapping: Mapping[str, str], given: Mapping[str, Any]
+    ) -> None:
+        unbound: list[Port] = []
+        for name, port in candidate.inputs.items():
+            target = mapping.get(name, name)
+            if name in mapping and not self._index.has(target):
+                raise NameNotFoundError("value", target, self._index.values())
+            if target in self._ports:
+                self._same[name] = target
+            elif name in given:
+                self.bindings[name] = "fed to the candidate only"
+                continue
+            elif (tensor := values.constant(self._index, target)) is not None:
+                self._constants[name] = shaped_like(port, model.array_of(tensor), f"the constant {target!r}")
+            elif self._index.has(target):
+                self._inner[name] = target
+            elif port.required:
+                unbound.append(port)
+                continue
+            else:
+                continue
+            self.bindings[name] = target
+        if unbound:
+            raise self._no_counterpart(unbound)
+
+    def _no_counterpart(self, unbound: list[Port]) -> ComparisonError:
+        names = ", ".join(f"{p.name!r} ({p.text})" for p in unbound)
+        resizes = [n for n in self._index.nodes if n.op_type in ("Resize", "Upsample")]
+        constants = [r for n in resizes for r in n.input[1:] if r and values.constant(self._index, r) is not None]
+        example = constants[0] if constants else "VALUE"
+        return ComparisonError(
+            f"the candidate has inputs that the reference {self.name} does not have: {names}",
+            hint=f"say what it is there with --map {unbound[0].name}={example} (an input, a constant or an inner value of "
+            f"the reference), or feed it to the candidate alone with --feed {unbound[0].name}=VALUE",
+        )
+
+    def _bind_outputs(self, candidate: Session, mapping: Mapping[str, str], outputs: tuple[str, ...]) -> None:
+        known = list(self._index.outputs)
+        wanted = list(outputs or candidate.outputs)
+        for name in wanted:
+            if name not in candidate.outputs:
+                raise NameNotFoundError("output", name, candidate.outputs)
+            target = mapping.get(name, name)
+            if self._index.has(target):
+                self._compared[name] = target
+            elif name in mapping:
+                raise NameNotFoundError("value", target, self._index.values())
+        rest = [name for name in wanted if name not in self._compared]
+        free = [name for name in known if name not in self._compared.values()]
+        if rest and len(rest) == len(free):
+            self._compared.update(zip(rest, free, strict=True))
+            pairs = ", ".join(f"{a!r} with {b!r}" for a, b in zip(rest, free, strict=True))
+            self.notes.append(f"outputs of other names are compared by position: {pairs}")
+        elif rest:
+            raise ComparisonError(
+                f"the candidate's outputs {', '.join(map(repr, rest))} are no values of the reference, whose outputs are "
+                f"{', '.join(map(repr, known))}",
+                hint=f"say which value it is with --map {rest[0]}=VALUE, or choose with --output NAME",
+            )
+        self._compared = {name: self._compared[name] for name in wanted}
+        if not outputs:
+            self._check_outputs(known)
+        self.bindings.update(self._compared)
+
+    def _check_outputs(self, known: list[str]) -> None:
+        """Without a choice of outputs a candidate that takes the reference's place must have its outputs, in order."""
+        part = bool(self._inner) or any(name not in known for name in self._compared.values())
+        compared = list(self._compared.values())
+        missing = [name for name in known if name not in compared]
+        if missing and not part:
+            raise ComparisonError(
+                f"the reference has {len(known)} outputs and the candidate {len(compared)}: "
+                f"{', '.join(map(repr, missing))} is missing",
+                hint="choose the ones to compare with " + " ".join(f"--output {name}" for name in self._compared),
+            )
+        if not part and compared != known:
+            raise ComparisonError(
+                f"the outputs come in another order: {', '.join(compared)}; in the reference {', '.join(known)}",
+                hint="compare them by name with " + " ".join(f"--output {name}" for name in self._compared),
+            )
+
+    def _unbound_inputs(self, candidate: Session, given: Mapping[str, Any]) -> tuple[str, ...]:
+        """Inputs of the reference that no input of the candidate stands for; refused where a compared value needs one."""
+        bound = set(self._same.values())
+        own = [n for n, p in self._ports.items() if p.required and n not in bound]
+        stops = {*self._inner.values(), *(self.bindings[n] for n in self._constants)}
+        needed = reached(self._index, self._compared.values(), stops)
+        lost = [n for n in own if n in needed and n not in given]
+        if lost:
+            names = ", ".join(f"{n!r} ({self._ports[n].text})" for n in lost)
+            raise ComparisonError(
+                f"the reference needs inputs that the candidate {candidate.name} does not have: {names}",
+                hint=f"feed it with --feed {lost[0]}=VALUE (what the candidate holds in its place), or say which input of "
+                f"the candidate it is with --map INPUT={lost[0]}",
+            )
+        return tuple(own)
+
+    def own_port(self, name: str) -> Port:
+        """An input that only the reference has.
+
+        Raises:
+            NameNotFoundError: It has none of this name.
+        """
+        if name not in self._ports:
+            raise NameNotFoundError("input", name, [*self.drawn, *self._ports])
+        return self._ports[name]
+
+    def example(self, sample: int) -> dict[str, Any]:  # noqa: ARG002 (the protocol's signature)
+        """Nothing: a model file proposes no feeds."""
+        return {}
+
+    def opened(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing has to be in force."""
+        return contextlib.nullcontext()
+
+    def run(self, feeds: Mapping[str, Any], sample: int) -> Exchange:
+        """Run the reference; ``feeds`` may also name its own inputs.
+
+        Raises:
+            FeedError: A feed does not fit the reference's input.
+            SessionError: The runtime failed.
+        """
+        own: dict[str, Any] = {}
+        for name in self._own:
+            assert self._random is not None
+            own[name] = feeds[name] if name in feeds else self._random.draw(name, sample)
+        for name, target in self._same.items():
+            if name in feeds:
+                own[target] = retyped(feeds[name], self._ports[target])
+                check(self._ports[target], own[target])
+        made = run_session(self._session, own, self._wanted)
+        exchange = Exchange(dict(self._constants))
+        exchange.feeds.update({name: made[target] for name, target in self._inner.items()})
+        exchange.outputs = {name: made[target] for name, target in self._compared.items()}
+        return exchange
+
+
+def run_session(session: Session, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:
+    """Run a session on arrays or tensors. On a GPU, where torch is there, tensors go in and come out on the device."""
+    if session.device == "cpu" or importlib.util.find_spec("torch") is None:
+        return session.run_arrays(feeds, outputs)
+    from graphkit.verify.device import to_tensor
+
+    return dict(session.run_tensors({name: to_tensor(value, "cuda") for name, value in feeds.items()}, outputs))
+
+
+def reached(index: GraphIndex, names: Any, stops: set[str]) -> set[str]:
+    """The values that some values are computed from, themselves included, not looking behind ``stops``."""
+    found: set[str] = set()
+    waiting = [name for name in names if name not in stops]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if (position := index.producer.get(name)) is not None:
+            waiting.extend(read for read in walk.reads(index.nodes[position]) if read not in stops)
+    return found
+
+
+def retyped(array: Array, port: Port) -> Array:
+    """A feed in the dtype that the other side declares for it."""
+    import onnx
+
+    if not port.data_type or port.data_type == onnx.TensorProto.STRING:
+        return array
+    return array.astype(onnx.helper.tensor_dtype_to_np_dtype(port.data_type), copy=False)
+
+
+def shaped_like(port: Port, array: Array, what: str) -> Array:
+    """A constant of the reference in the dtype and shape of the input that took its place.
+
+    An input that is shorter than the constant stands for its last elements, as a factor for height and width stands for
+    the last two of four Resize scales; a single number must be all of the elements that it stands for.
+
+    Raises:
+        ComparisonError: It cannot stand for the constant.
+    """
+    array = np.asarray(retyped(array, port))
+    fits = port.dims is None or len(port.dims) == array.ndim
+    sizes = port.dims or ()
+    if fits and all(not isinstance(d, int) or d == s for d, s in zip(sizes, array.shape, strict=False)):
+        return array
+    wanted = [d if isinstance(d, int) else 1 for d in sizes]
+    size = int(np.prod(wanted))
+    tail = array.ravel()[-size:] if size > 1 else array.ravel()[array.ravel() != 1] if array.size > 1 else array.ravel()
+    if size == 1 and tail.size and (tail == tail[0]).all():
+        tail = tail[:1]
+    elif size == 1 and array.size and not tail.size:
+        tail = array.ravel()[:1]
+    if tail.size != size:
+        raise ComparisonError(
+            f"input {port.name!r} is {port.text} and cannot stand for {what} of shape {list(array.shape)}",
+            hint=f"feed it with --feed {port.name}=VALUE",
+        )
+    return tail.reshape(wanted)

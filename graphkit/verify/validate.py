@@ -1,0 +1,329 @@
+"""Does a candidate compute what a reference computes? On random or given feeds, over shapes and samples."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphkit.errors import ComparisonError, FeedError, NameNotFoundError
+from graphkit.runtime.feeds import check, fit
+from graphkit.runtime.random_feeds import RandomFeeds
+from graphkit.runtime.session import Session, session
+from graphkit.verify.metrics import ErrorPicture, Metrics, badness, error_picture, measure
+from graphkit.verify.reference import OnnxReference, Reference, run_session
+from graphkit.verify.results import Report, Sample
+from graphkit.verify.tolerance import Policy
+
+if TYPE_CHECKING:
+    from graphkit.model import ModelLike
+    from graphkit.runtime.ports import Port
+
+Progress = Callable[[int, "int | None", str], None]
+"""(done, total or None, what is being done): how long work says how far it is."""
+
+
+def validate(
+    candidate: ModelLike,
+    *,
+    against: ModelLike | None = None,
+    torch: Any = None,
+    device: str = "auto",
+    bind: Mapping[str, int | Sequence[int]] | None = None,
+    feeds: Mapping[str, Any] | None = None,
+    map: Mapping[str, str] | None = None,  # noqa: A002 (the name of the command's option)
+    outputs: Sequence[str] = (),
+    samples: int = 3,
+    seed: int = 0,
+    rtol: float | None = None,
+    atol: float | None = None,
+    tf32: bool = False,
+    any_dtype: bool = False,
+    equal_nan: bool = False,
+    allow_cpu_nodes: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Run a candidate and a reference on the same feeds and compare every output.
+
+    Inputs and outputs are bound by name. ``map`` says it where names differ, for ``NAME`` of the candidate:
+
+    - against a model: an input of the reference (renamed, or of another dtype: it is cast), a constant of it (the
+      candidate is fed the constant), or an inner value (the candidate, an extracted part, is fed what the reference
+      computes there). Outputs may be inner values of the reference too.
+    - against a torch module: an argument of ``forward``, ``self.PATH`` for an attribute (it is set to what the candidate
+      is fed, and set back afterwards), or the path of a submodule (the candidate is fed what it returns). Inputs
+      without a name of their own there are bound by position, outputs always are; ``NAME=2`` or a submodule's path
+      binds an output otherwise.
+
+    An input that the reference has no counterpart for can be fed with ``feeds``; it then goes to the candidate alone.
+
+    Args:
+        candidate: A path, a ModelProto or a Model.
+        against: The reference, a model; or
+        torch: the reference, an nn.Module, ``"package.module:factory"``, (module, args), (module, args, kwargs) or a
+            TorchSubject. Example arguments are the feeds of sample 0 unless dims are bound.
+        device: "cpu", "cuda", "tensorrt" or "auto", for both sides.
+        bind: Symbolic dim of an input -> size or sizes; every combination is run.
+        feeds: Input -> what to feed, as ``graphkit.run`` takes it, or a list of such texts, each of which is run.
+            Everything else is random: from the declared types, in ranges that the graph suggests.
+        map: See above.
+        outputs: Outputs of the candidate to compare; all of them, in the reference's order, where it is empty.
+        samples: Runs for each combination of bound dims and given feeds, each with other random numbers.
+        seed: Where the random numbers start.
+        rtol: Relative tolerance for every dtype; without it torch.testing's by dtype, widened by what is compared
+            (``graphkit.verify.tolerance``). The tolerance used is in the report.
+        atol: Absolute tolerance for every dtype.
+        tf32: Allow TF32 for float32 products on a GPU, on both sides.
+        any_dtype: Compare also where an output has another dtype, with the coarser one's tolerance.
+        equal_nan: NaN agrees with NaN.
+        allow_cpu_nodes: On a GPU, accept nodes that fell to the CPU, and list them in the notes.
+        progress: Called after every run.
+
+    Returns:
+        The report; ``report.match`` is the verdict and ``report.raise_for_mismatch()`` makes it an exception.
+
+    Raises:
+        ComparisonError: Inputs or outputs have no counterpart, or the reference failed.
+        FeedError: A feed does not fit, or a bound dim does not exist.
+        NameNotFoundError: ``map``, ``feeds`` or ``outputs`` name something that is not there.
+        FactoryError: The factory gives no torch module.
+        SessionError: The runtime refuses a model, failed, or ran out of memory.
+        ProviderError: The device was asked for and is not what ran.
+        ValueError: Neither or both of ``against`` and ``torch``; ``samples`` below 1.
+
+    Changes: nothing; a torch module has its mode, device and attributes back afterwards.
+    Scope: graph inputs and outputs.
+    Cost: one session a model, whatever the number of runs; every output is compared in float64.
+    """
+    if (against is None) == (torch is None):
+        raise ValueError("validate needs either against= or torch=")
+    if samples < 1:
+        raise ValueError("samples must be at least 1")
+    made = session(candidate, device=device, tf32=tf32, allow_cpu_nodes=allow_cpu_nodes)
+    given, mapping = dict(feeds or {}), dict(map or {})
+    _check_names(made, given, mapping, has_other_inputs=against is not None)
+    options = {"device": made.device, "tf32": tf32, "allow_cpu_nodes": allow_cpu_nodes}
+    reference: Reference
+    if against is not None:
+        reference = OnnxReference(made, against, mapping, given, tuple(outputs), options, seed)
+    else:
+        from graphkit.verify.torch_reference import TorchReference, as_subject
+
+        reference = TorchReference(made, as_subject(torch), mapping, tuple(outputs), device=made.device, tf32=tf32)
+    between = "gpu" if made.device != "cpu" else "same" if against is not None else "cpu"
+    policy = Policy(between, tf32 and made.device != "cpu", rtol, atol)
+    plan = _Plan(made, reference, bind or {}, given, samples, seed)
+    tally = _Tally(policy, any_dtype=any_dtype, equal_nan=equal_nan)
+    with reference.opened():
+        for case in plan.cases():
+            _run_case(made, reference, case, tally)
+            if progress is not None:
+                progress(len(tally.samples), plan.total, "comparing")
+    return Report(
+        match=all(sample.match for sample in tally.samples),
+        candidate=made.name,
+        reference=reference.name,
+        device=made.device,
+        providers=made.providers,
+        reference_providers=reference.providers,
+        tf32=tf32,
+        seed=seed,
+        outputs=tally.worst,
+        worst_sample=tally.worst_sample,
+        samples=tuple(tally.samples),
+        bindings=reference.bindings,
+        notes=(*made.notes, *reference.notes),
+        versions=versions(),
+        pictures=tally.pictures,
+    )
+
+
+def _check_names(
+    made: Session, given: Mapping[str, Any], mapping: Mapping[str, str], *, has_other_inputs: bool
+) -> None:
+    known = [*made.inputs, *made.outputs]
+    for name in mapping:
+        if name not in known:
+            raise NameNotFoundError("input or output", name, known)
+    for name in given:
+        if name not in made.inputs and not has_other_inputs:
+            raise NameNotFoundError("input", name, made.inputs)
+
+
+@dataclass(frozen=True)
+class Case:
+    """The feeds of one run.
+
+    Attributes:
+        sample: Counted within the combination.
+        bind: What the combination fixes.
+        feeds: Input -> array; inputs of the reference alone included.
+    """
+
+    sample: int
+    bind: dict[str, Any]
+    feeds: dict[str, Any]
+
+
+class _Plan:
+    """Which feeds are run: every combination of bound sizes and given feeds, several samples each."""
+
+    def __init__(
+        self,
+        made: Session,
+        reference: Reference,
+        bind: Mapping[str, int | Sequence[int]],
+        given: Mapping[str, Any],
+        samples: int,
+        seed: int,
+    ) -> None:
+        self._made = made
+        self._reference = reference
+        self._samples = samples
+        self._random = RandomFeeds(made.model, seed=seed, like=reference.like)
+        self._bind = {name: [size] if isinstance(size, int) else list(size) for name, size in bind.items()}
+        self._given = {name: value if _alternatives(value) else [value] for name, value in given.items()}
+        self._random.bound({name: sizes[0] for name, sizes in self._bind.items()})
+        every = [*self._bind.values(), *self._given.values()]
+        self.total = samples * int(np.prod([len(values) for values in every], dtype=np.int64))
+
+    def cases(self) -> Iterator[Case]:
+        """Every run's feeds, drawn when it is their turn."""
+        names = [*self._bind, *self._given]
+        varied = {name for name, values in self._given.items() if len(values) > 1}
+        for values in itertools.product(*self._bind.values(), *self._given.values()):
+            chosen = dict(zip(names, values, strict=True))
+            sizes = {name: chosen[name] for name in self._bind}
+            random = self._random.bound(sizes)
+            given = {name: chosen[name] for name in self._given if chosen[name] != "random"}
+            feeds = self._fitted(given, random)
+            shown = {name: value for name, value in chosen.items() if name in self._bind or name in varied}
+            for sample in range(self._samples):
+                yield Case(sample, shown, self._drawn(feeds, random, sample))
+
+    def _fitted(self, given: Mapping[str, Any], random: RandomFeeds) -> dict[str, Any]:
+        feeds: dict[str, Any] = {}
+        for name, value in given.items():
+            port = self._made.inputs.get(name)
+            if port is None:
+                port = self._reference.own_port(name)
+            feeds[name] = fit(port, value)
+            for dim, size in zip(port.dims or (), feeds[name].shape, strict=False):
+                if isinstance(dim, str) and dim not in self._bind:
+                    random.sizes[dim] = size
+        return feeds
+
+    def _drawn(self, feeds: Mapping[str, Any], random: RandomFeeds, sample: int) -> dict[str, Any]:
+        proposed = self._reference.example(sample)
+        drawn = dict(feeds)
+        for name in self._reference.drawn:
+            port = self._made.inputs[name]
+            if name in drawn or not port.required:
+                continue
+            if name in proposed and (array := _as_proposed(port, proposed[name], random.sizes)) is not None:
+                drawn[name] = array
+            else:
+                drawn[name] = random.draw(name, sample)
+        return drawn
+
+
+def _as_proposed(port: Port, value: Any, sizes: Mapping[str, int]) -> Any:
+    """The reference's own example as a feed, or None where it does not fit the input or the sizes of this case."""
+    try:
+        array = fit(port, value)
+    except FeedError:
+        return None
+    dims = zip(port.dims or (), array.shape, strict=False)
+    return None if any(isinstance(d, str) and sizes.get(d, s) != s for d, s in dims) else array
+
+
+def _alternatives(value: Any) -> bool:
+    """Whether a feed is a list of texts, each to be run; a list of numbers is one feed."""
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(item, str) for item in value)
+
+
+def _run_case(made: Session, reference: Reference, case: Case, tally: _Tally) -> None:
+    exchange = reference.run(case.feeds, case.sample)
+    feeds = {name: case.feeds[name] for name in made.inputs if name in case.feeds}
+    for name, value in exchange.feeds.items():
+        if not hasattr(value, "is_cuda"):
+            check(made.inputs[name], value)
+        feeds[name] = value
+    actual = run_session(made, feeds, list(exchange.outputs))
+    tally.add(case, feeds, actual, exchange.outputs)
+
+
+class _Tally:
+    """The samples so far, and the worst one of each output."""
+
+    def __init__(self, policy: Policy, *, any_dtype: bool, equal_nan: bool) -> None:
+        self.samples: list[Sample] = []
+        self.worst: dict[str, Metrics] = {}
+        self.worst_sample: dict[str, int] = {}
+        self.pictures: dict[str, ErrorPicture] = {}
+        self._policy = policy
+        self._any_dtype = any_dtype
+        self._equal_nan = equal_nan
+
+    def add(self, case: Case, feeds: Mapping[str, Any], actual: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+        outputs = {
+            name: measure(actual[name], value, self._policy, any_dtype=self._any_dtype, equal_nan=self._equal_nan)
+            for name, value in expected.items()
+        }
+        if not self.samples:
+            _refuse_reordered(outputs, expected)
+        number = len(self.samples)
+        for name, metrics in outputs.items():
+            if name not in self.worst or badness(metrics) > badness(self.worst[name]):
+                self.worst[name] = metrics
+                self.worst_sample[name] = number
+                picture = error_picture(*(_on_host(x) for x in (actual[name], expected[name])))
+                if picture is not None:
+                    self.pictures[name] = picture
+        shown = {name: _described(value) for name, value in feeds.items()}
+        self.samples.append(Sample(number, case.bind, shown, all(m.match for m in outputs.values()), outputs))
+
+
+def _refuse_reordered(outputs: Mapping[str, Metrics], expected: Mapping[str, Any]) -> None:
+    """Outputs that fit in another order only were bound in the wrong order, which is no difference in numbers.
+
+    Raises:
+        ComparisonError: They were.
+    """
+    got = [(m.dtype, m.shape) for m in outputs.values()]
+    wanted = [(str(getattr(e, "dtype", "")).removeprefix("torch."), tuple(np.shape(e))) for e in expected.values()]
+    if got != wanted and len(got) > 1 and sorted(map(str, got)) == sorted(map(str, wanted)):
+        raise ComparisonError(
+            f"the outputs come in another order: shapes {', '.join(str(list(s)) for _, s in got)}; in the reference "
+            f"{', '.join(str(list(s)) for _, s in wanted)}",
+            hint="say which is which with --map OUTPUT=POSITION (torch) or --map OUTPUT=NAME",
+        )
+
+
+def _on_host(value: Any) -> Any:
+    return value.detach().cpu().numpy() if hasattr(value, "is_cuda") and str(value.dtype) != "torch.bfloat16" else value
+
+
+def _described(value: Any) -> str:
+    """A feed in a few words: its type, and its numbers where they are few."""
+    kind = f"{str(value.dtype).removeprefix('torch.')}[{','.join(map(str, value.shape))}]"
+    few = int(np.prod(value.shape, dtype=np.int64)) <= 4
+    return f"{kind} = {value.tolist()}" if few else kind
+
+
+def versions() -> dict[str, str]:
+    """The versions of what computed the numbers."""
+    import importlib.metadata
+    import sys
+
+    names = ["onnx", "numpy", "onnxruntime", "onnxruntime-gpu"] + (["torch"] if "torch" in sys.modules else [])
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
