@@ -31,7 +31,6 @@ A caller's bug (a wrong Python type, two options that exclude each other) is a p
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 
@@ -282,7 +281,11 @@ def similar(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
     Cost: O(number of known names); at most 20,000 of them are compared.
     """
-    pool = [k for _, k in zip(range(20_000), known, strict=False)]
+    import difflib
+
+    if len(name) > 200:
+        return []
+    pool = [k for _, k in zip(range(20_000), known, strict=False) if len(k) <= 200]
     close = difflib.get_close_matches(name, pool[:2_000], n=count, cutoff=0.6)
     lowered = name.lower()
     inside = [k for k in pool if len(lowered) > 2 and lowered in k.lower() and k not in close]

@@ -40,14 +40,14 @@ def trace(
     Scope: the main graph; nodes carry their bodies along.
     Cost: O(region).
     """
-    given = inputs if isinstance(inputs, set | frozenset | dict) else set(inputs)
+    given = set(inputs)
     nodes: set[int] = set()
     constants: dict[str, None] = {}
     open_inputs: set[str] = set()
     reached: set[str] = set()
     seen: set[str] = set()
     waiting = list(outputs)
-    producer = index.producer
+    producer_of, reads = index.producer.get, index.reads
     while waiting:
         name = waiting.pop()
         if name in seen:
@@ -55,10 +55,10 @@ def trace(
         seen.add(name)
         if name in given or (stop is not None and stop(name)):
             reached.add(name)
-        elif (position := producer.get(name)) is not None:
+        elif (position := producer_of(name)) is not None:
             if position not in nodes:
                 nodes.add(position)
-                waiting.extend(index.reads(position))
+                waiting += reads(position)
         elif index.is_constant(name):
             constants[name] = None
         elif name in index.inputs:

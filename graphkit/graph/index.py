@@ -25,10 +25,7 @@ class GraphIndex:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
         self.nodes = list(graph.node)
-        self.producer: dict[str, int] = {}
-        for position, node in enumerate(self.nodes):
-            for name in node.output:
-                self.producer[name] = position
+        self.producer = {name: position for position, node in enumerate(self.nodes) for name in node.output}
         self.producer.pop("", None)
         self._captures: dict[int, tuple[str, ...]] = {}
 
@@ -68,11 +65,15 @@ class GraphIndex:
                     places.append(position)
         return readers
 
-    def reads(self, position: int) -> tuple[str, ...]:
+    def reads(self, position: int) -> list[str]:
         """Every value that the node at a position needs: inputs, and what its bodies capture."""
         node = self.nodes[position]
-        direct = tuple(name for name in node.input if name)
-        return direct + self.captures(position) if node.attribute else direct
+        names = [*node.input]
+        if "" in names:
+            names = [name for name in names if name]
+        if node.attribute:
+            names += self.captures(position)
+        return names
 
     def captures(self, position: int) -> tuple[str, ...]:
         """The names of this graph (or of graphs around it) that the bodies of a node read."""

@@ -48,12 +48,13 @@ def _infer(
     model: onnx.ModelProto, index: GraphIndex, names: list[str], given: Mapping[str, onnx.TypeProto]
 ) -> dict[str, onnx.TypeProto]:
     wanted = set(names)
+    declared = {**index.value_info, **index.outputs}
 
     def is_known(name: str) -> bool:
         """Whether inference may start here. Not at shapes being computed: inference propagates their values."""
         if name in given:
             return True
-        if name in wanted or name not in index.producer:
+        if name not in declared or name in wanted:
             return False
         known = value_type(index, name)
         return known is not None and has_shape(known) and not _may_be_shape(known)

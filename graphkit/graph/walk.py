@@ -80,7 +80,8 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 yield sparse.values
                 yield sparse.indices
             for node in graph.node:
-                attributes.extend(node.attribute)
+                if node.attribute:
+                    attributes.extend(node.attribute)
 
 
 def attribute_tensors(attribute: onnx.AttributeProto) -> Iterator[onnx.TensorProto]:

@@ -123,6 +123,9 @@ class Splitter:
         out = bytearray()
         position = kept = start
         while position < end:
+            position = self._skip_short(position, end)
+            if position == end:
+                break
             field, wire, value, after = self._field(position, end)
             if wire == LENGTH and value >= threshold and field in nested:
                 out += self._keep(kept, position)
@@ -137,6 +140,19 @@ class Splitter:
             position = after
         out += self._keep(kept, end)
         return out
+
+    def _skip_short(self, position: int, end: int) -> int:
+        """The position after the run of fields of less than 128 bytes that begins here: most nodes are such fields.
+
+        It ends where ``_field`` has to look: at other fields, and near the end of the buffer or of the message.
+        """
+        reader = self.reader
+        buffer = reader.buffer
+        at = position - reader.base
+        last = min(len(buffer), end - reader.base) - 130
+        while at < last and buffer[at] & 0x87 == LENGTH and buffer[at] > 7 and buffer[at + 1] < 128:
+            at += 2 + buffer[at + 1]
+        return at + reader.base
 
     def _keep(self, start: int, end: int) -> bytes:
         if start == end:
