@@ -47,6 +47,7 @@ from graphkit.storage.save import save as save
 from graphkit.summary import Summary as Summary
 from graphkit.summary import inspect as inspect
 from graphkit.surgery.extract import extract as extract
+from graphkit.surgery.freeze import freeze as freeze
 from graphkit.surgery.promote import promote as promote
 from graphkit.surgery.rename import rename as rename
 from graphkit.surgery.resize import exact_scale as exact_scale
@@ -63,6 +64,9 @@ from graphkit.torch_export.factory import TorchSubject as TorchSubject
 from graphkit.torch_export.factory import load_factory as load_factory
 from graphkit.torch_export.mark import mark as mark
 from graphkit.torch_export.weights import load_checkpoint as load_checkpoint
+from graphkit.verify.baked import Baked as Baked
+from graphkit.verify.baked import Trial as Trial
+from graphkit.verify.baked import find_baked as find_baked
 from graphkit.verify.metrics import Metrics as Metrics
 from graphkit.verify.results import Report as Report
 from graphkit.verify.results import Sample as Sample

@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.extract",
         "Cut a submodel out of MODEL: by values, by a torch module, or by nodes.",
     ),
+    "freeze": ("graphkit_cli.commands.freeze", "Turn graph inputs into constants, the inverse of promote."),
     "promote": (
         "graphkit_cli.commands.promote",
         "Turn constants (weights, Constant nodes, attributes) into graph inputs.",

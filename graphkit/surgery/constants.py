@@ -45,11 +45,11 @@ class Constant:
         """The dims of the value."""
         return tuple(self.sparse.dims) if self.sparse is not None else tuple(self.origin.dims)
 
-    def declaration(self) -> tuple[onnx.ValueInfoProto, None]:
-        """A graph input of its type, which stands last."""
+    def declaration(self) -> onnx.ValueInfoProto:
+        """A graph input of its type."""
         info = onnx.ValueInfoProto(name=self.name)
         info.type.CopyFrom(tensor_type(self.data_type, self.dims))
-        return info, None
+        return info
 
     def tensor(self, model: Model, name: str) -> onnx.TensorProto:
         """A dense tensor of its value.

@@ -2,46 +2,65 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import onnx
 
+from graphkit.graph import walk
 from graphkit.graph.values import dims, tensor_type
+from graphkit.surgery.stale import dependents, shaped_by
 
-POSITION_KEY = "graphkit.input"
-"""metadata_props key of a value_info entry: the position that the value had among the graph inputs."""
+RECORD_KEY = "graphkit.input"
+"""metadata_props key of a value_info entry: ``POSITION:DIGEST``, the place among the graph inputs that the value had,
+and a digest of every declared type that depends on what it holds."""
+
+
+class Thawed(NamedTuple):
+    """The graph input that a constant becomes.
+
+    Attributes:
+        info: Its declaration.
+        position: Its place among the inputs, None for the last.
+        unchanged: Whether the types that depend on its value are declared as they were when it was an input.
+    """
+
+    info: onnx.ValueInfoProto
+    position: int | None = None
+    unchanged: bool = False
 
 
 def note_frozen(graph: onnx.GraphProto, info: onnx.ValueInfoProto, position: int) -> None:
     """Keep the declaration of an input that becomes an initializer, as the value_info of that. Changes the graph."""
+    record = f"{position}:{_digest(graph, info.name)}"
     kept = graph.value_info.add()
     kept.CopyFrom(info)
-    kept.metadata_props.add(key=POSITION_KEY, value=str(position))
+    kept.metadata_props.add(key=RECORD_KEY, value=record)
 
 
-def thawed(
-    graph: onnx.GraphProto, name: str, data_type: int, shape: Sequence[int]
-) -> tuple[onnx.ValueInfoProto, int | None]:
-    """The declaration of an input that a constant becomes, and its position (None: the last). Changes the graph.
+def thawed(graph: onnx.GraphProto, name: str, data_type: int, shape: Sequence[int]) -> Thawed:
+    """The input that a constant becomes: as ``note_frozen`` kept it, as far as that still fits. Changes the graph.
 
-    What ``note_frozen`` kept is given back and taken out of the graph, as far as it still fits the constant; any other
-    value_info of the constant is dropped.
+    Any value_info of the constant is taken out of the graph.
     """
-    info, place = onnx.ValueInfoProto(name=name), None
-    info.type.CopyFrom(tensor_type(data_type, shape))
-    for position in range(len(graph.value_info) - 1, -1, -1):
-        kept = graph.value_info[position]
+    found = Thawed(onnx.ValueInfoProto(name=name))
+    found.info.type.CopyFrom(tensor_type(data_type, shape))
+    for at in range(len(graph.value_info) - 1, -1, -1):
+        kept = graph.value_info[at]
         if kept.name != name:
             continue
-        entry = next((e for e in kept.metadata_props if e.key == POSITION_KEY), None)
-        if entry is not None and entry.value.isdigit() and _fits(kept.type, data_type, shape):
-            place = int(entry.value)
+        record = next((e.value for e in kept.metadata_props if e.key == RECORD_KEY), "")
+        position, _, digest = record.partition(":")
+        if position.isdigit() and _fits(kept.type, data_type, shape):
+            info = onnx.ValueInfoProto()
             info.CopyFrom(kept)
-            rest = [e for e in kept.metadata_props if e.key != POSITION_KEY]
+            rest = [entry for entry in kept.metadata_props if entry.key != RECORD_KEY]
             del info.metadata_props[:]
             info.metadata_props.extend(rest)
-        del graph.value_info[position]
-    return info, place
+            found = Thawed(info, int(position), digest == _digest(graph, name))
+        del graph.value_info[at]
+    return found
 
 
 def _fits(declared: onnx.TypeProto, data_type: int, shape: Sequence[int]) -> bool:
@@ -49,3 +68,14 @@ def _fits(declared: onnx.TypeProto, data_type: int, shape: Sequence[int]) -> boo
     if declared.tensor_type.elem_type != data_type or (known is not None and len(known) != len(shape)):
         return False
     return known is None or all(not isinstance(a, int) or a == b for a, b in zip(known, shape, strict=True))
+
+
+def _digest(graph: onnx.GraphProto, name: str) -> str:
+    """Of the types that depend on what a value holds. Cost: O(graph)."""
+    hanging = dependents(graph, shaped_by(graph, [name]))
+    digest = hashlib.sha256()
+    for place in walk.graphs(graph):
+        for info in (*place.value_info, *place.output):
+            if info.name in hanging and info.name != name:
+                digest.update(info.name.encode() + b"\0" + info.type.SerializeToString(deterministic=True))
+    return digest.hexdigest()[:16]

@@ -13,7 +13,7 @@ from graphkit.graph.values import format_type
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
 from graphkit.surgery.constants import Constant, find_constant
-from graphkit.surgery.frozen import thawed
+from graphkit.surgery.frozen import Thawed, thawed
 from graphkit.surgery.nodes import set_inputs
 from graphkit.surgery.raised_inputs import attribute_as_input
 from graphkit.surgery.stale import refresh, shaped_by
@@ -106,8 +106,8 @@ def _promote(
     whole = len(readers_now) == len(readers)
     new = _input_name(proto, constant, chosen, whole=whole)
     default = constant.tensor(source, new) if keep_default else None
-    info, position = thawed(graph, name, constant.data_type, constant.dims) if whole else constant.declaration()
-    info.name = new
+    thaw = thawed(graph, name, constant.data_type, constant.dims) if whole else Thawed(constant.declaration())
+    thaw.info.name = new
     if new != name:
         for node in readers_now:
             set_inputs(node, [new if read == name else read for read in node.input])
@@ -115,9 +115,10 @@ def _promote(
         _keep_outputs(proto, constant, new)
         constant.remove(proto)
         _rename_annotations(graph, name, new)
-    _declare(proto.graph, info, position, default)
-    refresh(proto, shaped_by(proto.graph, [new]))
-    return _report(constant, info, readers_now, readers, optional=keep_default)
+    _declare(proto.graph, thaw.info, thaw.position, default)
+    if not thaw.unchanged:
+        refresh(proto, shaped_by(proto.graph, [new]))
+    return _report(constant, thaw.info, readers_now, readers, optional=keep_default)
 
 
 def _refuse_bound(proto: onnx.ModelProto, name: str) -> None:

@@ -20,7 +20,7 @@ def prune(model: onnx.ModelProto, names: Iterable[str]) -> list[str]:
     Scope: main graph and bodies.
     Cost: O(graph).
     """
-    readers = _readers(model.graph)
+    readers = reader_counts(model.graph)
     makers = {name: node for node in walk.nodes(model.graph) for name in node.output if name}
     dead: set[str] = set()
     waiting = [name for name in names if name]
@@ -42,8 +42,8 @@ def prune(model: onnx.ModelProto, names: Iterable[str]) -> list[str]:
     return [value.name for value in model.graph.input if value.name in dead]
 
 
-def _readers(graph: onnx.GraphProto) -> dict[str, int]:
-    """How often each value is read: by nodes anywhere below, and as an output of any graph."""
+def reader_counts(graph: onnx.GraphProto) -> dict[str, int]:
+    """How often each value is read: by nodes, in bodies too, and as an output of any graph. Cost: O(graph)."""
     count: dict[str, int] = {}
     for scope in walk.graphs(graph):
         for node in scope.node:

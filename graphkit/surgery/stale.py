@@ -12,7 +12,9 @@ from graphkit.graph.values import has_shape
 
 
 def refresh(
-    model: onnx.ModelProto, changed: Iterable[str], known: Mapping[str, onnx.TypeProto] | None = None
+    model: onnx.ModelProto,
+    changed: Iterable[str],
+    known: Mapping[str, onnx.TypeProto] | None = None,
 ) -> set[str]:
     """Replace every declared shape that depends on some values' shapes by one that is inferred anew. Changes the model.
 
@@ -178,6 +180,20 @@ def _bare(model: onnx.ModelProto, stale: set[str], known: Mapping[str, onnx.Type
             info = outputs[name] if name in outputs else graph.value_info.add(name=name)
             info.type.CopyFrom(known[name])
     return bare
+
+
+def sharpen(model: onnx.ModelProto) -> None:
+    """Fill in dims that were unknown and can be inferred now that something became constant. Changes the model.
+
+    Scope: value_info and outputs of the main graph and of bodies.
+    Cost: O(graph), one run of onnx.shape_inference; weights are not read.
+    """
+    again = inferred(model)
+    for graph, fresh in zip(walk.graphs(model.graph), walk.graphs(again.graph), strict=True):
+        found = {v.name: v.type for v in (*fresh.value_info, *fresh.output)}
+        for info in (*graph.value_info, *graph.output):
+            if info.name in found and has_shape(found[info.name]):
+                info.type.CopyFrom(found[info.name])
 
 
 def _replace(own: onnx.TypeProto, found: onnx.TypeProto | None, *, keep_rank: bool) -> None:

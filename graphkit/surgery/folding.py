@@ -1,0 +1,120 @@
+"""Computing what became constant: the nodes downstream of some constants whose inputs are all constant now."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from graphkit.graph import values
+from graphkit.graph.index import GraphIndex
+from graphkit.graph.resampling import opset_of
+from graphkit.graph.shapes import inferred
+from graphkit.graph.walk import bodies
+from graphkit.model import Model
+from graphkit.surgery.nodes import set_nodes
+from graphkit.surgery.prune import prune, reader_counts
+from graphkit.tensor import bits, stored_bytes
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+RANDOM = frozenset(
+    ("Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+)
+"""Operators that may give another result each time."""
+
+
+def fold_constants(model: Model, proto: onnx.ModelProto, names: list[str], limit: int) -> list[str]:
+    """Replace nodes by their results where nothing but constants goes in. Changes the model.
+
+    Only nodes downstream of the values named are looked at, each is run alone by onnx.reference, and everything else
+    stays as it is. Left alone are nodes with bodies, random ones, those of other domains, those whose result takes more
+    than ``limit`` bytes or has no shape that is known before, and those that onnx.reference cannot run.
+
+    Returns:
+        What was done, one sentence.
+
+    Scope: the main graph.
+    Cost: O(graph), one run of onnx.shape_inference, one of onnx.reference for each folded node.
+    """
+    index = GraphIndex(proto.graph)
+    types = GraphIndex(inferred(proto).graph)
+    opset = opset_of(proto)
+    known: dict[str, Array] = {}
+    folded: set[int] = set()
+    reached = set(names)
+    for position, node in enumerate(index.nodes):
+        if reached.isdisjoint(node.input) or not _may_be_run(node, types, limit):
+            continue
+        inputs = _inputs(model, index, known, node, limit)
+        results = _run(node, inputs, opset) if inputs is not None else None
+        if results is not None:
+            known.update(results)
+            reached.update(results)
+            folded.add(position)
+    if not folded:
+        return ["nothing could be computed beforehand"]
+    set_nodes(proto.graph, [node for position, node in enumerate(index.nodes) if position not in folded])
+    needed = reader_counts(proto.graph)
+    for name, array in known.items():
+        if needed.get(name):
+            proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    prune(proto, [name for position in sorted(folded) for name in index.nodes[position].input])
+    return [f"{len(folded)} nodes were computed beforehand"]
+
+
+def _may_be_run(node: onnx.NodeProto, types: GraphIndex, limit: int) -> bool:
+    """Whether a node gives the same result each time, of a size that is known and not too large."""
+    if node.domain not in ("", "ai.onnx") or node.op_type in RANDOM or any(True for _ in bodies(node)):
+        return False
+    for name in node.output:
+        known = values.value_type(types, name) if name else None
+        shape = values.dims(known) if known is not None else None
+        if name and (known is None or shape is None or any(not isinstance(dim, int) for dim in shape)):
+            return False
+        if known is not None and shape is not None:
+            width = max(bits(known.tensor_type.elem_type), 8) // 8
+            if math.prod(dim for dim in shape if isinstance(dim, int)) * width > limit:
+                return False
+    return True
+
+
+def _inputs(
+    model: Model, index: GraphIndex, known: dict[str, Array], node: onnx.NodeProto, limit: int
+) -> dict[str, Array] | None:
+    """The values of a node's inputs, or None where one is no constant, or too large to be worth it."""
+    found: dict[str, Array] = {}
+    for name in node.input:
+        if name in found or not name:
+            continue
+        if name in known:
+            found[name] = known[name]
+            continue
+        tensor = values.constant(index, name)
+        if tensor is None or stored_bytes(tensor) > max(limit, FOLD_INPUT):
+            return None
+        found[name] = model.array_of(tensor)
+    return found
+
+
+FOLD_INPUT = 1 << 24
+"""Bytes of a constant that is read for folding; a gather from a larger table is left to the runtime."""
+
+
+def _run(node: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> dict[str, Array] | None:
+    """A node's results, or None where onnx.reference has no implementation or does not accept the values."""
+    from onnx.reference import ReferenceEvaluator
+
+    tensors = [onnx.numpy_helper.from_array(array, name) for name, array in inputs.items()]
+    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
+    graph = onnx.helper.make_graph([node], "node", [], outputs, tensors)
+    alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    try:
+        results = ReferenceEvaluator(alone).run(None, {})
+    except (RuntimeError, NotImplementedError, ValueError, TypeError, IndexError, KeyError):
+        return None
+    names = [name for name in node.output if name]
+    return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}

@@ -1,0 +1,159 @@
+"""freeze: a graph input becomes a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from graphkit.errors import FeedError, NameNotFoundError
+from graphkit.graph.values import dims, format_type
+from graphkit.model import Model, ModelLike
+from graphkit.storage.load import as_model
+from graphkit.surgery.folding import fold_constants
+from graphkit.surgery.frozen import note_frozen
+from graphkit.surgery.stale import sharpen
+from graphkit.tensor import type_name
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+FOLD_LIMIT = 1 << 20
+"""Bytes that a folded constant may take: a megabyte holds every shape, mask and table, and no feature map."""
+
+
+def freeze(model: ModelLike, values: Mapping[str, Any], *, fold: bool = False, fold_limit: int = FOLD_LIMIT) -> Model:
+    """Bind graph inputs to values: each becomes an initializer, and nobody is asked for it any more.
+
+    ``promote`` takes it back: the declaration of the input, with its symbolic dims and its position, is kept as the
+    initializer's value_info.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+        values: Input -> value. An array must have the declared dtype, rank and sizes; numbers and lists are converted if
+            nothing is lost by it, and one number fills a declared shape (symbolic dims count 1).
+        fold: Compute, once and now, what depends on nothing but constants any more, and fill in the shapes that follow.
+        fold_limit: With ``fold``: nodes whose result would take more bytes than this are left as they are.
+
+    Raises:
+        NameNotFoundError: The model has no such input.
+        FeedError: A value does not fit the declared type, or two values contradict each other about a symbolic dim.
+
+    Changes: nothing; returns a new model.
+    Scope: inputs of the main graph; what bodies read of them follows. Folding goes through the main graph.
+    Cost: O(graph + values); ``fold`` reads constants up to ``fold_limit`` and runs onnx.reference.
+    """
+    source = as_model(model)
+    if not values:
+        raise ValueError("freeze needs at least one input")
+    proto = source.copy_proto()
+    graph = proto.graph
+    declared = {value.name: value for value in graph.input}
+    symbols: dict[str, tuple[int, str]] = {}
+    notes = []
+    for name, value in values.items():
+        if name not in declared:
+            raise NameNotFoundError("input", name, declared)
+        array = fitted(declared[name], value)
+        _agree(symbols, declared[name], array)
+        _bind(proto, declared[name], array)
+        notes.append(f"{name!r} is fixed: {format_type(declared[name].type)}, {_shown(array)}")
+    notes += [
+        f"the symbolic dim {symbol!r} is {size} in {name!r}; where else it occurs it stays symbolic"
+        for symbol, (size, name) in symbols.items()
+        if _occurs(graph, symbol)
+    ]
+    if fold:
+        notes += fold_constants(source, proto, list(values), fold_limit)
+        sharpen(proto)
+    arguments = {"values": {name: _shown(np.asarray(value)) for name, value in values.items()}, "fold": fold}
+    return source.edited(proto, "freeze", {k: v for k, v in arguments.items() if v}, notes)
+
+
+def fitted(declared: onnx.ValueInfoProto, value: Any) -> Array:
+    """A value as an array of the declared type.
+
+    Raises:
+        FeedError: It does not fit.
+    """
+    name, wanted = declared.name, format_type(declared.type)
+    if declared.type.WhichOneof("value") != "tensor_type":
+        raise FeedError(f"input {name!r} is {wanted}; only tensors can be fixed", name=name)
+    data_type, shape = declared.type.tensor_type.elem_type, dims(declared.type)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(data_type)
+    array: Array = np.asarray(value)
+    if isinstance(value, np.ndarray | np.generic):
+        if array.dtype != dtype and not (array.dtype.kind in "OUST" and data_type == onnx.TensorProto.STRING):
+            raise FeedError(
+                f"input {name!r} wants {wanted} and was given {array.dtype}",
+                name=name,
+                hint=f"convert it: array.astype({type_name(data_type)!r})",
+            )
+    else:
+        array = _converted(name, wanted, array, dtype)
+        if not array.ndim and shape:
+            array = np.full([d if isinstance(d, int) else 1 for d in shape], array)
+    fits = shape is None or (
+        len(shape) == array.ndim
+        and all(not isinstance(d, int) or d == size for d, size in zip(shape, array.shape, strict=True))
+    )
+    if not fits:
+        raise FeedError(f"input {name!r} wants {wanted} and was given the shape {list(array.shape)}", name=name)
+    return array
+
+
+def _converted(name: str, wanted: str, plain: Array, dtype: np.dtype[Any]) -> Array:
+    """Numbers and lists in another dtype, unless that would change them. Floats may be rounded to the declared type."""
+    try:
+        array: Array = plain.astype(dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FeedError(f"input {name!r} is {wanted}; {plain.tolist()!r} does not make one", name=name) from error
+    if dtype.kind in "iub" and not np.array_equal(plain, array):
+        raise FeedError(f"input {name!r} is {wanted}; {plain.tolist()!r} does not fit that type", name=name)
+    return array
+
+
+def _agree(symbols: dict[str, tuple[int, str]], declared: onnx.ValueInfoProto, array: Array) -> None:
+    """A symbol means one size in the whole graph (docs/IR.md)."""
+    for dim, size in zip(dims(declared.type) or (), array.shape, strict=False):
+        if isinstance(dim, str):
+            known, other = symbols.setdefault(dim, (size, declared.name))
+            if known != size:
+                raise FeedError(
+                    f"the symbolic dim {dim!r} would be {known} in {other!r} and {size} in {declared.name!r}",
+                    name=declared.name,
+                )
+
+
+def _bind(proto: onnx.ModelProto, declared: onnx.ValueInfoProto, array: Array) -> None:
+    graph = proto.graph
+    name = declared.name
+    tensor = onnx.numpy_helper.from_array(array, name)
+    for kept in graph.initializer:
+        if kept.name == name:
+            kept.CopyFrom(tensor)
+            break
+    else:
+        graph.initializer.append(tensor)
+    for position in range(len(graph.sparse_initializer) - 1, -1, -1):
+        if graph.sparse_initializer[position].values.name == name:
+            del graph.sparse_initializer[position]
+    if proto.ir_version < 4:  # there every initializer is listed as an input too
+        return
+    position = next(i for i, value in enumerate(graph.input) if value.name == name)
+    note_frozen(graph, declared, position)
+    del graph.input[position]
+
+
+def _occurs(graph: onnx.GraphProto, symbol: str) -> bool:
+    infos = (*graph.input, *graph.output)
+    return any(dim.dim_param == symbol for info in infos for dim in info.type.tensor_type.shape.dim)
+
+
+def _shown(array: Array) -> str:
+    """A value in a few words."""
+    if array.size <= 8:
+        return str(array.tolist())
+    return f"an array of shape {list(array.shape)}"
