@@ -9,12 +9,10 @@ The names below are imported when they are first used (PEP 562), so that ``impor
 import importlib
 from typing import Any
 
-from graphkit.build import build  # at once: the module of the same name would otherwise hide the function
-
 __version__ = "0.1.0"
 
 _FACE = {
-    "graphkit.build": "RuntimeLimits runtime_limits",
+    "graphkit.builder": "RuntimeLimits build runtime_limits",
     "graphkit.errors": "ComparisonError CutError EditError ExportError FactoryError FeedError FormatError GraphkitError GraphkitWarning InvalidGraphError MismatchError MissingExtraError ModelFileError NameNotFoundError NameTakenError NoResizeError ProviderError SaveError SessionError TensorError TypeUnknownError WeightsError",
     "graphkit.finding": "Finding",
     "graphkit.model": "Model ModelLike Step",
@@ -49,7 +47,7 @@ _FACE = {
 
 _HOME = {name: module for module, names in _FACE.items() for name in names.split()}
 
-__all__ = ["build", *sorted(_HOME)]  # noqa: PLE0604 (strings all the same)
+__all__ = [*sorted(_HOME)]  # noqa: PLE0604 (strings all the same)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
 # The public names and where they live, for type checkers; __init__.py holds the same table.
 
-from graphkit.build import RuntimeLimits as RuntimeLimits
-from graphkit.build import build as build
-from graphkit.build import runtime_limits as runtime_limits
+from graphkit.builder import RuntimeLimits as RuntimeLimits
+from graphkit.builder import build as build
+from graphkit.builder import runtime_limits as runtime_limits
 from graphkit.errors import ComparisonError as ComparisonError
 from graphkit.errors import CutError as CutError
 from graphkit.errors import EditError as EditError

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -108,7 +107,7 @@ def _write(file: NewFile, written: int, total: int, progress: Progress | None) -
     system can do that (O_TMPFILE), so that a killed process leaves nothing behind.
     """
     folder = os.path.dirname(file.path)
-    name = os.path.join(folder, f"{_LINK_PREFIX}{secrets.token_hex(8)}.tmp")
+    name = os.path.join(folder, f"{_LINK_PREFIX}{os.urandom(8).hex()}.tmp")
     unnamed = True
     try:
         fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
@@ -216,7 +215,7 @@ def _bridge_old_pair(target: str, data: str, *, explicit: bool) -> None:
                 hint="name the data file yourself (external=..., --external NAME)",
             )
         return
-    link = os.path.join(os.path.dirname(data), f"{_LINK_PREFIX}{secrets.token_hex(8)}.data")
+    link = os.path.join(os.path.dirname(data), f"{_LINK_PREFIX}{os.urandom(8).hex()}.data")
     os.link(data, link)
     pieces, size = Joiner(
         old.proto.SerializeToString(), _relocated(old, location, os.path.relpath(link, folder)), None

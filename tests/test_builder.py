@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 
 import graphkit as gk
-from graphkit.build import RuntimeLimits, build, runtime_limits
+from graphkit.builder import RuntimeLimits, build, runtime_limits
 
-room = importlib.import_module("graphkit.build")  # graphkit.build, as an attribute, is the function
+room = importlib.import_module("graphkit.builder")
 
 X = np.array([1.0, -2.0, 3.0], np.float32)
 
