@@ -64,8 +64,12 @@ def fx_node(node: onnx.NodeProto) -> tuple[str, str] | None:
 
 
 def stack_trace(node: onnx.NodeProto) -> str:
-    """The Python lines that led to a node, outermost first, as the dynamo exporter keeps them; "" where it does not."""
-    return _entry(node, STACK_KEY)
+    """The Python lines that led to a node, outermost first: ``File "net.py", line 12, in forward``.
+
+    The dynamo exporter keeps them in the metadata; ``graphkit.export`` puts those of the TorchScript exporter into the
+    doc_string. "" where the file does not say it.
+    """
+    return _entry(node, STACK_KEY) or (node.doc_string if node.doc_string.startswith('File "') else "")
 
 
 def modules(graph: onnx.GraphProto) -> dict[str, list[int]]:

@@ -54,6 +54,12 @@ class Arguments:
         """The leaves that are tensors."""
         return tuple(leaf for leaf in self.leaves if leaf.is_tensor)
 
+    def changed(self, change: Callable[[Leaf], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The positional and keyword arguments with every leaf replaced; ``change`` gets them in the order of ``leaves``."""
+        rest = iter(self.leaves)
+        args, kwargs = _mapped((self.args, self.kwargs), lambda _: change(next(rest)))
+        return args, kwargs
+
 
 def bind(
     module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any] | None, names: Sequence[str] | None
@@ -75,6 +81,9 @@ def bind(
     given = (args,) if isinstance(args, torch.Tensor) else tuple(args)
     positional, keywords = _distinct((given, dict(kwargs or {})))
     bound = _bound(module, positional, keywords)
+    keywords = {
+        name: keywords[name] for name in bound if name in keywords
+    }  # in the order of the signature, as leaves are
     found: list[tuple[str, str, Any]] = []
     for parameter, value in bound.items():
         found.extend((parameter, name, leaf) for name, leaf in _leaves(parameter, value))
@@ -89,13 +98,17 @@ def bind(
 
 def _distinct(value: Any) -> Any:
     """The arguments with a copy in the place of a tensor that stands there again: dynamo takes two for one input."""
+    import torch
+
     seen: set[int] = set()
 
-    def own(tensor: torch.Tensor) -> torch.Tensor:
-        if id(tensor) in seen:
-            return tensor.clone()
-        seen.add(id(tensor))
-        return tensor
+    def own(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor):
+            return leaf
+        if id(leaf) in seen:
+            return leaf.clone()
+        seen.add(id(leaf))
+        return leaf
 
     return _mapped(value, own)
 
@@ -223,20 +236,15 @@ def _shaped(value: Any, leaves: Any, table: Mapping[str, Mapping[int, str]]) -> 
 def rebuilt(arguments: Arguments, tensors: Iterable[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and keyword arguments with other tensors in the places of the tensors, in order."""
     rest = iter(tensors)
-    args, kwargs = _mapped((arguments.args, arguments.kwargs), lambda _: next(rest))
-    return args, kwargs
+    return arguments.changed(lambda leaf: next(rest) if leaf.is_tensor else leaf.value)
 
 
 def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """A nested argument with each of its tensors changed, in order; containers keep their types."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        return change(value)
+    """A nested argument with each leaf but None changed, in order; containers keep their types."""
     if isinstance(value, Mapping):
         return {key: _mapped(item, change) for key, item in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(_mapped(item, change) for item in value))
     if isinstance(value, (tuple, list)):
         return type(value)(_mapped(item, change) for item in value)
-    return value
+    return value if value is None else change(value)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import onnx
 
 from graphkit.errors import MissingExtraError
+from graphkit.graph import walk
 from graphkit.graph.modules import fx_node
 from graphkit.model import Model, Step
 from graphkit.storage.save import save
@@ -21,6 +22,7 @@ from graphkit.torch_export.factory import import_torch
 from graphkit.torch_export.failure import export_error
 from graphkit.torch_export.mark import marks_kept, resolve_marks
 from graphkit.torch_export.quiet import Overheard, quiet_torch
+from graphkit.torch_export.source_line import users_stack
 from graphkit.torch_export.weights import weights_as_inputs
 
 if TYPE_CHECKING:
@@ -282,6 +284,7 @@ class _Job:
                 args,
                 buffer,
                 dynamo=False,
+                verbose=True,  # without it the nodes do not know their lines; quiet_torch keeps what it prints
                 input_names=[leaf.name for leaf in self.bound.tensors],
                 output_names=self.output_names,
                 opset_version=self.opset,
@@ -289,7 +292,10 @@ class _Job:
                 do_constant_folding=self.optimize,
                 keep_initializers_as_inputs=not stored,
             )
-        return onnx.load_from_string(buffer.getvalue()), None
+        proto = onnx.load_from_string(buffer.getvalue())
+        for node in walk.nodes(proto.graph):
+            node.doc_string = users_stack(node.doc_string)
+        return proto, None
 
     def summary(self, parameters: Parameters) -> dict[str, Any]:
         """The arguments that are not default, for the history."""

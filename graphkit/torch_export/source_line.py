@@ -12,6 +12,8 @@ _PYTHON = tuple({sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "pu
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _STACK_LINE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>\S+))?')
 
+_TRACE_LINE = re.compile(r"^(?P<file>.+)\((?P<line>\d+)\): (?P<function>.+)$", re.MULTILINE)
+
 
 def user_line(error: BaseException) -> str | None:
     """The innermost line of the user's own source in an exception's traceback, and in those of its causes.
@@ -31,6 +33,17 @@ def stack_line(stack_trace: str) -> str | None:
     """The innermost line of the user's own source in a stack as torch.fx keeps it in a node's metadata."""
     matches = _STACK_LINE.finditer(stack_trace)
     return _innermost((m["file"], int(m["line"]), m["function"] or "") for m in matches)
+
+
+def users_stack(trace: str) -> str:
+    """The user's part of a stack as the torchscript exporter writes it (``file.py(5): forward``, innermost first).
+
+    Returns:
+        The lines as torch.fx has them, outermost first: ``File "file.py", line 5, in forward``; "" where none is the
+        user's.
+    """
+    frames = [m for m in _TRACE_LINE.finditer(trace) if is_users(m["file"])]
+    return "\n".join(f'File "{m["file"]}", line {m["line"]}, in {m["function"]}' for m in reversed(frames))
 
 
 def causes(error: BaseException) -> list[BaseException]:

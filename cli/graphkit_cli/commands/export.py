@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     help="The weights: in the model; in the model and as inputs that may be overridden; required inputs only.",
 )
 @click.option("--no-optimize", is_flag=True, help="Fold and fuse nothing: every operator as torch has it.")
+@click.option(
+    "--check-baked",
+    is_flag=True,
+    help="Export and run with other arguments too, and name each constant that comes from the example arguments. "
+    "Exit code 1 where there is one.",
+)
 @click.option("--external", metavar="NAME", help="Write the weights to this file beside OUT, as external data.")
 @click.option("--dry-run", is_flag=True, help="Do the work and say what would be written; write nothing.")
 @output_options
@@ -54,10 +60,11 @@ def command(
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
     no_optimize: bool,
+    check_baked: bool,
     external: str | None,
     dry_run: bool,
     **options: Any,
-) -> None:
+) -> int:
     """Export a torch module with either of torch's exporters, and say what the exporter did not.
 
     The factory is a callable without arguments that gives an nn.Module, (module, args) or (module, args, kwargs);
@@ -86,6 +93,14 @@ def command(
             optimize=not no_optimize,
             **options,
         )
+        model, baked = report.model, None
+        if check_baked:
+            shared = {key: options[key] for key in ("exporter", "opset", "dynamic")}
+            baked = gk.find_baked(subject.module, [args], kwargs_list=[kwargs], input_names=names, **shared)
+            step = model.history[-1]
+            step = step._replace(notes=(*step.notes, *map(str, baked.findings)))
+            model = gk.Model(model.proto, history=(step,))
     if render.verbose and report.log:
         render.note(report.log)
-    save_edited(render, report.model, out, external=external, dry_run=dry_run)
+    save_edited(render, model, out, external=external, dry_run=dry_run)
+    return 0 if baked is None or baked.agrees else 1
