@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,13 +15,15 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.infer import types_of
 from graphkit.graph.modules import module_classes, module_path, modules
 from graphkit.graph.values import format_type, tensor_type, value_type
+from graphkit.model import HISTORY_KEY, Step
 from graphkit.storage.load import as_model
+from graphkit.storage.source import Buffer
 from graphkit.tensor import data_range, expected_bytes, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from graphkit.model import ModelLike, Step
+    from graphkit.model import Model, ModelLike
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Summary:
         functions: Model-local functions.
         modules: torch modules, parents before children; () where the file does not name them.
         metadata: The model's metadata_props.
-        history: What graphkit did to it since it was loaded.
+        history: What graphkit did to it: the steps saved in the file, then those since it was loaded.
     """
 
     path: str | None
@@ -181,6 +185,7 @@ def inspect(model: ModelLike, *, infer: bool = False) -> Summary:
     graph = proto.graph
     index = GraphIndex(graph)
     nodes = tuple(_nodes(proto))
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
     between = [name for name in index.producer if name not in index.outputs]
     types = types_of(proto, index, (*index.inputs, *index.outputs, *between)) if infer else {}
     return Summary(
@@ -196,13 +201,13 @@ def inspect(model: ModelLike, *, infer: bool = False) -> Summary:
         operators=dict(Counter(node.operator for node in nodes).most_common()),
         nodes=nodes,
         values=_values(index, types, between),
-        initializers=tuple(_initializers(graph)),
+        initializers=tuple(_initializers(source)),
         weight_bytes=sum(_bytes(tensor) for tensor in walk.tensors(proto)),
         weight_count=sum(_count(tensor) for scope in walk.graphs(graph) for tensor in scope.initializer),
         functions=tuple(_function(function) for function in proto.functions),
         modules=_modules(graph),
-        metadata={entry.key: entry.value for entry in proto.metadata_props},
-        history=source.history,
+        metadata=metadata,
+        history=(*_saved_history(metadata.get(HISTORY_KEY, "")), *source.history),
     )
 
 
@@ -290,13 +295,14 @@ def _tensor_text(tensor: onnx.TensorProto) -> str:
     return f"{type_name(tensor.data_type)}[{','.join(map(str, tensor.dims))}]"
 
 
-def _initializers(graph: onnx.GraphProto) -> Iterator[InitializerSummary]:
+def _initializers(model: Model) -> Iterator[InitializerSummary]:
+    graph = model.proto.graph
     for tensor in graph.initializer:
-        yield InitializerSummary(tensor.name, _tensor_text(tensor), _bytes(tensor), _location(tensor))
+        yield InitializerSummary(tensor.name, _tensor_text(tensor), _bytes(tensor), _location(model, tensor))
     for sparse in graph.sparse_initializer:
         dense = format_type(tensor_type(sparse.values.data_type, list(sparse.dims)))
         held = _bytes(sparse.values) + _bytes(sparse.indices)
-        yield InitializerSummary(sparse.values.name, f"sparse({dense})", held, _location(sparse.values))
+        yield InitializerSummary(sparse.values.name, f"sparse({dense})", held, _location(model, sparse.values))
 
 
 def _bytes(tensor: onnx.TensorProto) -> int:
@@ -311,12 +317,26 @@ def _count(tensor: onnx.TensorProto) -> int:
     return count
 
 
-def _location(tensor: onnx.TensorProto) -> str | None:
-    """The data file of a tensor; None also for a skeleton's own references into the ``.onnx`` file."""
+def _location(model: Model, tensor: onnx.TensorProto) -> str | None:
+    """The data file of a tensor; None also for a skeleton's own references, into the ``.onnx`` file or into memory."""
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return None
-    where = data_range(tensor)
-    return where.location if where.field is None else None
+    location = data_range(tensor).location
+    if location == os.path.basename(model.path or "") or isinstance(model.sources.get(location), Buffer):
+        return None
+    return location
+
+
+def _saved_history(text: str) -> Iterator[Step]:
+    """The steps that ``save`` wrote into a file; nothing where somebody else wrote under that key."""
+    try:
+        entries = json.loads(text or "[]")
+    except json.JSONDecodeError:
+        return
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and "operation" in entry:
+            arguments = entry.get("arguments")
+            yield Step(str(entry["operation"]), arguments if isinstance(arguments, dict) else {})
 
 
 def _function_name(function: onnx.FunctionProto) -> str:

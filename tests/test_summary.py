@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -123,9 +124,9 @@ def test_packed_sparse_and_string_weights() -> None:
 
 
 def test_external_weights_are_located_and_not_read(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weight = np.arange(4096, dtype=np.float32)
+    weight = np.arange(40_960, dtype=np.float32)
     node = helper.make_node("Add", ["x", "w"], ["y"])
-    model = gk.build([node], {"x": "float32[4096]"}, {"y": "float32[4096]"}, initializers={"w": weight})
+    model = gk.build([node], {"x": "float32[40960]"}, {"y": "float32[40960]"}, initializers={"w": weight})
     gk.save(model, tmp_path / "embedded.onnx")
     gk.save(model, tmp_path / "beside.onnx", external="beside.bin")
 
@@ -134,8 +135,8 @@ def test_external_weights_are_located_and_not_read(tmp_path, monkeypatch: pytest
 
     monkeypatch.setattr(importlib.import_module("graphkit.model").Model, "payload", refuse)
     beside, embedded = (gk.inspect(tmp_path / name) for name in ("beside.onnx", "embedded.onnx"))
-    assert [(w.bytes, w.location) for w in beside.initializers] == [(16384, "beside.bin")]
-    assert [(w.bytes, w.location) for w in embedded.initializers] == [(16384, None)]
+    assert [(w.bytes, w.location) for w in beside.initializers] == [(163840, "beside.bin")]
+    assert [(w.bytes, w.location) for w in embedded.initializers] == [(163840, None)]
     assert beside.path == str(tmp_path / "beside.onnx")
 
 
@@ -161,6 +162,30 @@ def test_the_model_stays_as_it_was() -> None:
     before = model.SerializeToString(deterministic=True)
     gk.inspect(model, infer=True)
     assert model.SerializeToString(deterministic=True) == before
+
+
+def test_history_in_the_file_and_since(tmp_path) -> None:
+    model = onnx.parser.parse_model(MODEL)
+    gk.save(gk.load(model_path(tmp_path, model)).edited(model, "rename", {"to": "z"}), tmp_path / "edited.onnx")
+    loaded = gk.load(tmp_path / "edited.onnx")
+    again = loaded.edited(loaded.copy_proto(), "tap", {"values": ["m"]})
+    assert [(step.operation, step.arguments) for step in gk.inspect(again).history] == [
+        ("rename", {"to": "z"}),
+        ("tap", {"values": ["m"]}),
+    ]
+
+
+@pytest.mark.parametrize("text", ["no json", "[1, {}]", '{"operation": 1}'])
+def test_a_history_that_graphkit_did_not_write(text: str) -> None:
+    model = onnx.parser.parse_model(MODEL)
+    model.metadata_props.add(key="graphkit.history", value=text)
+    assert gk.inspect(model).history == ()
+    assert gk.inspect(model).metadata["graphkit.history"] == text
+
+
+def model_path(folder: Path, model: onnx.ModelProto) -> Path:
+    onnx.save(model, folder / "model.onnx")
+    return folder / "model.onnx"
 
 
 def test_as_json(summary: gk.Summary) -> None:

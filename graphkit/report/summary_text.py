@@ -5,12 +5,14 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from graphkit.model import HISTORY_KEY
 from graphkit.report.text import columns, report_text
 from graphkit.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from graphkit.model import Step
     from graphkit.summary import NodeSummary, ValueSummary
 
 MODULES_SHOWN = 40
@@ -39,8 +41,9 @@ def summary_text(summary: Summary, *, nodes: bool = False, values: bool = False)
     lines += _section("operators", [(str(count), name) for name, count in summary.operators.items()])
     lines += _section("functions", [_function_row(summary, i) for i in range(len(summary.functions))])
     lines += _modules(summary)
-    lines += _section("metadata", [(key, _short(text)) for key, text in summary.metadata.items()])
-    lines += _section("done since loading", [(step.operation, ", ".join(step.arguments)) for step in summary.history])
+    metadata = [(key, _short(text)) for key, text in summary.metadata.items() if key != HISTORY_KEY]
+    lines += _section("metadata", metadata)
+    lines += _section("what graphkit did", [_step_row(step) for step in summary.history])
     if values:
         lines += _section("values", [_value_row(value) for value in summary.values])
         lines += _section("weights", [_weight_row(summary, i) for i in range(len(summary.initializers))])
@@ -89,6 +92,10 @@ def _function_row(summary: Summary, position: int) -> tuple[str, ...]:
     function = summary.functions[position]
     called = f"({', '.join(function.inputs)}) -> {', '.join(function.outputs)}"
     return (function.name, called, f"{function.nodes} nodes")
+
+
+def _step_row(step: Step) -> tuple[str, ...]:
+    return (step.operation, _short(", ".join(f"{name}={value!r}" for name, value in step.arguments.items())))
 
 
 def _modules(summary: Summary) -> list[str]:

@@ -60,7 +60,7 @@ def test_long_texts_stay_on_their_line() -> None:
 def test_what_was_done_is_listed() -> None:
     model = linear()
     edited = model.edited(model.copy_proto(), "freeze", {"input": "x"})
-    assert "freeze input" in lines(gk.summary_text(gk.inspect(edited)))
+    assert "freeze input='x'" in lines(gk.summary_text(gk.inspect(edited)))
 
 
 def test_one_text_for_every_result() -> None:
