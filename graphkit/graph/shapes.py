@@ -180,7 +180,7 @@ def _run(nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto], outp
     graph = onnx.helper.make_graph(nodes, "chain", [], [result], initializers)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     try:
-        results: list[Array] = ReferenceEvaluator(model).run(None, {})  # type: ignore[assignment]
+        results: list[Array] = ReferenceEvaluator(model).run(None, {})  # type: ignore[assignment]  # it says list[Any] | None
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError):
         return None  # a chain that cannot be computed beforehand is simply not known
     return results[0]
