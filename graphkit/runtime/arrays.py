@@ -41,7 +41,7 @@ def _npz(arrays: Mapping[str, Array], path: str) -> bytes:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
             raise SaveError(f"output {name!r} is no tensor and has no place in an archive of arrays", path=path)
-    np.savez(buffer, **{name: _storable(array) for name, array in arrays.items()})  # type: ignore[arg-type]
+    np.savez(buffer, **{name: _storable(array) for name, array in arrays.items()})  # type: ignore[arg-type]  # numpy's stub takes allow_pickle for one of these
     return buffer.getvalue()
 
 

@@ -184,9 +184,9 @@ def session(
         settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if threads is not None:
         settings.intra_op_num_threads = threads
-    local = isinstance(model, (str, os.PathLike)) and device == "cpu" and os.path.exists(model)
+    path = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     with translated(f"loading {source.path or source.proto.graph.name}"):
-        carried = CarriedModel(os.fspath(model)) if local else carry(source)  # type: ignore[arg-type]
+        carried = CarriedModel(path) if path is not None and device == "cpu" and os.path.exists(path) else carry(source)
         raw = _raw_session(runtime, carried, settings, providers.options(device, tf32=tf32))
     made = Session(source, raw, device, [note] if note else [], keep=carried)
     made.notes += _check_placement(made, allow_cpu_nodes=allow_cpu_nodes)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from graphkit.runtime.ports import Port
     from graphkit.runtime.session import Session
+    from graphkit.tensor import Array
 
 
 def as_subject(torch_module: Any) -> TorchSubject:
@@ -77,6 +78,7 @@ class TorchReference:
         self._arguments: dict[str, int] = {}
         self._attributes: dict[str, str] = {}
         self._inner: dict[str, str] = {}
+        self._own: list[int] = []
         self._bind_inputs(candidate, mapping)
         self._bind_outputs(candidate, mapping, outputs)
         self._kinds = {name: port.data_type for name, port in candidate.inputs.items()}
@@ -137,6 +139,9 @@ class TorchReference:
                     hint="let the factory give example arguments: (module, args); or say what it is with "
                     f"--map INPUT={self._call.names[at]}",
                 )
+            if self._inner:
+                self._own.append(at)
+                continue
             self.notes.append(
                 f"the argument {self._call.names[at]!r} is no input of the candidate; the reference takes the factory's value"
             )
@@ -161,11 +166,11 @@ class TorchReference:
                 continue
             if target.isdigit():
                 self._outputs[name] = int(target)
-            elif target in dict(self.module.named_modules()):
-                self._outputs[name] = target
+            elif (path := target.removeprefix("self.")) in dict(self.module.named_modules()) and path:
+                self._outputs[name] = path
             else:
                 raise NameNotFoundError("submodule", target, (p for p, _ in self.module.named_modules()))
-            self.bindings[name] = f"output {target}" if target.isdigit() else f"output of {target}"
+            self.bindings[name] = f"output {target}" if target.isdigit() else f"output of {self._outputs[name]}"
         for name in outputs:
             if name not in candidate.outputs:
                 raise NameNotFoundError("output", name, candidate.outputs)
@@ -186,7 +191,7 @@ class TorchReference:
         found.update({name: _plain(_attribute(self.module, path)) for name, path in self._attributes.items()})
         return {name: value for name, value in found.items() if value is not None}
 
-    def run(self, feeds: Mapping[str, Any], sample: int) -> Exchange:  # noqa: ARG002 (the protocol's signature)
+    def run(self, feeds: Mapping[str, Any], sample: int) -> Exchange:
         """Run the module.
 
         Raises:
@@ -194,7 +199,7 @@ class TorchReference:
         """
         modules = {path for path in (*self._inner.values(), *self._outputs.values()) if isinstance(path, str)}
         with self._attributes_set(feeds), _captured(self.module, modules) as inner:
-            flat = self._forward(feeds)
+            flat = self._forward(feeds, sample)
         missing = [path for path in modules if path not in inner]
         if missing:
             raise ComparisonError(f"{self.name} did not call its submodule {missing[0]!r} on these feeds")
@@ -211,10 +216,11 @@ class TorchReference:
         }
         return exchange
 
-    def _forward(self, feeds: Mapping[str, Any]) -> list[torch.Tensor]:
+    def _forward(self, feeds: Mapping[str, Any], sample: int) -> list[torch.Tensor]:
         import torch
 
         values = {at: feeds[name] for name, at in self._arguments.items() if name in feeds}
+        values.update({at: varied(self._call.example(at), sample) for at in self._own})
         args, kwargs = self._call.arguments(values, self._device)
         try:
             with torch.no_grad():
@@ -235,6 +241,14 @@ class TorchReference:
                 if name in feeds:
                     stack.enter_context(_set(self.module, path, feeds[name]))
             yield
+
+
+def varied(example: Array, sample: int) -> Array:
+    """An example argument for sample 0, later random numbers of its shape and range; integers stay as they are."""
+    if not sample or example.dtype.kind != "f" or not example.size:
+        return example
+    numbers = np.random.default_rng(sample).uniform(float(example.min()), float(example.max()), example.shape)
+    return numbers.astype(example.dtype)
 
 
 def _detached(tensor: torch.Tensor) -> torch.Tensor:

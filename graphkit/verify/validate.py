@@ -55,8 +55,8 @@ def validate(
       computes there). Outputs may be inner values of the reference too.
     - against a torch module: an argument of ``forward``, ``self.PATH`` for an attribute (it is set to what the candidate
       is fed, and set back afterwards), or the path of a submodule (the candidate is fed what it returns). Inputs
-      without a name of their own there are bound by position, outputs always are; ``NAME=2`` or a submodule's path
-      binds an output otherwise.
+      without a name of their own there are bound by position, outputs always are; ``NAME=2`` (the third) or a
+      submodule's path (``self.1`` where it is a number) binds an output otherwise.
 
     An input that the reference has no counterpart for can be fed with ``feeds``; it then goes to the candidate alone.
 
@@ -198,7 +198,7 @@ class _Plan:
             chosen = dict(zip(names, values, strict=True))
             sizes = {name: chosen[name] for name in self._bind}
             random = self._random.bound(sizes)
-            given = {name: chosen[name] for name in self._given if chosen[name] != "random"}
+            given = {name: chosen[name] for name in self._given if not is_random(chosen[name])}
             feeds = self._fitted(given, random)
             shown = {name: value for name, value in chosen.items() if name in self._bind or name in varied}
             for sample in range(self._samples):
@@ -238,6 +238,11 @@ def _as_proposed(port: Port, value: Any, sizes: Mapping[str, int]) -> Any:
         return None
     dims = zip(port.dims or (), array.shape, strict=False)
     return None if any(isinstance(d, str) and sizes.get(d, s) != s for d, s in dims) else array
+
+
+def is_random(value: Any) -> bool:
+    """Whether a feed asks for random numbers."""
+    return isinstance(value, str) and value == "random"
 
 
 def _alternatives(value: Any) -> bool:

@@ -1,0 +1,203 @@
+"""Which input shapes a model accepts: tried in the runtime, and its refusal decoded to an axis and a remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphkit.errors import FeedError, NameNotFoundError, SessionError
+from graphkit.graph.index import GraphIndex
+from graphkit.graph.resampling import is_resampler
+from graphkit.graph.values import constant
+from graphkit.model import Model, ModelLike
+from graphkit.runtime.random_feeds import RandomFeeds
+from graphkit.runtime.session import Session, session
+from graphkit.storage.load import as_model
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+Shapes = Mapping[str, Sequence[int]]
+"""Input name -> shape."""
+
+
+@dataclass(frozen=True)
+class Blame:
+    """An axis that made the runtime refuse.
+
+    Attributes:
+        input: The graph input.
+        axis: Its axis, or None where the rank is wrong.
+        got: The size (or rank) that was fed.
+        expected: The size (or rank) that the model has fixed; None where no declaration fixes it and a node failed.
+    """
+
+    input: str
+    axis: int | None
+    got: int
+    expected: int | None
+
+    def __str__(self) -> str:
+        if self.axis is None:
+            return f"input {self.input!r} has {self.expected} axes, not {self.got}"
+        wanted = "" if self.expected is None else f" and is fixed to {self.expected}"
+        return f"axis {self.axis} of input {self.input!r} is {self.got}{wanted}"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One set of input shapes, tried.
+
+    Attributes:
+        shapes: The shapes that were asked for.
+        accepted: Whether the model ran.
+        outputs: Output name -> shape that came out.
+        blame: The axes that made it fail.
+        node: The node that failed, where the inputs themselves were accepted.
+        problem: The runtime's reason, in one line.
+        remedy: The command that mends it.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    accepted: bool
+    outputs: dict[str, tuple[int, ...]]
+    blame: tuple[Blame, ...] = ()
+    node: str | None = None
+    problem: str | None = None
+    remedy: str | None = None
+
+
+def probe(model: ModelLike, shapes: Iterable[Shapes], *, seed: int = 0) -> tuple[Attempt, ...]:
+    """Try input shapes on a model.
+
+    Inputs that are not named are fed with random values of their declared shape.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+        shapes: One mapping for each attempt.
+        seed: For the random values.
+
+    Returns:
+        One attempt for each mapping. Where a node inside of the model failed and another attempt was accepted, each
+        axis in which the two differ is tried alone, and ``blame`` holds those that fail.
+
+    Raises:
+        NameNotFoundError: A shape for an input that the model does not have.
+        SessionError: The runtime refuses the model itself.
+        FeedError: An input that is not named has no shape that could be drawn.
+        MissingExtraError: onnxruntime is not installed.
+
+    Changes: nothing.
+    Cost: one session, one run for each attempt and for each axis that is tried alone.
+    """
+    source = as_model(model)
+    loaded = session(source, device="cpu")
+    wanted = [{name: tuple(shape) for name, shape in one.items()} for one in shapes]
+    for one in wanted:
+        for name in one:
+            if name not in loaded.inputs:
+                raise NameNotFoundError("input", name, loaded.inputs)
+    attempts = [_attempt(source, loaded, one, seed) for one in wanted]
+    base = next((attempt.shapes for attempt in attempts if attempt.accepted), None)
+    return tuple(
+        attempt if attempt.node is None or base is None else _narrowed(source, loaded, attempt, base, seed)
+        for attempt in attempts
+    )
+
+
+def _attempt(model: Model, loaded: Session, shapes: dict[str, tuple[int, ...]], seed: int) -> Attempt:
+    try:
+        answer = loaded.run_arrays(_feeds(model, loaded, shapes, seed))
+    except FeedError as error:
+        blame = _refused(error.message)
+        return Attempt(shapes, accepted=False, outputs={}, blame=blame, problem=error.message, remedy=_free(blame))
+    except SessionError as error:
+        node = _failed_node(error.message)
+        return Attempt(shapes, accepted=False, outputs={}, node=node, problem=error.message, remedy=_mend(model, node))
+    outputs = {name: tuple(np.shape(value)) for name, value in answer.items()}
+    return Attempt(shapes, accepted=True, outputs=outputs)
+
+
+def _feeds(model: Model, loaded: Session, shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, Array]:
+    """Random arrays; those of a wanted shape repeat the numbers of one of the declared shape."""
+    bind: dict[str, int] = {}
+    for name, shape in shapes.items():
+        for dim, size in zip(loaded.inputs[name].dims or (), shape, strict=False):
+            if isinstance(dim, str):
+                bind.setdefault(dim, size)
+    drawn = RandomFeeds(model, seed=seed, bind=bind).draw_all(0)
+    return {name: np.resize(array, shapes[name]) if name in shapes else array for name, array in drawn.items()}
+
+
+_INPUT = re.compile(r"nvalid dimensions for input: (?P<input>.+?) for the following indices")
+_AXIS = re.compile(r"index: (?P<axis>\d+) Got: (?P<got>\d+) Expected: (?P<expected>\d+)")
+_RANK = re.compile(r"nvalid rank for input: (?P<input>.+?) Got: (?P<got>\d+) Expected: (?P<expected>\d+)")
+_NODE = re.compile(r"while running (?P<op>\w+) node\. Name:'(?P<node>[^']*)'")
+
+
+def _refused(text: str) -> tuple[Blame, ...]:
+    """The axes that ONNX Runtime names in its refusal of a feed."""
+    if match := _RANK.search(text):
+        return (Blame(match["input"], None, int(match["got"]), int(match["expected"])),)
+    if match := _INPUT.search(text):
+        axes = _AXIS.finditer(text, match.end())
+        return tuple(Blame(match["input"], int(a["axis"]), int(a["got"]), int(a["expected"])) for a in axes)
+    return ()
+
+
+def _free(blame: Sequence[Blame]) -> str | None:
+    free = [b for b in blame if b.axis is not None]
+    if not free:
+        return None
+    return "graphkit dims MODEL OUT " + " ".join(f"--set {b.input}:{b.axis}=NAME" for b in free)
+
+
+def _failed_node(text: str) -> str | None:
+    match = _NODE.search(text)
+    return match["node"] or match["op"] if match else None
+
+
+def _mend(model: Model, name: str | None) -> str | None:
+    """What to do about a node that failed: it is held back by a constant, or by what it is combined with."""
+    index = GraphIndex(model.proto.graph)
+    places = index.nodes_by_name.get(name or "", ())
+    if not places:
+        return None
+    node = index.nodes[places[0]]
+    fixed = [value for value in node.input[1:] if value and constant(index, value) is not None]
+    if is_resampler(node):
+        return f"graphkit resize MODEL OUT --node {name!r}"
+    if fixed:
+        return (
+            f"{fixed[-1]!r} is a constant made for other sizes: export again with these axes dynamic "
+            f"(graphkit export --dynamic INPUT:AXIS=NAME), or make it an input: graphkit promote MODEL OUT --tensor {fixed[-1]}"
+        )
+    return "export again with these axes dynamic: graphkit export --dynamic INPUT:AXIS=NAME"
+
+
+def _narrowed(
+    model: Model, loaded: Session, attempt: Attempt, base: Mapping[str, tuple[int, ...]], seed: int
+) -> Attempt:
+    """The same attempt, with the axes that fail when they alone differ from an accepted attempt."""
+    blame = []
+    for name, shape in attempt.shapes.items():
+        accepted = base.get(name, ())
+        if len(accepted) != len(shape):
+            continue
+        for axis, size in enumerate(shape):
+            alone = (*accepted[:axis], size, *accepted[axis + 1 :])
+            if alone != accepted and not _attempt(model, loaded, {**base, name: alone}, seed).accepted:
+                blame.append(Blame(name, axis, size, None))
+    return Attempt(
+        attempt.shapes,
+        accepted=False,
+        outputs={},
+        blame=tuple(blame),
+        node=attempt.node,
+        problem=attempt.problem,
+        remedy=attempt.remedy,
+    )

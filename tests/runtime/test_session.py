@@ -1,0 +1,178 @@
+"""Sessions: what runs where, and models in every form that they come in."""
+
+import numpy as np
+import onnx
+import pytest
+
+import graphkit as gk
+from graphkit.runtime import providers
+from graphkit.runtime.host import named, shape_nodes
+from oracle import assert_same
+
+RELU = onnx.parser.parse_model("""
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[n,3] x) => (float[n,3] y) { h = Relu(x)
+ y = Neg(h) }
+""")
+
+X = np.array([[1.0, -2.0, 3.0]], np.float32)
+
+
+def big(rows=64):
+    """y = x @ w, with a weight that stays in its file."""
+    w = np.random.default_rng(0).standard_normal((rows, rows), np.float32)
+    nodes = [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes, "g", [value("x", 1, ["n", rows])], [value("y", 1, ["n", rows])], [onnx.numpy_helper.from_array(w, "w")]
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    return model, w
+
+
+def test_a_model_runs_from_a_path_a_proto_and_a_model(tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(RELU, path)
+    for form in (path, str(path), RELU, gk.load(path)):
+        assert_same(gk.run(form, {"x": X}, device="cpu"), {"y": -np.maximum(X, 0)})
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_weights_reach_the_runtime_from_where_they_lie(tmp_path, external):
+    proto, w = big()
+    path = tmp_path / "m.onnx"
+    onnx.save(proto, path, save_as_external_data=external, size_threshold=0, location="m.data" if external else None)
+    x = np.ones((2, 64), np.float32)
+    expected = {"y": x @ w}
+    assert_same(gk.run(path, {"x": x}), expected, rtol=1e-4, atol=1e-4)
+    loaded = gk.load(path)
+    if external:
+        assert loaded.proto.graph.initializer[0].data_location == onnx.TensorProto.EXTERNAL
+    assert_same(gk.run(loaded, {"x": x}), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_at_an_odd_offset_and_in_bodies(tmp_path):
+    w = np.arange(4096, dtype=np.float32)
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 17]>
+    g (float[4096] x, bool c) => (float[4096] y) {
+      y = If(c) <then_branch = a () => (float[4096] r) { r = Add(x, w) },
+                else_branch = b () => (float[4096] r2) { r2 = Mul(x, v) }>
+    }""")
+    (tmp_path / "w.bin").write_bytes(b"abc" + w.tobytes())
+    for name, graph in (("w", model.graph), ("v", model.graph.node[0].attribute[1].g)):
+        tensor = graph.initializer.add(name=name, data_type=1, dims=[4096], data_location=1)
+        for key, value in (("location", "w.bin"), ("offset", "3"), ("length", str(w.nbytes))):
+            tensor.external_data.add(key=key, value=value)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    x = np.full(4096, 2, np.float32)
+    loaded = gk.load(path)
+    assert_same(gk.run(loaded, {"x": x, "c": True}), {"y": x + w})
+    assert_same(gk.run(loaded, {"x": x, "c": False}), {"y": x * w})
+
+
+def test_an_inner_value_is_given_when_it_is_asked_for():
+    assert_same(gk.run(RELU, {"x": X}, outputs=["h", "y"]), {"h": np.maximum(X, 0), "y": -np.maximum(X, 0)})
+    with pytest.raises(gk.NameNotFoundError, match="'hh'"):
+        gk.run(RELU, {"x": X}, outputs=["hh"])
+
+
+def test_auto_says_what_it_took_and_cuda_never_falls_back():
+    session = gk.session(RELU, device="auto")
+    if providers.cuda_problem() is None:
+        pytest.skip("CUDA is here")
+    assert session.providers == ("CPUExecutionProvider",)
+    assert any("CPU" in note for note in session.notes)
+    with pytest.raises(gk.ProviderError, match="cannot be used") as caught:
+        gk.session(RELU, device="cuda")
+    assert "pip install" in str(caught.value)
+    with pytest.raises(ValueError, match="no device"):
+        gk.session(RELU, device="gpu")
+
+
+def test_the_nodes_that_ran_are_listed_with_their_provider():
+    placed = gk.session(RELU, device="cpu", optimize=False).placed
+    assert [(p.op_type, p.provider) for p in placed] == [
+        ("Relu", "CPUExecutionProvider"),
+        ("Neg", "CPUExecutionProvider"),
+    ]
+
+
+def test_nodes_that_compute_shapes_are_told_from_others():
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 18]>
+    g (float[n,c,h,w] x, float[2] factor) => (float[a,b] y, float[p,q,r,s] z) <float[2] one = {1.0, 1.0}, int64[1] m = {-1}> {
+      [shape] s = Shape(x)
+      [first] b = Slice(s, m, m)
+      [joined] t = Concat<axis=0>(b, m)
+      [reshaped] y = Reshape(x, t)
+      [scales] k = Concat<axis=0>(one, factor)
+      [resized] z = Resize<mode="linear">(x, , k)
+    }""")
+    assert shape_nodes(model.graph) == {"shape", "first", "joined", "scales"}
+
+
+def test_every_node_gets_a_name_for_the_report():
+    model = gk.Model(RELU)
+    names = [node.name for node in named(model).proto.graph.node]
+    assert len(set(names)) == 2
+    assert all(names)
+    assert [node.name for node in RELU.graph.node] == ["", ""]
+
+
+def test_types_that_numpy_has_no_word_for():
+    import ml_dtypes
+
+    model = onnx.parser.parse_model("""
+    <ir_version: 9, opset_import: ["" : 19]>
+    g (bfloat16[n] x) => (bfloat16[n] y, float8e4m3fn[n] z, string[1] s) <string[1] k = {"word"}> {
+      y = Identity(x)
+      z = Cast<to=17>(x)
+      s = Identity(k)
+    }""")
+    x = np.array([1.5, -2.25], ml_dtypes.bfloat16)
+    made = gk.run(model, {"x": x})
+    assert_same(made["y"], x)
+    assert_same(made["z"].astype(np.float32), np.array([1.5, -2.25], np.float32))
+    assert made["s"].tolist() == ["word"]
+
+
+def test_torch_tensors_go_in_and_come_out_where_they_are():
+    torch = pytest.importorskip("torch")
+    session = gk.session(RELU, device="cpu")
+    made = session.run_tensors({"x": torch.from_numpy(X)})
+    assert isinstance(made["y"], torch.Tensor)
+    assert torch.equal(made["y"], -torch.relu(torch.from_numpy(X)))
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n] x) => (bool[n] y) { y = IsNaN(x) }'
+    )
+    made = gk.session(model, device="cpu").run_tensors({"x": torch.tensor([1.0, float("nan")])})
+    assert made["y"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<ir_version: 99, opset_import: ['' : 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }", "IR version"),
+        ("<ir_version: 8, opset_import: ['' : 17]> g (float[n] x) => (float[n] y) { y = Relux(x) }", "Relux"),
+        (
+            "<ir_version: 8, opset_import: ['' : 17, 'my' : 1]> g (float[n] x) => (float[n] y) { y = my.Op(x) }",
+            "registered",
+        ),
+    ],
+)
+def test_what_the_runtime_refuses_is_one_short_message(text, message):
+    model = onnx.parser.parse_model(text.replace("'", '"'))
+    with pytest.raises(gk.SessionError, match=message) as caught:
+        gk.run(model, {"x": np.ones(2, np.float32)})
+    assert "onnxruntime_src" not in str(caught.value)
+    assert "[ONNXRuntimeError]" not in str(caught.value)
+
+
+def test_running_out_of_memory_is_said_so():
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (int64[1] n) => (float[m] y) { y = ConstantOfShape(n) }'
+    )
+    with pytest.raises(gk.SessionError, match="memory"):
+        gk.run(model, {"n": np.array([1 << 50])})

@@ -1,0 +1,232 @@
+"""validate against a torch module: arguments, attributes and inner values bound, the module left as it was."""
+
+import numpy as np
+import onnx
+import pytest
+
+import graphkit as gk
+from graphkit.verify.validate import validate
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+HEAD = '<ir_version: 8, opset_import: ["" : 18]>'
+SCALED = onnx.parser.parse_model(f"{HEAD} g (float[n,3] x, float[1] factor) => (float[n,3] y) {{ y = Mul(x, factor) }}")
+RESIZED = onnx.parser.parse_model(f"""{HEAD} g (float[1,3,h,w] x, float[2] factor) => (float[a,b,c,d] y) <float[2] one = {{1.0, 1.0}}> {{
+  s = Concat<axis=0>(one, factor)
+  y = Resize<mode="linear">(x, , s) }}""")
+
+
+class Scaled(nn.Module):
+    def __init__(self, gain=3):
+        super().__init__()
+        self.inner = nn.Identity()
+        self.inner.gain = gain
+        self.table = (1.0, 2.0)
+
+    def forward(self, x):
+        return self.inner(x) * self.inner.gain
+
+
+class Argument(nn.Module):
+    def forward(self, x, factor=2.0, *, extra=None):
+        return x * factor if extra is None else x * factor + extra
+
+
+class Interpolated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Upsample(scale_factor=3, mode="bilinear")
+
+    def forward(self, image):
+        return self.up(image)
+
+
+def test_an_attribute_is_set_and_set_back():
+    module = Scaled(3).train()
+    for target in ("self.inner.gain", "inner.gain"):
+        report = validate(SCALED, torch=module, map={"factor": target})
+        assert report.match
+        assert report.bindings["factor"] == "self.inner.gain"
+    assert module.inner.gain == 3
+    assert module.training
+    assert report.samples[0].feeds["factor"] == "float32[1] = [3.0]"
+    assert len({s.feeds["factor"] for s in report.samples}) == 3
+    wrong = onnx.parser.parse_model(
+        f"{HEAD} g (float[n,3] x, float[1] factor) => (float[n,3] y) {{ t = Abs(factor)\n y = Div(x, t) }}"
+    )
+    assert not validate(wrong, torch=module, map={"factor": "self.inner.gain"}).match
+
+
+def test_an_attribute_that_is_a_tensor_or_parameter():
+    module = Scaled(torch.nn.Parameter(torch.tensor([3.0])))
+    assert validate(SCALED, torch=module, map={"factor": "self.inner.gain"}).match
+    assert module.inner.gain.item() == 3
+
+
+def test_an_input_without_a_counterpart_is_named_with_the_numbers_it_may_be():
+    with pytest.raises(gk.ComparisonError, match="'factor'") as caught:
+        validate(SCALED, torch=Scaled())
+    assert "self.inner.gain (now 3)" in str(caught.value)
+    with pytest.raises(gk.NameNotFoundError, match="gian") as caught:
+        validate(SCALED, torch=Scaled(), map={"factor": "self.inner.gian"})
+    assert "self.inner.gain" in str(caught.value)
+
+
+def test_an_argument_of_the_same_name_or_the_name_that_is_given():
+    assert validate(SCALED, torch=Argument()).bindings["factor"] == "factor"
+    assert validate(SCALED, torch=(Argument(), (torch.ones(2, 3), 2.0))).match
+    renamed = onnx.parser.parse_model(f"{HEAD} g (float[n,3] x, float[1] k) => (float[n,3] y) {{ y = Mul(x, k) }}")
+    with pytest.raises(gk.ComparisonError, match="'k'"):
+        validate(renamed, torch=Argument())
+    assert validate(renamed, torch=Argument(), map={"k": "factor"}).match
+
+
+def test_two_factors_become_a_tuple():
+    report = validate(
+        RESIZED,
+        torch=Interpolated(),
+        map={"factor": "self.up.scale_factor"},
+        feeds={"factor": ["2", "2.5", "2,3"]},
+        bind={"h": 8, "w": 9},
+    )
+    assert report.match
+    assert {s.outputs["y"].shape for s in report.samples} == {(1, 3, 16, 18), (1, 3, 20, 22), (1, 3, 16, 27)}
+    assert report.bindings["x"] == "image"
+
+
+def test_example_arguments_are_the_first_sample_and_give_the_sizes():
+    x = torch.full((4, 3), 0.25)
+    report = validate(SCALED, torch=(Scaled(), (x,)), map={"factor": "self.inner.gain"})
+    assert {s.feeds["x"] for s in report.samples} == {"float32[4,3]"}
+    report = validate(SCALED, torch=(Scaled(), (x,)), map={"factor": "self.inner.gain"}, bind={"n": 7})
+    assert {s.feeds["x"] for s in report.samples} == {"float32[7,3]"}
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(3, 4)
+        self.second = nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.first(x))
+        return {"out": self.second(h), "pair": (h, h + 1)}
+
+
+def exported(module, outputs=("y",), names=("x",), shape=(2, 3)):
+    import io
+
+    buffer = io.BytesIO()
+    with pytest.warns(DeprecationWarning, match="legacy"):
+        torch.onnx.export(
+            module,
+            (torch.ones(shape),),
+            buffer,
+            dynamo=False,
+            input_names=list(names),
+            output_names=list(outputs),
+            dynamic_axes={names[0]: {0: "n"}},
+        )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def test_nested_outputs_are_taken_in_order_and_inner_values_feed_a_part():
+    module = Two().eval()
+    whole = exported(module, ("a", "b", "c"))
+    assert validate(whole, torch=module).match
+    second = exported(module.second, shape=(2, 4), names=("h",))
+    with pytest.raises(gk.ComparisonError):
+        validate(second, torch=module)
+    given = (module, (torch.rand(2, 3),))
+    report = validate(second, torch=given, map={"y": "second", "h": "first"})
+    assert not report.match  # the part wants what comes after the Relu
+    with pytest.raises(gk.ComparisonError, match="needs 'x'"):
+        validate(second, torch=module, map={"y": "second", "h": "first"})
+    chain = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3))
+    part = exported(chain[1], shape=(2, 4), names=("h",))
+    report = validate(part, torch=(chain, (torch.rand(2, 3),)), map={"y": "self.1", "h": "self.0"})
+    assert report.match
+    assert report.bindings["h"] == "output of 0"
+    first = exported(module.first)
+    assert validate(first, torch=module, map={"y": "first"}, outputs=["y"]).match
+    with pytest.raises(gk.ComparisonError, match="gives 3 outputs and the candidate 1"):
+        validate(first, torch=module)
+    assert validate(exported(module, ("a", "b", "c")), torch=module, outputs=["b"]).match
+
+
+def test_outputs_in_another_order_are_no_mismatch_of_numbers():
+    module = Two().eval()
+    whole = exported(module, ("a", "b", "c"))
+    order = [whole.graph.output[i] for i in (1, 0, 2)]
+    kept = [onnx.ValueInfoProto.FromString(o.SerializeToString()) for o in order]
+    del whole.graph.output[:]
+    whole.graph.output.extend(kept)
+    with pytest.raises(gk.ComparisonError, match="another order"):
+        validate(whole, torch=module)
+    assert validate(whole, torch=module, map={"b": "1", "a": "0"}).match
+
+
+def test_dropout_does_not_matter_and_training_mode_is_said():
+    module = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+    proto = exported(module.eval())
+    module.train()
+    report = validate(proto, torch=module)
+    assert report.match
+    assert module.training
+    assert any("training mode" in note for note in report.notes)
+
+
+def test_a_fault_in_the_weights_is_found():
+    module = nn.Linear(3, 3)
+    proto = exported(module)
+    assert validate(proto, torch=module).match
+    with torch.no_grad():
+        module.weight.mul_(1.01)
+    report = validate(proto, torch=module)
+    assert not report.match
+    assert report.reference_providers == ("torch",)
+
+
+class Raising(nn.Module):
+    def forward(self, x):
+        if x.shape[0] != 1:
+            raise ValueError("one at a time")
+        return x
+
+
+def test_a_forward_that_raises_is_told_with_its_line():
+    neg = onnx.parser.parse_model(f"{HEAD} g (float[n,3] x) => (float[n,3] y) {{ y = Identity(x) }}")
+    with pytest.raises(gk.ComparisonError, match="one at a time") as caught:
+        validate(neg, torch=Raising(), bind={"n": 2})
+    assert "test_validate_torch.py" in str(caught.value)
+    assert validate(neg, torch=Raising(), bind={"n": 1}).match
+
+
+def test_a_parameter_that_nothing_feeds():
+    class Needy(nn.Module):
+        def forward(self, x, mask):
+            return x * mask
+
+    neg = onnx.parser.parse_model(f"{HEAD} g (float[n,3] x) => (float[n,3] y) {{ y = Identity(x) }}")
+    with pytest.raises(gk.ComparisonError, match="'mask'"):
+        validate(neg, torch=Needy())
+    ones = (torch.ones(2, 3), torch.ones(2, 3))
+    report = validate(neg, torch=(Needy(), ones))
+    assert report.match
+    assert any("'mask'" in note for note in report.notes)
+
+
+def test_bfloat16_and_half():
+    module = nn.Linear(3, 3).half()
+    proto = onnx.parser.parse_model(f"{HEAD} g (float16[n,3] x) => (float16[n,3] y) {{ y = Gemm<transB=1>(x, w, b) }}")
+    for name, tensor in (("w", module.weight), ("b", module.bias)):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(tensor.detach().numpy(), name))
+    assert validate(proto, torch=module).match
+
+
+def test_what_is_no_module_is_a_callers_bug():
+    with pytest.raises(TypeError, match="wants an nn"):
+        validate(SCALED, torch=np.ones(3))
+    with pytest.raises(gk.FactoryError):
+        validate(SCALED, torch="nowhere.at_all:factory")
