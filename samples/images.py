@@ -30,7 +30,7 @@ def luma(images: torch.Tensor) -> torch.Tensor:
 
 def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
     """Peak signal to noise ratio in dB of images of 0..1."""
-    return float(-10 * torch.log10(torch.mean((image.clamp(0, 1) - truth) ** 2)))
+    return float(-10 * torch.log10(torch.mean((image.detach().clamp(0, 1) - truth) ** 2)))
 
 
 def picture(image: torch.Tensor) -> Image.Image:
