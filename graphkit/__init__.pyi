@@ -31,10 +31,14 @@ from graphkit.model import ModelLike as ModelLike
 from graphkit.model import Step as Step
 from graphkit.report.html import report_html as report_html
 from graphkit.report.html import save_html as save_html
+from graphkit.report.probe_text import probe_text as probe_text
 from graphkit.report.summary_text import summary_text as summary_text
 from graphkit.report.text import report_text as report_text
 from graphkit.report.to_json import to_json as to_json
 from graphkit.runtime.arrays import save_arrays as save_arrays
+from graphkit.runtime.probe import Attempt as Attempt
+from graphkit.runtime.probe import Blame as Blame
+from graphkit.runtime.probe import probe as probe
 from graphkit.runtime.run import OutputSummary as OutputSummary
 from graphkit.runtime.run import Ran as Ran
 from graphkit.runtime.run import run as run

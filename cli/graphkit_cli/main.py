@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Compare CANDIDATE with another model or with a torch module; exit 1 where they differ.",
     ),
     "run": ("graphkit_cli.commands.run", "Run MODEL once in ONNX Runtime and show, or save, its outputs."),
+    "probe": ("graphkit_cli.commands.probe", "Try input shapes on models, and say which axis is to blame."),
 }
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""
 

@@ -1,0 +1,56 @@
+"""``graphkit probe``: which input shapes a model accepts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from graphkit_cli.options import output_options
+
+if TYPE_CHECKING:
+    from graphkit_cli.render import Render
+
+
+@click.command()
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.option(
+    "--shape",
+    "texts",
+    metavar="NAME=SHAPE",
+    multiple=True,
+    required=True,
+    help="A shape to try: x=1,3,64,64. The n-th --shape of each input belongs to the n-th attempt; an input that is "
+    "given once has this shape in all of them.",
+)
+@output_options
+def command(render: Render, models: tuple[str, ...], texts: tuple[str, ...]) -> int:
+    """Try input shapes on models, and say which axis is to blame.
+
+    Exit code 1 where a shape is refused.
+    """
+    import graphkit as gk
+
+    attempts = _attempts(texts)
+    probed = {}
+    with render.progress("probing", total=len(models)) as report:
+        for done, model in enumerate(models):
+            report(done, len(models), f"probing {model}")
+            probed[model] = gk.probe(model, attempts)
+    render.result(probed, lambda: gk.probe_text(probed))
+    return 0 if all(attempt.accepted for found in probed.values() for attempt in found) else 1
+
+
+def _attempts(texts: tuple[str, ...]) -> list[dict[str, tuple[int, ...]]]:
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    for text in texts:
+        name, equals, sizes = text.rpartition("=")
+        parts = [part.strip() for part in sizes.split(",") if part.strip()]
+        if not equals or not all(part.isdigit() for part in parts):
+            raise click.UsageError(f"--shape {text!r}: write NAME=SHAPE, such as x=1,3,64,64")
+        shapes.setdefault(name, []).append(tuple(int(part) for part in parts))
+    count = max(map(len, shapes.values()))
+    uneven = [name for name, given in shapes.items() if len(given) not in (1, count)]
+    if uneven:
+        raise click.UsageError(f"--shape {uneven[0]} is given {len(shapes[uneven[0]])} times, others {count} times")
+    return [{name: given[n if len(given) > 1 else 0] for name, given in shapes.items()} for n in range(count)]
