@@ -1,5 +1,7 @@
 # The public names and where they live, for type checkers; __init__.py holds the same table.
 
+from graphkit.bridge.graphsurgeon import from_graphsurgeon as from_graphsurgeon
+from graphkit.bridge.graphsurgeon import to_graphsurgeon as to_graphsurgeon
 from graphkit.builder import RuntimeLimits as RuntimeLimits
 from graphkit.builder import build as build
 from graphkit.builder import runtime_limits as runtime_limits

@@ -1,0 +1,147 @@
+"""To onnx-graphsurgeon and back, with nothing lost on what its script did not touch.
+
+A ``gs.Graph`` holds less than a model: no metadata, no doc strings of nodes, no quantization annotations, no overloads, no
+sparse or type attributes; and its exporter copies weights that bodies capture into every body. So the way back compares.
+The graph is exported, and so is a fresh import of the model it came from. What is the same in both was not touched: there
+the model's own message is taken. What differs is taken from the graph, with what a graph cannot say carried over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import onnx
+
+from graphkit.bridge.export import export_graph
+from graphkit.bridge.restore import Restore
+from graphkit.errors import EditError
+from graphkit.graph import walk
+from graphkit.model import Model, ModelLike
+from graphkit.storage.load import as_model
+
+
+def to_graphsurgeon(model: ModelLike) -> Any:
+    """The model as an ``onnx_graphsurgeon.Graph``.
+
+    Weights are lazy: ``constant.values`` reads the one tensor it is asked for, and what is never asked for is never read.
+
+    Args:
+        model: A path, a ModelProto or a Model; it is not changed.
+
+    Raises:
+        EditError: onnx-graphsurgeon cannot import the model.
+        ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
+
+    Changes: Nothing.
+    Scope: main graph, bodies, functions.
+    Cost: O(graph); weights are not read.
+    """
+    source = as_model(model)
+    return _import(source, source.copy_proto())
+
+
+def from_graphsurgeon(graph: Any, *, like: ModelLike) -> Model:
+    """A Model of an ``onnx_graphsurgeon.Graph`` that was made from another model.
+
+    Args:
+        graph: The graph; it is not changed.
+        like: The model that it was made from, by ``to_graphsurgeon`` or by ``gs.import_onnx``. What the graph still has
+            unchanged comes from here, whole: metadata, doc strings, annotations, overloads, devices, and the weights,
+            which stay where they are.
+
+    Raises:
+        EditError: The graph has what cannot be exported, such as an input without a type.
+        ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
+
+    Changes: Nothing; returns a new model over the bytes of ``like`` and the arrays of the graph.
+    Scope: main graph, bodies, functions.
+    Cost: O(graph); of the weights only those are read whose ``values`` the script asked for.
+    """
+    source = as_model(like)
+    proto = source.copy_proto()
+    baseline = _import(source, source.copy_proto())
+    restore = Restore(source)
+    main = restore.graph(export_graph(graph), export_graph(baseline), source.proto.graph, outer=frozenset())
+    proto.graph.CopyFrom(main)
+    del proto.functions[:]
+    proto.functions.extend(restore.functions(graph, baseline, source.proto))
+    _set_model_fields(proto, graph, baseline)
+    return source.edited(proto, "from_graphsurgeon")
+
+
+def _import(source: Model, proto: onnx.ModelProto) -> Any:
+    import onnx_graphsurgeon as gs
+    from onnx_graphsurgeon.ir.tensor import LazyValues
+
+    try:
+        graph = gs.import_onnx(proto)
+    except (gs.OnnxGraphSurgeonException, KeyError, TypeError, ValueError) as error:
+        raise EditError(f"onnx-graphsurgeon cannot import the model: {error}") from error
+    for constant in _constants(graph):
+        if isinstance(constant._values, LazyValues):  # noqa: SLF001 (gs has no public way to set lazy values)
+            constant._values.load = _Loader(source, constant._values.tensor)  # noqa: SLF001
+    return graph
+
+
+class _Loader:
+    """Reads one lazy tensor; takes the place of ``LazyValues.load``, which does not find bytes that lie elsewhere."""
+
+    def __init__(self, source: Model, tensor: Any) -> None:
+        self.source = source
+        self.tensor = tensor
+
+    def __call__(self) -> Any:
+        import numpy as np
+
+        if isinstance(self.tensor, onnx.SparseTensorProto):
+            return _dense(self.source, self.tensor)
+        return np.array(self.source.array_of(self.tensor))
+
+
+def _dense(source: Model, sparse: onnx.SparseTensorProto) -> Any:
+    """A sparse tensor as a dense array (onnx.in.proto, SparseTensorProto: indices [NNZ] are linear, [NNZ, rank] not)."""
+    import numpy as np
+
+    values, indices = source.array_of(sparse.values), source.array_of(sparse.indices)
+    dense = np.zeros(tuple(sparse.dims), values.dtype)
+    if indices.ndim == 1:
+        dense.reshape(-1)[indices] = values
+    else:
+        dense[tuple(indices.T)] = values
+    return dense
+
+
+def _constants(graph: Any) -> Iterator[Any]:
+    """Every gs.Constant of a graph: weights and tensor attributes, in bodies and functions too."""
+    import onnx_graphsurgeon as gs
+
+    waiting, seen = [graph, *graph.functions], set()
+    while waiting:
+        scope = waiting.pop()
+        for node in scope.nodes:
+            for value in (*node.inputs, *node.attrs.values()):
+                if isinstance(value, gs.Constant) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield value
+                elif isinstance(value, gs.Graph):
+                    waiting.append(value)
+
+
+def _set_model_fields(proto: onnx.ModelProto, graph: Any, baseline: Any) -> None:
+    """What a gs.Graph says about the model, where the script changed it; and the domains that its nodes use."""
+    for field in ("producer_name", "producer_version", "ir_version"):
+        if getattr(graph, field) != getattr(baseline, field) and getattr(graph, field) is not None:
+            setattr(proto, field, getattr(graph, field))
+    versions = {o.domain: o for o in proto.opset_import}
+    for domain, version in [(o.domain, o.version) for o in graph.import_domains or ()]:
+        if domain not in versions:
+            versions[domain] = proto.opset_import.add(domain=domain, version=version)
+    if graph.opset != baseline.opset and graph.opset is not None:
+        main = versions.get("", versions.get("ai.onnx"))
+        if main is not None:
+            main.version = graph.opset
+    for node in walk.nodes(proto.graph):
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if domain and domain not in versions:
+            versions[domain] = proto.opset_import.add(domain=domain, version=1)
