@@ -18,7 +18,7 @@ from graphkit.graph.values import format_type, tensor_type, value_type
 from graphkit.model import HISTORY_KEY, Step
 from graphkit.storage.load import as_model
 from graphkit.storage.source import Buffer
-from graphkit.tensor import data_range, expected_bytes, type_name
+from graphkit.tensor import data_range, stored_bytes, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -202,7 +202,7 @@ def inspect(model: ModelLike, *, infer: bool = False) -> Summary:
         nodes=nodes,
         values=_values(index, types, between),
         initializers=tuple(_initializers(source)),
-        weight_bytes=sum(_bytes(tensor) for tensor in walk.tensors(proto)),
+        weight_bytes=sum(stored_bytes(tensor) for tensor in walk.tensors(proto)),
         weight_count=sum(_count(tensor) for scope in walk.graphs(graph) for tensor in scope.initializer),
         functions=tuple(_function(function) for function in proto.functions),
         modules=_modules(graph),
@@ -298,16 +298,11 @@ def _tensor_text(tensor: onnx.TensorProto) -> str:
 def _initializers(model: Model) -> Iterator[InitializerSummary]:
     graph = model.proto.graph
     for tensor in graph.initializer:
-        yield InitializerSummary(tensor.name, _tensor_text(tensor), _bytes(tensor), _location(model, tensor))
+        yield InitializerSummary(tensor.name, _tensor_text(tensor), stored_bytes(tensor), _location(model, tensor))
     for sparse in graph.sparse_initializer:
         dense = format_type(tensor_type(sparse.values.data_type, list(sparse.dims)))
-        held = _bytes(sparse.values) + _bytes(sparse.indices)
+        held = stored_bytes(sparse.values) + stored_bytes(sparse.indices)
         yield InitializerSummary(sparse.values.name, f"sparse({dense})", held, _location(model, sparse.values))
-
-
-def _bytes(tensor: onnx.TensorProto) -> int:
-    expected = expected_bytes(tensor)
-    return sum(map(len, tensor.string_data)) if expected is None else expected
 
 
 def _count(tensor: onnx.TensorProto) -> int:
