@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import onnx
+
+from graphkit.graph.names import Names
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
 
 
 def set_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
@@ -22,3 +28,30 @@ def set_inputs(node: onnx.NodeProto, names: Sequence[str]) -> None:
     """Make these the inputs of a node. Changes the node."""
     del node.input[:]
     node.input.extend(names)
+
+
+class NodeWriter:
+    """Makes nodes with names that nothing else has, and puts them on lists of the caller's choice."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+
+    def add(self, place: list[onnx.NodeProto], op: str, inputs: Sequence[str], wish: str, **attributes: Any) -> str:
+        """Put a node with one output on a list; returns the output's name, which is as wished for where that is free."""
+        output = self._names.fresh(wish)
+        name = self._names.fresh(f"{output}_node")
+        place.append(onnx.helper.make_node(op, inputs, [output], name=name, **attributes))
+        return output
+
+    def constant(self, place: list[onnx.NodeProto], array: Array, wish: str) -> str:
+        """Put a Constant node on a list: an initializer would have to be a graph input too before IR version 4."""
+        return self.add(place, "Constant", [], wish, value=onnx.numpy_helper.from_array(array))
+
+
+def insert_before(graph: onnx.GraphProto, before: Mapping[str, Sequence[onnx.NodeProto]]) -> None:
+    """Put nodes before others, which are named by their first output. Changes the graph. Cost: O(nodes)."""
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        nodes.extend(before.get(node.output[0], ()) if node.output else ())
+        nodes.append(node)
+    set_nodes(graph, nodes)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
 
-from graphkit.errors import EditError, NameNotFoundError, NameTakenError, NoResizeError
+from graphkit.errors import GraphkitWarning, NameNotFoundError, NameTakenError, NoResizeError
 from graphkit.graph import resampling, walk
 from graphkit.graph.names import Names
 from graphkit.graph.resampling import Resampler, Semantics
@@ -17,13 +18,13 @@ from graphkit.graph.shapes import inferred
 from graphkit.graph.values import tensor_type
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
+from graphkit.surgery.breaking import Comparison, breaking
 from graphkit.surgery.prune import prune
 from graphkit.surgery.raising import raise_opset
+from graphkit.surgery.repair import repair_reshapes
+from graphkit.surgery.resize_input import declare_input, numbers
 from graphkit.surgery.stale import refresh
-from graphkit.surgery.wiring import Form, Place, Wiring, places
-
-if TYPE_CHECKING:
-    from graphkit.tensor import Array
+from graphkit.surgery.wiring import Form, Place, Wiring, fix_scales, places
 
 
 def resize(
@@ -36,6 +37,7 @@ def resize(
     relative: bool = False,
     semantics: Literal["keep", "scales", "sizes"] = "keep",
     keep_default: bool = False,
+    repair_shapes: bool = False,
 ) -> Model:
     """Turn the scale that an export baked into every Resize (or Upsample) into a graph input.
 
@@ -63,6 +65,11 @@ def resize(
             with scales 2, 4 and 8 keep these proportions.
         semantics: "scales" or "sizes" makes every changed node decide by that; "keep" leaves it as it is.
         keep_default: The input may be left out when the model runs; it then has the value that was baked in.
+        repair_shapes: Compute the targets of Reshape nodes downstream that hold a size, where it is certain what they
+            have to follow (GroupNorm, pixel_unshuffle, channel shuffle, flattening).
+
+    A node that works at the old factor only (a Reshape or Expand with a fixed target, an Add or Concat with a tensor that
+    does not grow along) is named in a GraphkitWarning.
 
     Raises:
         NoResizeError: Nothing resizes, or nothing that can be changed; the message says what and why.
@@ -85,6 +92,7 @@ def resize(
     sites = dict(zip(places(proto), resampling.resamplers(inferred(proto)), strict=True))
     chosen = _choose(proto, sites, nodes)
     notes += _left_alone(sites, chosen)
+    notes += _beware(proto, chosen, separate=separate, relative=relative, repair=repair_shapes)
     if not relative:
         notes += _disconnect(proto, chosen)
     names = Names(proto.graph)
@@ -94,23 +102,18 @@ def resize(
     for number, group in enumerate(groups, 1):
         name = _claim(names, f"{input_name}_{number}" if separate else input_name)
         members = [chosen[place] for place in group]
-        notes += _add_input(proto, name, members, form, relative=relative, keep_default=keep_default)
-        for place in group:
+        notes += declare_input(proto, name, members, form, relative=relative, keep_default=keep_default)
+        notes += [] if relative else _proportions(members)
+        for place in (place for place in group if place in here):
             decided = _decide(chosen[place], form, semantics)
             notes += _report(name, chosen[place], decided)
+            notes += _repaired(here[place], chosen[place], decided, torch_2=_from_torch_2(proto))
             wiring.connect(name, chosen[place], place, here[place], decided)
     wiring.finish()
     refresh(proto, [output for _, output in chosen], _result_types(chosen.values()))
-    given = {
-        "input_name": input_name,
-        "form": form,
-        "nodes": list(nodes or ()),
-        "separate": separate,
-        "relative": relative,
-        "semantics": semantics,
-        "keep_default": keep_default,
-    }
-    return source.edited(proto, "resize", given, notes)
+    given = {"input_name": input_name, "form": form, "nodes": list(nodes or ()), "semantics": semantics}
+    flags = {"separate": separate, "relative": relative, "keep_default": keep_default, "repair_shapes": repair_shapes}
+    return source.edited(proto, "resize", given | {name: True for name, on in flags.items() if on}, notes)
 
 
 Sites = dict[Place, Resampler]
@@ -148,7 +151,90 @@ def _why_none(model: onnx.ModelProto) -> str:
             f"every Resize is inside of a function ({', '.join(dict.fromkeys(inside))}), which cannot read the inputs "
             "of the model: inline the functions first (onnx.inliner)"
         )
+    indexed = _indexed(model)
+    if indexed:
+        return (
+            f"the model has no Resize: torch's dynamo exporter writes the modes nearest-exact, area and 1-D linear as a "
+            f"computation of indices, with the sizes all over it ({', '.join(map(repr, indexed[:3]))}). Use another mode, "
+            "or export 1-D linear with the TorchScript exporter"
+        )
     return "the model has no Resize and no Upsample node, so there is no factor to make an input of"
+
+
+def _indexed(model: onnx.ModelProto) -> list[str]:
+    """Nodes that gather the pixels of an interpolation which the exporter had no Resize for (it names the torch op)."""
+    marks = ("aten._unsafe_index.", "aten.index.Tensor")
+    return [
+        node.name or node.output[0]
+        for node in walk.nodes(model.graph)
+        if node.op_type == "GatherND"
+        and any(
+            entry.key == "pkg.torch.onnx.fx_node" and any(mark in entry.value for mark in marks)
+            for entry in node.metadata_props
+        )
+    ]
+
+
+def _from_torch_2(model: onnx.ModelProto) -> bool:
+    return model.producer_name == "pytorch" and not model.producer_version.startswith(("0.", "1."))
+
+
+def _proportions(sites: Sequence[Resampler]) -> list[str]:
+    """Says so where one factor levels nodes that had different ones."""
+    own = {numbers(site.scales[list(site.spatial)]) for site in sites if site.scales is not None}
+    if len(own) < 2:
+        return []
+    had = f"the nodes had different factors ({', '.join(sorted(own))}) and all have the same now"
+    return [f"{had}; relative (--relative) keeps the proportions, separate (--separate) sets each"]
+
+
+def _repaired(node: onnx.NodeProto, site: Resampler, decided: Semantics, *, torch_2: bool) -> list[str]:
+    """Mend attributes that would be wrong from now on. Changes the node."""
+    notes = []
+    for attribute in list(node.attribute):
+        value = attribute.s.decode() if attribute.type == onnx.AttributeProto.STRING else ""
+        if attribute.name == "coordinate_transformation_mode" and value == "pytorch_half_pixel" and torch_2:
+            attribute.s = b"half_pixel"
+            notes.append(
+                f"{site.where} samples half_pixel instead of pytorch_half_pixel: torch 2 does, also where a size becomes 1"
+            )
+        elif attribute.name == "keep_aspect_ratio_policy" and value != "stretch":
+            if decided == "scales":
+                attribute.s = b"stretch"
+            notes.append(
+                f"keep_aspect_ratio_policy {value!r} of {site.where} is about sizes and "
+                + (
+                    "is dropped, for the node is given scales now"
+                    if decided == "scales"
+                    else "still changes the size it is given"
+                )
+            )
+    return notes
+
+
+def _beware(proto: onnx.ModelProto, chosen: Sites, *, separate: bool, relative: bool, repair: bool) -> list[str]:
+    """Warn of what works at the old scales only, as far as these are known, and mend what can be where that is asked."""
+    own = {place: site.scales for place, site in chosen.items()}
+    spatial = {place: list(site.spatial) for place, site in chosen.items()}
+    together = max((float(s[i]) for p, s in own.items() if s is not None for i in spatial[p]), default=1.0)
+
+    def change(model: onnx.ModelProto, times: int) -> None:
+        fixed = {}
+        for place, scales in own.items():
+            if scales is not None:
+                fixed[place] = scales.copy()
+                grown = scales[spatial[place]] if relative or separate or times == 1 else together
+                fixed[place][spatial[place]] = grown * times
+        fix_scales(model, fixed)
+
+    comparison: Comparison = Comparison(proto, change)
+    notes: list[str] = []
+    while repair and (repaired := repair_reshapes(proto, comparison)):
+        notes += repaired
+        comparison = Comparison(proto, change)  # what comes behind a repaired node is known only now
+    for finding in breaking(comparison, cause="another factor"):
+        warnings.warn(finding, GraphkitWarning, stacklevel=3)
+    return notes
 
 
 def _left_alone(sites: Sites, chosen: Sites) -> list[str]:
@@ -202,7 +288,7 @@ def _decide(site: Resampler, form: Form, semantics: Literal["keep", "scales", "s
 
 def _report(name: str, site: Resampler, decided: Semantics) -> list[str]:
     """What happened to one node, for the user."""
-    was = "" if site.scales is None else f", which was {_numbers(site.scales[list(site.spatial)])}"
+    was = "" if site.scales is None else f", which was {numbers(site.scales[list(site.spatial)])}"
     notes = [f"{name!r} sets {site.where}{was}"]
     if decided != site.semantics:
         notes.append(
@@ -210,76 +296,6 @@ def _report(name: str, site: Resampler, decided: Semantics) -> list[str]:
             "sizes, elsewhere the samples lie 1 / factor apart with scales and in / size apart with sizes"
         )
     return notes
-
-
-def _numbers(array: Array) -> str:
-    return " x ".join(f"{value:g}" for value in array)
-
-
-def _add_input(
-    proto: onnx.ModelProto, name: str, sites: list[Resampler], form: Form, *, relative: bool, keep_default: bool
-) -> list[str]:
-    """Declare the new graph input, with the baked value as its default where asked."""
-    graph = proto.graph
-    if form == "factor":
-        type_proto = tensor_type(onnx.TensorProto.FLOAT, [_fresh_dim(proto, f"{name}_axes")])
-    else:
-        counts = {site.length if form == "scales" else len(site.spatial) for site in sites}
-        if len(counts) != 1 or None in counts:
-            raise EditError(
-                f"{', '.join(site.where for site in sites)} want different numbers of {form}, so one input cannot serve them",
-                hint="give each its own input (--separate), or feed a factor (--as factor)",
-            )
-        elem = onnx.TensorProto.FLOAT if form == "scales" else onnx.TensorProto.INT64
-        type_proto = tensor_type(elem, [counts.pop()])
-    graph.input.add(name=name).type.CopyFrom(type_proto)
-    if not keep_default:
-        return []
-    if proto.ir_version < 4:
-        raise EditError(
-            f"IR version {proto.ir_version} knows no inputs with a default value", hint="leave out keep_default"
-        )
-    default = _default(sites, form, relative=relative)
-    graph.initializer.append(onnx.numpy_helper.from_array(default, name))
-    return [f"{name!r} may be left out and is then {_numbers(default)}"]
-
-
-def _fresh_dim(proto: onnx.ModelProto, wish: str) -> str:
-    """A symbol for a dim that no value of the model uses."""
-    taken = {
-        dim.dim_param
-        for graph in walk.graphs(proto.graph)
-        for value in (*graph.input, *graph.value_info, *graph.output)
-        for dim in value.type.tensor_type.shape.dim
-    }
-    while wish in taken:
-        wish += "_"
-    return wish
-
-
-def _default(sites: list[Resampler], form: Form, *, relative: bool) -> Array:
-    """The value of the new input that changes nothing."""
-    values = []
-    for site in sites:
-        length, spatial = site.length or 0, list(site.spatial)
-        if relative:
-            values.append(np.ones(1 if form == "factor" else length, np.float32))
-        elif form == "sizes" and site.sizes is not None:
-            values.append(site.sizes[spatial])
-        elif form != "sizes" and site.scales is not None:
-            values.append(site.scales[spatial] if form == "factor" else site.scales)
-        else:
-            raise EditError(
-                f"the {form} of {site.where} are not known before the model runs, so the input has no default value",
-                hint="leave out keep_default",
-            )
-    if any(not np.array_equal(values[0], other) for other in values[1:]):
-        raise EditError(
-            f"the nodes have different {form}, so one input for all has no default value that changes nothing: "
-            + ", ".join(f"{site.where} {_numbers(value)}" for site, value in zip(sites, values, strict=True)),
-            hint="use separate (--separate) or relative (--relative)",
-        )
-    return values[0]
 
 
 def _result_types(sites: Iterable[Resampler]) -> dict[str, onnx.TypeProto]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import onnx
@@ -12,7 +12,10 @@ from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.graph.resampling import Resampler, Semantics, is_resampler, opset_of
-from graphkit.surgery.nodes import set_inputs, set_nodes
+from graphkit.surgery.nodes import NodeWriter, insert_before, set_inputs, set_nodes
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
 
 Form = Literal["factor", "scales", "sizes"]
 """What the new graph input holds: the spatial factors, all scales, or the spatial size of the result."""
@@ -38,6 +41,22 @@ def places(model: onnx.ModelProto) -> dict[Place, onnx.NodeProto]:
     }
 
 
+def fix_scales(model: onnx.ModelProto, scales: Mapping[Place, Array]) -> None:
+    """Give nodes constant scales, in any opset that has scales as an input. Changes the model."""
+    opset = opset_of(model)
+    first: list[onnx.NodeProto] = []
+    names = Names(model.graph)
+    for place, node in places(model).items():
+        if place not in scales:
+            continue
+        name = names.fresh("fixed_scales")
+        tensor = onnx.numpy_helper.from_array(scales[place].astype(np.float32))
+        first.append(onnx.helper.make_node("Constant", [], [name], value=tensor))
+        older = node.op_type == "Upsample" or opset < 11
+        set_inputs(node, [node.input[0], name] if older else [node.input[0], (*node.input, "")[1], name])
+    set_nodes(model.graph, [*first, *model.graph.node])
+
+
 class Wiring:
     """Adds the nodes that turn one graph input into what each Resize wants, and connects them. Changes the model.
 
@@ -47,7 +66,7 @@ class Wiring:
 
     def __init__(self, model: onnx.ModelProto, names: Names, *, form: Form, relative: bool) -> None:
         self._model = model
-        self._names = names
+        self._writer = NodeWriter(names)
         self._form = form
         self._relative = relative
         self._opset = opset_of(model)
@@ -76,14 +95,10 @@ class Wiring:
 
     def finish(self) -> None:
         """Put the new nodes into the graphs."""
-        touched = {number for number, _ in self._before}
         for number, graph in enumerate(walk.graphs(self._model.graph)):
-            if number in touched:
-                nodes: list[onnx.NodeProto] = []
-                for node in graph.node:
-                    nodes.extend(self._before.get((number, node.output[0]), ()) if node.output else ())
-                    nodes.append(node)
-                set_nodes(graph, nodes)
+            here = {output: nodes for (at, output), nodes in self._before.items() if at == number}
+            if here:
+                insert_before(graph, here)
         if self._first:
             set_nodes(self._model.graph, [*self._first, *self._model.graph.node])
 
@@ -185,17 +200,11 @@ class Wiring:
     def _cast(self, place: list[onnx.NodeProto], name: str, to: int) -> str:
         return self._add(place, "Cast", [name], "float" if to == FLOAT else "int", to=to)
 
-    def _constant(self, place: list[onnx.NodeProto], array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> str:
-        tensor = onnx.numpy_helper.from_array(array)
-        return self._add(place, "Constant", [], "constant", value=tensor)
+    def _constant(self, place: list[onnx.NodeProto], array: Array) -> str:
+        return self._writer.constant(place, array, "constant" if place is self._first else "resize_constant")
 
     def _add(self, place: list[onnx.NodeProto], op: str, inputs: Sequence[str], wish: str, **attributes: Any) -> str:
-        stem = wish if place is self._first else f"resize_{wish}"
-        output = self._names.fresh(stem)
-        place.append(
-            onnx.helper.make_node(op, inputs, [output], name=self._names.fresh(f"{output}_node"), **attributes)
-        )
-        return output
+        return self._writer.add(place, op, inputs, wish if place is self._first else f"resize_{wish}", **attributes)
 
 
 def _layout(site: Resampler) -> tuple[int, tuple[int, ...]]:

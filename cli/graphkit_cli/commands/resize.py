@@ -39,11 +39,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Make every node decide by scales (samples 1 / factor apart) or by sizes (in / size apart).",
 )
-@click.option("--keep-default", is_flag=True, help="The input may be left out and then has the value that was baked in.")
+@click.option(
+    "--keep-default", is_flag=True, help="The input may be left out and then has the value that was baked in."
+)
+@click.option(
+    "--repair-shapes", is_flag=True, help="Compute baked Reshape targets downstream, where it is certain what they follow."
+)
 def command(model: str, **options: Any) -> gk.Model:
     """Turn the scale baked into every Resize into a graph input."""
     import graphkit as gk
 
     if options["form"] == "sizes" and (options["relative"] or options["semantics"] == "scales"):
-        raise click.UsageError("--as sizes gives the size itself: it goes neither with --relative nor --semantics scales")
+        raise click.UsageError(
+            "--as sizes gives the size itself: it goes neither with --relative nor --semantics scales"
+        )
     return gk.resize(model, **options)

@@ -1,0 +1,200 @@
+"""What breaks when a size that was fixed becomes free: found by inferring the shapes of the model twice.
+
+The model is taken at its old size and at three times that size (with every free dim set to some number), and the shapes
+that onnx infers are compared: nodes that fit together at the old size only, and constants that spell the old size out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+
+import onnx
+
+from graphkit.graph import walk
+from graphkit.graph.index import GraphIndex
+from graphkit.graph.values import constant, dims, value_type
+from graphkit.tensor import decode
+
+GROWTH = 3
+"""How much larger the second size is: whole, so that halving and windowing divide it where they divided the first."""
+
+Change = Callable[[onnx.ModelProto, int], None]
+"""Fixes, in a model, what is about to become free, at so many times its old size."""
+
+_FAILURE = re.compile(r"\(op_type:(?P<op>\w+), node name: (?P<name>\d+)\): (?:\[\w+\] )?(?P<why>[^\n]*)")
+
+
+_CONSEQUENCE = "expected to have type but instead is null"
+"""What onnx says of a node behind one that failed."""
+
+
+class Comparison:
+    """The shapes of a model at the old size and at a larger one.
+
+    Attributes:
+        index: The index of the model as it is.
+        old: value -> dims at the old size, for values all of whose dims are known.
+        new: The same at the larger size.
+        failures: Positions of nodes that fit at the old size only -> what onnx says about it.
+    """
+
+    def __init__(self, model: onnx.ModelProto, change: Change) -> None:
+        self.index = GraphIndex(model.graph)
+        self.old, failed = _shapes(model, lambda copy: change(copy, 1))
+        self.new, fails = _shapes(model, lambda copy: change(copy, GROWTH))
+        self.failures = {position: why for position, why in fails.items() if position not in failed}
+
+    def varies(self, name: str) -> tuple[int, ...]:
+        """The axes of a value whose size changes."""
+        old, new = self.old.get(name), self.new.get(name)
+        if old is None or new is None or len(old) != len(new):
+            return ()
+        return tuple(axis for axis, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
+
+    def constant_ints(self, name: str) -> list[int] | None:
+        """A constant int64 list of the model, or None."""
+        tensor = constant(self.index, name)
+        if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            return None
+        return [int(value) for value in decode(tensor, None).reshape(-1).tolist()]
+
+
+def breaking(comparison: Comparison, *, cause: str) -> list[str]:
+    """A sentence for each node that works at the old size only, in graph order.
+
+    Args:
+        comparison: The model at two sizes.
+        cause: What makes the size free, for the message: "another factor".
+
+    Scope: nodes of the main graph; what bodies do inside is not looked at.
+    Cost: O(nodes).
+    """
+    found = []
+    for position, node in enumerate(comparison.index.nodes):
+        why = _why(comparison, position, node)
+        if why:
+            found.append(f"{node.op_type} {node.name or node.output[0]!r} {why}: it fails, or is wrong, at {cause}")
+    return found
+
+
+def _why(comparison: Comparison, position: int, node: onnx.NodeProto) -> str | None:
+    if node.domain in ("", "ai.onnx"):
+        if node.op_type == "Reshape" and not reshape_adapts(comparison, node):
+            return f"has the fixed target {comparison.constant_ints(node.input[1])} (constant {node.input[1]!r})"
+        if node.op_type == "Expand" and _expand_is_fixed(comparison, node):
+            return f"has the fixed target {comparison.constant_ints(node.input[1])} (constant {node.input[1]!r})"
+        if node.op_type == "Gemm" and 1 in comparison.varies(node.input[0]):
+            return f"multiplies by {node.input[1]!r}, which has one fixed size"
+    if position in comparison.failures:
+        return f"joins values whose sizes match now only ({_short(comparison.failures[position])})"
+    return None
+
+
+def _short(why: str) -> str:
+    """What onnx says about two sizes, in a few words."""
+    sizes = re.search(r"Inferred=(\d+) Declared=(\d+) Dimension=(\d+)", why)
+    return f"{sizes[1]} beside {sizes[2]} on axis {sizes[3]}" if sizes else why.rstrip(".").lower()
+
+
+def reshape_adapts(comparison: Comparison, node: onnx.NodeProto) -> bool:
+    """Whether a Reshape goes along with its input: every axis that varies ends up in the -1 of the target, or in a 0.
+
+    Axes of input and target belong together where their sizes have the same product, from the front.
+    """
+    varies = comparison.varies(node.input[0])
+    target = comparison.constant_ints(node.input[1]) if len(node.input) > 1 else None
+    old = comparison.old.get(node.input[0])
+    if not varies or target is None or old is None:
+        return True
+    zero_copies = not any(a.name == "allowzero" and a.i for a in node.attribute)
+    copied = {axis for axis, size in enumerate(target) if size == 0 and zero_copies and axis < len(old)}
+    result = [old[axis] if axis in copied else size for axis, size in enumerate(target)]
+    if -1 in result:
+        rest = math.prod(size for size in result if size != -1)
+        result[result.index(-1)] = math.prod(old) // rest if rest else 0
+    for sources, targets in reshape_groups(old, result):
+        moving = [axis for axis in sources if axis in varies]
+        if moving and not (set(moving) <= copied or any(target[axis] == -1 for axis in targets)):
+            return False
+    return True
+
+
+def reshape_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """Axes of two shapes of the same number of elements that belong together: the finest split of equal products."""
+    groups: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        sources, targets = [], []
+        left = right = 1
+        while True:
+            if (left <= right and i < len(old)) or j >= len(new):
+                if i >= len(old):
+                    break
+                left *= old[i]
+                sources.append(i)
+                i += 1
+            else:
+                right *= new[j]
+                targets.append(j)
+                j += 1
+            if left == right and sources and targets:
+                break
+        groups.append((sources, targets))
+    return groups
+
+
+def _expand_is_fixed(comparison: Comparison, node: onnx.NodeProto) -> bool:
+    """Whether the constant target of an Expand has a size other than 1 on an axis that varies."""
+    target = comparison.constant_ints(node.input[1]) if len(node.input) > 1 else None
+    old = comparison.old.get(node.input[0])
+    if target is None or old is None:
+        return False
+    offset = len(target) - len(old)
+    return any(axis + offset >= 0 and target[axis + offset] != 1 for axis in comparison.varies(node.input[0]))
+
+
+def _shapes(
+    model: onnx.ModelProto, change: Callable[[onnx.ModelProto], None]
+) -> tuple[dict[str, list[int]], dict[int, str]]:
+    """Static dims of all values of the main graph after a change, and the nodes at which inference fails."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for position, node in enumerate(copy.graph.node):
+        node.name = str(position)
+    change(copy)
+    _set_free_dims(copy.graph)
+    for graph in walk.graphs(copy.graph):
+        del graph.value_info[:]
+        for output in graph.output:
+            if output.type.HasField("tensor_type"):
+                output.type.tensor_type.ClearField("shape")
+    failures: dict[int, str] = {}
+    try:
+        onnx.shape_inference.infer_shapes(copy, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError) as error:
+        found = {int(m["name"]): m["why"].strip() for m in _FAILURE.finditer(str(error))}
+        failures = {position: why for position, why in found.items() if _CONSEQUENCE not in why}
+    try:
+        copy = onnx.shape_inference.infer_shapes(copy, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError):
+        return {}, failures
+    index = GraphIndex(copy.graph)
+    shapes: dict[str, list[int]] = {}
+    for name in index.values():
+        known = value_type(index, name)
+        sizes = dims(known) if known is not None else None
+        if sizes is not None and all(isinstance(size, int) for size in sizes):
+            shapes[name] = [size for size in sizes if isinstance(size, int)]
+    return shapes, failures
+
+
+def _set_free_dims(graph: onnx.GraphProto) -> None:
+    """Give every free dim of the inputs a size: 2 for a batch, 64 for the others, the same for the same symbol."""
+    sizes: dict[str, int] = {}
+    for value in graph.input:
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if not dim.HasField("dim_value"):
+                usual = 2 if axis == 0 else 64
+                dim.dim_value = sizes.setdefault(dim.dim_param, usual) if dim.dim_param else usual
