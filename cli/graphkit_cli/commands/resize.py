@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     "--keep-default", is_flag=True, help="The input may be left out and then has the value that was baked in."
 )
 @click.option(
-    "--repair-shapes", is_flag=True, help="Compute baked Reshape targets downstream, where it is certain what they follow."
+    "--repair-shapes",
+    is_flag=True,
+    help="Compute baked Reshape targets downstream, where it is certain what they follow.",
 )
 def command(model: str, **options: Any) -> gk.Model:
     """Turn the scale baked into every Resize into a graph input."""
