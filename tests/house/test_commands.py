@@ -10,7 +10,20 @@ import graphkit as gk
 from graphkit_cli.main import COMMANDS, cli
 
 SHARED = {"model", "out", "external", "weights", "dry_run", "as_json", "quiet", "verbose", "no_color"}
-NO_OPERATION = {"breaking", "constants", "folding", "frozen", "nodes", "prune", "raised_inputs", "raising", "repair", "resize_input", "stale", "wiring"}
+NO_OPERATION = {
+    "breaking",
+    "constants",
+    "folding",
+    "frozen",
+    "nodes",
+    "prune",
+    "raised_inputs",
+    "raising",
+    "repair",
+    "resize_input",
+    "stale",
+    "wiring",
+}
 """Parts that several operations of surgery/ share."""
 
 NOT_A_COMMAND = {"suggest": "graphkit extract --suggest"}
