@@ -15,7 +15,7 @@ import onnx
 
 from graphkit.errors import NameNotFoundError, WeightsError
 from graphkit.graph.walk import tensors
-from graphkit.tensor import data_range, decode, embed
+from graphkit.tensor import data_range, decode, embed, expected_bytes
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -162,8 +162,12 @@ class Model:
     def locate(self, tensor: onnx.TensorProto) -> tuple[Source, int, int]:
         """(source, offset, length in bytes) of a tensor that the skeleton references.
 
+        A length that the file omits is what data type and dims say (onnx/docs/ExternalData.md says: to the end of the
+        file, which several tensors may share).
+
         Raises:
             WeightsError: The location is unknown, or the range lies outside of it.
+            TensorError: A dim is negative.
         """
         where = data_range(tensor)
         source = self.sources.get(where.location)
@@ -173,7 +177,11 @@ class Model:
                 location=where.location,
                 hint="put the data file beside the .onnx file that names it",
             )
-        length = source.size - where.offset if where.length is None else where.length
+        length = where.length
+        if length is None:
+            length = expected_bytes(tensor)
+        if length is None:
+            length = source.size - where.offset
         if length < 0 or where.offset + length > source.size:
             raise WeightsError(
                 f"tensor {tensor.name!r} wants bytes {where.offset} to {where.offset + length} of {source.name}, "

@@ -42,8 +42,12 @@ def data_range(tensor: onnx.TensorProto) -> DataRange:
         raise WeightsError(f"tensor {tensor.name!r} is external but names no location")
     offset = _count(tensor, "offset", entries.get("offset") or "0")
     length = _count(tensor, "length", entries["length"]) if entries.get("length") else None
-    field = int(entries[FIELD_KEY]) if FIELD_KEY in entries else None
+    field = int(entries[FIELD_KEY]) if entries.get(FIELD_KEY) in _FIELDS else None
     return DataRange(location, offset, length, field)
+
+
+_FIELDS = ("4", "10")
+"""``float_data`` and ``double_data``: the fields whose packed bytes are those of ``raw_data``."""
 
 
 def _count(tensor: onnx.TensorProto, key: str, text: str) -> int:
@@ -54,7 +58,7 @@ def _count(tensor: onnx.TensorProto, key: str, text: str) -> int:
 
 def refer(tensor: onnx.TensorProto, where: DataRange) -> None:
     """Make a tensor a reference to bytes that lie elsewhere. Changes the tensor."""
-    for field in _PAYLOAD_FIELDS:
+    for field in PAYLOAD_FIELDS:
         tensor.ClearField(field)
     del tensor.external_data[:]
     tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -69,14 +73,14 @@ def refer(tensor: onnx.TensorProto, where: DataRange) -> None:
 
 def embed(tensor: onnx.TensorProto, data: bytes) -> None:
     """Make a tensor hold its bytes itself, in ``raw_data``. Changes the tensor."""
-    for field in _PAYLOAD_FIELDS:
+    for field in PAYLOAD_FIELDS:
         tensor.ClearField(field)
     del tensor.external_data[:]
     tensor.ClearField("data_location")
     tensor.raw_data = data
 
 
-_PAYLOAD_FIELDS = (
+PAYLOAD_FIELDS = (
     "float_data",
     "int32_data",
     "string_data",
@@ -95,9 +99,9 @@ def decode(tensor: onnx.TensorProto, data: memoryview | None) -> Array:
     """
     import numpy as np
 
-    expected = expected_bytes(tensor)
-    held = len(data) if data is not None else len(tensor.raw_data) if tensor.HasField("raw_data") else expected
-    if expected is not None and held != expected:
+    if data is None:
+        check_inline(tensor)
+    elif expected_bytes(tensor) not in (None, len(data)):
         raise TensorError(_contradiction(tensor), name=tensor.name)
     try:
         array = onnx.numpy_helper.to_array(tensor) if data is None else _from_bytes(np, tensor, data)
@@ -151,16 +155,22 @@ def expected_bytes(tensor: onnx.TensorProto) -> int | None:
         TensorError: A dim is negative.
     """
     width = bits(tensor.data_type)
-    if not width:
-        return None
+    return (_count_elements(tensor) * width + 7) // 8 if width else None
+
+
+_MOST_ELEMENTS = 1 << 63
+
+
+def _count_elements(tensor: onnx.TensorProto) -> int:
     count = 1
     for dim in tensor.dims:
         if dim < 0:
             raise TensorError(
                 f"tensor {tensor.name[:80]!r} has a negative dim: {list(tensor.dims)[:8]}", name=tensor.name
             )
-        count *= dim
-    return (count * width + 7) // 8
+        # No file holds that many; thousands of large dims shall not make a number of a million digits.
+        count = min(count * dim, _MOST_ELEMENTS)
+    return count
 
 
 def stored_bytes(tensor: onnx.TensorProto) -> int:
@@ -170,18 +180,54 @@ def stored_bytes(tensor: onnx.TensorProto) -> int:
 
 
 def check_inline(tensor: onnx.TensorProto) -> None:
-    """Hold the bytes that a tensor has in ``raw_data`` against its data type and dims.
+    """Hold what a tensor has in ``raw_data``, or else in the field for its data type, against its data type and dims.
 
     Raises:
         TensorError: They contradict each other, or a dim is negative.
     """
-    expected = expected_bytes(tensor)
-    if expected is not None and tensor.HasField("raw_data") and len(tensor.raw_data) != expected:
+    count = _count_elements(tensor)
+    width = bits(tensor.data_type)
+    if tensor.HasField("raw_data"):
+        held, expected, unit = len(tensor.raw_data), (count * width + 7) // 8, "bytes of data"
+        if not width:
+            return
+    else:
+        field = _value_field(tensor.data_type)
+        if field is None:
+            return
+        held, unit = len(getattr(tensor, field)), f"values in {field}"
+        expected = _count_values(tensor.data_type, count)
+    if held != expected:
         raise TensorError(
-            f"tensor {tensor.name[:80]!r}: {len(tensor.raw_data)} bytes of data, but a "
+            f"tensor {tensor.name[:80]!r}: {held} {unit}, but a "
             f"{type_name(tensor.data_type)}{list(tensor.dims)[:8]} takes {expected}",
             name=tensor.name,
         )
+
+
+def _value_field(data_type: int) -> str | None:
+    """The field that holds values of a data type where ``raw_data`` does not (onnx.in.proto, TensorProto)."""
+    return _VALUE_FIELDS.get(data_type) or ("int32_data" if data_type in _BITS else None)
+
+
+_VALUE_FIELDS: dict[int, str] = {
+    _T.FLOAT: "float_data",
+    _T.COMPLEX64: "float_data",
+    _T.DOUBLE: "double_data",
+    _T.COMPLEX128: "double_data",
+    _T.INT64: "int64_data",
+    _T.UINT32: "uint64_data",
+    _T.UINT64: "uint64_data",
+    _T.STRING: "string_data",
+}
+
+
+def _count_values(data_type: int, count: int) -> int:
+    """How many entries of its field so many elements take: complex numbers two, 2- and 4-bit types share one of 8 bits."""
+    if data_type in (_T.COMPLEX64, _T.COMPLEX128):
+        return 2 * count
+    width = bits(data_type)
+    return (count * width + 7) // 8 if 0 < width < 8 else count
 
 
 def type_name(data_type: int) -> str:

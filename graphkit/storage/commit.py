@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import onnx
@@ -23,9 +23,10 @@ import onnx
 from graphkit.errors import GraphkitError, SaveError
 from graphkit.graph import walk
 from graphkit.model import Model
+from graphkit.storage.append import Appender
+from graphkit.storage.join import Joiner, Place, embedded
 from graphkit.storage.load import load
-from graphkit.storage.source import CHUNK, LocalFile
-from graphkit.storage.wire import Joiner, Piece, Place, Range, embedded
+from graphkit.storage.wire import Piece, Range
 from graphkit.tensor import data_range, refer
 
 _LINK_PREFIX = ".graphkit-"
@@ -118,15 +119,11 @@ def _write(file: NewFile, written: int, total: int, progress: Progress | None) -
         fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
         file.temporary = name
     try:
+        appender = Appender(fd)
         for piece in _merged(file.pieces):
-            if isinstance(piece, Range):
-                for count in copy_range(piece, fd):
-                    written += count
-                    if progress:
-                        progress(written, total)
-            else:
-                _write_all(fd, piece)
-                written += len(piece)
+            for done in appender.append(piece):
+                if progress:
+                    progress(written + done, total)
         if os.path.exists(file.path):
             os.fchmod(fd, stat.S_IMODE(os.stat(file.path).st_mode))
         os.fsync(fd)
@@ -136,7 +133,7 @@ def _write(file: NewFile, written: int, total: int, progress: Progress | None) -
             file.temporary = name
     finally:
         os.close(fd)
-    return written
+    return written + file.size
 
 
 def _merged(pieces: list[Piece]) -> list[Piece]:
@@ -155,44 +152,6 @@ def _merged(pieces: list[Piece]) -> list[Piece]:
     if waiting:
         merged.append(b"".join(waiting))
     return merged
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def copy_range(piece: Range, fd: int) -> Iterator[int]:
-    """Append a range of a source to a file: inside of the kernel where it can, else in chunks of 8 MiB.
-
-    Yields:
-        The bytes that each step copied.
-
-    Raises:
-        WeightsError: The source became shorter.
-        OSError: Writing failed.
-    """
-    done = 0
-    if isinstance(piece.source, LocalFile):
-        while done < piece.length:
-            try:
-                count = os.copy_file_range(
-                    piece.source.fd, fd, min(piece.length - done, CHUNK * 16), piece.offset + done
-                )
-            except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
-                    raise
-                break
-            if not count:
-                break
-            done += count
-            yield count
-    while done < piece.length:
-        data = piece.source.read(piece.offset + done, min(CHUNK, piece.length - done))
-        _write_all(fd, data)
-        done += len(data)
-        yield len(data)
 
 
 def _bridge_old_pair(target: str, data: str, *, explicit: bool) -> None:

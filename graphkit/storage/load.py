@@ -14,7 +14,7 @@ from graphkit.errors import FormatError, ModelFileError, TensorError, WeightsErr
 from graphkit.graph import walk
 from graphkit.model import Model, ModelLike, Source
 from graphkit.storage.source import Buffer, LocalFile, RemoteFile, is_url
-from graphkit.storage.wire import Splitter
+from graphkit.storage.split import Checker, Splitter
 from graphkit.tensor import DataRange, check_inline, data_range, expected_bytes, refer, type_name
 
 SMALL_FILE = 64 << 10
@@ -95,18 +95,27 @@ def _from_huge_proto(proto: onnx.ModelProto) -> Model:
     for field, value in proto.graph.ListFields():
         if field.name != "initializer":
             _copy_field(skeleton.graph, field, value)
+    # First the tensors of bodies, attributes and functions, copied with their bytes; then the initializers, without.
+    for tensor in walk.tensors(skeleton):
+        _move_out(tensor, tensor.raw_data, sources)
     for tensor in proto.graph.initializer:
-        data = tensor.raw_data
-        if len(data) < LocalFile.threshold:
-            skeleton.graph.initializer.add().CopyFrom(tensor)
-            continue
-        location = f"{_IN_MEMORY}-{len(sources)}"
-        sources[location] = Buffer(data, f"tensor {tensor.name!r} in memory")
-        stub = skeleton.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-        stub.doc_string = tensor.doc_string
-        stub.metadata_props.extend(tensor.metadata_props)
-        refer(stub, DataRange(location, 0, len(data)))
+        stub = skeleton.graph.initializer.add()
+        for field, value in tensor.ListFields():
+            if field.name != "raw_data":
+                _copy_field(stub, field, value)
+        if tensor.HasField("raw_data") and not _move_out(stub, tensor.raw_data, sources):
+            stub.raw_data = tensor.raw_data
     return Model(skeleton, sources)
+
+
+def _move_out(tensor: onnx.TensorProto, data: bytes, sources: dict[str, Source]) -> bool:
+    """Make a tensor a reference to its bytes, where they are many."""
+    if len(data) < LocalFile.threshold:
+        return False
+    location = f"{_IN_MEMORY}-{len(sources)}"
+    sources[location] = Buffer(data, f"tensor {tensor.name[:80]!r} in memory")
+    refer(tensor, DataRange(location, 0, len(data)))
+    return True
 
 
 def _copy_field(target: Any, field: Any, value: Any) -> None:
@@ -132,7 +141,7 @@ def _parse(source: Source, data: bytes) -> onnx.ModelProto:
         _strict_model_proto().FromString(data)
         proto = onnx.ModelProto.FromString(data)
     except (DecodeError, SystemError) as error:  # upb reports some damage as a SystemError
-        raise _not_a_model(source, error) from error
+        raise _not_a_model(source, _damage(source, data) or error) from error
     if not proto.HasField("graph"):
         raise _not_a_model(source, None)
     return proto
@@ -152,6 +161,40 @@ def _strict_model_proto() -> Any:
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("onnx.ModelProto"))
+
+
+DIAGNOSE = 1 << 20
+"""Where a skeleton of up to this many bytes is damaged is looked for; in a larger one that would take too long."""
+
+
+def _damage(source: Source, data: bytes) -> FormatError | None:
+    """What is wrong with a model that does not parse, and where; None where that is not found."""
+    try:
+        where = _undecodable(onnx.ModelProto.FromString(data))
+    except (DecodeError, SystemError):
+        where = ""
+    if where:
+        return FormatError(f"{source.name} is not a valid ONNX model: {where} is no UTF-8 text", path=source.name)
+    if len(data) <= DIAGNOSE:
+        try:
+            Checker(source if source.size > SMALL_FILE else Buffer(data, source.name)).skeleton()
+        except FormatError as error:
+            return error
+    return None
+
+
+def _undecodable(message: Any) -> str:
+    """The path of the first string that is no UTF-8, such as ``graph.node[3].name``; "" without one."""
+    for field, value in message.ListFields():
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        for index, item in enumerate(value if field.is_repeated else [value]):
+            here = f"{field.name}[{index}]" if field.is_repeated else str(field.name)
+            if field.type == field.TYPE_STRING and isinstance(item, bytes):
+                return here
+            if field.type == field.TYPE_MESSAGE and (inner := _undecodable(item)):
+                return f"{here}.{inner}"
+    return ""
 
 
 _OTHER_FORMATS = (
@@ -192,9 +235,14 @@ def _check_tensors(proto: onnx.ModelProto, source: Source, path: str, own: str) 
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             check_inline(tensor)
             continue
+        if tensor.raw_data:
+            raise TensorError(
+                f"tensor {tensor.name[:80]!r} has both external data and {len(tensor.raw_data)} bytes of its own",
+                name=tensor.name,
+            )
         where = data_range(tensor)
         if where.location not in sources and where.location not in missing:
-            found = _open_location(where.location, path)
+            found = _open_location(where.location, path, keep_open=len(sources) <= KEEP_OPEN)
             if found is None:
                 missing.add(where.location)
             else:
@@ -202,6 +250,11 @@ def _check_tensors(proto: onnx.ModelProto, source: Source, path: str, own: str) 
         if where.location in sources:
             _check_range(tensor, where, sources[where.location])
     return sources
+
+
+KEEP_OPEN = 64
+"""Data files of one model that stay open. A process may have some hundred files open; models with one file per tensor
+have more, and open those beyond this number only while they are read."""
 
 
 def _check_range(tensor: onnx.TensorProto, where: DataRange, source: Source) -> None:
@@ -223,7 +276,7 @@ def _check_range(tensor: onnx.TensorProto, where: DataRange, source: Source) -> 
         )
 
 
-def _open_location(location: str, path: str) -> Source | None:
+def _open_location(location: str, path: str, *, keep_open: bool) -> Source | None:
     """The file that a location names, or None where there is none.
 
     Raises:
@@ -231,13 +284,8 @@ def _open_location(location: str, path: str) -> Source | None:
             link (onnx/docs/ExternalData.md and its security notes), or it is no regular file.
     """
     parts = location.replace("\\", "/").split("/")
-    if (
-        os.path.isabs(location)
-        or location.startswith(("/", "\\"))
-        or ".." in parts
-        or "\0" in location
-        or ":" in parts[0]
-    ):
+    drive = parts[0][1:2] == ":" and parts[0][0].isalpha()
+    if location.startswith(("/", "\\")) or drive or ".." in parts or "\0" in location:
         raise _outside(location, path, "it may not be absolute or contain '..'")
     if is_url(path):
         return _open_remote(f"{path.rpartition('/')[0]}/{location}")
@@ -249,7 +297,7 @@ def _open_location(location: str, path: str) -> Source | None:
     if os.path.islink(file) or os.path.commonpath([real, os.path.realpath(folder)]) != os.path.realpath(folder):
         raise _outside(location, path, f"it is, or lies behind, a symbolic link to {real}")
     try:
-        return LocalFile(file, os.path.join(os.path.dirname(path), location))
+        return LocalFile(file, os.path.join(os.path.dirname(path), location), keep_open=keep_open)
     except ModelFileError as error:
         raise WeightsError(error.message, location=location, path=error.path) from error
 

@@ -14,9 +14,10 @@ from google.protobuf.message import EncodeError
 from graphkit.errors import SaveError
 from graphkit.model import HISTORY_KEY, Model, ModelLike, Source
 from graphkit.storage.commit import NewFile, commit_pair, target_file
+from graphkit.storage.join import Joiner, embedded
 from graphkit.storage.load import as_model
 from graphkit.storage.source import LocalFile
-from graphkit.storage.wire import ATTRIBUTE, Joiner, Piece, Range, embedded, piece_length
+from graphkit.storage.wire import ATTRIBUTE, Piece, Range, piece_length
 from graphkit.tensor import DataRange, check_inline, data_range, refer
 
 PROTOBUF_LIMIT = (1 << 31) - 1

@@ -6,6 +6,8 @@ import errno
 import mmap
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import MissingExtraError, ModelFileError, WeightsError
@@ -20,6 +22,8 @@ CHUNK = 8 << 20
 class LocalFile:
     """A regular file, as it was when it was opened: once open, renaming another file over its path changes nothing.
 
+    A file that is not kept open is opened again for each read, and held against what it was.
+
     Attributes:
         path: The file, absolute.
         name: The file as the user knows it.
@@ -29,7 +33,7 @@ class LocalFile:
     first_read = 4096
     threshold = 4096
 
-    def __init__(self, path: str, name: str | None = None) -> None:
+    def __init__(self, path: str, name: str | None = None, *, keep_open: bool = True) -> None:
         """Open a file.
 
         Raises:
@@ -38,18 +42,26 @@ class LocalFile:
         self.path = os.path.abspath(path)
         self.name = name or path
         self._map: mmap.mmap | None = None
+        self._fd = -1
+        fd = self._open()
+        self._status = os.fstat(fd)
+        self.size = self._status.st_size
+        if keep_open:
+            self._fd = fd
+        else:
+            os.close(fd)
+
+    def _open(self) -> int:
         try:
             # O_NONBLOCK: opening a FIFO must not wait for somebody who writes to it.
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise ModelFileError(f"cannot read {self.name}: {_reason(error)}", path=self.name) from error
-        status = os.fstat(self._fd)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(self._fd)
-            self._fd = -1
-            raise ModelFileError(f"cannot read {self.name}: it is {_kind(status.st_mode)}, not a file", path=self.name)
-        self._status = status
-        self.size = status.st_size
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(fd)
+            raise ModelFileError(f"cannot read {self.name}: it is {_kind(mode)}, not a file", path=self.name)
+        return fd
 
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:
@@ -58,32 +70,68 @@ class LocalFile:
     def __repr__(self) -> str:
         return f"<LocalFile {self.path!r}: {self.size} bytes>"
 
-    @property
-    def fd(self) -> int:
-        """The open file descriptor; it stays the source's own."""
-        return self._fd
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """A file descriptor of the file; the source closes it.
+
+        Raises:
+            WeightsError: The file was not kept open and is no longer what it was, or cannot be opened.
+        """
+        if self._fd >= 0:
+            yield self._fd
+            return
+        try:
+            fd = self._open()
+        except ModelFileError as error:
+            raise WeightsError(error.message, path=self.name) from error
+        try:
+            self._hold_against(os.fstat(fd))
+            yield fd
+        finally:
+            os.close(fd)
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a range.
 
         Raises:
-            WeightsError: The file has become shorter.
+            WeightsError: The file has become shorter, was changed, or cannot be read.
         """
-        data = os.pread(self._fd, length, offset)
-        while len(data) < length:  # Linux reads at most 2 GiB at a time
-            more = os.pread(self._fd, length - len(data), offset + len(data))
-            if not more:
-                raise WeightsError(f"{self.name} became shorter while it was read", path=self.name)
-            data += more
+        with self.opened() as fd:
+            data = self._pread(fd, offset, length)
+            while len(data) < length:  # Linux reads at most 2 GiB at a time
+                more = self._pread(fd, offset + len(data), length - len(data))
+                if not more:
+                    raise WeightsError(f"{self.name} became shorter while it was read", path=self.name)
+                data += more
         return data
 
+    def _pread(self, fd: int, offset: int, length: int) -> bytes:
+        try:
+            return os.pread(fd, length, offset)
+        except OSError as error:
+            raise WeightsError(f"cannot read {self.name}: {_reason(error)}", path=self.name) from error
+
     def view(self, offset: int, length: int) -> memoryview:
-        """The bytes of a range as read-only mapped memory."""
+        """The bytes of a range as read-only mapped memory.
+
+        Raises:
+            WeightsError: The file has become shorter, was changed, or cannot be mapped.
+        """
         if not length:
             return memoryview(b"")
-        if self._map is None:
-            self._map = mmap.mmap(self._fd, 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
-        return memoryview(self._map)[offset : offset + length]
+        with self.opened() as fd:
+            # Memory behind the end of a file that became shorter cannot be read: the process would be killed.
+            if os.fstat(fd).st_size < offset + length:
+                raise WeightsError(f"{self.name} became shorter after it was loaded", path=self.name)
+            mapped = self._map
+            if mapped is None:
+                try:
+                    mapped = mmap.mmap(fd, 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
+                except OSError as error:
+                    raise WeightsError(f"cannot map {self.name}: {_reason(error)}", path=self.name) from error
+            if self._fd >= 0:
+                self._map = mapped  # a mapping holds a descriptor of its own
+        return memoryview(mapped)[offset : offset + length]
 
     def check_unchanged(self) -> None:
         """Nobody has written into the file since it was opened.
@@ -91,8 +139,17 @@ class LocalFile:
         Raises:
             WeightsError: Its size or modification time is another one.
         """
-        now = os.fstat(self._fd)
-        if (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns):
+        with self.opened() as fd:
+            self._hold_against(os.fstat(fd))
+
+    def _hold_against(self, now: os.stat_result) -> None:
+        then = self._status
+        if (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns) != (
+            then.st_dev,
+            then.st_ino,
+            then.st_size,
+            then.st_mtime_ns,
+        ):
             raise WeightsError(
                 f"{self.name} was changed on disk after it was loaded", path=self.name, hint="load the model again"
             )

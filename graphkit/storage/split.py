@@ -1,0 +1,247 @@
+"""Taking large payloads out of a serialised model.
+
+``Splitter`` reads a serialised ModelProto from front to back, jumps over every large tensor payload, and returns the
+rest: the skeleton, in which the jumped tensors are external-data references.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from graphkit.errors import FormatError, TensorError
+from graphkit.model import Source
+from graphkit.storage.wire import (
+    FIELD_TYPES,
+    FIXED32,
+    FIXED64,
+    LENGTH,
+    MAX_NAME,
+    MODEL,
+    NAMES,
+    NESTED,
+    RAW_DATA,
+    TENSOR,
+    VARINT,
+    parse_tensor,
+    read_varint,
+    tag,
+    varint,
+)
+from graphkit.tensor import PAYLOAD_FIELDS, DataRange, expected_bytes, refer, type_name
+
+MAX_DEPTH = 100
+"""protobuf's own limit on nested messages; a body takes three of them."""
+
+
+class Reader:
+    """Sequential reading with jumps: what is not jumped over is read once, in few reads.
+
+    The buffer always begins at ``base``. Reads start small after a jump and double while reading goes on, so that a file
+    of many tensors costs one small read a tensor, and a long run of nodes few large ones.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.size = source.size
+        self.first_read = self.next_read = source.first_read
+        self.base = 0
+        self.buffer = bytearray()
+
+    def need(self, end: int) -> None:
+        """Have the bytes from ``base`` to ``end`` in the buffer, or to the end of the source."""
+        have = self.base + len(self.buffer)
+        if end <= have or have >= self.size:
+            return
+        want = min(max(end - have, self.next_read), self.size - have)
+        self.buffer += self.source.read(have, want)
+        self.next_read = min(self.next_read * 2, 1 << 22)
+
+    def take(self, start: int, end: int) -> bytes:
+        """Bytes [start, end); the buffer forgets everything before ``end``."""
+        self.need(end)
+        data = bytes(self.buffer[start - self.base : end - self.base])
+        self.forget(end)
+        return data
+
+    def forget(self, position: int) -> None:
+        """Nothing before this position is needed any more."""
+        have = self.base + len(self.buffer)
+        if position >= have:
+            self.buffer = bytearray()
+            self.next_read = self.first_read
+        else:
+            del self.buffer[: position - self.base]
+        self.base = position
+
+
+class Splitter:
+    """One pass over a serialised model that leaves large payloads where they are."""
+
+    def __init__(self, source: Source, location: str) -> None:
+        self.reader = Reader(source)
+        self.location = location
+        self.threshold = source.threshold
+
+    def skeleton(self) -> bytes:
+        """The serialised skeleton.
+
+        Raises:
+            FormatError: The bytes are no sequence of protobuf fields; the offset says where.
+            TensorError: A large tensor's bytes contradict its dims.
+        """
+        return bytes(self._message(MODEL, 0, self.reader.size, 0))
+
+    def _message(self, kind: int, start: int, end: int, depth: int) -> bytearray:
+        if depth > MAX_DEPTH:
+            raise self._error(start, f"messages are nested deeper than {MAX_DEPTH}, protobuf's limit")
+        nested = NESTED[kind]
+        threshold = self.threshold
+        out = bytearray()
+        position = kept = start
+        while position < end:
+            position = self._skip_short(position, end)
+            if position == end:
+                break
+            field, wire, value, after = self._field(position, end)
+            if wire == LENGTH and value > MAX_NAME and field in NAMES.get(kind, ()):
+                raise self._error(position, f"a name has {value} bytes; names of more than {MAX_NAME} are refused")
+            if wire == LENGTH and value >= threshold and field in nested:
+                out += self._keep(kept, position)
+                inner = nested[field]
+                if inner == TENSOR:
+                    child = self._tensor(after - value, after)
+                else:
+                    child = self._message(inner, after - value, after, depth + 1)
+                out += tag(field, LENGTH) + varint(len(child))
+                out += child
+                kept = after
+            position = after
+        out += self._keep(kept, end)
+        return out
+
+    def _skip_short(self, position: int, end: int) -> int:
+        """The position after the run of fields of less than 128 bytes that begins here: most nodes are such fields.
+
+        It ends where ``_field`` has to look: at other fields, and near the end of the buffer or of the message.
+        """
+        reader = self.reader
+        buffer = reader.buffer
+        at = position - reader.base
+        last = min(len(buffer), end - reader.base) - 130
+        while at < last and buffer[at] & 0x87 == LENGTH and buffer[at] > 7 and buffer[at + 1] < 128:
+            at += 2 + buffer[at + 1]
+        return at + reader.base
+
+    def _keep(self, start: int, end: int) -> bytes:
+        if start == end:
+            return b""
+        return self.reader.take(start, end)
+
+    def _field(self, position: int, end: int) -> tuple[int, int, int, int]:
+        """(field number, wire type, length or 0, position after the field) of the field at a position."""
+        reader = self.reader
+        if position + 20 > reader.base + len(reader.buffer):
+            reader.need(min(position + 20, reader.size))
+        buffer, at, limit = reader.buffer, position - reader.base, end - reader.base
+        try:
+            key = buffer[at]
+            at += 1
+            if key > 127:
+                key, at = read_varint(buffer, at - 1)
+            wire = key & 7
+            length = 0
+            if wire == LENGTH:
+                length = buffer[at]
+                at += 1
+                if length > 127:
+                    length, at = read_varint(buffer, at - 1)
+                at += length
+            elif wire == VARINT:
+                _, at = read_varint(buffer, at)
+            elif wire == FIXED32:
+                at += 4
+            elif wire == FIXED64:
+                at += 8
+            else:
+                raise self._error(position, f"wire type {wire} does not occur in ONNX")
+        except IndexError:
+            raise self._error(position, "the file ends in the middle of a field") from None
+        if at > limit or not key >> 3:
+            raise self._error(position, f"a field of {length} bytes does not fit into what encloses it")
+        return key >> 3, wire, length, at + reader.base
+
+    def _tensor(self, start: int, end: int) -> bytearray:
+        """A TensorProto: its own bytes, or a reference where exactly one payload is large."""
+        payloads: list[tuple[int, int, int]] = []
+        small = bytearray()
+        position = kept = start
+        while position < end:
+            field, wire, length, after = self._field(position, end)
+            if wire == LENGTH and length > MAX_NAME and field in NAMES[TENSOR]:
+                raise self._error(position, f"a name has {length} bytes; names of more than {MAX_NAME} are refused")
+            if wire == LENGTH and length >= self.threshold and field in FIELD_TYPES:
+                small += self.reader.take(kept, position)
+                payloads.append((field, after - length, length))
+                self.reader.forget(after)
+                kept = after
+            position = after
+        small += self.reader.take(kept, end)
+        if not payloads:
+            return small
+        stub = parse_tensor(bytes(small), start)
+        if stub.data_location == onnx.TensorProto.EXTERNAL:
+            _, offset, length = payloads[0]
+            raise self._error(offset, f"tensor {stub.name[:80]!r} has both external data and {length} bytes of its own")
+        if len(payloads) > 1 or not _referable(stub, payloads[0][0]):
+            return bytearray(self.reader.source.read(start, end - start))
+        field, offset, length = payloads[0]
+        self._check_length(stub, length, offset)
+        refer(stub, DataRange(self.location, offset, length, None if field == RAW_DATA else field))
+        return bytearray(stub.SerializeToString())
+
+    def _check_length(self, stub: onnx.TensorProto, length: int, offset: int) -> None:
+        expected = expected_bytes(stub)
+        if expected is not None and expected != length:
+            raise TensorError(
+                f"tensor {stub.name[:80]!r} at byte {offset}: {length} bytes of data, but a "
+                f"{type_name(stub.data_type)}{list(stub.dims)[:8]} takes {expected}",
+                name=stub.name,
+            )
+
+    def _error(self, position: int, message: str) -> FormatError:
+        return FormatError(
+            f"{self.reader.source.name} is not a valid ONNX model: at byte {position}, {message}",
+            path=self.reader.source.name,
+            offset=position,
+        )
+
+
+def _referable(stub: onnx.TensorProto, field: int) -> bool:
+    """Whether a tensor without its one large payload is all that is left to keep in the skeleton.
+
+    Not where smaller values stand beside the payload (protobuf joins or overrides them), nor where a reference would
+    take the place of left-over external-data entries.
+    """
+    if stub.external_data or any(stub.HasField(f) if f == "raw_data" else getattr(stub, f) for f in PAYLOAD_FIELDS):
+        return False
+    types = FIELD_TYPES[field]
+    return types is None or stub.data_type in types
+
+
+class Checker(Splitter):
+    """Looks into every message: for finding the place where a parser that does not say so met damage."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source, "")
+        self.threshold = 0
+
+    def _skip_short(self, position: int, _end: int) -> int:
+        self.reader.forget(position)
+        return position
+
+    def _keep(self, _start: int, end: int) -> bytes:
+        self.reader.forget(end)
+        return b""
+
+    def _tensor(self, start: int, end: int) -> bytearray:
+        return self._message(TENSOR, start, end, 0)
