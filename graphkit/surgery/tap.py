@@ -57,9 +57,7 @@ def tap(model: ModelLike, names: str | Iterable[str], *, replace: bool = False) 
     return source.edited(proto, "tap", {"names": wanted, **({"replace": True} if replace else {})}, notes)
 
 
-def add_outputs(
-    graph: onnx.GraphProto, types: dict[str, onnx.TypeProto | None], *, replace: bool = False
-) -> None:
+def add_outputs(graph: onnx.GraphProto, types: dict[str, onnx.TypeProto | None], *, replace: bool = False) -> None:
     """Declare values as outputs of a graph. Changes the graph.
 
     Args:
