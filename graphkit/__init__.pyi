@@ -28,11 +28,15 @@ from graphkit.errors import TensorError as TensorError
 from graphkit.errors import TypeUnknownError as TypeUnknownError
 from graphkit.errors import WeightsError as WeightsError
 from graphkit.finding import Finding as Finding
+from graphkit.graph.operators import Operator as Operator
+from graphkit.graph.operators import operator as operator
+from graphkit.graph.operators import operators as operators
 from graphkit.model import Model as Model
 from graphkit.model import ModelLike as ModelLike
 from graphkit.model import Step as Step
 from graphkit.report.html import report_html as report_html
 from graphkit.report.html import save_html as save_html
+from graphkit.report.operators_text import operators_text as operators_text
 from graphkit.report.probe_text import probe_text as probe_text
 from graphkit.report.summary_text import summary_text as summary_text
 from graphkit.report.text import report_text as report_text
@@ -61,6 +65,8 @@ from graphkit.surgery.resize import resize as resize
 from graphkit.surgery.suggest import Cut as Cut
 from graphkit.surgery.suggest import suggest as suggest
 from graphkit.surgery.tap import tap as tap
+from graphkit.torch_export.check import OperatorCheck as OperatorCheck
+from graphkit.torch_export.check import check_operators as check_operators
 from graphkit.torch_export.examples import Examples as Examples
 from graphkit.torch_export.examples import example_inputs as example_inputs
 from graphkit.torch_export.export import Exported as Exported
@@ -68,6 +74,8 @@ from graphkit.torch_export.export import export as export
 from graphkit.torch_export.export import export_report as export_report
 from graphkit.torch_export.factory import TorchSubject as TorchSubject
 from graphkit.torch_export.factory import load_factory as load_factory
+from graphkit.torch_export.lowering import Lowering as Lowering
+from graphkit.torch_export.lowering import torch_lowering as torch_lowering
 from graphkit.torch_export.mark import mark as mark
 from graphkit.torch_export.weights import load_checkpoint as load_checkpoint
 from graphkit.verify.baked import Baked as Baked

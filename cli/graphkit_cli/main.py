@@ -68,6 +68,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "run": ("graphkit_cli.commands.run", "Run MODEL once in ONNX Runtime and show, or save, its outputs."),
     "probe": ("graphkit_cli.commands.probe", "Try input shapes on models, and say which axis is to blame."),
+    "ops": (
+        "graphkit_cli.commands.ops",
+        "Look operators up: in ONNX, in torch's two exporters, or all that a torch module calls.",
+    ),
 }
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""
 

@@ -278,7 +278,7 @@ class _Job:
         import torch
 
         buffer = io.BytesIO()
-        with _taking_tensors_only(self.module, self.bound) as args:
+        with taking_tensors_only(self.module, self.bound) as args:
             torch.onnx.export(
                 self.module,
                 args,
@@ -321,7 +321,7 @@ def _exportable(module: Any, bound: given.Arguments) -> Any:
 
 
 @contextlib.contextmanager
-def _taking_tensors_only(module: Any, bound: given.Arguments) -> Iterator[tuple[Any, ...]]:
+def taking_tensors_only(module: Any, bound: given.Arguments) -> Iterator[tuple[Any, ...]]:
     """Let ``forward`` take the tensor arguments by position inside of the block; the rest is as the caller gave it.
 
     The torchscript exporter turns Python numbers into inputs, those that forward has as defaults too, and knows no

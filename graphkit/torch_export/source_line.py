@@ -59,7 +59,8 @@ def causes(error: BaseException) -> list[BaseException]:
 def is_users(file: str) -> bool:
     """Whether a source file is neither Python's, an installed package's nor graphkit's."""
     path = os.path.abspath(file)
-    return not file.startswith("<") and not path.startswith((*_PYTHON, _OURS)) and "site-packages" not in path
+    installed = "site-packages" in path or f"{os.sep}graphkit_cli{os.sep}" in path
+    return not file.startswith("<") and not path.startswith((*_PYTHON, _OURS)) and not installed
 
 
 def _innermost(frames: Iterable[tuple[str, int, str]]) -> str | None:

@@ -1,0 +1,105 @@
+"""Operators as text: ONNX's table and one operator's history, a torch operator's translations, a module's operators."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+from graphkit.graph.operators import Operator, OperatorVersion, Parameter
+from graphkit.report.text import columns
+from graphkit.torch_export.check import OperatorCheck
+from graphkit.torch_export.lowering import Lowering, Rule
+
+
+@functools.singledispatch
+def operators_text(result: object) -> str:
+    """What ``operator``, ``torch_lowering`` or ``check_operators`` gave, as text.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    raise TypeError(f"there is no text for {type(result).__name__}")
+
+
+@operators_text.register
+def _(result: Operator) -> str:
+    name = f"{result.domain}::{result.name}" if result.domain else result.name
+    lines = [f"{name}: changed at opset {', '.join(str(v.since) for v in result.versions)}"]
+    lines += [f"  {version.since}: {'; '.join(version.changes) or 'new'}" for version in result.versions]
+    if result.rule is None:
+        return "\n".join([*lines, "", f"at opset {result.opset} the operator does not exist yet"])
+    return "\n".join(
+        [*lines, "", f"in force at opset {result.opset}: version {result.rule.since}", *_rule(result.rule)]
+    )
+
+
+def _rule(rule: OperatorVersion) -> list[str]:
+    lines = ["  deprecated: may not be used"] if rule.deprecated else []
+    for kind, values in (("inputs", rule.inputs), ("outputs", rule.outputs)):
+        lines += [f"  {kind}:", *_indented(_parameters(values))]
+    if rule.attributes:
+        rows = [
+            (
+                a.name,
+                a.type.lower(),
+                "required" if a.required else "" if a.default is None else f"default {a.default!r}",
+            )
+            for a in rule.attributes
+        ]
+        lines += ["  attributes:", *_indented(columns(rows))]
+    for variable, types in rule.types.items():
+        lines.append(f"  {variable}: " + ", ".join(t.removeprefix("tensor(").removesuffix(")") for t in types))
+    return lines
+
+
+def _parameters(values: Sequence[Parameter]) -> str:
+    return columns(
+        [(str(n), v.name, v.types, "" if v.option == "required" else v.option) for n, v in enumerate(values)]
+    )
+
+
+@operators_text.register(Mapping)
+def _(result: Mapping[str, Sequence[int]]) -> str:
+    return columns([("operator", "changed at opset"), *((name, ", ".join(map(str, s))) for name, s in result.items())])
+
+
+@operators_text.register
+def _(result: Lowering) -> str:
+    lines = [result.operator]
+    for exporter, rules in (("dynamo", result.dynamo), ("torchscript", result.torchscript)):
+        lines.append(f"  {exporter}:")
+        lines += _indented(columns([_rule_row(rule) for rule in rules])) if rules else []
+        if exporter == "dynamo" and result.decomposed:
+            lines.append(
+                f"    {', '.join(result.decomposed)}: taken apart into other torch operators; --check tells for a module whether all of them translate"
+            )
+        if not rules and not (exporter == "dynamo" and result.decomposed):
+            lines.append("    no translation")
+    return "\n".join(lines)
+
+
+def _rule_row(rule: Rule) -> tuple[str, ...]:
+    return (rule.operator, f"opset {rule.since}", ", ".join(rule.emits) or "no node of its own", rule.source)
+
+
+@operators_text.register
+def _(result: OperatorCheck) -> str:
+    rows = [("exporter", "torch operator", "calls", "", "becomes", "opset", "first called at")]
+    for use in result.uses:
+        becomes = ", ".join(use.becomes) if use.kind != "supported" else f"some of {', '.join(use.becomes)}"
+        since = "-" if use.since is None else str(use.since)
+        rows.append((use.exporter, use.operator, str(use.count), use.kind, becomes, since, (*use.sources, "")[0]))
+    lines = [columns(rows, right=(2, 5))]
+    for exporter, smallest in result.smallest_opset.items():
+        if exporter in result.problems:
+            lines.append(f"{exporter}: {result.problems[exporter]}")
+        elif smallest is None:
+            missing = ", ".join(use.operator for use in result.unsupported if use.exporter == exporter)
+            lines.append(f"{exporter}: cannot export this module; no translation for {missing}")
+        else:
+            lines.append(f"{exporter}: opset {smallest} or later serves this module")
+    return "\n".join(lines)
+
+
+def _indented(text: str) -> list[str]:
+    return [f"    {line}" for line in text.splitlines()]

@@ -1,0 +1,61 @@
+"""ONNX's operator table: histories, the rule in force, what changed."""
+
+from __future__ import annotations
+
+import pytest
+
+import graphkit as gk
+
+
+@pytest.mark.parametrize(
+    ("name", "versions"),
+    [("Relu", (1, 6, 13, 14)), ("Resize", (10, 11, 13, 18, 19)), ("Upsample", (1, 7, 9, 10)), ("Asinh", (9, 22))],
+)
+def test_the_table_lists_the_opsets_that_changed_an_operator(name, versions):
+    assert gk.operators()[name] == versions
+
+
+@pytest.mark.parametrize(("opset", "in_force"), [(9, None), (10, 10), (12, 11), (17, 13), (18, 18), (22, 19)])
+def test_the_rule_in_force_is_the_last_change_at_or_before_the_opset(opset, in_force):
+    rule = gk.operator("Resize", opset).rule
+    assert (rule and rule.since) == in_force
+
+
+def test_what_changed_is_said():
+    resize = {version.since: version for version in gk.operator("resize").versions}
+    assert resize[10].changes == ()
+    assert "input 'roi' is new (required)" in resize[11].changes
+    assert "input 'roi' is optional, was required" in resize[13].changes
+    assert "attribute 'antialias' is new (default 0)" in resize[18].changes
+    assert any("half_pixel_symmetric" in change for change in resize[19].changes)
+    (bfloat16,) = gk.operator("Asinh").versions[1].changes
+    assert bfloat16 == "T also bfloat16"
+    assert gk.operator("Upsample").versions[-1].changes == ("deprecated",)
+
+
+def test_a_rule_has_inputs_attributes_and_types():
+    rule = gk.operator("BitShift", 11).rule
+    assert [(p.name, p.option) for p in rule.inputs] == [("X", "required"), ("Y", "required")]
+    assert [(a.name, a.required) for a in rule.attributes] == [("direction", True)]
+    assert rule.types["T"] == ("tensor(uint16)", "tensor(uint32)", "tensor(uint64)", "tensor(uint8)")
+    mode = next(a for a in gk.operator("Resize", 11).rule.attributes if a.name == "mode")
+    assert mode.default == "nearest"
+
+
+def test_the_tutorials_third_exercise_the_factor_is_the_third_input_of_resize():
+    assert [p.name for p in gk.operator("Resize", 11).rule.inputs] == ["X", "roi", "scales", "sizes"]
+
+
+def test_an_unknown_operator_is_refused():
+    with pytest.raises(gk.GraphkitError, match=r"ONNX has no operator 'Resise'\n  hint: did you mean Resize"):
+        gk.operator("Resise")
+    with pytest.raises(gk.GraphkitError, match=r"in domain 'ai\.onnx\.ml'"):
+        gk.operator("Resize", domain="ai.onnx.ml")
+
+
+def test_the_text_shows_history_and_rule():
+    text = gk.operators_text(gk.operator("Resize", 11))
+    assert "Resize: changed at opset 10, 11, 13, 18, 19" in text
+    assert "in force at opset 11: version 11" in text
+    assert "does not exist yet" in gk.operators_text(gk.operator("BitShift", 10))
+    assert "Resize" in gk.operators_text(gk.operators())
