@@ -33,7 +33,7 @@ def prune(model: onnx.ModelProto, names: Iterable[str]) -> list[str]:
             dead.add(name)
         elif all(readers.get(output, 0) == 0 for output in node.output if output):
             dead.update(output for output in node.output if output)
-            for read in walk.reads(node):
+            for read in dict.fromkeys(walk.reads(node)):
                 readers[read] -= list(node.input).count(read) or 1
                 waiting.append(read)
     for graph in walk.graphs(model.graph):

@@ -23,8 +23,8 @@ Form = Literal["factor", "scales", "sizes"]
 FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 
 ULPS_UP = 1.0 + 2.0**-22
-"""Two units in the last place of a float32: a scale that was divided out of sizes is raised by it, so that multiplying
-it back and truncating gives the size again (before opset 11 no node can be given a size)."""
+"""Two units in the last place of a float32: a scale that was divided out of sizes is raised by it where multiplying it
+back and truncating does not give the size again (before opset 11 no node can be given a size)."""
 
 
 Place = tuple[int, str]
@@ -193,9 +193,13 @@ class Wiring:
             set_inputs(node, [node.input[0], roi, unused, wanted])
 
     def _scales_of_sizes(self, sizes: str, site: Resampler, here: list[onnx.NodeProto]) -> str:
-        dims = self._cast(here, self._dims(site, here), FLOAT)
-        ratio = self._add(here, "Div", [self._cast(here, sizes, FLOAT), dims], "ratio")
-        return self._add(here, "Mul", [ratio, self._constant(here, np.array(ULPS_UP, np.float32))], "scales")
+        """The scales that give some sizes, for versions that can be given nothing else."""
+        dims, wanted = self._cast(here, self._dims(site, here), FLOAT), self._cast(here, sizes, FLOAT)
+        ratio = self._add(here, "Div", [wanted, dims], "ratio")
+        given = self._add(here, "Floor", [self._add(here, "Mul", [dims, ratio], "product")], "whole")
+        short = self._add(here, "Less", [given, wanted], "short")
+        raised = self._add(here, "Mul", [ratio, self._constant(here, np.array(ULPS_UP, np.float32))], "raised")
+        return self._add(here, "Where", [short, raised, ratio], "scales")
 
     def _cast(self, place: list[onnx.NodeProto], name: str, to: int) -> str:
         return self._add(place, "Cast", [name], "float" if to == FLOAT else "int", to=to)

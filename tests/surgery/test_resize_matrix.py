@@ -1,0 +1,31 @@
+"""gk.resize against torch.nn.functional.interpolate: a seeded part of the matrix always, all of it with ``-m matrix``."""
+
+import pytest
+from surgery import resize_matrix as matrix
+
+
+@pytest.mark.parametrize("case", matrix.some_cases(), ids=str)
+def test_a_part_of_the_matrix_agrees_with_torch(case):
+    matrix.check(case, matrix.Tally())
+
+
+@pytest.mark.matrix
+def test_the_whole_matrix_agrees_with_torch():
+    tally, failures = matrix.main()
+    assert failures == []
+    assert tally.checked > 20_000
+
+
+def test_the_part_covers_every_mode_exporter_opset_and_way():
+    cases = matrix.some_cases()
+    for field in ("mode", "corners", "how", "exporter", "opset", "dynamic"):
+        everything = {getattr(case, field) for case in matrix.all_cases() if matrix.no_export(case) is None}
+        assert {getattr(case, field) for case in cases} == everything, field
+
+
+def test_the_matrix_can_fail(monkeypatch):
+    case = next(c for c in matrix.some_cases() if c.exporter == "torchscript" and c.opset > 9)
+    right = matrix.reference
+    monkeypatch.setattr(matrix, "reference", lambda *arguments: right(*arguments) * 1.0001)
+    with pytest.raises(AssertionError, match="relative error"):
+        matrix.check(case, matrix.Tally())
