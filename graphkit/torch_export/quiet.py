@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import logging
 import os
@@ -74,6 +75,7 @@ def _native_stdout_to(stream: io.StringIO) -> Iterator[None]:
     """Catch what torch's C++ side writes to the process's stdout: the torchscript exporter prints its graph there."""
     if sys.__stdout__ is not None:
         sys.__stdout__.flush()
+    _flush_native()
     try:
         before = os.dup(1)
     except OSError:
@@ -84,7 +86,14 @@ def _native_stdout_to(stream: io.StringIO) -> Iterator[None]:
         try:
             yield
         finally:
+            _flush_native()
             os.dup2(before, 1)
             os.close(before)
             caught.seek(0)
             stream.write(caught.read().decode(errors="replace"))
+
+
+def _flush_native() -> None:
+    """Write out what C and C++ hold back for a stdout that is no terminal (unless PYTHONUNBUFFERED is set)."""
+    if os.name == "posix":
+        ctypes.CDLL(None).fflush(None)
