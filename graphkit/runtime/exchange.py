@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from graphkit.errors import FeedError
+from graphkit.errors import FeedError, SessionError
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.ports import Port
 from graphkit.tensor import bits, decode
@@ -52,3 +52,36 @@ _PLAIN = frozenset(
         _T.UINT8, _T.UINT16, _T.UINT32, _T.UINT64, _T.BOOL, _T.STRING,
     )
 )  # fmt: skip
+
+
+def declared_type(value: Any) -> onnx.TypeProto:
+    """The type of an OrtValue, without a shape, to declare a graph input that takes it."""
+    return _parsed(value.data_type())
+
+
+def _parsed(text: str) -> onnx.TypeProto:
+    kind, _, inner = text.partition("(")
+    inner = inner.removesuffix(")")
+    if kind == "tensor":
+        return onnx.helper.make_tensor_type_proto(_ELEMENTS[inner], None)
+    if kind == "seq":
+        return onnx.helper.make_sequence_type_proto(_parsed(inner))
+    if kind == "optional":
+        return onnx.helper.make_optional_type_proto(_parsed(inner))
+    raise SessionError(f"a value of type {text} cannot be handed from one run to the next")
+
+
+_ELEMENTS = {onnx.TensorProto.DataType.Name(number).lower(): number for number in onnx.TensorProto.DataType.values()}
+
+
+def shared(value: Any) -> Any:
+    """An OrtValue on the CPU as an array over the runtime's own memory, where numpy can have one; else as a copy.
+
+    The array keeps the OrtValue alive.
+    """
+    if value.has_value() and value.is_tensor() and value.element_type() in _SHARED and value.device_name() == "cpu":
+        return np.from_dlpack(value)
+    return from_runtime(value)
+
+
+_SHARED = _PLAIN - {_T.STRING, _T.BOOL}

@@ -75,6 +75,18 @@ class RandomFeeds:
         twin.sizes = {**self._learned(bind), **bind}
         return twin
 
+    def learn(self, port: Port, shape: tuple[int, ...], fixed: Iterable[str] = ()) -> None:
+        """Take the sizes of symbols from a feed that was given, but for those that are bound."""
+        bound = set(fixed)
+        for dim, size in zip(port.dims or (), shape, strict=False):
+            if isinstance(dim, str) and dim not in bound:
+                self.sizes[dim] = size
+
+    def agrees(self, name: str, shape: tuple[int, ...]) -> bool:
+        """Whether a shape has the sizes that the symbols of an input have by now."""
+        dims = zip(self.ports[name].dims or (), shape, strict=False)
+        return all(self.sizes.get(dim, size) == size for dim, size in dims if isinstance(dim, str))
+
     @property
     def symbols(self) -> tuple[str, ...]:
         """The symbolic dims of the inputs, in order."""

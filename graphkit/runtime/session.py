@@ -174,23 +174,65 @@ def session(
     """
     runtime = import_runtime()
     device, note = providers.resolve(device)
-    source = as_model(model)
-    if device != "cpu":
-        source = named(source)
-    settings = runtime.SessionOptions()
-    settings.log_severity_level = 4
+    given = as_model(model)
+    source = named(given) if device != "cpu" else given
+    settings = _settings(runtime, optimize=optimize, threads=threads)
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    if not optimize:
-        settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if threads is not None:
-        settings.intra_op_num_threads = threads
     path = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     with translated(f"loading {source.path or source.proto.graph.name}"):
-        carried = CarriedModel(path) if path is not None and device == "cpu" and os.path.exists(path) else carry(source)
+        carried = CarriedModel(path) if path is not None and source is given and os.path.exists(path) else carry(source)
         raw = _raw_session(runtime, carried, settings, providers.options(device, tf32=tf32))
     made = Session(source, raw, device, [note] if note else [], keep=carried)
     made.notes += _check_placement(made, allow_cpu_nodes=allow_cpu_nodes)
     return made
+
+
+def _settings(runtime: Any, *, optimize: bool, threads: int | None = None) -> Any:
+    settings = runtime.SessionOptions()
+    settings.log_severity_level = 4
+    if not optimize:
+        settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if threads is not None:
+        settings.intra_op_num_threads = threads
+    return settings
+
+
+class PieceSession:
+    """A piece of a graph, run once or a few times on OrtValues, every node as it stands, no memory held back."""
+
+    def __init__(self, piece: Model, name: str, *, device: str, tf32: bool = False) -> None:
+        """Load a piece.
+
+        Args:
+            piece: The piece as a model.
+            name: What it is a piece of, for messages.
+            device: "cpu", "cuda" or "tensorrt".
+            tf32: As in ``session``.
+
+        Raises:
+            SessionError: The runtime refuses it.
+        """
+        runtime = import_runtime()
+        settings = _settings(runtime, optimize=False)
+        settings.enable_cpu_mem_arena = False  # an arena keeps the memory of values that are gone
+        settings.enable_mem_pattern = False
+        self._name = name
+        with translated(f"loading a piece of {name}"):
+            self._keep = carry(piece)
+            self._raw = _raw_session(runtime, self._keep, settings, providers.options(device, tf32=tf32))
+        self.providers: tuple[str, ...] = tuple(self._raw.get_providers())
+        self._inputs = {value.name for value in piece.proto.graph.input}
+
+    def run(self, values: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
+        """Run on OrtValues.
+
+        Raises:
+            FeedError: The runtime refuses a value.
+            SessionError: It failed, or ran out of memory.
+        """
+        fed = {name: value for name, value in values.items() if name in self._inputs}
+        with translated(f"running {self._name}"):
+            return dict(zip(outputs, self._raw.run_with_ort_values(list(outputs), fed), strict=True))
 
 
 def _raw_session(runtime: Any, carried: CarriedModel, settings: Any, wanted: list[tuple[str, dict[str, str]]]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,12 +39,27 @@ class Exchange:
     outputs: dict[str, Any] = field(default_factory=dict)
 
 
+class Ported(Protocol):
+    """A model whose inputs and outputs are known: a Session, or less than one.
+
+    Attributes:
+        model: The model.
+        name: For messages.
+        inputs: name -> Port.
+        outputs: name -> Port.
+    """
+
+    model: Model
+    name: str
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
+
+
 class Reference(Protocol):
     """A reference that knows how the candidate's inputs and outputs relate to it.
 
     Attributes:
         name: For messages and reports.
-        providers: What runs it.
         bindings: Input or output of the candidate -> what it is in the reference.
         notes: What the user should know.
         drawn: Inputs of the candidate that are drawn at random or fed by the user.
@@ -51,7 +67,6 @@ class Reference(Protocol):
     """
 
     name: str
-    providers: tuple[str, ...]
     bindings: dict[str, str]
     notes: list[str]
     drawn: tuple[str, ...]
@@ -66,6 +81,10 @@ class Reference(Protocol):
 
     def example(self, sample: int) -> dict[str, Any]:
         """Feeds that the reference itself proposes for a sample, by input of the candidate."""
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What runs it."""
 
     def opened(self) -> contextlib.AbstractContextManager[None]:
         """What has to be in force while it runs."""
@@ -88,14 +107,17 @@ class OnnxReference:
 
     def __init__(
         self,
-        candidate: Session,
+        candidate: Ported,
         against: ModelLike,
         mapping: Mapping[str, str],
         given: Mapping[str, Any],
         outputs: tuple[str, ...],
         options: Mapping[str, Any],
         seed: int = 0,
+        *,
+        any_outputs: bool = False,
     ) -> None:
+        self._any_outputs = any_outputs
         model = as_model(against)
         self.name = model.path or model.proto.graph.name
         self.notes: list[str] = []
@@ -105,21 +127,20 @@ class OnnxReference:
         self._constants: dict[str, Array] = {}
         self._inner: dict[str, str] = {}
         self._same: dict[str, str] = {}
-        self._compared: dict[str, str] = {}
+        self.compared: dict[str, str] = {}
         self._bind_inputs(candidate, model, mapping, given)
         self._bind_outputs(candidate, mapping, outputs)
         self._own = self._unbound_inputs(candidate, given)
-        wanted = list(dict.fromkeys([*self._compared.values(), *self._inner.values()]))
+        wanted = list(dict.fromkeys([*self.compared.values(), *self._inner.values()]))
         inner = any(name not in self._index.outputs for name in wanted)
-        self._session = session_for(model if inner else against, wanted if inner else None, **options)
-        self.providers = self._session.providers
+        self._load = lambda: session_for(model if inner else against, wanted if inner else None, **options)
         self._wanted = wanted
         self._random = RandomFeeds(model, seed=seed) if self._own else None
         self.drawn = tuple(n for n in candidate.inputs if n not in self._constants and n not in self._inner)
         self.like = {name: self._ports[own].dims for name, own in self._same.items()}
 
     def _bind_inputs(
-        self, candidate: Session, model: Model, mapping: Mapping[str, str], given: Mapping[str, Any]
+        self, candidate: Ported, model: Model, mapping: Mapping[str, str], given: Mapping[str, Any]
     ) -> None:
         unbound: list[Port] = []
         for name, port in candidate.inputs.items():
@@ -155,7 +176,7 @@ class OnnxReference:
             f"the reference), or feed it to the candidate alone with --feed {unbound[0].name}=VALUE",
         )
 
-    def _bind_outputs(self, candidate: Session, mapping: Mapping[str, str], outputs: tuple[str, ...]) -> None:
+    def _bind_outputs(self, candidate: Ported, mapping: Mapping[str, str], outputs: tuple[str, ...]) -> None:
         known = list(self._index.outputs)
         wanted = list(outputs or candidate.outputs)
         for name in wanted:
@@ -163,13 +184,15 @@ class OnnxReference:
                 raise NameNotFoundError("output", name, candidate.outputs)
             target = mapping.get(name, name)
             if self._index.has(target):
-                self._compared[name] = target
+                self.compared[name] = target
             elif name in mapping:
                 raise NameNotFoundError("value", target, self._index.values())
-        rest = [name for name in wanted if name not in self._compared]
-        free = [name for name in known if name not in self._compared.values()]
-        if rest and len(rest) == len(free):
-            self._compared.update(zip(rest, free, strict=True))
+        rest = [name for name in wanted if name not in self.compared]
+        free = [name for name in known if name not in self.compared.values()]
+        if self._any_outputs:
+            wanted = [name for name in wanted if name in self.compared]
+        elif rest and len(rest) == len(free):
+            self.compared.update(zip(rest, free, strict=True))
             pairs = ", ".join(f"{a!r} with {b!r}" for a, b in zip(rest, free, strict=True))
             self.notes.append(f"outputs of other names are compared by position: {pairs}")
         elif rest:
@@ -178,34 +201,34 @@ class OnnxReference:
                 f"{', '.join(map(repr, known))}",
                 hint=f"say which value it is with --map {rest[0]}=VALUE, or choose with --output NAME",
             )
-        self._compared = {name: self._compared[name] for name in wanted}
-        if not outputs:
+        self.compared = {name: self.compared[name] for name in wanted}
+        if not outputs and not self._any_outputs:
             self._check_outputs(known)
-        self.bindings.update(self._compared)
+        self.bindings.update(self.compared)
 
     def _check_outputs(self, known: list[str]) -> None:
         """Without a choice of outputs a candidate that takes the reference's place must have its outputs, in order."""
-        part = bool(self._inner) or any(name not in known for name in self._compared.values())
-        compared = list(self._compared.values())
+        part = bool(self._inner) or any(name not in known for name in self.compared.values())
+        compared = list(self.compared.values())
         missing = [name for name in known if name not in compared]
         if missing and not part:
             raise ComparisonError(
                 f"the reference has {len(known)} outputs and the candidate {len(compared)}: "
                 f"{', '.join(map(repr, missing))} is missing",
-                hint="choose the ones to compare with " + " ".join(f"--output {name}" for name in self._compared),
+                hint="choose the ones to compare with " + " ".join(f"--output {name}" for name in self.compared),
             )
         if not part and compared != known:
             raise ComparisonError(
                 f"the outputs come in another order: {', '.join(compared)}; in the reference {', '.join(known)}",
-                hint="compare them by name with " + " ".join(f"--output {name}" for name in self._compared),
+                hint="compare them by name with " + " ".join(f"--output {name}" for name in self.compared),
             )
 
-    def _unbound_inputs(self, candidate: Session, given: Mapping[str, Any]) -> tuple[str, ...]:
+    def _unbound_inputs(self, candidate: Ported, given: Mapping[str, Any]) -> tuple[str, ...]:
         """Inputs of the reference that no input of the candidate stands for; refused where a compared value needs one."""
         bound = set(self._same.values())
         own = [n for n, p in self._ports.items() if p.required and n not in bound]
         stops = {*self._inner.values(), *(self.bindings[n] for n in self._constants)}
-        needed = reached(self._index, self._compared.values(), stops)
+        needed = reached(self._index, self.compared.values(), stops)
         lost = [n for n in own if n in needed and n not in given]
         if lost:
             names = ", ".join(f"{n!r} ({self._ports[n].text})" for n in lost)
@@ -241,6 +264,28 @@ class OnnxReference:
             FeedError: A feed does not fit the reference's input.
             SessionError: The runtime failed.
         """
+        made = run_session(self.session, self.own_feeds(feeds, sample), self._wanted)
+        exchange = Exchange(dict(self._constants))
+        exchange.feeds.update({name: made[target] for name, target in self._inner.items()})
+        exchange.outputs = {name: made[target] for name, target in self.compared.items()}
+        return exchange
+
+    @functools.cached_property
+    def session(self) -> Session:
+        """The reference, loaded when it is first run."""
+        return self._load()
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What runs the reference."""
+        return self.session.providers
+
+    def own_feeds(self, feeds: Mapping[str, Any], sample: int) -> dict[str, Any]:
+        """Feeds of the candidate as feeds of the reference; inputs that only the reference has are drawn.
+
+        Raises:
+            FeedError: A feed does not fit the reference's input.
+        """
         own: dict[str, Any] = {}
         for name in self._own:
             assert self._random is not None
@@ -249,11 +294,11 @@ class OnnxReference:
             if name in feeds:
                 own[target] = retyped(feeds[name], self._ports[target])
                 check(self._ports[target], own[target])
-        made = run_session(self._session, own, self._wanted)
-        exchange = Exchange(dict(self._constants))
-        exchange.feeds.update({name: made[target] for name, target in self._inner.items()})
-        exchange.outputs = {name: made[target] for name, target in self._compared.items()}
-        return exchange
+        return own
+
+    def determined(self, feeds: Mapping[str, Any], sample: int) -> dict[str, Any]:
+        """What the reference determines of the candidate's feeds; the reference runs only if inner values are among it."""
+        return self.run(feeds, sample).feeds if self._inner else dict(self._constants)
 
 
 def run_session(session: Session, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:

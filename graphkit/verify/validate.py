@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from graphkit.runtime.feeds import check, fit
 from graphkit.runtime.random_feeds import RandomFeeds
 from graphkit.runtime.session import Session, session
 from graphkit.verify.metrics import ErrorPicture, Metrics, badness, error_picture, measure
-from graphkit.verify.reference import OnnxReference, Reference, run_session
+from graphkit.verify.reference import OnnxReference, Ported, Reference, run_session
 from graphkit.verify.results import Report, Sample
 from graphkit.verify.tolerance import Policy
 
@@ -198,46 +198,70 @@ class _Plan:
             chosen = dict(zip(names, values, strict=True))
             sizes = {name: chosen[name] for name in self._bind}
             random = self._random.bound(sizes)
-            given = {name: chosen[name] for name in self._given if not is_random(chosen[name])}
-            feeds = self._fitted(given, random)
+            given = self._read({name: chosen[name] for name in self._given})
             shown = {name: value for name, value in chosen.items() if name in self._bind or name in varied}
             for sample in range(self._samples):
-                yield Case(sample, shown, self._drawn(feeds, random, sample))
+                feeds = draw_feeds(self._made, self._reference, random, given, sample, bound=self._bind)
+                yield Case(sample, shown, feeds)
 
-    def _fitted(self, given: Mapping[str, Any], random: RandomFeeds) -> dict[str, Any]:
-        feeds: dict[str, Any] = {}
+    def _read(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Files and texts as arrays, once for all samples."""
+        read = {}
         for name, value in given.items():
-            port = self._made.inputs.get(name)
-            if port is None:
-                port = self._reference.own_port(name)
-            feeds[name] = fit(port, value)
-            for dim, size in zip(port.dims or (), feeds[name].shape, strict=False):
-                if isinstance(dim, str) and dim not in self._bind:
-                    random.sizes[dim] = size
-        return feeds
-
-    def _drawn(self, feeds: Mapping[str, Any], random: RandomFeeds, sample: int) -> dict[str, Any]:
-        proposed = self._reference.example(sample)
-        drawn = dict(feeds)
-        for name in self._reference.drawn:
-            port = self._made.inputs[name]
-            if name in drawn or not port.required:
-                continue
-            if name in proposed and (array := _as_proposed(port, proposed[name], random.sizes)) is not None:
-                drawn[name] = array
-            else:
-                drawn[name] = random.draw(name, sample)
-        return drawn
+            port = self._made.inputs.get(name) or self._reference.own_port(name)
+            read[name] = value if is_random(value) else fit(port, value)
+        return read
 
 
-def _as_proposed(port: Port, value: Any, sizes: Mapping[str, int]) -> Any:
-    """The reference's own example as a feed, or None where it does not fit the input or the sizes of this case."""
+def draw_feeds(
+    own: Ported,
+    reference: Reference,
+    random: RandomFeeds,
+    given: Mapping[str, Any],
+    sample: int,
+    *,
+    bound: Iterable[str],
+) -> dict[str, Any]:
+    """The feeds of one run: given ones, those that the reference proposes, random ones for the rest.
+
+    Args:
+        own: The candidate.
+        reference: The reference; its inputs that the candidate has not may be given too.
+        random: Where random feeds come from; it learns the sizes of what is given.
+        given: Input -> what to feed, "random" included.
+        sample: The number of the sample.
+        bound: Symbols whose sizes are fixed.
+
+    Raises:
+        FeedError: What is given does not fit.
+        NameNotFoundError: Neither side has an input that is given.
+    """
+    drawn: dict[str, Any] = {}
+    for name, value in given.items():
+        if is_random(value):
+            continue
+        port = own.inputs.get(name) or reference.own_port(name)
+        drawn[name] = fit(port, value)
+        random.learn(port, drawn[name].shape, bound)
+    proposed = reference.example(sample)
+    for name in reference.drawn:
+        port = own.inputs[name]
+        if name in drawn or not port.required:
+            continue
+        array = _as_proposed(port, proposed[name]) if name in proposed else None
+        if array is not None and random.agrees(name, array.shape):
+            drawn[name] = array
+        else:
+            drawn[name] = random.draw(name, sample)
+    return drawn
+
+
+def _as_proposed(port: Port, value: Any) -> Any:
+    """The reference's own example as a feed, or None where it does not fit the input."""
     try:
-        array = fit(port, value)
+        return fit(port, value)
     except FeedError:
         return None
-    dims = zip(port.dims or (), array.shape, strict=False)
-    return None if any(isinstance(d, str) and sizes.get(d, s) != s for d, s in dims) else array
 
 
 def is_random(value: Any) -> bool:
@@ -288,7 +312,7 @@ class _Tally:
                 picture = error_picture(*(_on_host(x) for x in (actual[name], expected[name])))
                 if picture is not None:
                     self.pictures[name] = picture
-        shown = {name: _described(value) for name, value in feeds.items()}
+        shown = {name: described(value) for name, value in feeds.items()}
         self.samples.append(Sample(number, case.bind, shown, all(m.match for m in outputs.values()), outputs))
 
 
@@ -312,7 +336,7 @@ def _on_host(value: Any) -> Any:
     return value.detach().cpu().numpy() if hasattr(value, "is_cuda") and str(value.dtype) != "torch.bfloat16" else value
 
 
-def _described(value: Any) -> str:
+def described(value: Any) -> str:
     """A feed in a few words: its type, and its numbers where they are few."""
     kind = f"{str(value.dtype).removeprefix('torch.')}[{','.join(map(str, value.shape))}]"
     few = int(np.prod(value.shape, dtype=np.int64)) <= 4

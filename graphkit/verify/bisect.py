@@ -1,0 +1,250 @@
+"""Where does a candidate go wrong? The first value that diverges, and the nodes that are wrong by themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphkit.errors import ComparisonError
+from graphkit.runtime import providers
+from graphkit.runtime.ports import Port, input_ports, output_ports
+from graphkit.runtime.random_feeds import RandomFeeds
+from graphkit.storage.load import as_model
+from graphkit.verify.bisection import Bisection, First, Row
+from graphkit.verify.bodies import inside
+from graphkit.verify.matching import match_values
+from graphkit.verify.reference import OnnxReference
+from graphkit.verify.search import Search, introduced
+from graphkit.verify.sides import OnnxSide, Side
+from graphkit.verify.tolerance import Policy
+from graphkit.verify.validate import Progress, described, draw_feeds
+
+if TYPE_CHECKING:
+    from graphkit.model import Model, ModelLike
+    from graphkit.tensor import Array
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What binding needs to know about a model that is not loaded into the runtime as a whole."""
+
+    model: Model
+    name: str
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
+
+
+def interface(model: Model) -> Interface:
+    """The inputs and outputs of a model."""
+    proto = model.proto
+    return Interface(model, model.path or proto.graph.name, input_ports(proto), output_ports(proto))
+
+
+def bisect(
+    candidate: ModelLike,
+    *,
+    against: ModelLike | None = None,
+    torch: Any = None,
+    device: str = "auto",
+    reference_device: str | None = None,
+    bind: Mapping[str, int] | None = None,
+    feeds: Mapping[str, Any] | None = None,
+    map: Mapping[str, str] | None = None,  # noqa: A002 (the name of the command's option)
+    seed: int = 0,
+    rtol: float | None = None,
+    atol: float | None = None,
+    tf32: bool = False,
+    isolate: bool = False,
+    memory: int | str = "2GB",
+    progress: Progress | None = None,
+) -> Bisection:
+    """Run candidate and reference on the same feeds and find the first inner value that differs.
+
+    Both sides run from front to back, a stretch of nodes at a time, every node as it stands (nothing is fused). How many
+    values a stretch holds follows from ``memory``; a side hands the values that later nodes need from one stretch to the
+    next, so that the model is run once, however many stretches there are. Values are matched by name, and where names
+    were given anew by structure (``graphkit.verify.matching``). Against a torch module they are matched by the torch.fx
+    nodes that the dynamo exporter wrote into the file, else by the paths of the modules they come out of.
+
+    Where the first value that diverges is made by If, Loop or a model's function, the search goes on inside of it.
+
+    Args:
+        candidate: A path, a ModelProto or a Model.
+        against: The reference, a model (the same one with ``reference_device``, or in another precision); or
+        torch: the reference, as ``validate`` takes it.
+        device: "cpu", "cuda", "tensorrt" or "auto".
+        reference_device: Where the reference runs, if not on ``device``. Only for a model.
+        bind: Symbolic dim of an input -> size.
+        feeds: As ``validate`` takes them, one value each.
+        map: As ``validate`` takes it.
+        seed: Where random feeds start.
+        rtol: Relative tolerance for every dtype; without it as ``validate`` has it.
+        atol: Absolute tolerance for every dtype; without it the table's, in units of each value's own magnitude.
+        tf32: Allow TF32 on a GPU, on both sides.
+        isolate: Compare every value and try every node alone, fed with the reference's values: a node that is wrong then
+            introduces error, the others pass it on.
+        memory: Bytes that the values held at once may take, weights not counted; also as "500MB" or "2GB".
+        progress: Called after every stretch.
+
+    Returns:
+        The result; ``result.first`` is the first value that diverges, or None.
+
+    Raises:
+        ComparisonError: Inputs have no counterpart, or the two sides share no value.
+        FeedError: A feed does not fit.
+        SessionError: The runtime refused or failed.
+        ProviderError: A device was asked for and did not load.
+        ValueError: Neither or both of ``against`` and ``torch``; a memory limit that is no size.
+
+    Changes: nothing.
+    Scope: the main graph, and bodies and functions behind the first value that diverges.
+    Cost: one run of each side, and with ``isolate`` one more of the candidate; time O(nodes + bytes of all values).
+    """
+    if (against is None) == (torch is None):
+        raise ValueError("bisect needs either against= or torch=")
+    limit = parse_bytes(memory)
+    own = interface(as_model(candidate))
+    where, note = providers.resolve(device)
+    other_where = providers.resolve(reference_device)[0] if reference_device else where
+    options = {"bind": bind or {}, "feeds": dict(feeds or {}), "map": dict(map or {}), "seed": seed}
+    with contextlib.ExitStack() as stack:
+        if against is not None:
+            pair = _onnx_pair(own, as_model(against), options, where, other_where, tf32=tf32)
+        else:
+            from graphkit.verify.torch_side import torch_pair
+
+            pair = torch_pair(own, torch, options, where, stack, tf32=tf32)
+        between = "gpu" if {where, other_where} != {"cpu"} else "same" if against is not None else "cpu"
+        policy = Policy(between, tf32 and between == "gpu", rtol, atol)
+        search = Search(pair.candidate, pair.reference, pair.twins, policy, limit, isolate, [])
+        search.run(progress)
+        return _result(own, pair, search, where, [note] if note else [])
+
+
+@dataclass
+class Pair:
+    """Two sides, what of them is the same, and what both were fed.
+
+    Attributes:
+        candidate: One side.
+        reference: The other.
+        twins: Value of the candidate -> value of the reference.
+        feeds: What the candidate is fed.
+        notes: What the user should know.
+    """
+
+    candidate: OnnxSide
+    reference: Side
+    twins: dict[str, str]
+    feeds: dict[str, Array]
+    notes: list[str]
+
+
+def _onnx_pair(
+    own: Interface, against: Model, options: Mapping[str, Any], where: str, other_where: str, *, tf32: bool
+) -> Pair:
+    binding = OnnxReference(
+        own,
+        against,
+        options["map"],
+        options["feeds"],
+        (),
+        {"device": other_where, "tf32": tf32, "allow_cpu_nodes": True},
+        options["seed"],
+        any_outputs=True,
+    )
+    random = RandomFeeds(own.model, seed=options["seed"], like=binding.like).bound(options["bind"])
+    drawn = draw_feeds(own, binding, random, options["feeds"], 0, bound=options["bind"])
+    mine = {name: drawn[name] for name in own.inputs if name in drawn}
+    mine.update(binding.determined(drawn, 0))
+    candidate = OnnxSide(own.model, mine, device=where, tf32=tf32)
+    reference = OnnxSide(against, binding.own_feeds(drawn, 0), device=other_where, tf32=tf32)
+    seeds = {name: target for name, target in binding.bindings.items() if target in reference.index.inputs}
+    seeds.update(binding.compared)
+    twins = match_values(candidate.model, candidate.index, reference.model, reference.index, seeds)
+    twins = _without_constants(candidate, twins)
+    if not twins:
+        raise ComparisonError(
+            f"{own.name} and {binding.name} share no value: neither names nor structure match",
+            hint="bind inputs and outputs with --map NAME=VALUE, or compare the outputs only with `graphkit validate`",
+        )
+    return Pair(candidate, reference, twins, mine, binding.notes)
+
+
+def _without_constants(side: OnnxSide, twins: dict[str, str]) -> dict[str, str]:
+    known = {place.value for place in side.places()}
+    return {value: twin for value, twin in twins.items() if value in known}
+
+
+def _result(own: Interface, pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bisection:
+    rows = tuple(search.rows)
+    worst = next((row for row in rows if not row.match), None)
+    found = list(notes) + pair.notes
+    first = None
+    if worst is not None:
+        first = first_of(worst)
+        if isinstance(pair.reference, OnnxSide):
+            first = inside(pair.candidate, pair.reference, search, worst) or first
+        found += _remarks(pair, rows, worst)
+    if search.oversized is not None:
+        found.append(f"value {search.oversized!r} alone takes more than the memory limit")
+    runs = {"candidate": pair.candidate.runs, "reference": pair.reference.runs, "alone": search.tried}
+    return Bisection(
+        diverges=worst is not None,
+        first=first,
+        introduced_by=introduced(rows),
+        rows=rows,
+        candidate=own.name,
+        reference=pair.reference.name,
+        device=where,
+        providers=pair.candidate.providers,
+        reference_providers=pair.reference.providers,
+        values=len(pair.candidate.places()),
+        matched=len(pair.twins),
+        complete=search.complete,
+        runs=runs,
+        stretches=search.stretches,
+        memory=search.memory,
+        feeds={name: described(array) for name, array in pair.feeds.items()},
+        notes=tuple(found),
+    )
+
+
+def first_of(row: Row, within: tuple[str, ...] = ()) -> First:
+    """A row as the first value that diverges."""
+    return First(
+        row.value, row.node, row.op_type, row.module, row.line, row.twin, within, row.metrics, row.introduces, row.between
+    )
+
+
+def _remarks(pair: Pair, rows: Sequence[Row], worst: Row) -> list[str]:
+    notes = []
+    if worst.introduces is False:
+        notes.append(
+            f"{worst.op_type} {worst.node!r} agrees when it is fed with the reference's values: what it was given differs by "
+            "rounding within the tolerance, which adds up here; try --isolate, or a wider tolerance"
+        )
+    outputs = [row for row in rows if row.value in pair.candidate.index.outputs]
+    if len(outputs) == len(pair.candidate.index.outputs) and all(row.match for row in outputs):
+        notes.append("the outputs agree all the same")
+    return notes
+
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_bytes(size: int | str) -> int:
+    """A number of bytes from a text such as ``500MB``, ``2GB`` or ``1GiB``.
+
+    Raises:
+        ValueError: The text is no size, or the size is not positive.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B?)\s*", str(size).upper())
+    if match is None or match[2] not in _UNITS or float(match[1]) <= 0:
+        raise ValueError(f"{size!r} is no size; write 500MB or 2GB")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+

@@ -1,0 +1,138 @@
+"""What bisect answers, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from graphkit.errors import MismatchError
+from graphkit.verify.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value that both sides have.
+
+    Attributes:
+        value: Its name in the candidate.
+        twin: Its name in the reference.
+        node: The node that makes it, by its name or by its first output.
+        op_type: The operator of the node, or the class of a module.
+        module: The path of the torch module it belongs to, or None.
+        line: The line of the user's source that made it, or None.
+        match: Whether the two sides agree within the tolerance.
+        metrics: How much they differ.
+        alone: How much they differ when the candidate's node is fed with the reference's values; None where that was
+            not tried.
+        introduces: Whether the node is wrong by itself; None where that was not tried.
+        between: Nodes between the values that both sides have and this one, where it takes more than one.
+    """
+
+    value: str
+    twin: str
+    node: str
+    op_type: str
+    module: str | None
+    line: str | None
+    match: bool
+    metrics: Metrics
+    alone: Metrics | None = None
+    introduces: bool | None = None
+    between: tuple[str, ...] = ()
+
+    @property
+    def error(self) -> float:
+        """The largest absolute error, infinite where shapes or dtypes differ."""
+        return float("inf") if self.metrics.max_abs is None else self.metrics.max_abs
+
+
+@dataclass(frozen=True)
+class First:
+    """The first value that diverges, in the candidate's graph order.
+
+    Attributes:
+        value: Its name in the candidate; in a body, the value of the body.
+        node: The node that makes it.
+        op_type: Its operator.
+        module: The path of the torch module, or None.
+        line: The line of the user's source, or None.
+        twin: The value's name in the reference.
+        inside: The nodes around it, outermost first, where it lies in a body or function: "loop, iteration 2".
+        metrics: How much it differs.
+        introduces: Whether the node is wrong by itself, or only passes rounding on that has added up.
+        between: As in Row.
+    """
+
+    value: str
+    node: str
+    op_type: str
+    module: str | None
+    line: str | None
+    twin: str
+    inside: tuple[str, ...]
+    metrics: Metrics
+    introduces: bool | None
+    between: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bisection:
+    """Where a candidate goes wrong. Made by ``graphkit.bisect``.
+
+    Attributes:
+        diverges: Whether any value that both sides have differs by more than the tolerance.
+        first: The first that does, or None.
+        introduced_by: The values whose node is wrong by itself. Every node was tried with ``isolate``, else only that of
+            the first value that diverges.
+        rows: Every value that was compared, in the candidate's graph order.
+        candidate: Path or name.
+        reference: Path or name.
+        device: Where the candidate ran.
+        providers: The providers that loaded for the candidate.
+        reference_providers: The same for the reference; ``torch`` for a torch module.
+        values: How many values the candidate has.
+        matched: How many of them the reference has too.
+        complete: Whether every matched value was compared; without ``isolate`` the search ends with the stretch that
+            holds the first value that diverges.
+        runs: How often each side was run, and how often pieces were run alone.
+        stretches: Into how many stretches the memory limit cut the graph.
+        memory: The limit, in bytes.
+        feeds: Input -> its type, and its value where that is short.
+        notes: What the user should know.
+    """
+
+    diverges: bool
+    first: First | None
+    introduced_by: tuple[Row, ...]
+    rows: tuple[Row, ...]
+    candidate: str
+    reference: str
+    device: str
+    providers: tuple[str, ...]
+    reference_providers: tuple[str, ...]
+    values: int
+    matched: int
+    complete: bool
+    runs: dict[str, int]
+    stretches: int
+    memory: int
+    feeds: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    def raise_for_divergence(self) -> None:
+        """Nothing where no value diverges.
+
+        Raises:
+            MismatchError: One does; the message names the first.
+        """
+        if self.first is not None:
+            found = self.first
+            raise MismatchError(f"{self.candidate} diverges from {self.reference} first at {found.value!r}, {found.op_type} {found.node!r}")
+
+
+def summary(bisection: Bisection, *, rows: bool) -> dict[str, Any]:
+    """A bisection for JSON; the table of all values only where it is asked for."""
+    found = dict(vars(bisection))
+    if not rows:
+        found.pop("rows")
+    return found

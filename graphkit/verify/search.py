@@ -1,0 +1,200 @@
+"""The search of bisect: two sides run a stretch at a time, compared value by value, nodes tried alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphkit.verify.bisection import Row
+from graphkit.verify.isolation import Isolation
+from graphkit.verify.metrics import Metrics, measure
+from graphkit.verify.sides import OnnxSide, Place, Side
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+    from graphkit.verify.tolerance import Policy
+
+WORKING_BYTES = 6 * 8
+"""Bytes of float64 arrays that ``measure`` holds at once for each element of the value that it looks at."""
+
+MOST_VALUES = 500
+"""Values in a stretch at most: the runtime's time for a piece grows faster than its number of outputs."""
+
+
+@dataclass
+class Search:
+    """One pass over both sides.
+
+    Attributes:
+        candidate: The side whose order is followed.
+        reference: The other side.
+        twins: Value of the candidate -> value of the reference.
+        policy: The tolerances.
+        memory: Bytes that the values held at once may take, both sides and what comparing needs included.
+        isolate: Try every node alone, on the reference's values.
+        rows: What was compared.
+        stretches: Into how many stretches the graph was cut.
+        complete: Whether every value was compared.
+        tried: How often pieces were run alone.
+        oversized: A value that takes more than the memory limit by itself, or None.
+        failing: What the reference has for the inputs of the node behind the first value that diverges.
+    """
+
+    candidate: Side
+    reference: Side
+    twins: dict[str, str]
+    policy: Policy
+    memory: int
+    isolate: bool
+    rows: list[Row]
+    stretches: int = 0
+    complete: bool = True
+    tried: int = 0
+    oversized: str | None = None
+    failing: dict[str, Array] | None = None
+
+    def run(self, progress: Callable[[int, int | None, str], None] | None = None) -> None:
+        """Compare stretch after stretch; without ``isolate`` the stretch with the first difference is the last one."""
+        places = [place for place in self.candidate.places() if place.value in self.twins]
+        self.candidate.expect([place.value for place in places])
+        self.reference.expect(self.twins[place.value] for place in places)
+        alone = Isolation(self.candidate, self.twins) if isinstance(self.candidate, OnnxSide) else None
+        borders = _Borders(alone, places)
+        done = 0
+        for stretch in self._stretches(places):
+            self.stretches += 1
+            names = [place.value for place in stretch]
+            theirs = self.reference.fetch([self.twins[name] for name in names])
+            twins = {name: theirs.pop(self.twins[name]) for name in names}
+            rows, dtypes = self._compared(stretch, twins)
+            borders.add(twins, dtypes)
+            del twins
+            done += len(names)
+            diverges = any(not row.match for row in rows)
+            if alone is not None and (self.isolate or diverges):
+                rows = self._tried(alone, rows, borders)
+            self.rows += rows
+            borders.forget(done)
+            if progress is not None:
+                progress(done, len(places), "comparing values")
+            if diverges and not self.isolate:
+                self.complete = done == len(places)
+                break
+        self.tried = alone.runs if alone is not None else 0
+
+    def _stretches(self, places: Sequence[Place]) -> Iterator[list[Place]]:
+        """Values in order, as many at once as the memory limit takes; one at least."""
+        own, other = self.candidate.sizes(), self.reference.sizes()
+        copies = 3 if self.isolate else 2
+        stretch: list[Place] = []
+        held = largest = 0
+        for place in places:
+            size = own.get(place.value, 0)
+            size = max(size, other.get(self.twins[place.value], size))
+            working = max(largest, size // 2 * WORKING_BYTES // 2)
+            full = held + copies * size + working > self.memory or len(stretch) == MOST_VALUES
+            if stretch and full:
+                yield stretch
+                stretch, held, largest = [], 0, 0
+                working = size // 2 * WORKING_BYTES // 2
+            if copies * size + working > self.memory and self.oversized is None:
+                self.oversized = place.value
+            stretch.append(place)
+            held += copies * size
+            largest = max(largest, working)
+        if stretch:
+            yield stretch
+
+    def _compared(self, stretch: Sequence[Place], twins: Mapping[str, Any]) -> tuple[list[Row], dict[str, Any]]:
+        """(a row for each value, the candidate's dtype of each)."""
+        mine = self.candidate.fetch([place.value for place in stretch])
+        rows, dtypes = [], {}
+        for place in stretch:
+            actual = mine.pop(place.value)
+            metrics = judge(actual, twins[place.value], self.policy)
+            dtypes[place.value] = getattr(actual, "dtype", None)
+            rows.append(
+                Row(
+                    value=place.value,
+                    twin=self.twins[place.value],
+                    node=place.node or place.value,
+                    op_type=place.op_type,
+                    module=place.module,
+                    line=place.line,
+                    match=metrics.match,
+                    metrics=metrics,
+                )
+            )
+        return rows, dtypes
+
+    def _tried(self, alone: Isolation, rows: list[Row], borders: _Borders) -> list[Row]:
+        """The rows with what their nodes do on the reference's values; without ``isolate`` only the first that diverges."""
+        wanted = [row for row in rows if self.isolate or not row.match]
+        wanted = wanted if self.isolate else wanted[:1]
+        made = alone.run([row.value for row in wanted], borders.arrays)
+        found = {}
+        for row in wanted:
+            nodes, read = alone.behind(row.value)
+            if not row.match and self.failing is None:
+                self.failing = {name: borders.arrays[name] for name in read}
+            between = alone.named(nodes)
+            between = between if len(between) > 1 else ()
+            expected = borders.originals.get(row.value)
+            if row.value in made and expected is not None:
+                metrics = judge(made[row.value], expected, self.policy)
+                found[row.value] = replace(row, alone=metrics, introduces=not metrics.match, between=between)
+            else:
+                found[row.value] = replace(row, introduces=None, between=between)
+        return [found.get(row.value, row) for row in rows]
+
+
+class _Borders:
+    """The reference's values that nodes further on are still to be fed with.
+
+    Attributes:
+        arrays: Value of the candidate -> the reference's array, in the candidate's dtype.
+        originals: The same in the reference's dtype, for the stretch at hand.
+    """
+
+    def __init__(self, alone: Isolation | None, places: Sequence[Place]) -> None:
+        self.arrays: dict[str, Any] = {}
+        self.originals: dict[str, Any] = {}
+        self._last: dict[str, int] = {}
+        if alone is None:
+            return
+        self.arrays.update(alone.side.feeds)
+        for at, place in enumerate(places):
+            for name in alone.behind(place.value)[1]:
+                self._last[name] = at
+
+    def add(self, twins: Mapping[str, Any], dtypes: Mapping[str, Any]) -> None:
+        """Take over the reference's values of a stretch."""
+        self.originals = dict(twins)
+        for name, array in twins.items():
+            if name in self._last and isinstance(array, np.ndarray) and dtypes.get(name) is not None:
+                self.arrays[name] = array if array.dtype == dtypes[name] else array.astype(dtypes[name])
+
+    def forget(self, done: int) -> None:
+        """Drop what no node behind the first ``done`` values reads."""
+        self.originals = {}
+        self.arrays = {name: array for name, array in self.arrays.items() if self._last.get(name, -1) >= done}
+
+
+def judge(actual: Any, expected: Any, policy: Policy) -> Metrics:
+    """``measure`` for inner values: equal arrays, which are most of them, are told at once; NaN agrees with NaN."""
+    if isinstance(actual, np.ndarray) and isinstance(expected, np.ndarray) and _identical(actual, expected):
+        dtype = str(actual.dtype)
+        return Metrics(True, None, dtype, actual.shape, 0.0, 0.0, 0.0, 0.0, share_out=0.0, tolerance="identical")
+    return measure(actual, expected, policy, any_dtype=True, equal_nan=True)
+
+
+def _identical(a: Array, b: Array) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.dtype.kind in "fiub" and bool(np.array_equal(a, b))
+
+
+def introduced(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows whose node is wrong by itself."""
+    return tuple(row for row in rows if row.introduces)
