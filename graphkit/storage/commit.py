@@ -4,44 +4,106 @@ One file is simple: write it without a name, flush it, rename it over the target
 takes two renames, and a process may be killed between them, where the new data would stand under the old ``.onnx``. So the
 old model is first made to use its old data under another name, a hard link:
 
-1. link the old data as ``.graphkit-XXXX.data``; 2. rename over ``.onnx`` a copy of the old skeleton that names the link;
+1. link the old data as ``.graphkit-....data``; 2. rename over ``.onnx`` a copy of the old skeleton that names the link;
 3. rename the new data over the data file; 4. rename the new ``.onnx``; 5. remove the link.
 
-Each of these steps leaves a model whose bytes are all there.
+Each of these steps leaves a model whose bytes are all there. What a killed process left (a file under a temporary name, a
+link) carries the target's name in its own, and the next save to that target removes it. Saves into one folder take turns.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 import onnx
 
 from graphkit.errors import GraphkitError, SaveError
 from graphkit.graph import walk
 from graphkit.model import Model
-from graphkit.storage.append import Appender
 from graphkit.storage.join import Joiner, Place, embedded
 from graphkit.storage.load import load
+from graphkit.storage.new_file import NewFile, Progress, mark, temporary_name
+from graphkit.storage.source import LocalFile
 from graphkit.storage.wire import Piece, Range
 from graphkit.tensor import data_range, refer
 
-_LINK_PREFIX = ".graphkit-"
-
-Progress = Callable[[int, int], None]
+LOCK_SECONDS = 60
+"""How long a save waits for another process that puts its files into the same folder; that takes milliseconds."""
 
 
 @dataclass
-class NewFile:
-    """A file to be written: where, of which pieces, and how many bytes they are together."""
+class Commit:
+    """Files that are put in place together.
 
-    path: str
-    pieces: list[Piece]
-    size: int
-    temporary: str = ""
+    Attributes:
+        files: The data file, if there is one, and then the model that uses it.
+        explicit: The user named the data file, so that one that is there may be replaced.
+        links: Hard links that the model needs: path -> the file.
+        check: Called when everything is written, before anything is replaced; raises what speaks against it.
+        progress: Called with (bytes written, bytes in all).
+    """
+
+    files: list[NewFile]
+    explicit: bool = True
+    links: Mapping[str, LocalFile] = field(default_factory=dict)
+    check: Callable[[], None] | None = None
+    progress: Progress | None = None
+
+    def run(self) -> None:
+        """Write the files and put them in place.
+
+        Raises:
+            SaveError: Writing failed; the temporary files are gone, and what was there before is still there.
+            WeightsError: A source cannot be read, or was changed.
+        """
+        target = self.files[-1].path
+        total = sum(file.size for file in self.files)
+        try:
+            written = 0
+            for file in self.files:
+                written = file.write(written, total, self.progress)
+            if self.check:
+                self.check()
+            with _turn(os.path.dirname(target)):
+                self._put_in_place(target)
+        except OSError as error:
+            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+            raise SaveError(f"cannot write {target}: {reason}", path=target) from error
+        finally:
+            for file in self.files:
+                file.close()
+
+    def _put_in_place(self, target: str) -> None:
+        bridge = None
+        made: list[str] = []
+        try:
+            for path, source in self.links.items():
+                if _make_link(source, path):
+                    made.append(path)
+            for file in self.files:
+                file.give_name()
+            if len(self.files) == 2 and os.path.lexists(self.files[0].path):
+                bridge = _bridge_old_pair(target, self.files[0].path, explicit=self.explicit)
+            for file in self.files:
+                file.put()
+            made.clear()
+            for folder in {os.path.dirname(file.path) for file in self.files}:
+                _flush_folder(folder)
+        finally:
+            for path in made:
+                os.unlink(path)
+        with suppress(OSError):  # the save is done; what cannot be removed now will be the next time
+            if bridge:
+                os.unlink(bridge)
+            for folder in {os.path.dirname(file.path) for file in self.files}:
+                _remove_leftovers(folder, target)
 
 
 def target_file(path: str) -> str:
@@ -65,99 +127,73 @@ def write_file(path: str, data: bytes) -> None:
     Raises:
         SaveError: The target cannot be written.
     """
-    commit_pair([NewFile(target_file(path), [data], len(data))], explicit=True, progress=None)
+    path = target_file(path)
+    Commit([NewFile(path, [data], len(data), path)]).run()
 
 
-def commit_pair(files: list[NewFile], *, explicit: bool, progress: Progress | None) -> None:
-    """Write one file, or a data file and the ``.onnx`` that uses it (in this order), and put them in place together.
-
-    Args:
-        files: The data file, if there is one, and then the model.
-        explicit: The user named the data file, so that one that is there may be replaced.
-        progress: Called with (bytes written, bytes in all).
+@contextmanager
+def _turn(folder: str) -> Iterator[None]:
+    """Wait until no other process is putting files into a folder; where the file system has no locks, do not wait.
 
     Raises:
-        SaveError: Writing failed; the temporary files are gone, and what was there before is unchanged.
+        SaveError: Another process does not come to an end.
     """
-    target = files[-1].path
-    total = sum(file.size for file in files)
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        written = 0
-        for file in files:
-            written = _write(file, written, total, progress)
-        if len(files) == 2 and os.path.lexists(files[0].path):
-            _bridge_old_pair(target, files[0].path, explicit=explicit)
-        stale = _own_links_of(target)
-        for file in files:
-            os.rename(file.temporary, file.path)
-            file.temporary = ""
-        _flush_folder(os.path.dirname(target))
-        for link in stale:
-            os.unlink(link)
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise SaveError(f"cannot write {target}: {reason}", path=target) from error
-    finally:
-        for file in files:
-            if file.temporary:
-                os.unlink(file.temporary)
-
-
-def _write(file: NewFile, written: int, total: int, progress: Progress | None) -> int:
-    """Write a file under a temporary name beside its target. Until it is complete it has no name at all where the file
-    system can do that (O_TMPFILE), so that a killed process leaves nothing behind.
-    """
-    folder = os.path.dirname(file.path)
-    name = os.path.join(folder, f"{_LINK_PREFIX}{os.urandom(8).hex()}.tmp")
-    unnamed = True
-    try:
-        fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
-            raise
-        unnamed = False
-        fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
-        file.temporary = name
-    try:
-        appender = Appender(fd)
-        for piece in _merged(file.pieces):
-            for done in appender.append(piece):
-                if progress:
-                    progress(written + done, total)
-        if os.path.exists(file.path):
-            os.fchmod(fd, stat.S_IMODE(os.stat(file.path).st_mode))
-        os.fsync(fd)
-        if unnamed:
-            # With src_dir_fd (which an absolute path ignores) Python calls linkat with AT_SYMLINK_FOLLOW; without, link.
-            os.link(f"/proc/self/fd/{fd}", name, src_dir_fd=fd, follow_symlinks=True)
-            file.temporary = name
+        until = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise SaveError(
+                        f"cannot write into {folder}: another process has been saving there for {LOCK_SECONDS} s",
+                        path=folder,
+                    ) from None
+                time.sleep(0.01)
+            except OSError:
+                break
+        yield
+        with suppress(OSError):  # a process forked meanwhile holds the lock too: closing does not end it
+            fcntl.flock(fd, fcntl.LOCK_UN)
     finally:
         os.close(fd)
-    return written + file.size
 
 
-def _merged(pieces: list[Piece]) -> list[Piece]:
-    """The same bytes in fewer pieces: neighbouring bytes are joined."""
-    merged: list[Piece] = []
-    waiting: list[bytes] = []
-    for piece in pieces:
-        if isinstance(piece, Range):
-            if waiting:
-                merged.append(b"".join(waiting))
-                waiting = []
-            if piece.length:
-                merged.append(piece)
-        elif piece:
-            waiting.append(piece)
-    if waiting:
-        merged.append(b"".join(waiting))
-    return merged
+def _make_link(source: LocalFile, path: str) -> bool:
+    """Make a hard link; one that is there already is used.
+
+    Returns:
+        Whether a link was made.
+
+    Raises:
+        SaveError: Another file is there, or the link cannot be made.
+    """
+    if source.is_at(path):
+        return False
+    if os.path.lexists(path):
+        raise SaveError(
+            f"cannot hard-link {source.path} as {path}: another file is there",
+            path=path,
+            hint="give the link another name with external=... (--external NAME)",
+        )
+    try:
+        os.link(os.path.realpath(source.path), path)
+    except OSError as error:
+        raise SaveError(
+            f"cannot hard-link {source.path} as {path}: {error.strerror}",
+            path=path,
+            hint="hard links work within one disk only; use weights='auto'",
+        ) from error
+    return True
 
 
-def _bridge_old_pair(target: str, data: str, *, explicit: bool) -> None:
+def _bridge_old_pair(target: str, data: str, *, explicit: bool) -> str | None:
     """Let the old model use its old data under another name (steps 1 and 2 of this room's docstring).
 
-    Nothing is to be done where the old ``.onnx`` does not use the data file.
+    Returns:
+        That name. None where the old ``.onnx`` does not use the data file: nothing is to be done.
 
     Raises:
         SaveError: The data file's name is our choice and something else already has it.
@@ -167,21 +203,46 @@ def _bridge_old_pair(target: str, data: str, *, explicit: bool) -> None:
     old = _model_at(target)
     used = _locations(old.proto) if old else set()
     if old is None or location not in used:
-        if not explicit and not any(_is_link(name) for name in used):
+        if not explicit and not any(name.startswith(mark(target)) for name in used):
             raise SaveError(
                 f"{data} is already there and {target} does not use it",
                 path=data,
                 hint="name the data file yourself (external=..., --external NAME)",
             )
-        return
-    link = os.path.join(os.path.dirname(data), f"{_LINK_PREFIX}{os.urandom(8).hex()}.data")
-    os.link(data, link)
-    pieces, size = Joiner(
-        old.proto.SerializeToString(), _relocated(old, location, os.path.relpath(link, folder)), None
-    ).pieces()
-    bridge = NewFile(target, pieces, size)
-    _write(bridge, 0, size, None)
-    os.rename(bridge.temporary, target)
+        return None
+    link = temporary_name(folder, target, ".data")
+    try:
+        _link_or_copy(data, link)
+        pieces, size = Joiner(
+            old.proto.SerializeToString(), _relocated(old, location, os.path.basename(link)), None
+        ).pieces()
+        bridge = NewFile(target, pieces, size, target)
+        try:
+            bridge.write()
+            bridge.put()
+        finally:
+            bridge.close()
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(link)
+        raise
+    return link
+
+
+def _link_or_copy(path: str, link: str) -> None:
+    """A hard link to a file, or a copy where the file system (or its owner's rights) allow no hard links."""
+    try:
+        os.link(path, link)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS):
+            raise
+        held = LocalFile(path)
+        copy = NewFile(link, [Range(held, 0, held.size)], held.size, link)
+        try:
+            copy.write()
+            copy.put()
+        finally:
+            copy.close()
 
 
 def _relocated(model: Model, location: str, link: str) -> Place:
@@ -189,6 +250,8 @@ def _relocated(model: Model, location: str, link: str) -> Place:
     own = os.path.basename(model.path or "")
 
     def place(tensor: onnx.TensorProto, _holder: int) -> tuple[bytes, list[Piece], bytes] | None:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            return None
         where = data_range(tensor)
         if where.location == own:
             return embedded(tensor, *model.locate(tensor))
@@ -215,17 +278,34 @@ def _locations(proto: onnx.ModelProto) -> set[str]:
     return {data_range(tensor).location for tensor in external}
 
 
-def _is_link(location: str) -> bool:
-    return os.path.basename(location).startswith(_LINK_PREFIX)
+def _remove_leftovers(folder: str, target: str) -> None:
+    """Remove what earlier saves to a target left in a folder when they were killed.
+
+    A temporary file is left over when no process holds its lock; a link, when no model in the folder uses it.
+    """
+    left = [name for name in os.listdir(folder) if name.startswith(mark(target))]
+    for name in left:
+        if name.endswith(".tmp"):
+            _remove_unlocked(os.path.join(folder, name))
+    links = {name for name in left if name.endswith(".data")}
+    if links:
+        models = {name for name in os.listdir(folder) if name.endswith(".onnx")} | {os.path.basename(target)}
+        for name in models:
+            model = _model_at(os.path.join(folder, name))
+            links -= _locations(model.proto) if model else set()
+        for name in links:
+            os.unlink(os.path.join(folder, name))
 
 
-def _own_links_of(target: str) -> set[str]:
-    """The hard links that the model at ``target`` uses: of this save, or of one that was killed."""
-    folder = os.path.dirname(target)
-    if not any(_is_link(name) for name in os.listdir(folder)):
-        return set()
-    old = _model_at(target)
-    return {os.path.join(folder, name) for name in _locations(old.proto) if _is_link(name)} if old else set()
+def _remove_unlocked(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    except BlockingIOError:  # its save is still going on
+        pass
+    finally:
+        os.close(fd)
 
 
 def _flush_folder(folder: str) -> None:

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from graphkit.errors import FormatError, ModelFileError, TensorError, WeightsError
 from graphkit.graph import walk
 from graphkit.model import Model, ModelLike, Source
-from graphkit.storage.source import Buffer, LocalFile, RemoteFile, is_url
+from graphkit.storage.source import Buffer, LocalFile, RemoteFile, is_missing, is_url
 from graphkit.storage.split import Checker, Splitter
 from graphkit.tensor import DataRange, check_inline, data_range, expected_bytes, refer, type_name
 
@@ -306,7 +306,7 @@ def _open_remote(url: str) -> Source | None:
     try:
         return RemoteFile(url)
     except ModelFileError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
+        if is_missing(error.__cause__):
             return None
         raise
 

@@ -13,11 +13,12 @@ from google.protobuf.message import EncodeError
 
 from graphkit.errors import SaveError
 from graphkit.model import HISTORY_KEY, Model, ModelLike, Source
-from graphkit.storage.commit import NewFile, commit_pair, target_file
+from graphkit.storage.commit import Commit, target_file
 from graphkit.storage.join import Joiner, embedded
 from graphkit.storage.load import as_model
-from graphkit.storage.source import LocalFile
-from graphkit.storage.wire import ATTRIBUTE, Piece, Range, piece_length
+from graphkit.storage.new_file import NewFile
+from graphkit.storage.source import LocalFile, is_url
+from graphkit.storage.wire import ATTRIBUTE, INDICES, Piece, Range, piece_length
 from graphkit.tensor import DataRange, check_inline, data_range, refer
 
 PROTOBUF_LIMIT = (1 << 31) - 1
@@ -66,7 +67,9 @@ def save(
         model: A Model, a ModelProto or a path. It is not changed.
         path: The ``.onnx`` file to write, on a local disk. Its folder must exist.
         external: Name of a data file, inside of the folder of ``path``, for all tensors of 1 KiB or more. Tensors of
-            64 KiB or more begin at multiples of 4096 bytes, so that they can be mapped; smaller ones at multiples of 64.
+            64 KiB or more begin at multiples of 4096 bytes, so that they can be mapped (of 1 MiB or more: at multiples of
+            64 KiB, for Windows); smaller ones at multiples of 64. Tensors of attributes and the indices of sparse tensors
+            stay in the ``.onnx`` file: ``onnx.save`` and the checker have it so.
         weights: Where the weights go when ``external`` is not given.
             ``"auto"``: into the ``.onnx`` file, or, where it would have 2 GiB or more, into ``NAME.onnx.data`` beside it.
             ``"keep"``: nowhere. They are referenced where they lie, in a data file or inside of another ``.onnx`` file,
@@ -85,38 +88,72 @@ def save(
     Scope: main graph, bodies, functions.
     Cost: time O(skeleton) plus the copying of the bytes that are written; memory O(skeleton).
     """
-    _check_options(external, weights)
+    target = _target(os.fspath(path), external, weights)
     source = as_model(model)
-    target = target_file(os.fspath(path))
-    layout = _Layout(source, target, external, weights)
-    pieces, size = layout.join()
-    if size > PROTOBUF_LIMIT and layout.data is None:
-        layout = _Layout(source, target, layout.default_data_name(), "auto")
-        pieces, size = layout.join()
-    if size > PROTOBUF_LIMIT:
-        raise SaveError(
-            f"{target} would have {size} bytes even without its weights; protobuf ends at 2 GiB", path=str(target)
-        )
-    for held in layout.sources.values():
-        if isinstance(held, LocalFile):
-            held.check_unchanged()
-    files = [NewFile(target, pieces, size)]
+    layout, pieces, size = _lay_out(source, target, external, weights)
+    layout.check_unchanged()
+    files = [NewFile(target, pieces, size, target)]
     if layout.data is not None:
-        files.insert(0, NewFile(layout.data, layout.data_pieces, layout.data_size))
-    layout.make_links()
-    commit_pair(files, explicit=external is not None, progress=progress)
+        files.insert(0, NewFile(layout.data, layout.data_pieces, layout.data_size, target))
+    Commit(files, external is not None, layout.links, layout.check_unchanged, progress).run()
     return Saved(target, size, layout.data, layout.data_size if layout.data else 0, tuple(sorted(layout.references)))
 
 
-def _check_options(external: str | None, weights: str) -> None:
+def _target(path: str, external: str | None, weights: str) -> str:
+    """The file to write, when the options allow it."""
     if weights not in ("auto", "keep", "link"):
         raise ValueError(f"weights is 'auto', 'keep' or 'link', not {weights!r}")
-    if external is None:
-        return
-    if weights == "keep":
+    if external is not None and weights == "keep":
         raise ValueError("external names a file to write, weights='keep' writes none: give one of them")
-    if os.path.isabs(external) or ".." in external.split("/") or not os.path.basename(external):
+    if is_url(path):
+        raise SaveError(
+            f"cannot write {path}: models are saved to local disks",
+            path=path,
+            hint="save to a file, and upload it with the tools of that storage",
+        )
+    target = target_file(path)
+    if external is not None:
+        _check_data_name(external, target)
+    return target
+
+
+def _check_data_name(external: str, target: str) -> None:
+    parts = external.split("/")
+    if os.path.isabs(external) or ".." in parts or parts[-1] in ("", "."):
         raise ValueError(f"external is the name of a file in the model's folder, not {external!r}")
+    folder = os.path.dirname(target)
+    data = os.path.normpath(os.path.join(folder, external))
+    if data == target:
+        raise ValueError(f"external is the name of a second file, not the model's own: {external!r}")
+    inside = os.path.realpath(os.path.dirname(data))
+    if not os.path.isdir(inside):
+        raise SaveError(f"cannot write {data}: there is no folder {inside}", path=data, hint=f"mkdir -p {inside}")
+    if os.path.commonpath([inside, folder]) != folder:
+        raise SaveError(f"cannot write {data}: it leads out of the model's folder, to {inside}", path=data)
+    if os.path.isdir(data):
+        raise SaveError(f"cannot write {data}: what is there is not a file", path=data)
+
+
+def _lay_out(model: Model, target: str, external: str | None, weights: str) -> tuple[_Layout, list[Piece], int]:
+    """The first layout that protobuf can hold: as asked for; else the weights in a data file; else also the tensors of
+    attributes, which stay in the ``.onnx`` file as long as possible, as with ``onnx.save``.
+
+    Raises:
+        SaveError: There is none.
+    """
+    layout = _Layout(model, target, external, weights)
+    pieces, size = layout.join()
+    for attributes in (False, True):
+        if size > PROTOBUF_LIMIT and weights == "auto":
+            layout = _Layout(model, target, external or layout.default_data_name(), weights, attributes=attributes)
+            pieces, size = layout.join()
+    if size > PROTOBUF_LIMIT:
+        raise SaveError(
+            f"{target} would have {size} bytes without the weights that can be elsewhere; protobuf ends at 2 GiB",
+            path=target,
+            hint=None if weights == "auto" else "let the weights be copied (weights='auto')",
+        )
+    return layout, pieces, size
 
 
 class _Layout:
@@ -126,16 +163,20 @@ class _Layout:
         data: Path of the data file to write, or None.
         sources: Every source that pieces come from, or that the result references.
         references: Paths of files that the result uses in place.
+        links: Path -> file, for the hard links that the result needs.
     """
 
-    def __init__(self, model: Model, target: str, external: str | None, weights: str) -> None:
+    def __init__(
+        self, model: Model, target: str, external: str | None, weights: str, *, attributes: bool = False
+    ) -> None:
         self.model = model
         self.target = target
         self.folder = os.path.dirname(target)
         self.weights = weights
+        self.attributes = attributes
         self.link_name = external if weights == "link" else None
-        self.data = os.path.join(self.folder, external) if external and weights != "link" else None
-        self.location = external
+        self.data = os.path.normpath(os.path.join(self.folder, external)) if external and weights != "link" else None
+        self.location = os.path.normpath(external) if external else None
         self.data_pieces: list[Piece] = []
         self.data_size = 0
         self.sources: dict[str, Source] = {}
@@ -159,18 +200,27 @@ class _Layout:
         return os.path.basename(self.target) + ".data"
 
     def _place(self, tensor: onnx.TensorProto, holder: int) -> tuple[bytes, list[Piece], bytes] | None:
+        moves = self.data is not None and holder != INDICES and (holder != ATTRIBUTE or self.attributes)
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             check_inline(tensor)
-            if self.data is None or holder == ATTRIBUTE or len(tensor.raw_data) < INLINE_FROM:
-                return None
-            return self._external(tensor, tensor.raw_data)
+            return self._external(tensor, tensor.raw_data) if moves and len(tensor.raw_data) >= INLINE_FROM else None
         source, offset, length = self.model.locate(tensor)
         self.sources[data_range(tensor).location] = source
-        if self.data is not None and holder != ATTRIBUTE:
+        if moves and length >= INLINE_FROM:
             return self._external(tensor, Range(source, offset, length))
-        if self.weights in ("keep", "link") and isinstance(source, LocalFile):
+        if self.weights in ("keep", "link") and holder != INDICES and isinstance(source, LocalFile):
             return self._in_place(tensor, source, offset, length)
         return embedded(tensor, source, offset, length)
+
+    def check_unchanged(self) -> None:
+        """Every file that bytes come from is what it was when it was loaded.
+
+        Raises:
+            WeightsError: Somebody has written into one.
+        """
+        for source in self.sources.values():
+            if isinstance(source, LocalFile):
+                source.check_unchanged()
 
     def _external(self, tensor: onnx.TensorProto, data: Piece) -> tuple[bytes, list[Piece], bytes]:
         """Put a tensor's bytes into the data file; bytes that several tensors share are written once."""
@@ -178,8 +228,7 @@ class _Layout:
         key = (id(data.source), data.offset, length) if isinstance(data, Range) else None
         offset = self._placed.get(key) if key else None
         if offset is None:
-            align = 4096 if length >= 1 << 16 else 64
-            padding = -self.data_size % align
+            padding = -self.data_size % _alignment(length)
             offset = self.data_size + padding
             self.data_pieces += [bytes(padding), data]
             self.data_size = offset + length
@@ -190,8 +239,11 @@ class _Layout:
 
     def _in_place(
         self, tensor: onnx.TensorProto, source: LocalFile, offset: int, length: int
-    ) -> tuple[bytes, list[Piece], bytes]:
-        """Reference a tensor's bytes where they lie, or behind a hard link in the target's folder."""
+    ) -> tuple[bytes, list[Piece], bytes] | None:
+        """Reference a tensor's bytes where they lie, or behind a hard link in the target's folder.
+
+        A reference that says so already stays as it is, with its checksum.
+        """
         if self.weights == "link":
             name = self.link_name or os.path.basename(source.path)
             path = os.path.join(self.folder, name)
@@ -203,10 +255,20 @@ class _Layout:
                 )
             self.links[path] = source
         else:
-            path = source.path
+            path = os.path.realpath(source.path)
             self._check_keep(source)
+        if not source.is_at(source.path):
+            raise SaveError(
+                f"weights={self.weights!r}: {source.name} is no longer the file that was loaded",
+                path=source.path,
+                hint="load the model again",
+            )
         self.references.add(path)
-        return _reference(tensor, os.path.relpath(path, self.folder), offset, length)
+        location = os.path.relpath(path, self.folder)
+        where = data_range(tensor)
+        if where.field is None and where.location == location:
+            return None
+        return _reference(tensor, location, offset, length)
 
     def _check_keep(self, source: LocalFile) -> None:
         inside = os.path.commonpath([os.path.realpath(source.path), os.path.realpath(self.folder)])
@@ -222,32 +284,13 @@ class _Layout:
                 path=self.target,
                 hint="save under another name, or with weights='auto'",
             )
-        if not source.is_at(source.path):
-            raise SaveError(
-                f"weights='keep': {source.name} is no longer the file that was loaded",
-                path=source.path,
-                hint="load the model again",
-            )
 
-    def make_links(self) -> None:
-        """Make the hard links that the result needs; one that is there already is used."""
-        for path, source in self.links.items():
-            if source.is_at(path):
-                continue
-            if os.path.lexists(path):
-                raise SaveError(
-                    f"cannot hard-link {source.path} as {path}: another file is there",
-                    path=path,
-                    hint="give the link another name with external=... (--external NAME)",
-                )
-            try:
-                os.link(source.path, path)
-            except OSError as error:
-                raise SaveError(
-                    f"cannot hard-link {source.path} as {path}: {error.strerror}",
-                    path=path,
-                    hint="hard links work within one disk only; use weights='auto'",
-                ) from error
+
+def _alignment(length: int) -> int:
+    """Where a tensor may begin in a data file: at whole pages where it is large enough to be mapped, 64 KiB (Windows'
+    unit of mapping, onnx/docs/ExternalData.md) where it has 1 MiB or more, and at whole cache lines otherwise.
+    """
+    return 1 << 16 if length >= 1 << 20 else 1 << 12 if length >= 1 << 16 else 64
 
 
 def _reference(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> tuple[bytes, list[Piece], bytes]:
@@ -267,7 +310,9 @@ def _with_history(model: Model) -> onnx.ModelProto:
         entry = proto.metadata_props.add(key=HISTORY_KEY)
     try:
         earlier = json.loads(entry.value or "[]")
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
+        earlier = entry.value
+    if not isinstance(earlier, list):
         earlier = [entry.value]
     steps = [{"operation": s.operation, **({"arguments": s.arguments} if s.arguments else {})} for s in model.history]
     entry.value = json.dumps([*earlier, *steps])

@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Any
 from graphkit.errors import MissingExtraError, ModelFileError, WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 CHUNK = 8 << 20
 """Bytes that are in memory at once when a range is copied without the kernel's help."""
+
+REQUEST = 16 << 20
+"""Bytes that one request to a remote file asks for at most."""
+
+GAP = 64 << 10
+"""Bytes between two ranges of a remote file that are fetched along, as that is cheaper than a request more."""
 
 
 class LocalFile:
@@ -186,8 +192,7 @@ class Buffer:
 class RemoteFile:
     """An object that fsspec can reach: ``https://``, ``s3://``, ``hf://``, ``memory://``, ... Only ranges are fetched.
 
-    Each ``read`` is one request. The threshold is higher than for local files: a request costs more than the bytes of a
-    small tensor.
+    The threshold is higher than for local files: a request costs more than the bytes of a small tensor.
     """
 
     first_read = 16 << 10
@@ -202,43 +207,94 @@ class RemoteFile:
         """
         self.name = self.url = url
         self._fs, self._path = _filesystem(url)
-        info = self._try("read", lambda: self._fs.info(self._path))
+        info = self._try(lambda: self._fs.info(self._path))
         size = info.get("size")
         if info.get("type") == "directory" or size is None:
             raise ModelFileError(f"cannot read {url}: it is no object with a known length", path=url)
         self.size = int(size)
+        self._spans: dict[int, int] = {}
+        self._block = (0, b"")
+
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Announce the (offset, length) that will be read, in this order: neighbours are then fetched in one request.
+
+        An empty list forgets what was fetched.
+        """
+        spans: list[tuple[int, int]] = []
+        for start, length in ranges:
+            first, last = spans[-1] if spans else (start, start - GAP - 1)
+            if 0 <= start - last <= GAP and start + length - first <= REQUEST:
+                spans[-1] = (first, start + length)
+            else:
+                spans.append((start, start + length))
+        self._spans = dict(spans)
+        self._block = (0, b"")
 
     def read(self, offset: int, length: int) -> bytes:
-        """The bytes of a range, in one request.
+        """The bytes of a range, in one request, or in none where they came with the ones before.
 
         Raises:
             ModelFileError: The request failed, or the server sent something else than the range (no range support).
         """
+        begin, block = self._block
+        if begin <= offset and offset + length <= begin + len(block):
+            return block[offset - begin : offset - begin + length]
+        end = self._spans.get(offset, 0)
+        if end < offset + length or end - offset > REQUEST:
+            return self._fetch(offset, length)
+        block = self._fetch(offset, end - offset)
+        self._block = (offset, block)
+        return block[:length]
+
+    def _fetch(self, offset: int, length: int) -> bytes:
         if not length:
             return b""
-        data: bytes = self._try("read", lambda: self._fs.cat_file(self._path, start=offset, end=offset + length))
+        data: bytes = self._try(lambda: self._fetch_range(offset, offset + length))
         if len(data) != length:
             raise ModelFileError(
-                f"{self.name}: asked for bytes {offset} to {offset + length}, got {len(data)} bytes",
-                path=self.name,
-                hint="the server may not support range requests; download the file and use its path",
+                f"{self.name}: asked for bytes {offset} to {offset + length}, got {len(data)} bytes", path=self.name
             )
+        return data
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        if "http" not in self._fs.protocol:
+            data: bytes = self._fs.cat_file(self._path, start=start, end=end)
+            return data
+        # cat_file would download everything from a server that ignores ranges; a file object refuses after the header.
+        with self._fs.open(self._path, size=self.size, cache_type="none") as file:
+            file.seek(start)
+            try:
+                data = file.read(end - start)
+            except ValueError as error:
+                raise ModelFileError(
+                    f"cannot read {self.url}: the server does not send parts of a file (no range requests)",
+                    path=self.url,
+                    hint="download the file, and give its path",
+                ) from error
         return data
 
     def view(self, offset: int, length: int) -> memoryview:
         """The bytes of a range, fetched into memory."""
         return memoryview(self.read(offset, length))
 
-    def _try(self, what: str, request: Callable[[], Any]) -> Any:
+    def _try(self, request: Callable[[], Any]) -> Any:
         # fsspec's file systems raise what their clients raise: OSError, ValueError, aiohttp's and botocore's own.
         try:
             return request()
-        except FileNotFoundError as error:
-            raise ModelFileError(f"cannot {what} {self.url}: there is nothing there", path=self.url) from error
+        except ModelFileError:
+            raise
         except ImportError as error:
             raise MissingExtraError(error.name or "fsspec", "remote", f"reading {self.url}") from error
         except Exception as error:
-            raise ModelFileError(f"cannot {what} {self.url}: {error}", path=self.url) from error
+            reason = "there is nothing there" if is_missing(error) else str(error.__cause__ or error)
+            raise ModelFileError(f"cannot read {self.url}: {reason}", path=self.url) from error
+
+
+def is_missing(error: BaseException | None) -> bool:
+    """Whether a file system says that an object is not there. HTTP's says so also when it cannot connect."""
+    cause = error.__cause__ if error else None
+    refused = isinstance(cause, OSError) or getattr(cause, "status", 404) != 404
+    return isinstance(error, FileNotFoundError) and not refused
 
 
 def is_url(path: str) -> bool:

@@ -1,0 +1,144 @@
+"""A file that is written beside its target and then renamed over it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from graphkit.storage.append import Appender
+from graphkit.storage.source import RemoteFile
+from graphkit.storage.wire import Piece, Range
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class NewFile:
+    """A file to be written: where, of which pieces, how many bytes they are together, and which model is being saved.
+
+    Until it is complete it has no name at all where the file system can do that (O_TMPFILE), so that a killed process
+    leaves nothing behind. It stays open, and locked, until ``close``.
+    """
+
+    path: str
+    pieces: list[Piece]
+    size: int
+    target: str
+    _temporary: str = ""
+    _fd: int = -1
+
+    def write(self, written: int = 0, total: int = 0, progress: Progress | None = None) -> int:
+        """Write the pieces and flush them to the disk.
+
+        Args:
+            written: Bytes of other files that were written before.
+            total: Bytes of all files.
+            progress: Called with (bytes written, total).
+
+        Returns:
+            Bytes written, with those before.
+
+        Raises:
+            OSError: Writing failed.
+            WeightsError: A source cannot be read.
+        """
+        self._create()
+        appender = Appender(self._fd)
+        with _expected(self.pieces):
+            for piece in _merged(self.pieces):
+                for done in appender.append(piece):
+                    if progress:
+                        progress(written + done, total)
+        if os.path.exists(self.path):
+            os.fchmod(self._fd, stat.S_IMODE(os.stat(self.path).st_mode))
+        os.fsync(self._fd)
+        return written + self.size
+
+    def _create(self) -> None:
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        if os.path.isdir("/proc/self/fd"):  # without it, a file without a name cannot get one
+            try:
+                self._fd = os.open(os.path.dirname(self.path), os.O_TMPFILE | flags, 0o666)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+                    raise
+        if self._fd < 0:
+            name = temporary_name(os.path.dirname(self.path), self.target, ".tmp")
+            self._fd = os.open(name, os.O_CREAT | os.O_EXCL | flags, 0o666)
+            self._temporary = name
+        with suppress(OSError):  # some file systems have no locks; what is not locked is never taken for left over
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def give_name(self) -> None:
+        """Give the file a temporary name, where it has none yet."""
+        if not self._temporary:
+            name = temporary_name(os.path.dirname(self.path), self.target, ".tmp")
+            # With src_dir_fd (which an absolute path ignores) Python calls linkat with AT_SYMLINK_FOLLOW; without, link.
+            os.link(f"/proc/self/fd/{self._fd}", name, src_dir_fd=self._fd, follow_symlinks=True)
+            self._temporary = name
+
+    def put(self) -> None:
+        """Rename the file over its target."""
+        self.give_name()
+        os.rename(self._temporary, self.path)
+        self._temporary = ""
+
+    def close(self) -> None:
+        """Close the file, and remove it where it is not in its place."""
+        if self._temporary:
+            with suppress(OSError):
+                os.unlink(self._temporary)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._temporary, self._fd = "", -1
+
+
+def temporary_name(folder: str, target: str, suffix: str) -> str:
+    """A path that is free in a folder, with the mark of a target."""
+    return os.path.join(folder, f"{mark(target)}{os.urandom(8).hex()}{suffix}")
+
+
+def mark(target: str) -> str:
+    """How names begin that saves to a target use for themselves."""
+    name = os.fsencode(os.path.basename(target))
+    return f".graphkit-{hashlib.sha256(name).hexdigest()[:12]}-"
+
+
+@contextmanager
+def _expected(pieces: list[Piece]) -> Iterator[None]:
+    """Tell the remote files among the sources which ranges will be read, so that they ask for neighbours at once."""
+    ranges: dict[RemoteFile, list[tuple[int, int]]] = {}
+    for piece in pieces:
+        if isinstance(piece, Range) and isinstance(piece.source, RemoteFile):
+            ranges.setdefault(piece.source, []).append((piece.offset, piece.length))
+    for source, wanted in ranges.items():
+        source.expect(wanted)
+    try:
+        yield
+    finally:
+        for source in ranges:
+            source.expect([])
+
+
+def _merged(pieces: list[Piece]) -> list[Piece]:
+    """The same bytes in fewer pieces: neighbouring bytes are joined."""
+    merged: list[Piece] = []
+    waiting: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, Range):
+            if waiting:
+                merged.append(b"".join(waiting))
+                waiting = []
+            if piece.length:
+                merged.append(piece)
+        elif piece:
+            waiting.append(piece)
+    if waiting:
+        merged.append(b"".join(waiting))
+    return merged
