@@ -31,6 +31,8 @@ _FACE = {
     "graphkit.storage.load": "load",
     "graphkit.storage.save": "Saved save",
     "graphkit.summary": "Summary inspect",
+    "graphkit.surgery.define": "define",
+    "graphkit.surgery.dims": "dims",
     "graphkit.surgery.extract": "extract",
     "graphkit.surgery.freeze": "freeze",
     "graphkit.surgery.promote": "promote",

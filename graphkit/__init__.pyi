@@ -56,6 +56,8 @@ from graphkit.storage.save import Saved as Saved
 from graphkit.storage.save import save as save
 from graphkit.summary import Summary as Summary
 from graphkit.summary import inspect as inspect
+from graphkit.surgery.define import define as define
+from graphkit.surgery.dims import dims as dims
 from graphkit.surgery.extract import extract as extract
 from graphkit.surgery.freeze import freeze as freeze
 from graphkit.surgery.promote import promote as promote

@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.extract",
         "Cut a submodel out of MODEL: by values, by a torch module, or by nodes.",
     ),
+    "dims": ("graphkit_cli.commands.dims", "Set, rename and fix the dims of graph inputs, everywhere they occur."),
     "freeze": ("graphkit_cli.commands.freeze", "Turn graph inputs into constants, the inverse of promote."),
     "promote": (
         "graphkit_cli.commands.promote",
@@ -72,6 +73,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ops": (
         "graphkit_cli.commands.ops",
         "Look operators up: in ONNX, in torch's two exporters, or all that a torch module calls.",
+    ),
+    "define": (
+        "graphkit_cli.commands.define",
+        "Give an operator of a custom domain a body, so that every runtime can run it.",
     ),
 }
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""

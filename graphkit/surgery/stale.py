@@ -27,12 +27,12 @@ def refresh(
         known: Types of some of them that the caller knows better than inference does.
 
     Returns:
-        Every value whose shape depends on the changed ones, these included.
+        Every value whose shape depends on the changed ones, these included; inputs of the main graph are as declared.
 
     Scope: main graph and bodies; functions called downstream lose the value_info of their inner values.
     Cost: O(graph), one run of onnx.shape_inference; weights are not read.
     """
-    stale = dependents(model.graph, changed)
+    stale = dependents(model.graph, changed) - {info.name for info in model.graph.input}
     again = inferred(_bare(model, stale, known or {}))
     for graph, fresh in zip(walk.graphs(model.graph), walk.graphs(again.graph), strict=True):
         found = {v.name: v.type for v in (*fresh.input, *fresh.value_info, *fresh.output) if has_shape(v.type)}

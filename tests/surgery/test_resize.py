@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from oracle import assert_same, run_ort
 
 import graphkit as gk
+from oracle import assert_same, run_ort
 
 RNG = np.random.default_rng(0)
 X = RNG.random((1, 2, 4, 6), dtype=np.float32)
@@ -86,7 +86,7 @@ def test_every_spelling_takes_every_form(spelling, form):
     text = f"g (float[1,2,4,6] x) => (float[a,b,c,d] y) {constants} {{ {nodes.replace('{m}', HALF)} }}"
     resized = gk.resize(parse(text, opset=opset), form=form)
     order = {"axes in another order": [2, 0, 3, 1]}.get(spelling, [0, 1, 2, 3])
-    short = "axes" in spelling and spelling != "axes in another order" or spelling == "keep_aspect_ratio_policy"
+    short = ("axes" in spelling and spelling != "axes in another order") or spelling == "keep_aspect_ratio_policy"
     for height, width in ((2, 2), (3, 1), (1.5, 2.5)):
         if spelling == "keep_aspect_ratio_policy" and form != "scales" and height != width:
             continue  # the policy makes other sizes of these, as it is meant to
@@ -434,7 +434,7 @@ def test_a_resize_inside_of_a_function_is_refused_with_the_way_out():
         "g (float[1,2,4,6] x) => (float[a,b,c,d] y) { y = my.up(x) }",
         functions='<domain: "my", opset_import: ["" : 18]> up (v) => (r) { s = Constant<value_floats=[1.0,1.0,2.0,2.0]>() r = Resize(v,, s) }',
     )
-    with pytest.raises(gk.NoResizeError, match="inside of a function \\('up'\\).*inline"):
+    with pytest.raises(gk.NoResizeError, match=r"inside of a function \('up'\).*inline"):
         gk.resize(model)
 
 
@@ -508,5 +508,5 @@ def test_exact_scale_repairs_a_run():
 
 @pytest.mark.parametrize(("size", "factor"), [(0, 2), (3, 0), (3, -1), (3, float("inf")), (3, float("nan"))])
 def test_exact_scale_refuses_what_is_no_size_or_factor(size, factor):
-    with pytest.raises(ValueError, match="positive|at least 1"):
+    with pytest.raises(ValueError, match=r"positive|at least 1"):
         gk.exact_scale(size, factor)

@@ -1,6 +1,7 @@
 """gk.resize against torch.nn.functional.interpolate: a seeded part of the matrix always, all of it with ``-m matrix``."""
 
 import pytest
+
 from surgery import resize_matrix as matrix
 
 

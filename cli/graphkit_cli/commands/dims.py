@@ -1,0 +1,33 @@
+"""graphkit dims: set, rename and fix the dims of graph inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from graphkit_cli.edit import edit_command
+from graphkit_cli.running import pairs
+
+if TYPE_CHECKING:
+    import graphkit as gk
+
+
+@edit_command
+@click.option(
+    "--set",
+    "values",
+    metavar="INPUT:AXIS=NAME|INT",
+    multiple=True,
+    required=True,
+    help="An axis of an input (or a symbolic dim) and what it shall be: a name, or a size; repeat it.",
+)
+@click.option(
+    "--repair-shapes", is_flag=True, help="Compute baked Reshape targets where it is certain what they follow."
+)
+def command(model: str, values: tuple[str, ...], repair_shapes: bool) -> gk.Model:
+    """Set, rename and fix the dims of graph inputs, everywhere they occur."""
+    import graphkit as gk
+
+    given = {key: int(text) if text.lstrip("-").isdigit() else text for key, text in pairs(values, "--set").items()}
+    return gk.dims(model, given, repair_shapes=repair_shapes)

@@ -1,0 +1,185 @@
+"""dims: set, rename and fix the dims of graph inputs, everywhere they occur."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import onnx
+
+from graphkit.errors import EditError, GraphkitWarning, NameNotFoundError
+from graphkit.graph import walk
+from graphkit.graph.symbols import names_in, substituted, tensor_types
+from graphkit.graph.values import dim as dim_of
+from graphkit.model import Model, ModelLike
+from graphkit.storage.load import as_model
+from graphkit.surgery.breaking import Comparison, breaking
+from graphkit.surgery.repair import repair_reshapes
+from graphkit.surgery.stale import refresh, sharpen
+
+Place = tuple[str, int]
+"""(input, axis)."""
+
+
+def dims(model: ModelLike, values: Mapping[str, int | str], *, repair_shapes: bool = False) -> Model:
+    """Set dims of graph inputs: give a free dim a name or a size, make a fixed dim free.
+
+    What happens depends on what the dim was:
+
+    - a symbol gets another name: it is renamed everywhere, in expressions such as ``2*h`` too;
+    - a symbol gets a size: it has that size everywhere, expressions are computed, and what follows is inferred;
+    - a size becomes a symbol or another size: every shape that depends on the input is cleared or inferred anew, and nodes
+      that hold the old size (a Reshape or Expand with a fixed target, an Add with a fixed tensor) are named in warnings;
+    - an unknown dim gets a name or a size.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+        values: ``"INPUT:AXIS"`` -> name or size (axes may count from behind), or ``"SYMBOL"`` -> name or size.
+        repair_shapes: Compute baked Reshape targets where it is certain what they have to follow.
+
+    Raises:
+        NameNotFoundError: No input and no symbol has the name.
+        EditError: The axis does not exist, the shape of the input is not declared, or the value is no name and no size.
+
+    Changes: nothing; returns a new model. Only declarations change: the numbers a model computes stay what they are.
+    Scope: inputs, outputs and value_info of the main graph and of bodies.
+    Cost: O(graph), and up to four runs of onnx.shape_inference; weights are not read.
+    """
+    source = as_model(model)
+    if not values:
+        raise ValueError("dims needs at least one dim to set")
+    proto = source.copy_proto()
+    symbols, places = _sorted_out(proto, values)
+    notes = _substitute(proto, symbols)
+    freed = {place: value for place, value in places.items() if isinstance(_dim(proto, place), int)}
+    notes += _beware(proto, freed, repair=repair_shapes)
+    for place, value in places.items():
+        notes.append(f"{place[0]}:{place[1]} was {_dim(proto, place) or 'unknown'} and is {value}")
+        _set(_proto_dim(proto, place), value)
+    if freed:
+        refresh(proto, {name for name, _ in freed})
+    if places or any(isinstance(value, int) for value in symbols.values()):
+        sharpen(proto)
+    arguments = {"values": dict(values), **({"repair_shapes": True} if repair_shapes else {})}
+    return source.edited(proto, "dims", arguments, notes)
+
+
+def _sorted_out(
+    proto: onnx.ModelProto, values: Mapping[str, int | str]
+) -> tuple[dict[str, int | str], dict[Place, int | str]]:
+    """(symbols that change everywhere, dims of inputs that change there)."""
+    known = _symbols(proto)
+    symbols: dict[str, int | str] = {}
+    places: dict[Place, int | str] = {}
+    for key, value in values.items():
+        _check_value(key, value)
+        if key in known:
+            target: str | Place = key
+        else:
+            target = _place(proto, key, known)
+            now = _dim(proto, target)
+            target = now if isinstance(now, str) and now.isidentifier() else target
+        if isinstance(target, str):
+            if symbols.setdefault(target, value) != value:
+                raise EditError(f"the symbol {target!r} cannot be both {symbols[target]!r} and {value!r}")
+        else:
+            places[target] = value
+    return symbols, places
+
+
+def _check_value(key: str, value: int | str) -> None:
+    if isinstance(value, bool) or (isinstance(value, int) and value < 0) or value == "":
+        raise EditError(f"{key!r} cannot be {value!r}", hint="a dim is a size, 0 or more, or a name")
+    if isinstance(value, str) and not value.isidentifier():
+        raise EditError(
+            f"{key!r} cannot be {value!r}", hint="a name has letters, digits and _, and begins with a letter"
+        )
+
+
+def _place(proto: onnx.ModelProto, key: str, known: set[str]) -> Place:
+    name, colon, axis = key.rpartition(":")
+    inputs = {value.name: value for value in proto.graph.input}
+    if not colon or not axis.lstrip("-").isdigit() or name not in inputs:
+        wanted = name if colon and axis.lstrip("-").isdigit() else key
+        raise NameNotFoundError("input or symbolic dim", wanted, [*inputs, *sorted(known)])
+    tensor = next(tensor_types(inputs[name].type), None)
+    if tensor is None or not tensor.HasField("shape"):
+        raise EditError(f"the shape of input {name!r} is not declared, so it has no axis {axis}")
+    rank = len(tensor.shape.dim)
+    position = int(axis)
+    if not -rank <= position < rank:
+        raise EditError(f"input {name!r} has {rank} axes, so there is no axis {axis}")
+    return name, position % rank
+
+
+def _input(proto: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
+    return next(value for value in proto.graph.input if value.name == name)
+
+
+def _proto_dim(proto: onnx.ModelProto, place: Place) -> onnx.TensorShapeProto.Dimension:
+    return next(tensor_types(_input(proto, place[0]).type)).shape.dim[place[1]]
+
+
+def _dim(proto: onnx.ModelProto, place: Place) -> int | str | None:
+    return dim_of(_proto_dim(proto, place))
+
+
+def _set(dim: onnx.TensorShapeProto.Dimension, value: int | str | None) -> None:
+    if isinstance(value, int):
+        dim.dim_value = value
+    elif value is not None:
+        dim.dim_param = value
+    else:
+        dim.Clear()
+
+
+def _every_dim(proto: onnx.ModelProto) -> list[onnx.TensorShapeProto.Dimension]:
+    return [
+        dim
+        for graph in walk.graphs(proto.graph)
+        for info in (*graph.input, *graph.output, *graph.value_info)
+        for tensor in tensor_types(info.type)
+        for dim in tensor.shape.dim
+    ]
+
+
+def _symbols(proto: onnx.ModelProto) -> set[str]:
+    spelt = {dim.dim_param for dim in _every_dim(proto) if dim.dim_param}
+    return spelt | {name for symbol in spelt for name in names_in(symbol)}
+
+
+def _substitute(proto: onnx.ModelProto, symbols: Mapping[str, int | str]) -> list[str]:
+    """Give symbols a size or another name, everywhere. Changes the model."""
+    if not symbols:
+        return []
+    taken = _symbols(proto) - symbols.keys()
+    notes = []
+    for old, new in symbols.items():
+        same = f", the same as {new!r} elsewhere in the model" if new in taken else ""
+        notes.append(f"the symbolic dim {old!r} is {new!r} now{same}")
+    for dim in _every_dim(proto):
+        if dim.dim_param:
+            _set(dim, substituted(dim.dim_param, symbols))
+    return notes
+
+
+def _beware(proto: onnx.ModelProto, freed: Mapping[Place, int | str], *, repair: bool) -> list[str]:
+    """Warn of nodes that hold a size which is about to become free, and mend what can be where that is asked."""
+    if not freed:
+        return []
+    sizes = {place: _dim(proto, place) for place in freed}
+
+    def change(model: onnx.ModelProto, times: int) -> None:
+        for place, size in sizes.items():
+            assert isinstance(size, int)
+            _set(_proto_dim(model, place), size * times)
+
+    comparison = Comparison(proto, change)
+    notes: list[str] = []
+    while repair and (repaired := repair_reshapes(proto, comparison)):
+        notes += repaired
+        comparison = Comparison(proto, change)
+    cause = "another size of " + ", ".join(f"{name}:{axis}" for name, axis in freed)
+    for finding in breaking(comparison, cause=cause):
+        warnings.warn(finding, GraphkitWarning, stacklevel=3)
+    return notes
