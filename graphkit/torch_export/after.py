@@ -67,6 +67,8 @@ def _inputs(proto: onnx.ModelProto, bound: Arguments) -> list[Finding]:
     index = GraphIndex(proto.graph)
     outputs = set(index.outputs)
     for leaf in bound.leaves:
+        if not leaf.is_tensor and leaf.name in index.inputs:
+            continue
         if not leaf.is_tensor:
             found.append(_number(leaf.name, leaf.value))
         elif leaf.name not in index.inputs:

@@ -278,6 +278,7 @@ class _Job:
         import torch
 
         buffer = io.BytesIO()
+        inputs = self.bound.leaves if isinstance(self.module, torch.jit.ScriptModule) else self.bound.tensors
         with taking_tensors_only(self.module, self.bound) as args:
             torch.onnx.export(
                 self.module,
@@ -285,7 +286,7 @@ class _Job:
                 buffer,
                 dynamo=False,
                 verbose=True,  # without it the nodes do not know their lines; quiet_torch keeps what it prints
-                input_names=[leaf.name for leaf in self.bound.tensors],
+                input_names=[leaf.name for leaf in inputs],
                 output_names=self.output_names,
                 opset_version=self.opset,
                 dynamic_axes=self.dynamic or None,
@@ -325,7 +326,7 @@ def taking_tensors_only(module: Any, bound: given.Arguments) -> Iterator[tuple[A
     """Let ``forward`` take the tensor arguments by position inside of the block; the rest is as the caller gave it.
 
     The torchscript exporter turns Python numbers into inputs, those that forward has as defaults too, and knows no
-    keyword arguments. A ScriptModule's forward stays as it is.
+    keyword arguments. A ScriptModule stays as it is; there a number that is an argument is a value, and so an input.
     """
     import torch
 
