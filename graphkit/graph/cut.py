@@ -93,37 +93,31 @@ def frontier(index: GraphIndex, outputs: Sequence[str], inputs: Collection[str])
     return tuple(name for name in found if name in needed.reached)
 
 
-def _downstream(index: GraphIndex, nodes: Sequence[int], start: Iterable[str]) -> set[str]:
-    """The start values, and every value that these nodes compute from them."""
+def _downstream(index: GraphIndex, nodes: Iterable[int], start: Iterable[str]) -> set[str]:
+    """The start values, and every value that these nodes compute from them, in whatever order the nodes stand."""
+    left = set(nodes)
     reached = set(start)
-    pending = list(nodes)
-    while True:
-        left = []
-        for position in pending:
-            if any(name in reached for name in index.reads(position)):
-                reached.update(name for name in index.nodes[position].output if name)
-            else:
-                left.append(position)
-        if len(left) == len(pending) or _is_ordered(index, nodes):
-            return reached
-        pending = left
-
-
-def _is_ordered(index: GraphIndex, nodes: Sequence[int]) -> bool:
-    """Whether every node comes after those it reads (ONNX Runtime takes graphs where this is not so)."""
-    producer = index.producer
-    return all(producer.get(name, -1) < position for position in nodes for name in index.reads(position))
+    waiting = list(reached)
+    while waiting:
+        for position in index.consumers.get(waiting.pop(), ()):
+            if position in left:
+                left.discard(position)
+                made = [name for name in index.nodes[position].output if name and name not in reached]
+                reached.update(made)
+                waiting += made
+    return reached
 
 
 def narrowest(index: GraphIndex, outputs: Sequence[str]) -> tuple[str, ...]:
     """A smallest set of values that determines the outputs: as few as possible, and of those the farthest upstream.
 
-    The outputs themselves do not count. Found as a minimum vertex cut between the graph inputs and the outputs (the
-    values are the vertices of capacity 1; Menger's theorem), by augmenting paths.
+    An output does not count as its own input, unless it is a graph input. Found as a minimum vertex cut between the
+    graph inputs and the outputs (the values are the vertices of capacity 1; Menger's theorem), by augmenting paths.
 
     Cost: O(region) times the size of the answer.
     """
-    region = trace(index, outputs, ())
+    own = tuple(dict.fromkeys(trace(index, [name for name in outputs if name in index.inputs], ()).open_inputs))
+    region = trace(index, outputs, own)
     unknown = _downstream(index, region.nodes, region.open_inputs)
     after: dict[str, list[str]] = {}
     for position in region.nodes:
@@ -132,7 +126,7 @@ def narrowest(index: GraphIndex, outputs: Sequence[str]) -> tuple[str, ...]:
             if name in unknown:
                 after.setdefault(name, []).extend(made)
     ends = {output for output in outputs if output in unknown}
-    return _minimum_vertex_cut(after, region.open_inputs, ends)
+    return own + _minimum_vertex_cut(after, region.open_inputs, ends)
 
 
 _Side = tuple[str, bool]
@@ -175,7 +169,7 @@ def _minimum_vertex_cut(after: dict[str, list[str]], starts: Sequence[str], ends
 
 
 def around(index: GraphIndex, positions: Iterable[int], hops: int) -> list[int]:
-    """The nodes within some steps of nodes, upstream or downstream; Constant nodes do not count as steps.
+    """The nodes within some steps of nodes, upstream or downstream; constants do not count as steps.
 
     Cost: O(graph) where hops is 1 or more.
     """
@@ -187,30 +181,48 @@ def around(index: GraphIndex, positions: Iterable[int], hops: int) -> list[int]:
             reached.update(index.producer[n] for n in index.reads(position) if n in index.producer)
             for name in index.nodes[position].output:
                 reached.update(index.consumers.get(name, ()))
-        edge = {p for p in reached - found if index.nodes[p].input}
+        edge = {position for position in reached - found if not is_constant_node(index, position)}
         found |= reached
     return sorted(found)
 
 
+_DRAWS = ("RandomNormal", "RandomUniform")
+"""Operators without inputs that give other numbers each time."""
+
+
+def is_constant_node(index: GraphIndex, position: int) -> bool:
+    """Whether a node needs nothing and always gives the same: Constant, SequenceEmpty, an If over nothing, ..."""
+    return not index.reads(position) and index.nodes[position].op_type not in _DRAWS
+
+
 def boundary(index: GraphIndex, positions: Iterable[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(inputs, outputs) of a set of nodes: the values that come into it, weights and Constant nodes aside, and those
-    that go out of it: read elsewhere, graph outputs, or read by nobody.
+    """(inputs, outputs) of a set of nodes.
+
+    The inputs are the values that come into it, weights and constants aside. The outputs are those that go out of it,
+    being graph outputs or read elsewhere; and of a node none of whose values anybody reads, all. Constants among the
+    nodes are outputs only where there is nothing else.
 
     Cost: O(graph).
     """
     inside = set(positions)
     inputs: dict[str, None] = {}
-    outputs: dict[str, None] = {}
     for position in sorted(inside):
         for name in index.reads(position):
             producer = index.producer.get(name)
             if producer is None:
                 if not index.is_constant(name):
                     inputs[name] = None
-            elif producer not in inside and index.reads(producer):
+            elif producer not in inside and not is_constant_node(index, producer):
                 inputs[name] = None
-        for name in index.nodes[position].output:
-            readers = index.consumers.get(name, [])
-            if name and (name in index.outputs or not readers or any(r not in inside for r in readers)):
-                outputs[name] = None
+    computing = [position for position in sorted(inside) if not is_constant_node(index, position)]
+    outputs = [name for position in computing or sorted(inside) for name in _leaving(index, position, inside)]
     return tuple(inputs), tuple(outputs)
+
+
+def _leaving(index: GraphIndex, position: int, inside: Collection[int]) -> list[str]:
+    made = [name for name in index.nodes[position].output if name]
+    if not any(name in index.outputs or index.consumers.get(name) for name in made):
+        return made
+    return [
+        name for name in made if name in index.outputs or any(r not in inside for r in index.consumers.get(name, ()))
+    ]

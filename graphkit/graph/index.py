@@ -110,11 +110,17 @@ class GraphIndex:
         """The name itself.
 
         Raises:
-            NameNotFoundError: The graph has no value of this name; names that look like it are suggested.
+            NameNotFoundError: The graph has no value of this name. Names that look like it are suggested; one inside of
+                a body is said to be there.
         """
-        if not self.has(name):
-            raise NameNotFoundError(kind, name, self.values())
-        return name
+        if self.has(name):
+            return name
+        for body in walk.nested(self.nodes):
+            if name in walk.defined_names(body):
+                raise NameNotFoundError(
+                    kind, name, hint=f"it is inside of the body {body.name!r} of a node, out of reach of the main graph"
+                )
+        raise NameNotFoundError(kind, name, self.values())
 
     def node_named(self, name: str) -> int:
         """The position of the node with a name. A node without a name is found by its first output.

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import onnx
+from google.protobuf.message import EncodeError
 
 from graphkit.graph import walk
-from graphkit.graph.cut import trace
+from graphkit.graph.cut import Region, trace
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.order import is_ordered, topological_order
+from graphkit.graph.shapes import drop_unnamed
 from graphkit.graph.values import dims, has_shape, is_typed, value_type
 
 _SHAPE_TYPES = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
@@ -60,27 +63,49 @@ def _infer(
         return known is not None and has_shape(known) and not _may_be_shape(known)
 
     region = trace(index, names, (), stop=is_known)
-    part = onnx.ModelProto(ir_version=model.ir_version)
+    if not region.nodes:
+        return {}
+    part = _part(model, index, region, given)
+    found = _run(part, wanted)
+    nodes = list(part.graph.node)
+    if any(name not in found or not has_shape(found[name]) for name in names) and not is_ordered(nodes):
+        del part.graph.node[:]
+        part.graph.node.extend(nodes[position] for position in topological_order(nodes))
+        found = _run(part, wanted)
+    return found
+
+
+def _part(
+    model: onnx.ModelProto, index: GraphIndex, region: Region, given: Mapping[str, onnx.TypeProto]
+) -> onnx.ModelProto:
+    """The part of the model that decides the types: a region, the functions it calls, and types where it begins."""
+    # Below IR version 4 every weight is listed as an input; from 4 on inference takes those that are not listed too.
+    part = onnx.ModelProto(ir_version=max(model.ir_version, 4))
     part.opset_import.extend(model.opset_import)
-    nodes = [index.nodes[position] for position in region.nodes]
-    called = walk.called_functions(nodes, model.functions)
-    part.functions.extend(f for f in model.functions if walk.function_key(f) in called)
     part.graph.name = model.graph.name
-    part.graph.node.extend(nodes)
-    part.graph.initializer.extend(index.initializers[n] for n in region.constants if n in index.initializers)
-    part.graph.sparse_initializer.extend(
-        index.sparse_initializers[n] for n in region.constants if n in index.sparse_initializers
-    )
-    for name in (*region.reached, *region.open_inputs):
-        known = given.get(name) or value_type(index, name)
-        part.graph.input.add(name=name, type=known)
-    if region.nodes:
-        try:
-            part = onnx.shape_inference.infer_shapes(part, data_prop=True)
-        except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
-            # A model that contradicts itself, or an operator whose inference fails: nothing is known, as without rules.
-            return {}
-    return {info.name: info.type for info in part.graph.value_info if info.name in wanted and is_typed(info.type)}
+    part.graph.node.extend(index.nodes[position] for position in region.nodes)
+    called = walk.called_functions(part.graph.node, model.functions)
+    part.functions.extend(f for f in model.functions if walk.function_key(f) in called)
+    # A default value that the caller may override decides no shape.
+    optional = {n for n in region.constants if model.ir_version >= 4 and index.is_overridable(n)}
+    fixed = [n for n in region.constants if n not in optional]
+    part.graph.initializer.extend(index.initializers[n] for n in fixed if n in index.initializers)
+    part.graph.sparse_initializer.extend(index.sparse_initializers[n] for n in fixed if n in index.sparse_initializers)
+    for name in (*region.reached, *region.open_inputs, *optional):
+        part.graph.input.add(name=name, type=given.get(name) or value_type(index, name))
+    return part
+
+
+def _run(part: onnx.ModelProto, wanted: set[str]) -> dict[str, onnx.TypeProto]:
+    try:
+        inferred = onnx.shape_inference.infer_shapes(part, data_prop=True)
+    except (onnx.shape_inference.InferenceError, EncodeError, ValueError, RuntimeError):
+        # A model that contradicts itself, or an operator whose inference fails: nothing is known, as without rules.
+        return {}
+    found = {info.name: info.type for info in inferred.graph.value_info if info.name in wanted and is_typed(info.type)}
+    for type_proto in found.values():
+        drop_unnamed(type_proto)
+    return found
 
 
 def _may_be_shape(type_proto: onnx.TypeProto) -> bool:

@@ -10,21 +10,28 @@ from graphkit.graph import walk
 class Names:
     """The value and node names in use in a graph and in its bodies, and new ones that collide with none.
 
-    One name space for values and nodes: ONNX allows both to use one name, people cannot tell them apart.
+    A fresh name is neither a value's nor a node's: ONNX allows both to use one name, people cannot tell them apart.
+
+    Attributes:
+        values: Names of values: defined, declared, or read.
+        nodes: Names of nodes.
 
     Cost: O(graph) once, then O(1) a name.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
-        self.taken: set[str] = set()
+        self.values: set[str] = set()
+        self.nodes: set[str] = set()
         for scope in walk.graphs(graph):
-            self.taken |= walk.defined_names(scope)
-            self.taken.update(value.name for value in scope.output)
-            self.taken.update(value.name for value in scope.value_info)
+            self.values |= walk.defined_names(scope)
+            self.values.update(value.name for value in scope.output)
+            self.values.update(value.name for value in scope.value_info)
             for node in scope.node:
-                self.taken.update(node.input)
-                self.taken.add(node.name)
-        self.taken.discard("")
+                self.values.update(node.input)
+                self.nodes.add(node.name)
+        self.values.discard("")
+        self.nodes.discard("")
+        self.taken = self.values | self.nodes
 
     def __contains__(self, name: str) -> bool:
         return name in self.taken

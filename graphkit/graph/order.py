@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     import onnx
 
 
+def is_ordered(nodes: Sequence[onnx.NodeProto]) -> bool:
+    """Whether every node stands behind those it reads from. ONNX Runtime takes graphs where this is not so.
+
+    Cost: O(nodes and edges).
+    """
+    left = {name for node in nodes for name in node.output}
+    left.discard("")
+    for node in nodes:
+        if not left.isdisjoint(reads(node)):
+            return False
+        left.difference_update(node.output)
+    return True
+
+
 def topological_order(nodes: Sequence[onnx.NodeProto]) -> list[int]:
     """The positions of nodes in an order in which each comes behind those it reads from; sorted ones stay as they are.
 

@@ -39,9 +39,12 @@ def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def drop_unnamed(type_proto: onnx.TypeProto) -> None:
     """Make dims that inference named itself unknown dims again. Changes the type."""
-    if type_proto.WhichOneof("value") != "tensor_type":
+    kind = type_proto.WhichOneof("value")
+    if kind in ("sequence_type", "optional_type"):
+        drop_unnamed(getattr(type_proto, kind).elem_type)
+    if kind not in ("tensor_type", "sparse_tensor_type"):
         return
-    for dim in type_proto.tensor_type.shape.dim:
+    for dim in getattr(type_proto, kind).shape.dim:
         if dim.dim_param.startswith(UNNAMED):
             dim.Clear()
 

@@ -98,10 +98,7 @@ def attribute_tensors(attribute: onnx.AttributeProto) -> Iterator[onnx.TensorPro
 
 
 def captures(node: onnx.NodeProto) -> tuple[str, ...]:
-    """The outer names that a node's bodies read, at any depth, each once, in the order they are met.
-
-    A body output that names an outer value counts as reading it. Cost: O(nodes in the bodies).
-    """
+    """The outer names that a node's bodies read, at any depth, each once. Cost: as ``free_names`` of each body."""
     found: dict[str, None] = {}
     for body in bodies(node):
         found.update(dict.fromkeys(free_names(body)))
@@ -109,19 +106,23 @@ def captures(node: onnx.NodeProto) -> tuple[str, ...]:
 
 
 def free_names(graph: onnx.GraphProto) -> tuple[str, ...]:
-    """The names a graph reads that neither it nor a body in it defines, in the order they are met."""
-    own = defined_names(graph)
+    """The names that a graph reads and that neither it nor, for a body in it, a graph around the reader defines.
+
+    A body output that names an outer value counts as reading it. Iterative, so depth costs no stack. Each name once;
+    those of the graph itself before those of its bodies. Cost: O(nodes), times the depth of nesting.
+    """
     found: dict[str, None] = {}
-    for node in graph.node:
-        for name in node.input:
-            if name and name not in own:
+    waiting: list[tuple[onnx.GraphProto, tuple[set[str], ...]]] = [(graph, ())]
+    while waiting:
+        scope, around = waiting.pop()
+        visible = (defined_names(scope), *around)
+        names = [name for node in scope.node for name in node.input]
+        names += [output.name for output in scope.output]
+        for name in names:
+            if name and not any(name in own for own in visible):
                 found[name] = None
-        for name in captures(node):
-            if name not in own:
-                found[name] = None
-    for output in graph.output:
-        if output.name and output.name not in own:
-            found[output.name] = None
+        inner = [(body, visible) for node in scope.node for body in bodies(node)]
+        waiting.extend(reversed(inner))
     return tuple(found)
 
 

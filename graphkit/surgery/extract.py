@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import onnx
 
-from graphkit.errors import CutError, GraphkitWarning, NameNotFoundError, TypeUnknownError
+from graphkit.errors import CutError, GraphkitWarning, InvalidGraphError, NameNotFoundError, TypeUnknownError
 from graphkit.graph import cut, modules, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.infer import types_of
 from graphkit.graph.names import Names
-from graphkit.graph.values import parse_type
+from graphkit.graph.values import constant, parse_type, value_type
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
+from graphkit.surgery.stale import dependents, refresh, shaped_by
 
 
 def extract(
@@ -36,15 +40,18 @@ def extract(
 
     Args:
         model: A path, a ModelProto or a Model; it is not changed.
-        inputs: Values that become graph inputs, in this order. By default the graph inputs that the outputs need. An
-            initializer named here becomes a required input. An input that no output needs is kept, with a warning.
+        inputs: Values that become graph inputs, in this order. By default the graph inputs that the outputs need. A
+            constant named here (an initializer, with or without a default value's role, or a Constant node's value)
+            becomes a required input, and the shapes that it decided are no longer promised. An input that no output
+            needs is kept, with a warning.
         outputs: Values that become graph outputs, in this order; by default the graph outputs. An input or an
             initializer may be an output too.
         module: Path of a torch module as exporters write it into the file, such as ``layers.0.attn``; "" is the root.
         nodes: Names of nodes (or, for nodes without one, of a value they make).
         hops: With ``nodes``: take the nodes within this many steps of them too.
-        input_types: Types of boundary values that neither the file nor inference knows, or that shall be others, such
-            as ``{"x": "float32[1,3,n]"}``. Sequence, optional and map types: ``seq(...)``, ``optional(...)``.
+        input_types: Types of values that neither the file nor inference knows, or that shall be others, such as
+            ``{"x": "float32[1,3,n]"}``: of inputs, of outputs, or of values that inference starts from. Other kinds:
+            ``seq(float32[n])``, ``optional(int64)``, ``map(int64,float32)``, ``sparse(float32[3,4])``.
 
     Returns:
         The submodel. Graph inputs that have a default value (IR version 4 or later) stay overridable; below IR version 4
@@ -52,17 +59,19 @@ def extract(
 
     Raises:
         NameNotFoundError: No such value, module or node; names that look alike are suggested.
-        CutError: The inputs do not determine the outputs; ``missing`` has the graph inputs that are open, and
-            ``suggestion`` the values to add.
+        CutError: The inputs do not determine the outputs (``missing`` has the graph inputs that are open, and
+            ``suggestion`` the values to add), or an input or an output is given twice.
         TypeUnknownError: The type of a boundary value cannot be found.
-        InvalidGraphError: A node reads a name that nothing defines.
-        ValueError: A name is given twice, or options exclude each other.
+        InvalidGraphError: A node reads a name that nothing defines, two nodes make one value, or there is a cycle.
+        ValueError: Options exclude each other, there is no output, or a type is none.
+        TypeError: A single string where a list of names is meant.
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
     Changes: Nothing; returns a new model over the same bytes.
     Scope: Cuts the main graph; bodies and functions come along whole. A value inside of a body cannot be a boundary.
     Cost: O(graph), inference only over nodes upstream of boundary values without a type; weights are not read.
     """
+    _check_options(inputs, outputs, module, nodes, hops)
     source = as_model(model)
     index = GraphIndex(source.proto.graph)
     wanted_inputs, wanted_outputs = _boundary(index, inputs, outputs, module, nodes, hops)
@@ -75,19 +84,37 @@ def extract(
     idle = [name for name in wanted_inputs if name not in region.reached]
     if idle:
         warnings.warn(_idle_message(idle), GraphkitWarning, stacklevel=2)
-    given = {name: _as_type(index, name, type_) for name, type_ in (input_types or {}).items()}
+    given = {index.require(name): parse_type(t) if isinstance(t, str) else t for name, t in (input_types or {}).items()}
     types = types_of(source.proto, index, dict.fromkeys([*chosen, *wanted_outputs]), given)
     unknown = [name for name in dict.fromkeys([*chosen, *wanted_outputs]) if name not in types]
     if unknown:
         raise TypeUnknownError(
             f"the type of {_listed(unknown)} is neither in the file nor can it be inferred",
             names=unknown,
-            hint=f'say it: --input-type "{unknown[0]}=float32[1,3,n]" (input_types={{...}})',
+            hint=f"say it: --input-type {shlex.quote(unknown[0] + '=float32[1,3,n]')} (input_types={{...}})",
         )
     assembly = _Assembly(source.proto, index, region, chosen, wanted_outputs, types)
-    return source.edited(
-        assembly.build(), "extract", {"inputs": list(chosen), "outputs": list(wanted_outputs)}, assembly.notes
-    )
+    part = assembly.build()
+    _renew_shapes(part, index, chosen, given)
+    return source.edited(part, "extract", {"inputs": list(chosen), "outputs": list(wanted_outputs)}, assembly.notes)
+
+
+def _check_options(
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    module: str | None,
+    nodes: Sequence[str] | None,
+    hops: int,
+) -> None:
+    for option, names in (("inputs", inputs), ("outputs", outputs), ("nodes", nodes)):
+        if isinstance(names, str):
+            raise TypeError(f"{option} is a list of names: [{names!r}], not {names!r}")
+    if sum([inputs is not None or outputs is not None, module is not None, bool(nodes)]) != 1:
+        raise ValueError("name the cut in one way: by inputs and outputs, by a module, or by nodes")
+    if hops < 0 or (hops and not nodes):
+        raise ValueError(f"hops={hops} is a number of steps around nodes: 0 or more, with nodes given")
+    if outputs is not None and not outputs:
+        raise ValueError("a cut needs at least one output")
 
 
 def _boundary(
@@ -98,47 +125,19 @@ def _boundary(
     nodes: Sequence[str] | None,
     hops: int,
 ) -> tuple[list[str], list[str]]:
-    ways = [inputs is not None or outputs is not None, module is not None, bool(nodes)]
-    if sum(ways) != 1:
-        raise ValueError("name the cut in one way: by inputs and outputs, by a module, or by nodes")
     if module is not None or nodes:
         positions = module_nodes(index, module) if module is not None else named_nodes(index, nodes or (), hops)
         found_inputs, found_outputs = cut.boundary(index, positions)
         return list(found_inputs), list(found_outputs)
     chosen = list(outputs) if outputs is not None else list(index.outputs)
-    for kind, names in (("input", inputs or ()), ("output", chosen)):
-        _no_duplicates(kind, names)
-        for name in names:
-            require_value(index, name)
     if not chosen:
-        raise ValueError("a cut needs at least one output")
+        raise CutError("the graph has no outputs", hint="name the values that become outputs: --output NAME")
+    for kind, names in (("input", inputs or ()), ("output", chosen)):
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise CutError(f"the {kind} {name!r} is given {count} times", hint="name each value once")
+            index.require(name)
     return list(inputs or ()), chosen
-
-
-def _no_duplicates(kind: str, names: Sequence[str]) -> None:
-    twice = (
-        [name for name in dict.fromkeys(names) if list(names).count(name) > 1] if len(set(names)) < len(names) else []
-    )
-    if twice:
-        raise CutError(f"the {kind} {twice[0]!r} is given twice", hint="name each value once")
-
-
-def require_value(index: GraphIndex, name: str) -> None:
-    """Check that the main graph has a value.
-
-    Raises:
-        NameNotFoundError: It has none of this name; a value inside of a body is said to be one.
-    """
-    if index.has(name):
-        return
-    for body in walk.nested(index.nodes):
-        if name in walk.defined_names(body):
-            raise NameNotFoundError(
-                "value",
-                name,
-                hint=f"it is inside of the body {body.name!r} of a node; a cut goes through the main graph only",
-            )
-    raise NameNotFoundError("value", name, index.values())
 
 
 def module_nodes(index: GraphIndex, path: str) -> list[int]:
@@ -168,7 +167,7 @@ def named_nodes(index: GraphIndex, names: Iterable[str], hops: int) -> list[int]
 def _open_cut(index: GraphIndex, outputs: Sequence[str], inputs: Sequence[str], missing: Sequence[str]) -> CutError:
     suggestion = cut.frontier(index, outputs, inputs)
     open_outputs = [name for name in outputs if cut.trace(index, [name], set(inputs)).open_inputs]
-    adding = " ".join(f"--input {name}" for name in suggestion)
+    adding = " ".join(f"--input {shlex.quote(name)}" for name in suggestion)
     return CutError(
         f"the inputs {_listed(inputs)} do not determine {_listed(open_outputs)}: "
         f"missing is {_listed(suggestion)}"
@@ -189,9 +188,15 @@ def _listed(names: Iterable[str], most: int = 8) -> str:
     return shown + (f" and {len(names) - most} more" if len(names) > most else "") or "(none)"
 
 
-def _as_type(index: GraphIndex, name: str, given: str | onnx.TypeProto) -> onnx.TypeProto:
-    require_value(index, name)
-    return parse_type(given) if isinstance(given, str) else given
+def _renew_shapes(
+    part: onnx.ModelProto, index: GraphIndex, inputs: Iterable[str], given: Mapping[str, onnx.TypeProto]
+) -> None:
+    """Take back the shapes that inputs decided which were constants or had another type. Changes the model."""
+    loose = [name for name in inputs if index.is_constant(name) or constant(index, name) is not None]
+    retyped = [name for name in inputs if name in given and value_type(index, name) not in (None, given[name])]
+    changed = {*shaped_by(part.graph, loose), *dependents(part.graph, retyped)}.difference(inputs)
+    if changed:
+        refresh(part, changed, given)
 
 
 class _Assembly:
@@ -234,21 +239,26 @@ class _Assembly:
             if self.index.graph.HasField(field):
                 setattr(graph, field, getattr(self.index.graph, field))
         graph.metadata_props.extend(self.index.graph.metadata_props)
-        called = walk.called_functions(graph.node, self.model.functions)
-        part.functions.extend(f for f in self.model.functions if walk.function_key(f) in called)
         self._add_training(part)
+        training = [n for t in part.training_info for g in (t.initialization, t.algorithm) for n in g.node]
+        called = walk.called_functions([*graph.node, *training], self.model.functions)
+        part.functions.extend(f for f in self.model.functions if walk.function_key(f) in called)
         return part
 
     def _add_nodes(self, graph: onnx.GraphProto) -> None:
         graph.node.extend(self.index.nodes[position] for position in self.region.nodes)
         given = set(self.inputs)
         names: Names | None = None
-        for node in graph.node:
+        for node, position in zip(graph.node, self.region.nodes, strict=True):
             for place, name in enumerate(node.output):
+                if name and self.index.producer[name] != position:
+                    raise InvalidGraphError(f"two nodes make the value {name!r}", names=[name])
                 if name in given:
                     # Another output of the node is needed, and this one is now an input: a value has one definition.
                     names = names or Names(self.index.graph)
                     node.output[place] = names.fresh(f"{name}_unused")
+                    for spec in (s for c in node.device_configurations for s in c.sharding_spec):
+                        spec.tensor_name = node.output[place] if spec.tensor_name == name else spec.tensor_name
             self.kept.update(node.output)
 
     def _is_inner(self, name: str) -> bool:
@@ -269,20 +279,19 @@ class _Assembly:
         )
 
     def _add_boundary(self, graph: onnx.GraphProto) -> None:
-        for name in self.inputs:
-            graph.input.append(self._value(name))
-        graph.input.extend(
-            value
-            for value in self.index.graph.input
-            if value.name in self.kept and value.name not in self.inputs and self.index.is_constant(value.name)
-        )
-        for name in self.outputs:
-            graph.output.append(self._value(name))
+        listed = self.index.inputs
+        defaults = [n for n in listed if n in self.kept and n not in self.inputs and self.index.is_constant(n)]
+        names = [*self.inputs, *defaults]
+        if list(self.inputs) == [name for name in listed if name in set(self.inputs)]:
+            names = [name for name in listed if name in set(names)]
+        graph.input.extend(self._value(name, "input") if name in self.types else listed[name] for name in names)
+        graph.output.extend(self._value(name, "output") for name in self.outputs)
 
-    def _value(self, name: str) -> onnx.ValueInfoProto:
+    def _value(self, name: str, role: Literal["input", "output"]) -> onnx.ValueInfoProto:
         """A boundary value as the file declares it, with the type that was found."""
         index = self.index
-        declared = index.inputs.get(name) or index.outputs.get(name) or index.value_info.get(name)
+        first, second = (index.inputs, index.outputs) if role == "input" else (index.outputs, index.inputs)
+        declared = first.get(name) or second.get(name) or index.value_info.get(name)
         info = onnx.ValueInfoProto()
         if declared is not None:
             info.CopyFrom(declared)
@@ -291,11 +300,17 @@ class _Assembly:
         return info
 
     def _add_training(self, part: onnx.ModelProto) -> None:
-        """Training information, where everything that it binds is still there."""
-        held = {tensor.name for tensor in part.graph.initializer}
+        """Training information, where everything that it reads and binds is still there.
+
+        Its algorithm is one graph together with the main graph (onnx.in.proto, TrainingInfoProto).
+        """
+        held = walk.defined_names(part.graph)
         for training in self.model.training_info:
             bound = {e.key for e in (*training.initialization_binding, *training.update_binding)}
-            if bound <= held:
+            used = {*walk.free_names(training.algorithm), *bound} - walk.defined_names(training.algorithm)
+            fixed = bound.isdisjoint(self.inputs)
+            if used <= held and fixed:
                 part.training_info.append(training)
             else:
-                self.notes.append(f"training_info that binds {_listed(sorted(bound - held))} was left out")
+                lost = sorted(used - held) or sorted(bound.intersection(self.inputs))
+                self.notes.append(f"training_info was left out: it needs {_listed(lost)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import onnx
 
@@ -20,7 +20,7 @@ def rename(
     """Give values (inputs, outputs, initializers and what is between) and nodes other names.
 
     Every place that names a value follows: consumers, bodies that capture it, value_info, quantization annotations,
-    training bindings, sharding specs.
+    training algorithms and their bindings, sharding specs.
 
     Args:
         model: A path, a ModelProto or a Model; it is not changed.
@@ -29,7 +29,8 @@ def rename(
 
     Raises:
         NameNotFoundError: No value or node has an old name, or several nodes have it.
-        NameTakenError: Another value or node has a new name already, or two get the same.
+        NameTakenError: Another value (in any scope) has a value's new name already, or another node has a node's, or
+            two get the same.
         ValueError: A new name is empty.
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
@@ -44,27 +45,46 @@ def rename(
     for name in values:
         index.require(name)
     positions = {index.node_named(old): new for old, new in nodes.items()}
-    _check_new_names(proto.graph, {**values, **nodes})
+    names = [Names(graph) for graph in (proto.graph, *(training.algorithm for training in proto.training_info))]
+    _check_new_names("value", values, set().union(*(n.values for n in names)))
+    _check_new_names("node", nodes, set().union(*(n.nodes for n in names)))
     for position, new in positions.items():
         index.nodes[position].name = new
     if values:
         _rename_values(proto.graph, values)
-        _rename_bindings(proto, values)
+        for training in proto.training_info:
+            _rename_in_training(training, values)
     arguments = {key: table for key, table in (("values", values), ("nodes", nodes)) if table}
     return source.edited(proto, "rename", arguments)
 
 
-def _check_new_names(graph: onnx.GraphProto, table: Mapping[str, str]) -> None:
-    taken = Names(graph).taken - table.keys()
+def _check_new_names(kind: str, table: Mapping[str, str], taken: set[str]) -> None:
+    taken = taken - table.keys()
     for old, new in table.items():
         if not new:
             raise ValueError(f"the new name of {old!r} is empty")
         if new in taken:
-            raise NameTakenError(f"{old!r} cannot become {new!r}: the graph has that name already", name=new)
+            raise NameTakenError(
+                f"{old!r} cannot become {new!r}: a {kind} of the model has that name already", name=new
+            )
         taken.add(new)
 
 
 def _rename_values(graph: onnx.GraphProto, table: Mapping[str, str]) -> None:
+    """In a graph and in what its bodies see of it."""
+    waiting = [(graph, table)]
+    while waiting:
+        scope, visible = waiting.pop()
+        _rename_declarations(scope, visible)
+        for node in scope.node:
+            _rename_in_node(node, visible)
+            for body in walk.bodies(node):
+                seen = {old: visible[old] for old in visible.keys() - walk.defined_names(body)}
+                if seen:
+                    waiting.append((body, seen))
+
+
+def _rename_declarations(graph: onnx.GraphProto, table: Mapping[str, str]) -> None:
     for infos in (graph.input, graph.output, graph.value_info, graph.initializer):
         for info in infos:
             if info.name in table:
@@ -73,35 +93,31 @@ def _rename_values(graph: onnx.GraphProto, table: Mapping[str, str]) -> None:
         if sparse.values.name in table:
             sparse.values.name = table[sparse.values.name]
     for annotation in graph.quantization_annotation:
-        annotation.tensor_name = table.get(annotation.tensor_name, annotation.tensor_name)
-        _rename_entries(annotation.quant_parameter_tensor_names, table)
-    _rename_in_nodes(graph, table)
+        if annotation.tensor_name in table:
+            annotation.tensor_name = table[annotation.tensor_name]
+        for entry in annotation.quant_parameter_tensor_names:
+            if entry.value in table:
+                entry.value = table[entry.value]
 
 
-def _rename_in_nodes(graph: onnx.GraphProto, table: Mapping[str, str]) -> None:
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for place, name in enumerate(names):
-                if name in table:
-                    names[place] = table[name]
-        for configuration in node.device_configurations:
-            for spec in configuration.sharding_spec:
-                spec.tensor_name = table.get(spec.tensor_name, spec.tensor_name)
-        for body in walk.bodies(node):
-            own = walk.defined_names(body)
-            visible = {old: new for old, new in table.items() if old not in own}
-            if visible:
-                _rename_values(body, visible)
+def _rename_in_node(node: onnx.NodeProto, table: Mapping[str, str]) -> None:
+    for names in (node.input, node.output):
+        for place, name in enumerate(names):
+            if name in table:
+                names[place] = table[name]
+    for configuration in node.device_configurations:
+        for spec in configuration.sharding_spec:
+            if spec.tensor_name in table:
+                spec.tensor_name = table[spec.tensor_name]
 
 
-def _rename_bindings(proto: onnx.ModelProto, table: Mapping[str, str]) -> None:
-    for training in proto.training_info:
-        for entries in (training.initialization_binding, training.update_binding):
-            for entry in entries:
-                entry.key = table.get(entry.key, entry.key)
-                entry.value = table.get(entry.value, entry.value)
-
-
-def _rename_entries(entries: Iterable[onnx.StringStringEntryProto], table: Mapping[str, str]) -> None:
-    for entry in entries:
-        entry.value = table.get(entry.value, entry.value)
+def _rename_in_training(training: onnx.TrainingInfoProto, table: Mapping[str, str]) -> None:
+    """The algorithm is one graph with the main graph and sees its names; so do the bindings (onnx.in.proto)."""
+    seen = {old: table[old] for old in table.keys() - walk.defined_names(training.algorithm)}
+    if walk.free_names(training.algorithm):
+        _rename_values(training.algorithm, seen)
+    for entry in training.initialization_binding:
+        entry.key = seen.get(entry.key, entry.key)
+    for entry in training.update_binding:
+        entry.key = seen.get(entry.key, entry.key)
+        entry.value = seen.get(entry.value, entry.value)

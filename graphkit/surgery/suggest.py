@@ -11,7 +11,7 @@ from graphkit.graph.infer import types_of
 from graphkit.graph.values import format_type
 from graphkit.model import ModelLike
 from graphkit.storage.load import as_model
-from graphkit.surgery.extract import module_nodes, named_nodes, require_value
+from graphkit.surgery.extract import module_nodes, named_nodes
 from graphkit.tensor import stored_bytes
 
 
@@ -76,7 +76,7 @@ def suggest(
     else:
         chosen = tuple(outputs) if outputs is not None else tuple(index.outputs)
         for name in (*chosen, *(inputs or ())):
-            require_value(index, name)
+            index.require(name)
         found = cut.narrowest(index, chosen) if inputs is None else (*inputs, *cut.frontier(index, chosen, inputs))
     region = cut.trace(index, chosen, found)
     needed = tuple(name for name in (*found, *region.open_inputs) if name in region.reached or name not in found)
