@@ -212,7 +212,7 @@ def _bridge_old_pair(target: str, data: str, *, explicit: bool) -> str | None:
         return None
     link = temporary_name(folder, target, ".data")
     try:
-        _link_or_copy(data, link)
+        _link_or_copy(data, link, target)
         pieces, size = Joiner(
             old.proto.SerializeToString(), _relocated(old, location, os.path.basename(link)), None
         ).pieces()
@@ -229,7 +229,7 @@ def _bridge_old_pair(target: str, data: str, *, explicit: bool) -> str | None:
     return link
 
 
-def _link_or_copy(path: str, link: str) -> None:
+def _link_or_copy(path: str, link: str, target: str) -> None:
     """A hard link to a file, or a copy where the file system (or its owner's rights) allow no hard links."""
     try:
         os.link(path, link)
@@ -237,7 +237,7 @@ def _link_or_copy(path: str, link: str) -> None:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS):
             raise
         held = LocalFile(path)
-        copy = NewFile(link, [Range(held, 0, held.size)], held.size, link)
+        copy = NewFile(link, [Range(held, 0, held.size)], held.size, target)
         try:
             copy.write()
             copy.put()
