@@ -67,7 +67,11 @@ def _add_constants(
                 graph.initializer.add().CopyFrom(tensor)
             elif (sparse := index.sparse_initializers.get(name)) is not None:
                 graph.sparse_initializer.add().CopyFrom(sparse)
-            elif (maker := index.producer.get(name)) is not None and maker not in own and is_constant_node(index.nodes[maker]):
+            elif (
+                (maker := index.producer.get(name)) is not None
+                and maker not in own
+                and is_constant_node(index.nodes[maker])
+            ):
                 graph.node.add().CopyFrom(index.nodes[maker])
 
 
