@@ -216,7 +216,16 @@ def _result(own: Interface, pair: Pair, search: Search, where: str, notes: Seque
 def first_of(row: Row, within: tuple[str, ...] = ()) -> First:
     """A row as the first value that diverges."""
     return First(
-        row.value, row.node, row.op_type, row.module, row.line, row.twin, within, row.metrics, row.introduces, row.between
+        row.value,
+        row.node,
+        row.op_type,
+        row.module,
+        row.line,
+        row.twin,
+        within,
+        row.metrics,
+        row.introduces,
+        row.between,
     )
 
 
@@ -246,5 +255,3 @@ def parse_bytes(size: int | str) -> int:
     if match is None or match[2] not in _UNITS or float(match[1]) <= 0:
         raise ValueError(f"{size!r} is no size; write 500MB or 2GB")
     return int(float(match[1]) * _UNITS[match[2]])
-
-
