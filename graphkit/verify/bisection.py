@@ -127,7 +127,9 @@ class Bisection:
         """
         if self.first is not None:
             found = self.first
-            raise MismatchError(f"{self.candidate} diverges from {self.reference} first at {found.value!r}, {found.op_type} {found.node!r}")
+            raise MismatchError(
+                f"{self.candidate} diverges from {self.reference} first at {found.value!r}, {found.op_type} {found.node!r}"
+            )
 
 
 def summary(bisection: Bisection, *, rows: bool) -> dict[str, Any]:
