@@ -169,7 +169,9 @@ def _scan(mine: _Opened, its: _Opened) -> Iterator[tuple[str, Body, Body]]:
         return
     state: list[Any] = list(arrays[: len(arrays) - scanned])
     axes = list(attributes["scan_input_axes"].ints) if "scan_input_axes" in attributes else [0] * scanned
-    backwards = list(attributes["scan_input_directions"].ints) if "scan_input_directions" in attributes else [0] * scanned
+    backwards = (
+        list(attributes["scan_input_directions"].ints) if "scan_input_directions" in attributes else [0] * scanned
+    )
     rows = [np.moveaxis(np.asarray(a), axis, 0) for a, axis in zip(arrays[len(state) :], axes, strict=True)]
     rows = [row[::-1] if back else row for row, back in zip(rows, backwards, strict=True)]
     for turn in range(min(MOST_TURNS, len(rows[0]))):
