@@ -144,7 +144,9 @@ class _Keys:
 
 def _attributes(node: onnx.NodeProto) -> bytes:
     """The attributes of a node in one short text, whatever their order; bodies are left out, their names mean nothing."""
-    parts = sorted(a.SerializeToString(deterministic=True) for a in node.attribute if not a.HasField("g") and not a.graphs)
+    parts = sorted(
+        a.SerializeToString(deterministic=True) for a in node.attribute if not a.HasField("g") and not a.graphs
+    )
     return hashlib.blake2b(b"\0".join(parts), digest_size=8).digest()
 
 
