@@ -80,7 +80,7 @@ def _import(source: Model, proto: onnx.ModelProto) -> Any:
         raise EditError(f"onnx-graphsurgeon cannot import the model: {error}") from error
     for constant in _constants(graph):
         if isinstance(constant._values, LazyValues):  # noqa: SLF001 (gs has no public way to set lazy values)
-            constant._values.load = _Loader(source, constant._values.tensor)  # noqa: SLF001
+            constant._values.load = _Loader(source, constant._values.tensor)  # noqa: SLF001 (the same)
     return graph
 
 
