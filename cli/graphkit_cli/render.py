@@ -122,7 +122,8 @@ class Render:
         Yields:
             A function to call with (done, total, what); graphkit's long operations take it as ``progress=``.
         """
-        bar = _Bar(what, total, lambda: self._console(sys.stderr))
+        stream = sys.stderr  # now: work that keeps another package quiet may put something else in its place
+        bar = _Bar(what, total, lambda: self._console(stream))
         if self.quiet or self.no_color or not sys.stderr.isatty():
             yield bar.report
             return

@@ -216,7 +216,8 @@ class _Job:
     def run(self, *, stored: bool) -> tuple[onnx.ModelProto, Any, Overheard]:
         export_with = self._dynamo if self.exporter == "dynamo" else self._torchscript
         failure = None
-        with evaluating(self.module), quiet_torch() as heard, marks_kept() as marks:
+        quiet = quiet_torch(native_errors=self.exporter == "torchscript")
+        with evaluating(self.module), quiet as heard, marks_kept() as marks:
             self.translations = {**marks, **self.translations}
             try:
                 proto, program = export_with(stored)

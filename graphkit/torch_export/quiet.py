@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 _ROOTS = ("torch", "onnxscript", "onnx_ir")
@@ -30,11 +30,15 @@ class Overheard:
 
 
 @contextlib.contextmanager
-def quiet_torch() -> Iterator[Overheard]:
+def quiet_torch(*, native_errors: bool = False) -> Iterator[Overheard]:
     """Keep torch's exporters from writing to stdout, stderr, the log and the warning filters inside of the block.
 
     Warnings are caught whatever the filters say, so a process under ``-W error`` exports all the same. Filters,
     loggers and streams belong to the process: two threads should not export at once.
+
+    Args:
+        native_errors: Also catch what C++ writes to stderr, as the torchscript exporter's shape inference does. Not for
+            long work: a progress bar on stderr is not seen meanwhile.
     """
     heard, printed = Overheard(), io.StringIO()
     try:
@@ -43,7 +47,7 @@ def quiet_torch() -> Iterator[Overheard]:
             contextlib.redirect_stdout(printed),
             contextlib.redirect_stderr(printed),
             _logging_to(printed),
-            _native_stdout_to(printed),
+            _native_to(printed, (1, 2) if native_errors else (1,)),
         ):
             warnings.simplefilter("always")
             yield heard
@@ -71,26 +75,38 @@ def _logging_to(stream: io.StringIO) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _native_stdout_to(stream: io.StringIO) -> Iterator[None]:
-    """Catch what torch's C++ side writes to the process's stdout: the torchscript exporter prints its graph there."""
-    if sys.__stdout__ is not None:
-        sys.__stdout__.flush()
+def _native_to(stream: io.StringIO, descriptors: Sequence[int]) -> Iterator[None]:
+    """Catch what torch's C++ side writes to the process's stdout (1) or stderr (2)."""
+    for shown in (sys.__stdout__, sys.__stderr__):
+        if shown is not None:
+            shown.flush()
     _flush_native()
-    try:
-        before = os.dup(1)
-    except OSError:
-        yield
-        return
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 1)
+    with contextlib.ExitStack() as stack:
+        caught = stack.enter_context(tempfile.TemporaryFile())
+        for number in descriptors:
+            stack.enter_context(_descriptor_to(number, caught.fileno()))
         try:
             yield
         finally:
             _flush_native()
-            os.dup2(before, 1)
-            os.close(before)
             caught.seek(0)
             stream.write(caught.read().decode(errors="replace"))
+
+
+@contextlib.contextmanager
+def _descriptor_to(number: int, target: int) -> Iterator[None]:
+    """Let a file descriptor of the process stand for another file inside of the block; none where it is closed."""
+    try:
+        before = os.dup(number)
+    except OSError:
+        yield
+        return
+    os.dup2(target, number)
+    try:
+        yield
+    finally:
+        os.dup2(before, number)
+        os.close(before)
 
 
 def _flush_native() -> None:

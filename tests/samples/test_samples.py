@@ -91,3 +91,32 @@ def test_what_is_shipped_stays_small_and_says_where_it_is_from() -> None:
     photos = [path for path in (SAMPLES / "photos").iterdir() if path.suffix != ".md"]
     assert photos
     assert all(f"`{path.name}`" in licences and path.stat().st_size < 300_000 for path in photos)
+
+
+def test_dynamic_scale_five_ways(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    told = tell("dynamic_scale_five_ways.py", tmp_path)
+    rows = re.findall(
+        r"│ (symbolic|script|onnx op|custom op|resize) +│ (\w+) +│ (\S+) +│ (\S+) +│ (\S+) +│ (\S+) +│", told
+    )
+    assert [row[:2] for row in rows] == [
+        ("symbolic", "torchscript"),
+        ("script", "torchscript"),
+        ("onnx op", "dynamo"),
+        ("custom op", "dynamo"),
+        ("custom op", "torchscript"),
+        ("resize", "dynamo"),
+        ("resize", "torchscript"),
+    ]
+    errors = [cell for row in rows for cell in row[2:]]
+    assert errors.count("-") == 1  # a script has one factor for both axes
+    assert all(float(error) < 1e-5 for error in errors if error != "-")
+
+
+def test_custom_operators(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    told = tell("custom_operators.py", tmp_path)
+    assert "aten::asinh has no translation to opset 9" in told
+    assert "custom:MyAdd(-1) is not a registered function/op" in told
+    assert told.count("DeformConv") == 2
+    assert all(float(error) < 1e-5 for error in re.findall(r"\d\.\de[-+]\d\d", told))
