@@ -172,22 +172,25 @@ def _shapes(
                 output.type.tensor_type.ClearField("shape")
     failures: dict[int, str] = {}
     try:
-        onnx.shape_inference.infer_shapes(copy, strict_mode=True, data_prop=True)
+        return _static_dims(onnx.shape_inference.infer_shapes(copy, strict_mode=True, data_prop=True)), failures
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         found = {int(m["name"]): m["why"].strip() for m in _FAILURE.finditer(str(error))}
         failures = {position: why for position, why in found.items() if _CONSEQUENCE not in why}
     try:
-        copy = onnx.shape_inference.infer_shapes(copy, data_prop=True)
+        return _static_dims(onnx.shape_inference.infer_shapes(copy, data_prop=True)), failures
     except (onnx.shape_inference.InferenceError, ValueError):
         return {}, failures
-    index = GraphIndex(copy.graph)
+
+
+def _static_dims(model: onnx.ModelProto) -> dict[str, list[int]]:
+    index = GraphIndex(model.graph)
     shapes: dict[str, list[int]] = {}
     for name in index.values():
         known = value_type(index, name)
         sizes = dims(known) if known is not None else None
         if sizes is not None and all(isinstance(size, int) for size in sizes):
             shapes[name] = [size for size in sizes if isinstance(size, int)]
-    return shapes, failures
+    return shapes
 
 
 def _set_free_dims(graph: onnx.GraphProto) -> None:

@@ -200,5 +200,6 @@ def _report(
     named = "" if info.name == constant.name else f" {info.name!r}"
     read = ", ".join(repr(node.name or node.output[0]) for node in now[:8]) + (", ..." if len(now) > 8 else "")
     notes = [f"{constant.name!r} is now {kind}{named}: {format_type(info.type)}, read by {read or 'nobody'}"]
-    rest = [repr(node.name or node.output[0]) for node in readers if not any(node is other for other in now)]
+    taken = {id(node) for node in now}
+    rest = [repr(node.name or node.output[0]) for node in readers if id(node) not in taken]
     return notes + ([f"{constant.name!r} stays a constant for {', '.join(rest[:8])}"] if rest else [])

@@ -32,6 +32,9 @@ def refresh(
     Scope: main graph and bodies; functions called downstream lose the value_info of their inner values.
     Cost: O(graph), one run of onnx.shape_inference; weights are not read.
     """
+    changed = set(changed)
+    if not changed:
+        return set()
     stale = dependents(model.graph, changed) - {info.name for info in model.graph.input}
     again = inferred(_bare(model, stale, known or {}))
     for graph, fresh in zip(walk.graphs(model.graph), walk.graphs(again.graph), strict=True):
