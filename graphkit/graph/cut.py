@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from graphkit.errors import InvalidGraphError
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.order import topological_order
 
 
 @dataclass(frozen=True)
@@ -72,25 +73,34 @@ def trace(
 
 def frontier(index: GraphIndex, outputs: Sequence[str], inputs: Collection[str]) -> tuple[str, ...]:
     """The values at which an open cut should be closed: where values that do not depend on the inputs given join those
-    that do. Given as further inputs, they close the cut and nothing upstream of them is needed.
+    that do. Given as further inputs, they close the cut, and it is open again without any one of them.
 
     An output that does not depend on the inputs at all is closed at the graph inputs it needs.
 
-    Cost: O(region).
+    Raises:
+        InvalidGraphError: A node reads a name that nothing defines, or nodes read from each other in a cycle.
+
+    Cost: O(region), times the number of outputs that do not depend on the inputs.
     """
     region = trace(index, outputs, inputs)
     depends = _downstream(index, region.nodes, inputs)
     unknown = _downstream(index, region.nodes, region.open_inputs)
-    found: dict[str, None] = {}
+    joining: set[str] = set()
     for position in region.nodes:
-        node = index.nodes[position]
-        if any(name in depends for name in node.output):
-            found.update((n, None) for n in index.reads(position) if n in unknown and n not in depends)
+        if any(name in depends for name in index.nodes[position].output):
+            joining.update(name for name in index.reads(position) if name in unknown and name not in depends)
     for output in outputs:
         if output in unknown and output not in depends:
-            found.update((n, None) for n in trace(index, [output], inputs).open_inputs)
-    needed = trace(index, outputs, {*inputs, *found})
-    return tuple(name for name in found if name in needed.reached)
+            joining.update(trace(index, [output], inputs).open_inputs)
+    found = [name for name in region.open_inputs if name in joining]
+    known = {*inputs, *found}
+    nodes = [index.nodes[position] for position in region.nodes]
+    for position in (region.nodes[place] for place in topological_order(nodes)):
+        determined = all(name in known or name not in unknown for name in index.reads(position))
+        made = [name for name in index.nodes[position].output if determined or name in joining]
+        found += made if not determined else []
+        known.update(made)
+    return tuple(found)
 
 
 def _downstream(index: GraphIndex, nodes: Iterable[int], start: Iterable[str]) -> set[str]:

@@ -63,14 +63,16 @@ def constant(index: GraphIndex, name: str) -> onnx.TensorProto | None:
     value_int(s), value_string(s); Constant-13), and Identity of one of these. Sparse constants are not expanded.
     The tensor may be a reference: read it with ``Model.array_of``.
     """
+    passed = set()
     while (position := index.producer.get(name)) is not None:
         node = index.nodes[position]
         if node.domain not in ("", "ai.onnx"):
             return None
         if node.op_type == "Constant":
             return constant_tensor(node)
-        if node.op_type != "Identity":
+        if node.op_type != "Identity" or not node.input or position in passed:
             return None
+        passed.add(position)
         name = node.input[0]
     if name in index.inputs:
         return None
@@ -144,8 +146,8 @@ def format_type(type_proto: onnx.TypeProto | None) -> str:
     return str(kind).removesuffix("_type")
 
 
-_TENSOR = re.compile(r"(?P<elem>[a-z][a-z0-9]*)(?:\[(?P<dims>[^\[\]()]*)\])?")
-_WRAPPED = re.compile(r"(?P<kind>seq|optional|sparse|map)\((?P<inner>.*)\)")
+_TENSOR = re.compile(r"(?P<elem>[A-Za-z]\w*)\s*(?:\[(?P<dims>[^\[\]]*)\])?")
+_WRAPPED = re.compile(r"(?P<kind>seq|optional|sparse|map)\s*\((?P<inner>.*)\)")
 
 
 def parse_type(text: str) -> onnx.TypeProto:
@@ -154,33 +156,53 @@ def parse_type(text: str) -> onnx.TypeProto:
     Raises:
         ValueError: The text is no type.
     """
-    text = text.strip().replace(" ", "")
+    text = text.strip()
     if wrapped := _WRAPPED.fullmatch(text):
-        return _parse_wrapped(wrapped["kind"], wrapped["inner"])
+        return _parse_wrapped(text, wrapped["kind"], wrapped["inner"])
     match = _TENSOR.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no type; write one like float32[1,3,n], int64[?], seq(float32[n])")
+        raise _no_type(text)
     shape = match["dims"]
-    parts = None if shape is None else [_parse_dim(d) for d in shape.split(",")] if shape else []
+    parts = None if shape is None else [_parse_dim(text, d) for d in _split(shape)]
     return tensor_type(data_type_named(match["elem"]), parts)
 
 
-def _parse_wrapped(kind: str, inner: str) -> onnx.TypeProto:
+def _no_type(text: str) -> ValueError:
+    return ValueError(f"{text!r} is no type; write one like float32[1,3,n], int64[?], seq(float32[n])")
+
+
+def _parse_wrapped(text: str, kind: str, inner: str) -> onnx.TypeProto:
     if kind == "map":
         key, _, held = inner.partition(",")
-        return onnx.helper.make_map_type_proto(data_type_named(key), parse_type(held))
+        return onnx.helper.make_map_type_proto(data_type_named(key.strip()), parse_type(held))
     element = parse_type(inner)
     if kind == "seq":
         return onnx.helper.make_sequence_type_proto(element)
     if kind == "optional":
         return onnx.helper.make_optional_type_proto(element)
+    if element.WhichOneof("value") != "tensor_type":
+        raise _no_type(text)
     return onnx.helper.make_sparse_tensor_type_proto(element.tensor_type.elem_type, dims(element))
 
 
-def _parse_dim(text: str) -> int | str | None:
-    if text in ("?", ""):
+def _split(shape: str) -> list[str]:
+    """The dims of a shape: the text between commas that stand in no parentheses ("Max(1, n)" is one dim)."""
+    parts, depth = [""], 0
+    for character in shape:
+        depth += (character == "(") - (character == ")")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts] if shape.strip() else []
+
+
+def _parse_dim(text: str, part: str) -> int | str | None:
+    if not part or re.fullmatch(r"-\d+", part):
+        raise ValueError(f"{text!r} has the dim {part!r}: write a size, a symbol such as n, or ? for an unknown dim")
+    if part == "?":
         return None
-    return int(text) if text.isdigit() else text
+    return int(part) if part.isdecimal() else part
 
 
 def data_type_named(name: str) -> int:

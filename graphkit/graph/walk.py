@@ -98,11 +98,28 @@ def attribute_tensors(attribute: onnx.AttributeProto) -> Iterator[onnx.TensorPro
 
 
 def captures(node: onnx.NodeProto) -> tuple[str, ...]:
-    """The outer names that a node's bodies read, at any depth, each once. Cost: as ``free_names`` of each body."""
-    found: dict[str, None] = {}
+    """The values that a node reads without having them as inputs, each once: the outer names that its bodies read, at
+    any depth, and those that its attributes name. Cost: as ``free_names`` of each body.
+    """
+    found = dict.fromkeys(named_in_attributes(node))
     for body in bodies(node):
         found.update(dict.fromkeys(free_names(body)))
     return tuple(found)
+
+
+def naming_attributes(node: onnx.NodeProto) -> Iterator[onnx.AttributeProto]:
+    """The attributes whose strings are names of values: those of Gradient (ai.onnx.preview.training), which has to see
+    the nodes between ``xs`` and ``y``.
+    """
+    if node.op_type == "Gradient" and node.domain == "ai.onnx.preview.training":
+        yield from (attribute for attribute in node.attribute if attribute.name in ("xs", "zs", "y"))
+
+
+def named_in_attributes(node: onnx.NodeProto) -> list[str]:
+    """The values that attributes name; see ``naming_attributes``."""
+    return [
+        name.decode() for attribute in naming_attributes(node) for name in (*attribute.strings, attribute.s) if name
+    ]
 
 
 def free_names(graph: onnx.GraphProto) -> tuple[str, ...]:
@@ -116,7 +133,7 @@ def free_names(graph: onnx.GraphProto) -> tuple[str, ...]:
     while waiting:
         scope, around = waiting.pop()
         visible = (defined_names(scope), *around)
-        names = [name for node in scope.node for name in node.input]
+        names = [name for node in scope.node for name in (*node.input, *named_in_attributes(node))]
         names += [output.name for output in scope.output]
         for name in names:
             if name and not any(name in own for own in visible):

@@ -109,6 +109,10 @@ def _rename_in_node(node: onnx.NodeProto, table: Mapping[str, str]) -> None:
         for spec in configuration.sharding_spec:
             if spec.tensor_name in table:
                 spec.tensor_name = table[spec.tensor_name]
+    for attribute in walk.naming_attributes(node):
+        attribute.strings[:] = [table.get(name.decode(), name.decode()).encode() for name in attribute.strings]
+        if attribute.s:
+            attribute.s = table.get(attribute.s.decode(), attribute.s.decode()).encode()
 
 
 def _rename_in_training(training: onnx.TrainingInfoProto, table: Mapping[str, str]) -> None:
