@@ -36,6 +36,7 @@ from graphkit.model import ModelLike as ModelLike
 from graphkit.model import Step as Step
 from graphkit.report.html import report_html as report_html
 from graphkit.report.html import save_html as save_html
+from graphkit.report.lint_text import lint_text as lint_text
 from graphkit.report.operators_text import operators_text as operators_text
 from graphkit.report.probe_text import probe_text as probe_text
 from graphkit.report.summary_text import summary_text as summary_text
@@ -67,6 +68,10 @@ from graphkit.surgery.resize import resize as resize
 from graphkit.surgery.suggest import Cut as Cut
 from graphkit.surgery.suggest import suggest as suggest
 from graphkit.surgery.tap import tap as tap
+from graphkit.targets.lint import Lint as Lint
+from graphkit.targets.lint import Violation as Violation
+from graphkit.targets.lint import lint as lint
+from graphkit.targets.trtexec import trtexec as trtexec
 from graphkit.torch_export.check import OperatorCheck as OperatorCheck
 from graphkit.torch_export.check import check_operators as check_operators
 from graphkit.torch_export.examples import Examples as Examples

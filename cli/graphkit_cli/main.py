@@ -78,6 +78,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.define",
         "Give an operator of a custom domain a body, so that every runtime can run it.",
     ),
+    "lint": (
+        "graphkit_cli.commands.lint",
+        "Hold a model against the documented limits of another runtime, and name what mends it.",
+    ),
 }
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""
 
