@@ -28,6 +28,7 @@ from graphkit.errors import TensorError as TensorError
 from graphkit.errors import TypeUnknownError as TypeUnknownError
 from graphkit.errors import WeightsError as WeightsError
 from graphkit.finding import Finding as Finding
+from graphkit.graph.exact import exact_scale as exact_scale
 from graphkit.graph.operators import Operator as Operator
 from graphkit.graph.operators import operator as operator
 from graphkit.graph.operators import operators as operators
@@ -63,7 +64,6 @@ from graphkit.surgery.extract import extract as extract
 from graphkit.surgery.freeze import freeze as freeze
 from graphkit.surgery.promote import promote as promote
 from graphkit.surgery.rename import rename as rename
-from graphkit.surgery.resize import exact_scale as exact_scale
 from graphkit.surgery.resize import resize as resize
 from graphkit.surgery.suggest import Cut as Cut
 from graphkit.surgery.suggest import suggest as suggest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import onnx
@@ -123,24 +124,27 @@ class Chain:
         """Whether arithmetic is done on the way: a plain copy of other values' dims is none."""
         return any(node.op_type in ("Mul", "Div", "Add", "Sub") for node in self.nodes)
 
-    def evaluate(self, opset: int, typed: dict[str, list[int | str | None]] | None = None) -> Array | None:
+    def evaluate(self, opset: int, given: Mapping[str, Array] | None = None) -> Array | None:
         """What the chain comes to with static shapes, or None where it depends on more.
 
         Args:
             opset: The version of ai.onnx that the nodes are written in.
-            typed: Dims of values that the scopes do not give.
+            given: Values of some of the ``sources``.
 
         Cost: loads onnx.reference; runs the chain's nodes once.
         """
-        if self.sources or any(t.data_location == onnx.TensorProto.EXTERNAL for t in self.constants.values()):
+        given = given or {}
+        if self.sources.keys() - given.keys():
+            return None
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in self.constants.values()):
             return None
         initializers = [_named(tensor, name) for name, tensor in self.constants.items()]
+        initializers += [onnx.numpy_helper.from_array(given[name], name) for name in self.sources]
         for name, (scope, node) in self.shapes.items():
-            dims = scope.dims_of(node.input[0]) or (typed or {}).get(node.input[0])
-            if dims is None:
-                return None
-            wanted = [dim for dim in _shape_window(node, dims) if isinstance(dim, int)]
-            if len(wanted) != len(_shape_window(node, dims)):
+            dims = scope.dims_of(node.input[0])
+            window = _shape_window(node, dims) if dims is not None else []
+            wanted = [dim for dim in window if isinstance(dim, int)]
+            if dims is None or len(wanted) != len(window):
                 return None
             initializers.append(onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [len(wanted)], wanted))
         return _run(self._in_order(), initializers, self.name, opset)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-import numpy as np
 import onnx
 
 from graphkit.errors import GraphkitWarning, NameNotFoundError, NameTakenError, NoResizeError
@@ -311,31 +309,3 @@ def _result_types(sites: Iterable[Resampler]) -> dict[str, onnx.TypeProto]:
         known = [None if axis in touched else dim for axis, dim in enumerate(dims)]
         types[site.node.output[0]] = tensor_type(data.tensor_type.elem_type, known)
     return types
-
-
-def exact_scale(size_in: int, factor: float) -> np.float32:
-    """The float32 scale nearest to a factor with which ONNX Runtime makes torch's output size.
-
-    torch computes floor(in * factor) in double precision, ONNX Runtime trunc(in * scale) in single precision; for some
-    pairs (15 and 4.2) these differ by one. One unit in the last place more or less mends that.
-
-    Args:
-        size_in: The size of the axis before, 1 or more.
-        factor: The factor as torch is given it, above 0.
-
-    Returns:
-        A float32 that is at most two units in the last place away from the factor.
-
-    Raises:
-        ValueError: The size or the factor is not positive, or no such scale exists (above 2**24 elements an axis).
-    """
-    if size_in < 1 or not factor > 0 or math.isinf(factor):
-        raise ValueError(f"a size of at least 1 and a positive factor are needed, not {size_in} and {factor}")
-    wanted = math.floor(size_in * factor)
-    nearest = np.float32(factor)
-    up, down = np.nextafter(nearest, np.float32(np.inf)), np.nextafter(nearest, np.float32(0))
-    further = (np.nextafter(up, np.float32(np.inf)), np.nextafter(down, np.float32(0)))
-    for scale in (nearest, up, down, *further):
-        if int(np.float32(size_in) * scale) == wanted:
-            return np.float32(scale)
-    raise ValueError(f"no float32 near {factor} takes {size_in} to {wanted}")

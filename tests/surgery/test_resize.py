@@ -483,30 +483,3 @@ def test_the_model_that_was_given_stays_as_it_was():
     before = model.SerializeToString(deterministic=True)
     gk.resize(model, keep_default=True)
     assert model.SerializeToString(deterministic=True) == before
-
-
-# exact_scale.
-
-
-def test_exact_scale_gives_torchs_size_in_onnx_runtime():
-    wrong = 0
-    for size, tenths in itertools.product(range(1, 200), range(1, 60)):
-        factor = tenths / 10
-        scale = gk.exact_scale(size, factor)
-        assert int(np.float32(size) * scale) == int(np.floor(size * factor))
-        assert abs(float(scale) - factor) <= 2.5e-7 * factor
-        wrong += int(np.float32(size) * np.float32(factor)) != int(np.floor(size * factor))
-    assert wrong > 10  # without the nudge
-
-
-def test_exact_scale_repairs_a_run():
-    x = RNG.random((1, 1, 15, 1), dtype=np.float32)
-    resized = gk.resize(parse(ONE.replace("1,2,4,6", "1,1,15,1")))
-    assert answers(resized, given(4.2, 1), x).shape[2] == 62
-    assert answers(resized, np.array([gk.exact_scale(15, 4.2), 1], np.float32), x).shape[2] == 63
-
-
-@pytest.mark.parametrize(("size", "factor"), [(0, 2), (3, 0), (3, -1), (3, float("inf")), (3, float("nan"))])
-def test_exact_scale_refuses_what_is_no_size_or_factor(size, factor):
-    with pytest.raises(ValueError, match=r"positive|at least 1"):
-        gk.exact_scale(size, factor)
