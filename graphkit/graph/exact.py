@@ -78,6 +78,11 @@ def exact_factor(
     return best
 
 
+def drives_resize(model: onnx.ModelProto, name: str) -> bool:
+    """Whether a graph input goes into the scales or sizes of a Resize. Cost: O(nodes); weights are not read."""
+    return any(name in site.inputs for site in resampling.resamplers(model))
+
+
 class _Driven:
     """One Resize whose scales or sizes depend on the input."""
 

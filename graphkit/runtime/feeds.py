@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from graphkit.errors import FeedError, NameNotFoundError
+from graphkit.graph.exact import drives_resize, exact_factor
 from graphkit.model import Model
 from graphkit.runtime.pictures import read_picture
 from graphkit.runtime.ports import Port
@@ -64,7 +65,34 @@ def complete(model: Model, ports: Mapping[str, Port], feeds: Mapping[str, Any], 
 
         source = RandomFeeds(model, seed=seed, bind=symbols)
         arrays.update({name: source.draw(name, 0) for name in waiting})
+    arrays.update(_exact_factors(model, ports, feeds, arrays))
     return {name: arrays[name] for name in ports if name in arrays}
+
+
+def _exact_factors(
+    model: Model, ports: Mapping[str, Port], feeds: Mapping[str, Any], arrays: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Factors of Resize nodes that were given as numbers, as the float32 with which the runtime makes torch's sizes.
+
+    Arrays are fed as they are: who gives one has chosen its bits.
+    """
+    names = [
+        name
+        for name, value in feeds.items()
+        if isinstance(value, (str, int, float, list, tuple))
+        and ports[name].data_type == onnx.TensorProto.FLOAT
+        and arrays[name].ndim == 1
+        and drives_resize(model.proto, name)
+    ]
+    shapes = {name: array.shape for name, array in arrays.items()}
+    found = {}
+    for name in names:
+        value = feeds[name]
+        numbers = ast.literal_eval(value.strip()) if isinstance(value, str) and value[:1] not in "@r" else value
+        if not isinstance(numbers, str):
+            exact = np.asarray(exact_factor(model.proto, name, numbers, shapes))
+            found[name] = np.broadcast_to(exact, arrays[name].shape).copy()
+    return found
 
 
 def _learn(symbols: dict[str, int], port: Port, array: Array) -> None:
