@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from graphkit.graph import values
+from graphkit.graph.exact import drives_resize
 from graphkit.graph.index import GraphIndex
 from graphkit.model import Model
 
@@ -84,12 +85,17 @@ def input_range(model: Model, index: GraphIndex, name: str) -> Range:
 
     Cost: O(nodes that the numbers reach).
     """
-    found = [r for r in _readers_want(model, index, name) if r is not None]
-    if found:
-        return _narrowest(found)
     info = index.inputs[name]
     dims = values.dims(info.type)
     kind = info.type.tensor_type.elem_type
+    if dims is not None and len(dims) == 1 and drives_resize(model.proto, name):
+        if kind == onnx.TensorProto.INT64:
+            return Range(8, 24)
+        if all(index.nodes[position].op_type == "Expand" for position in index.consumers.get(name, ())):
+            return replace(FACTORS, length=1)  # what gk.resize makes: one factor for all axes, or one for each
+    found = [r for r in _readers_want(model, index, name) if r is not None]
+    if found:
+        return _narrowest(found)
     if re.search(r"mask(?!ed)", name, re.IGNORECASE) and kind != onnx.TensorProto.BOOL:
         return Range(mask=True)
     if dims is not None and len(dims) == 4 and 1 in (dims[1] == 1, dims[1] == 3, dims[3] == 3, dims[1] is None):

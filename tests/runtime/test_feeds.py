@@ -194,3 +194,22 @@ def test_a_random_model_with_everything_random_runs():
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((9, 4), np.float32), "w"))
     made = gk.run(model, dict.fromkeys(("ids", "keep", "x", "u"), "random"))
     assert np.isfinite(made["y"]).all()
+
+
+def test_a_factor_given_as_a_number_makes_torchs_size():
+    text = "g (float[1,1,15,30] x) => (float[a,b,c,d] y) <float[4] s = {1,1,2,2}> { y = Resize(x,, s) }"
+    model = gk.resize(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> {text}'))
+    x = np.zeros((1, 1, 15, 30), np.float32)
+    for factor in (4.2, "4.2", [4.2, 4.2], "4.2,4.2"):
+        assert gk.run(model, {"x": x, "factor": factor})["y"].shape == (1, 1, 63, 126)
+    given = np.array([4.2], np.float32)  # an array is fed as it is, and trunc(15 * float32(4.2)) is 62
+    assert gk.run(model, {"x": x, "factor": given})["y"].shape == (1, 1, 62, 125)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"semantics": "sizes"}, {"relative": True}, {"form": "sizes"}, {"form": "scales"}]
+)
+def test_what_resize_made_an_input_can_be_fed_at_random(options):
+    text = "g (float[1,1,15,30] x) => (float[a,b,c,d] y) <float[4] s = {1,1,2,2}> { y = Resize(x,, s) }"
+    model = gk.resize(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> {text}'), **options)
+    assert gk.run(model, {"x": "random", "factor": "random"})["y"].ndim == 4
