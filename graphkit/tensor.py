@@ -17,6 +17,12 @@ FIELD_KEY = "graphkit.field"
 """External-data key, in skeletons only: the TensorProto field that holds the bytes in an ``.onnx`` file."""
 
 
+DEFAULT_KEY = "graphkit.default"
+"""External-data key, in skeletons only: the tensor says in the ``.onnx`` file that its data location is the default one,
+which goes without saying.
+"""
+
+
 class DataRange(NamedTuple):
     """Where a tensor's bytes lie, from its ``external_data`` entries.
 

@@ -123,7 +123,9 @@ def snapshot(folder):
     """Every file below a folder: path -> (inode, digest); links by where they lead."""
     return {
         str(path.relative_to(folder)): (
-            path.readlink() if path.is_symlink() else (path.stat().st_ino, hashlib.sha1(path.read_bytes()).hexdigest())
+            path.readlink()
+            if path.is_symlink()
+            else (path.stat().st_ino, hashlib.sha256(path.read_bytes()).hexdigest())
         )
         for path in sorted(folder.rglob("*"))
         if path.is_symlink() or path.is_file()

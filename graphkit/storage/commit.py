@@ -2,13 +2,13 @@
 
 One file is simple: write it without a name, flush it, rename it over the target. A pair of an ``.onnx`` and its data file
 takes two renames, and a process may be killed between them, where the new data would stand under the old ``.onnx``. So the
-old model is first made to use its old data under another name, a hard link:
+old model is first made to use its old data under another name, ``.graphkit-....data``, a copy or a hard link:
 
-1. link the old data as ``.graphkit-....data``; 2. rename over ``.onnx`` a copy of the old skeleton that names the link;
-3. rename the new data over the data file; 4. rename the new ``.onnx``; 5. remove the link.
+1. copy or link the old data; 2. rename over ``.onnx`` a copy of the old skeleton that names this copy or link;
+3. rename the new data over the data file; 4. rename the new ``.onnx``; 5. remove the copy or link.
 
-Each of these steps leaves a model whose bytes are all there. What a killed process left (a file under a temporary name, a
-link) carries the target's name in its own, and the next save to that target removes it. Saves into one folder take turns.
+Each of these steps leaves a model whose bytes are all there. What a killed process left is marked with the target's name,
+and the next save to that target removes it. Saves into one folder take turns.
 """
 
 from __future__ import annotations
@@ -27,12 +27,18 @@ import onnx
 from graphkit.errors import GraphkitError, SaveError
 from graphkit.graph import walk
 from graphkit.model import Model
-from graphkit.storage.join import Joiner, Place, embedded
+from graphkit.storage.join import Joiner, Place, Role, embedded
 from graphkit.storage.load import load
 from graphkit.storage.new_file import NewFile, Progress, mark, temporary_name
 from graphkit.storage.source import LocalFile
 from graphkit.storage.wire import Piece, Range
 from graphkit.tensor import data_range, refer
+
+COPIED = 256 << 20
+"""Old data of up to this many bytes is copied, not hard-linked, while a pair is replaced: ``onnx.load``, and ONNX Runtime
+for weights in bodies, refuse hard-linked data, so that a process killed between two steps would leave them a model that
+they refuse. Of a larger file the copy would cost more than that is worth, for some ten microseconds in seconds.
+"""
 
 LOCK_SECONDS = 60
 """How long a save waits for another process that puts its files into the same folder; that takes milliseconds."""
@@ -211,45 +217,46 @@ def _bridge_old_pair(target: str, data: str, *, explicit: bool) -> str | None:
             )
         return None
     link = temporary_name(folder, target, ".data")
+    place = _relocated(old, location, os.path.basename(link))
+    pieces, size = Joiner(old.proto.SerializeToString(), place, None).pieces()
+    bridge = NewFile(target, pieces, size, target)
     try:
-        _link_or_copy(data, link, target)
-        pieces, size = Joiner(
-            old.proto.SerializeToString(), _relocated(old, location, os.path.basename(link)), None
-        ).pieces()
-        bridge = NewFile(target, pieces, size, target)
-        try:
-            bridge.write()
-            bridge.put()
-        finally:
-            bridge.close()
+        bridge.write()
+        _copy_or_link(data, link, target)
+        bridge.put()
     except BaseException:
         with suppress(OSError):
             os.unlink(link)
         raise
+    finally:
+        bridge.close()
     return link
 
 
-def _link_or_copy(path: str, link: str, target: str) -> None:
-    """A hard link to a file, or a copy where the file system (or its owner's rights) allow no hard links."""
-    try:
-        os.link(path, link)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS):
-            raise
-        held = LocalFile(path)
-        copy = NewFile(link, [Range(held, 0, held.size)], held.size, target)
+def _copy_or_link(path: str, link: str, target: str) -> None:
+    """The file under a second name: a copy where it is small, else a hard link where the file system has them."""
+    source = LocalFile(path)
+    if source.size > COPIED:
         try:
-            copy.write()
-            copy.put()
-        finally:
-            copy.close()
+            os.link(path, link)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS):
+                raise
+        else:
+            return
+    copy = NewFile(link, [Range(source, 0, source.size)], source.size, target)
+    try:
+        copy.write()
+        copy.put()
+    finally:
+        copy.close()
 
 
 def _relocated(model: Model, location: str, link: str) -> Place:
     """How to write a model that stays what it is but finds one of its data files under another name."""
     own = os.path.basename(model.path or "")
 
-    def place(tensor: onnx.TensorProto, _holder: int) -> tuple[bytes, list[Piece], bytes] | None:
+    def place(tensor: onnx.TensorProto, _role: Role) -> tuple[bytes, list[Piece], bytes] | None:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             return None
         where = data_range(tensor)

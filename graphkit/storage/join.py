@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
 
 import onnx
 
 from graphkit.model import Source
 from graphkit.storage.wire import (
+    ATTRIBUTE,
     FIELD_TYPES,
-    INDICES,
+    GRAPH,
     LENGTH,
     MODEL,
     NESTED,
@@ -24,16 +26,26 @@ from graphkit.storage.wire import (
     tag,
     varint,
 )
-from graphkit.tensor import data_range
+from graphkit.tensor import DEFAULT_KEY, data_range
 
 _EXTERNAL_MARK = b"location"
 """Stands in every external tensor: the key of one of its entries."""
 
 
-Place = Callable[[onnx.TensorProto, int], tuple[bytes, list[Piece], bytes] | None]
-"""Says how a tensor is written. It gets the tensor and what holds it: ATTRIBUTE, INDICES of a sparse tensor, or else
-GRAPH (an initializer of the main graph or of a body). It returns the serialised tensor as
-(bytes before the payload, payload pieces, bytes after it), or None to leave it as it is."""
+class Role(Enum):
+    """What a tensor is in its model: an initializer of the main graph, one of a body (or of a training graph), the value
+    of an attribute, or half of a sparse tensor.
+    """
+
+    INITIALIZER = auto()
+    BODY_INITIALIZER = auto()
+    ATTRIBUTE = auto()
+    SPARSE = auto()
+
+
+Place = Callable[[onnx.TensorProto, Role], tuple[bytes, list[Piece], bytes] | None]
+"""Says how a tensor is written. It returns the serialised tensor as (bytes before the payload, payload pieces, bytes
+after it), or None to leave it as it is."""
 
 
 class Joiner:
@@ -47,7 +59,7 @@ class Joiner:
 
     def pieces(self) -> tuple[list[Piece], int]:
         """The pieces of the model and their length together, in bytes."""
-        return self._message(MODEL, 0, len(self.data), MODEL)
+        return self._message(MODEL, 0, len(self.data), Role.INITIALIZER)
 
     def _has_tensor(self, start: int, end: int) -> bool:
         """Whether a field may hold a tensor for ``place``: an external one, or one long enough to be moved out."""
@@ -59,7 +71,8 @@ class Joiner:
                 self._mark = len(self.data)
         return self._mark < end
 
-    def _message(self, kind: int, start: int, end: int, holder: int) -> tuple[list[Piece], int]:
+    def _message(self, kind: int, start: int, end: int, role: Role) -> tuple[list[Piece], int]:
+        """The pieces of a message, and their length; a tensor that stands in it itself has this role."""
         if not self._has_tensor(start, end):
             return [self.data[start:end]], end - start
         data, nested = self.data, NESTED[kind]
@@ -69,8 +82,7 @@ class Joiner:
         while position < end:
             field, wire, length, after = parse_field(data, position)
             if wire == LENGTH and field in nested and self._has_tensor(after - length, after):
-                inner_holder = (INDICES if field == 2 else holder) if kind == SPARSE else kind
-                placed = self._child(nested[field], after - length, after, inner_holder)
+                placed = self._child(nested[field], after - length, after, _role(kind, field, role))
                 if placed is not None:
                     child, size = placed
                     head = data[kept:position] + tag(field, LENGTH) + varint(size)
@@ -82,15 +94,25 @@ class Joiner:
         pieces.append(data[kept:end])
         return pieces, total + end - kept
 
-    def _child(self, kind: int, start: int, end: int, holder: int) -> tuple[list[Piece], int] | None:
+    def _child(self, kind: int, start: int, end: int, role: Role) -> tuple[list[Piece], int] | None:
         if kind != TENSOR:
-            return self._message(kind, start, end, holder)
-        placed = self.place(parse_tensor(self.data[start:end], start), holder)
+            return self._message(kind, start, end, role)
+        placed = self.place(parse_tensor(self.data[start:end], start), role)
         if placed is None:
             return None
         before, payload, after = placed
         size = len(before) + len(after) + sum(piece_length(p) for p in payload)
         return [before, *payload, after], size
+
+
+def _role(kind: int, field: int, role: Role) -> Role:
+    """The role of tensors in a field of a message whose own tensors have a role."""
+    inner = NESTED[kind][field]
+    if inner == GRAPH:
+        return Role.INITIALIZER if kind == MODEL else Role.BODY_INITIALIZER
+    if inner == ATTRIBUTE:
+        return Role.ATTRIBUTE
+    return Role.SPARSE if inner == SPARSE else role
 
 
 def embedded(stub: onnx.TensorProto, source: Source, offset: int, length: int) -> tuple[bytes, list[Piece], bytes]:
@@ -102,6 +124,8 @@ def embedded(stub: onnx.TensorProto, source: Source, offset: int, length: int) -
     own.CopyFrom(stub)
     own.ClearField("external_data")
     own.ClearField("data_location")
+    if any(entry.key == DEFAULT_KEY for entry in stub.external_data):
+        own.data_location = onnx.TensorProto.DEFAULT
     data = own.SerializeToString()
     position = split_at = 0
     while position < len(data):

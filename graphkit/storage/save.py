@@ -14,11 +14,11 @@ from google.protobuf.message import EncodeError
 from graphkit.errors import SaveError
 from graphkit.model import HISTORY_KEY, Model, ModelLike, Source
 from graphkit.storage.commit import Commit, target_file
-from graphkit.storage.join import Joiner, embedded
+from graphkit.storage.join import Joiner, Role, embedded
 from graphkit.storage.load import as_model
 from graphkit.storage.new_file import NewFile
 from graphkit.storage.source import LocalFile, is_url
-from graphkit.storage.wire import ATTRIBUTE, INDICES, Piece, Range, piece_length
+from graphkit.storage.wire import Piece, Range, piece_length
 from graphkit.tensor import DataRange, check_inline, data_range, refer
 
 PROTOBUF_LIMIT = (1 << 31) - 1
@@ -28,6 +28,15 @@ INLINE_FROM = 1024
 """With external data, tensors of this many bytes or more leave the ``.onnx`` file, as ``onnx.save`` does by default."""
 
 Weights = Literal["auto", "keep", "link"]
+
+_IN_PLACE: dict[str, tuple[Role, ...]] = {
+    "auto": (),
+    "keep": (Role.INITIALIZER, Role.BODY_INITIALIZER, Role.ATTRIBUTE),
+    "link": (Role.INITIALIZER,),
+}
+"""Which tensors are referenced where they lie. Not those of sparse tensors: the checker wants the indices in the file, and
+onnx.load leaves the values unread. Hard links only from where ONNX Runtime accepts them: not from what stands in nodes.
+"""
 
 
 @dataclass(frozen=True)
@@ -68,14 +77,15 @@ def save(
         path: The ``.onnx`` file to write, on a local disk. Its folder must exist.
         external: Name of a data file, inside of the folder of ``path``, for all tensors of 1 KiB or more. Tensors of
             64 KiB or more begin at multiples of 4096 bytes, so that they can be mapped (of 1 MiB or more: at multiples of
-            64 KiB, for Windows); smaller ones at multiples of 64. Tensors of attributes and the indices of sparse tensors
-            stay in the ``.onnx`` file: ``onnx.save`` and the checker have it so.
+            64 KiB, for Windows); smaller ones at multiples of 64. Tensors of attributes and sparse tensors stay in the
+            ``.onnx`` file, as with ``onnx.save``; those of attributes go out as well where it would have 2 GiB otherwise.
         weights: Where the weights go when ``external`` is not given.
             ``"auto"``: into the ``.onnx`` file, or, where it would have 2 GiB or more, into ``NAME.onnx.data`` beside it.
             ``"keep"``: nowhere. They are referenced where they lie, in a data file or inside of another ``.onnx`` file,
             which must be in the folder of ``path`` or below it and must stay there: the new file is an overlay.
             ``"link"``: a hard link to each file that holds them is made beside ``path`` (one disk). ONNX Runtime takes
-            such files; ``onnx.load`` and the checker of onnx 1.20 and later refuse hard-linked data.
+            such files, for initializers of the main graph: other tensors are copied into the ``.onnx`` file.
+            ``onnx.load`` and the checker of onnx 1.20 and later refuse hard-linked data.
         progress: Called with (bytes written, bytes in all) while weights are copied.
 
     Raises:
@@ -199,8 +209,10 @@ class _Layout:
     def default_data_name(self) -> str:
         return os.path.basename(self.target) + ".data"
 
-    def _place(self, tensor: onnx.TensorProto, holder: int) -> tuple[bytes, list[Piece], bytes] | None:
-        moves = self.data is not None and holder != INDICES and (holder != ATTRIBUTE or self.attributes)
+    def _place(self, tensor: onnx.TensorProto, role: Role) -> tuple[bytes, list[Piece], bytes] | None:
+        moves = self.data is not None and role in (Role.INITIALIZER, Role.BODY_INITIALIZER)
+        if self.attributes and role == Role.ATTRIBUTE:
+            moves = True
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             check_inline(tensor)
             return self._external(tensor, tensor.raw_data) if moves and len(tensor.raw_data) >= INLINE_FROM else None
@@ -208,7 +220,7 @@ class _Layout:
         self.sources[data_range(tensor).location] = source
         if moves and length >= INLINE_FROM:
             return self._external(tensor, Range(source, offset, length))
-        if self.weights in ("keep", "link") and holder != INDICES and isinstance(source, LocalFile):
+        if isinstance(source, LocalFile) and role in _IN_PLACE[self.weights]:
             return self._in_place(tensor, source, offset, length)
         return embedded(tensor, source, offset, length)
 

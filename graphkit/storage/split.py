@@ -27,7 +27,7 @@ from graphkit.storage.wire import (
     tag,
     varint,
 )
-from graphkit.tensor import PAYLOAD_FIELDS, DataRange, expected_bytes, refer, type_name
+from graphkit.tensor import DEFAULT_KEY, PAYLOAD_FIELDS, DataRange, expected_bytes, refer, type_name
 
 MAX_DEPTH = 100
 """protobuf's own limit on nested messages; a body takes three of them."""
@@ -196,7 +196,10 @@ class Splitter:
             return bytearray(self.reader.source.read(start, end - start))
         field, offset, length = payloads[0]
         self._check_length(stub, length, offset)
+        said = stub.HasField("data_location")
         refer(stub, DataRange(self.location, offset, length, None if field == RAW_DATA else field))
+        if said:
+            stub.external_data.add(key=DEFAULT_KEY, value="1")
         return bytearray(stub.SerializeToString())
 
     def _check_length(self, stub: onnx.TensorProto, length: int, offset: int) -> None:
