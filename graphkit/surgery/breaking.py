@@ -128,18 +128,16 @@ def reshape_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[in
     while i < len(old) or j < len(new):
         sources, targets = [], []
         left = right = 1
-        while True:
-            if (left <= right and i < len(old)) or j >= len(new):
-                if i >= len(old):
-                    break
+        while not (sources and targets and left == right):
+            if i < len(old) and (not sources or left < right or j == len(new)):
                 left *= old[i]
                 sources.append(i)
                 i += 1
-            else:
+            elif j < len(new):
                 right *= new[j]
                 targets.append(j)
                 j += 1
-            if left == right and sources and targets:
+            else:
                 break
         groups.append((sources, targets))
     return groups

@@ -267,3 +267,49 @@ def test_a_resize_in_the_body_of_a_loop():
             want = Repeated(factor)(torch.from_numpy(x), turns).numpy()
         got = run_ort(resized, {"x": x, "n": np.array(turns), "factor": given(factor)})["y"]
         assert_same(got, want, atol=1e-5)
+
+
+class Normalised(Upsampled):
+    """GroupNorm after the Resize: the dynamo exporter gives its Reshape the size as a constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.GroupNorm(2, 4, affine=True)
+
+    def forward(self, x):
+        return self.norm(self.up(x)) * 2
+
+
+class Unshuffled(Upsampled):
+    def forward(self, x):
+        return F.pixel_unshuffle(self.up(x), 2) + 1
+
+
+class Shuffled(Upsampled):
+    def forward(self, x):
+        y = self.up(x)
+        n, c, h, w = y.shape
+        return y.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w) + 1
+
+
+class Flattened(Upsampled):
+    def forward(self, x):
+        y = self.up(x)
+        n, c, h, w = y.shape
+        return y.reshape(n, c, h * w) + 1
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+@pytest.mark.parametrize("kind", [Normalised, Unshuffled, Shuffled, Flattened])
+def test_baked_reshapes_are_repaired(kind, exporter):
+    net = kind().eval()
+    model = _exported(net, (1, 4, 6, 8), exporter, dynamic=False)
+    x = np.random.default_rng(1).random((1, 4, 6, 8), dtype=np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resized = gk.resize(model, repair_shapes=True)
+    onnx.checker.check_model(resized.proto, full_check=True)
+    for factor in (2.0, 3.0, (4.0, 2.0)):
+        want = torch_answer(net, x, factor=factor)
+        got = run_ort(resized, {"x": x, "factor": given(*np.atleast_1d(factor))})["y"]
+        assert_same(got, want, atol=1e-5)
