@@ -120,3 +120,18 @@ def test_custom_operators(tmp_path: Path) -> None:
     assert "custom:MyAdd(-1) is not a registered function/op" in told
     assert told.count("DeformConv") == 2
     assert all(float(error) < 1e-5 for error in re.findall(r"\d\.\de[-+]\d\d", told))
+
+
+def test_precision_alignment(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    told = tell("precision_alignment.py", tmp_path).splitlines()
+    verdicts = [re.findall(r"(x_\d) \S+ (ok|DIFFERS)", line) for line in told]
+    right = [(f"x_{number}", "ok") for number in range(4)]
+    wrong = [("x_0", "ok"), *((f"x_{number}", "DIFFERS") for number in range(1, 4))]
+    assert [found for found in verdicts if found] == [right, right, wrong, wrong]
+    named = [line for line in told if "first wrong value" in line]
+    assert len(named) == 2
+    assert all("x_1, module convs2.1, " in line and "precision_alignment.py:" in line for line in named)
+    for exporter in ("dynamo", "torchscript"):
+        graph = onnx.load(tmp_path / f"suspect_{exporter}.onnx").graph
+        assert [node.op_type for node in graph.node] == ["Conv", "Conv"]
