@@ -52,7 +52,12 @@ _FACE = {
     "graphkit.torch_export.mark": "mark",
     "graphkit.torch_export.weights": "load_checkpoint",
     "graphkit.verify.baked": "Baked Trial find_baked",
+    "graphkit.runtime.doctor": "Check Diagnosis doctor",
+    "graphkit.verify.bisect": "bisect parse_bytes",
+    "graphkit.verify.bisection": "Bisection First Row",
+    "graphkit.verify.layers": "Layer Layers layers",
     "graphkit.verify.metrics": "Metrics",
+    "graphkit.verify.repro": "save_repro",
     "graphkit.verify.results": "Report Sample",
     "graphkit.verify.validate": "validate",
 }

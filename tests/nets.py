@@ -31,7 +31,11 @@ class Net:
         return names[0] if outputs == 1 else names
 
     def model(self, feeds, *outputs):
-        kinds = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.int64): TensorProto.INT64, np.dtype(bool): TensorProto.BOOL}
+        kinds = {
+            np.dtype(np.float32): TensorProto.FLOAT,
+            np.dtype(np.int64): TensorProto.INT64,
+            np.dtype(bool): TensorProto.BOOL,
+        }
         inputs = [helper.make_tensor_value_info(n, kinds[a.dtype], a.shape) for n, a in feeds.items()]
         made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
         graph = helper.make_graph(self.nodes, "net", inputs, made, self.weights)
@@ -40,14 +44,29 @@ class Net:
 
     def conv(self, x, inner, outer, size=3, **attributes):
         pads = [size // 2] * 4
-        return self("Conv", x, self.weight(outer, inner, size, size), self.weight(outer, scale=0.1), pads=pads, **attributes)
+        return self(
+            "Conv", x, self.weight(outer, inner, size, size), self.weight(outer, scale=0.1), pads=pads, **attributes
+        )
 
     def norm(self, x, width):
-        mean, variance = self.constant(self.random.normal(0, 0.2, width)), self.constant(self.random.uniform(0.01, 0.2, width))
-        return self("BatchNormalization", x, self.weight(width, scale=1), self.weight(width, scale=0.1), mean, variance, epsilon=1e-3)
+        mean, variance = (
+            self.constant(self.random.normal(0, 0.2, width)),
+            self.constant(self.random.uniform(0.01, 0.2, width)),
+        )
+        return self(
+            "BatchNormalization",
+            x,
+            self.weight(width, scale=1),
+            self.weight(width, scale=0.1),
+            mean,
+            variance,
+            epsilon=1e-3,
+        )
 
     def layer_norm(self, x, width):
-        return self("LayerNormalization", x, self.constant(np.ones(width)), self.weight(width, scale=0.1), axis=-1, epsilon=1e-3)
+        return self(
+            "LayerNormalization", x, self.constant(np.ones(width)), self.weight(width, scale=0.1), axis=-1, epsilon=1e-3
+        )
 
     def linear(self, x, inner, outer):
         return self("Add", self("MatMul", x, self.weight(inner, outer)), self.weight(outer, scale=0.1))
@@ -75,7 +94,9 @@ def convnet():
     h = net("MaxPool", h, kernel_shape=[2, 2], strides=[2, 2])
     h = net("LeakyRelu", net.conv(h, 12, 12, strides=[2, 2], group=1), alpha=0.1)
     h = net("Flatten", net("GlobalAveragePool", h), axis=1)
-    return net.model(feeds, net("Softmax", net("Gemm", h, net.weight(10, 12), net.weight(10), transB=1, alpha=0.5), axis=1))
+    return net.model(
+        feeds, net("Softmax", net("Gemm", h, net.weight(10, 12), net.weight(10), transB=1, alpha=0.5), axis=1)
+    )
 
 
 def unet():
@@ -107,7 +128,10 @@ def encoder():
 
 def decoder():
     net = Net(4)
-    feeds = {"x": net.random.standard_normal((1, 5, 8)).astype(np.float32), "memory": net.random.standard_normal((1, 5, 8)).astype(np.float32)}
+    feeds = {
+        "x": net.random.standard_normal((1, 5, 8)).astype(np.float32),
+        "memory": net.random.standard_normal((1, 5, 8)).astype(np.float32),
+    }
     mask = net.constant(np.tril(np.ones((5, 5), bool)), bool)
     h = net("Add", "x", net.attention(net.layer_norm("x", 8), 8, mask=mask))
     h = net("Add", h, net("Mul", net.attention(net("Add", net.layer_norm(h, 8), "memory"), 8), net.constant(0.5)))
@@ -140,15 +164,27 @@ def flow():
 
     def body(name, nodes, inputs, outputs):
         return helper.make_graph(
-            [helper.make_node(op, i, o, name=f"{name}_{op}_{at}", **a) for at, (op, i, o, a) in enumerate(nodes)], name, inputs, outputs
+            [helper.make_node(op, i, o, name=f"{name}_{op}_{at}", **a) for at, (op, i, o, a) in enumerate(nodes)],
+            name,
+            inputs,
+            outputs,
         )
 
-    then = body("then", [("MatMul", [h, w], ["t1"], {}), ("Relu", ["t1"], ["t2"], {}), ("Add", ["t2", bias], ["t3"], {})], [], [value("t3", 1, None)])
-    other = body("other", [("MatMul", [h, v], ["e1"], {}), ("Elu", ["e1"], ["e2"], {"alpha": 0.5})], [], [value("e2", 1, None)])
+    then = body(
+        "then",
+        [("MatMul", [h, w], ["t1"], {}), ("Relu", ["t1"], ["t2"], {}), ("Add", ["t2", bias], ["t3"], {})],
+        [],
+        [value("t3", 1, None)],
+    )
+    other = body(
+        "other", [("MatMul", [h, v], ["e1"], {}), ("Elu", ["e1"], ["e2"], {"alpha": 0.5})], [], [value("e2", 1, None)]
+    )
     branched = net("If", "flag", then_branch=then, else_branch=other)
     h = net("Add", branched, h)
     small = body("small", [("Sigmoid", ["l1"], ["s1"], {})], [], [value("s1", 1, None)])
-    large = body("large", [("Mul", ["l1", bias], ["g1"], {}), ("Softplus", ["g1"], ["g2"], {})], [], [value("g2", 1, None)])
+    large = body(
+        "large", [("Mul", ["l1", bias], ["g1"], {}), ("Softplus", ["g1"], ["g2"], {})], [], [value("g2", 1, None)]
+    )
     loop = body(
         "turn",
         [
@@ -188,7 +224,9 @@ ATTRIBUTES = {
     ("LayerNormalization", "epsilon"): lambda a: setattr(a, "f", a.f * 3),
     ("Softmax", "axis"): lambda a: setattr(a, "i", 0 if a.i == 1 else -2),
     ("LogSoftmax", "axis"): lambda a: setattr(a, "i", -2),
-    ("Transpose", "perm"): lambda a: a.ints.__setitem__(slice(None), [a.ints[0], a.ints[1], a.ints[2], a.ints[3]][::-1]),
+    ("Transpose", "perm"): lambda a: a.ints.__setitem__(
+        slice(None), [a.ints[0], a.ints[1], a.ints[2], a.ints[3]][::-1]
+    ),
     ("Gather", "axis"): lambda a: setattr(a, "i", 1),
 }
 """(operator, attribute) -> a change that leaves the net able to run, in most places."""

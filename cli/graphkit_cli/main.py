@@ -68,6 +68,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.validate",
         "Compare CANDIDATE with another model or with a torch module; exit 1 where they differ.",
     ),
+    "bisect": (
+        "graphkit_cli.commands.bisect",
+        "Find the first inner value of CANDIDATE that diverges from a reference; exit 1 where one does.",
+    ),
+    "layers": (
+        "graphkit_cli.commands.layers",
+        "Show what every submodule returns, in torch and in MODEL; exit 1 where one differs.",
+    ),
+    "doctor": (
+        "graphkit_cli.commands.doctor",
+        "Show versions, limits and the providers that really load; exit 1 where something is broken.",
+    ),
     "run": ("graphkit_cli.commands.run", "Run MODEL once in ONNX Runtime and show, or save, its outputs."),
     "probe": ("graphkit_cli.commands.probe", "Try input shapes on models, and say which axis is to blame."),
     "ops": (

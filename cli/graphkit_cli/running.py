@@ -21,6 +21,17 @@ feed_option = click.option(
 )
 
 
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    default="auto",
+    show_default=True,
+    help="Where to run; cuda and tensorrt fail where they do not load, auto says what it took.",
+)
+
+tf32_option = click.option("--tf32", is_flag=True, help="Let CUDA use TF32 for float32 products.")
+
+
 def device_options(function: FC) -> FC:
     """``--device``, ``--tf32``, ``--allow-cpu-nodes``."""
     function = click.option(
@@ -28,14 +39,7 @@ def device_options(function: FC) -> FC:
         is_flag=True,
         help="On a GPU: list the nodes that run on the CPU, where otherwise they are an error.",
     )(function)
-    function = click.option("--tf32", is_flag=True, help="Let CUDA use TF32 for float32 products.")(function)
-    return click.option(
-        "--device",
-        type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
-        default="auto",
-        show_default=True,
-        help="Where to run; cuda and tensorrt fail where they do not load, auto says what it took.",
-    )(function)
+    return device_option(tf32_option(function))
 
 
 def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
@@ -86,11 +90,18 @@ def one_reference(against: str | None, torch_factory: str | None) -> None:
         raise click.UsageError("give one of --against MODEL and --torch PACKAGE.MODULE:FACTORY")
 
 
+map_option = click.option(
+    "--map",
+    "mappings",
+    metavar="NAME=TARGET",
+    multiple=True,
+    help="What an input or output of CANDIDATE is in the reference: a value of the model; for torch an argument of "
+    "forward, self.ATTRIBUTE, or a submodule's path; repeats.",
+)
+
+
 def tolerance_options(function: FC) -> FC:
-    """``--rtol``, ``--atol``, ``--any-dtype``."""
-    function = click.option(
-        "--any-dtype", is_flag=True, help="Compare also where dtypes differ, with the tolerance of the coarser one."
-    )(function)
+    """``--rtol`` and ``--atol``."""
     function = click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance [default: by dtype].")(
         function
     )
@@ -125,3 +136,16 @@ def bound_sizes(texts: Sequence[str]) -> dict[str, list[int]]:
             raise click.UsageError(f"--bind wants DIM=SIZE,SIZE,..., not {name}={value!r}")
         found[name] = [int(size) for size in sizes]
     return found
+
+
+def one_size(texts: Sequence[str]) -> dict[str, int]:
+    """``--bind DIM=SIZE`` texts as sizes.
+
+    Raises:
+        click.UsageError: A text of another form, several sizes, or a dim that is given twice.
+    """
+    sizes = bound_sizes(texts)
+    several = [name for name, values in sizes.items() if len(values) > 1]
+    if several:
+        raise click.UsageError(f"--bind wants one size for {several[0]!r} here")
+    return {name: values[0] for name, values in sizes.items()}

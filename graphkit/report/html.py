@@ -6,8 +6,9 @@ import functools
 import os
 
 from graphkit.report.page import bars, curve, escape, figure, heat, page, table
-from graphkit.report.text import METRIC_TITLES, metrics_row, number
+from graphkit.report.text import BISECTION_TITLES, METRIC_TITLES, bisection_row, metrics_row, number, report_text
 from graphkit.storage.commit import write_file
+from graphkit.verify.bisection import Bisection
 from graphkit.verify.metrics import BINS, ErrorPicture
 from graphkit.verify.results import Report
 
@@ -134,3 +135,37 @@ def _runs(result: Report) -> str:
             (str(sample.number), bound, *feeds, number(max(errors, default=None)), "ok" if sample.match else "FAILS")
         )
     return table(("run", "bound", *names, "max abs", ""), rows, numbers=(0, len(names) + 2))
+
+
+@report_html.register
+def _(result: Bisection) -> str:
+    word, kind = ("diverges", "no") if result.diverges else ("agrees", "yes")
+    title = f"{result.candidate} against {result.reference}"
+    head = report_text(result).split("\n\n")
+    depth = [(float(at), row.error) for at, row in enumerate(result.rows)]
+    alone = [(float(at), row.alone.max_abs or 0.0) for at, row in enumerate(result.rows) if row.alone is not None]
+    plots = figure(curve(depth, x_title="values in graph order", width=700), "largest absolute error along the depth")
+    if len(alone) > 1:
+        plots += figure(
+            curve(alone, x_title="values in graph order", width=700),
+            "the same with every node fed with the reference's values: what the node introduces itself",
+        )
+    parts = [
+        f'<h1><span class="verdict {kind}">{word}</span> {escape(title)}</h1>',
+        *(f"<p>{escape(line)}</p>" for line in head[0].splitlines()[1:]),
+        *(f"<p>{escape(line)}</p>" for line in (head[1].splitlines() if result.first is not None else [])),
+        plots,
+    ]
+    if result.introduced_by:
+        rows = [(*bisection_row(row)[:6], row.module or "", row.line or "") for row in result.introduced_by]
+        parts += [
+            "<h2>Nodes that introduce error</h2>",
+            table((*BISECTION_TITLES[:6], "module", "line"), rows, numbers=(3, 4, 5)),
+        ]
+    parts += [
+        "<h2>Every value, in graph order</h2>",
+        table(BISECTION_TITLES, map(bisection_row, result.rows), numbers=(3, 4, 5)),
+    ]
+    if result.notes:
+        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>")
+    return page(title, parts)

@@ -49,7 +49,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequ
     colours = {"ok": "good", "FAILS": "bad"}
 
     def cell(tag: str, at: int, text: str) -> str:
-        kind = colours.get(text, "number" if at in numbers else "")
+        kind = colours.get(text.partition(" ")[0], "number" if at in numbers else "")
         return f'<{tag} class="{kind}">{escape(text)}</{tag}>'
 
     lines = ["<tr>" + "".join(cell("th", i, text) for i, text in enumerate(header)) + "</tr>"]

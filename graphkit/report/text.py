@@ -6,7 +6,10 @@ import functools
 import math
 from collections.abc import Sequence
 
+from graphkit.runtime.doctor import Diagnosis
 from graphkit.runtime.run import OutputSummary, Ran
+from graphkit.verify.bisection import Bisection, Row
+from graphkit.verify.layers import Layers
 from graphkit.verify.metrics import Metrics
 from graphkit.verify.results import Report
 
@@ -135,3 +138,106 @@ def _by_case(result: Report) -> str:
         verdict = "ok" if all(m.match for m in found) else "FAILS"
         rows.append((*(str(value) for _, value in case), number(max(errors, default=None)), verdict))
     return columns(rows, right=tuple(range(len(names) + 1)))
+
+
+ROWS_SHOWN = 40
+"""Rows of a bisection's table that text shows; the page and JSON have all."""
+
+
+@report_text.register
+def _(result: Bisection) -> str:
+    sides = f"{result.candidate} ({', '.join(result.providers)}) against {result.reference}"
+    sides += f" ({', '.join(result.reference_providers)})"
+    compared = f"{len(result.rows)} of {result.matched} values that both have ({result.values} in the candidate)"
+    runs = f"{result.runs['candidate']} + {result.runs['reference']} runs, {result.runs['alone']} alone"
+    lines = [f"{'DIVERGES' if result.diverges else 'AGREES'}: {sides}", f"compared {compared}; {runs}"]
+    if result.first is not None:
+        lines += ["", *_first(result)]
+    if result.introduced_by:
+        rows: list[tuple[str, ...]] = [("introduced by", "operator", "alone", "in place", "module", "line")]
+        rows += [_guilty(row) for row in result.introduced_by]
+        lines += ["", columns(rows, right=(2, 3))]
+    if result.rows:
+        lines += ["", columns([BISECTION_TITLES, *map(bisection_row, _around(result))], right=(3, 4, 5))]
+    return "\n".join(lines)
+
+
+def _first(result: Bisection) -> list[str]:
+    first = result.first
+    assert first is not None
+    said = [f"first difference: value {first.value!r}, made by {first.op_type} {first.node!r}"]
+    if first.inside:
+        said.append("  inside of " + ", ".join(first.inside))
+    if first.module is not None or first.line is not None:
+        said.append("  torch: " + ", ".join(filter(None, (first.module, first.line))))
+    if first.between:
+        said.append("  computed by " + ", ".join(first.between[-8:]) + ", which have no counterpart one by one")
+    m = first.metrics
+    said.append(
+        "  "
+        + (
+            m.problem
+            or f"max abs error {number(m.max_abs)} at {list(m.worst or ())}: {number(m.actual)}, expected {number(m.expected)}"
+        )
+    )
+    if first.introduces is not None:
+        said.append("  the node is wrong by itself" if first.introduces else "  the node itself is right")
+    return said
+
+
+BISECTION_TITLES: tuple[str, ...] = ("value", "node", "operator", "max abs", "max rel", "alone", "")
+"""The columns of ``bisection_row``."""
+
+
+def bisection_row(row: Row) -> tuple[str, ...]:
+    """One value of a bisection as cells."""
+    verdict = "ok" if row.match else "FAILS"
+    if row.introduces is not None:
+        verdict += " (introduces)" if row.introduces else " (passes on)" if not row.match else ""
+    alone = "-" if row.alone is None else row.alone.problem or number(row.alone.max_abs)
+    error = row.metrics.problem or number(row.metrics.max_abs)
+    return (row.value, row.node, row.op_type, error, number(row.metrics.max_rel), alone, verdict)
+
+
+def _guilty(row: Row) -> tuple[str, ...]:
+    assert row.alone is not None
+    alone = row.alone.problem or number(row.alone.max_abs)
+    return (
+        row.node,
+        row.op_type,
+        alone,
+        row.metrics.problem or number(row.metrics.max_abs),
+        row.module or "",
+        row.line or "",
+    )
+
+
+def _around(result: Bisection) -> Sequence[Row]:
+    """The rows around the first that differs, or the last ones."""
+    at = next((i for i, row in enumerate(result.rows) if not row.match), len(result.rows) - 1)
+    start = max(0, min(at - ROWS_SHOWN // 2, len(result.rows) - ROWS_SHOWN))
+    return result.rows[start : start + ROWS_SHOWN]
+
+
+@report_text.register
+def _(result: Layers) -> str:
+    rows: list[tuple[str, ...]] = [("module", "class", "value", "shape", "max abs", "max rel", "")]
+    for row in result.rows:
+        m = row.metrics
+        verdict = row.remark if row.match is None else "ok" if row.match else "FAILS"
+        shape = "" if m is None else f"[{','.join(map(str, m.shape))}]"
+        error = "-" if m is None else m.problem or number(m.max_abs)
+        rows.append((row.output, row.kind, row.value or "-", shape, error, number(m.max_rel if m else None), verdict))
+    verdict = "MATCH" if result.match else "MISMATCH"
+    where = ", ".join(result.providers)
+    return (
+        f"{verdict}: {result.candidate} ({where}) against {result.reference} (torch)\n\n{columns(rows, right=(4, 5))}"
+    )
+
+
+@report_text.register
+def _(result: Diagnosis) -> str:
+    rows = [
+        (check.what, check.state, check.detail, f"-> {check.remedy}" if check.remedy else "") for check in result.checks
+    ]
+    return columns(rows)

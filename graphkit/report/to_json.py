@@ -34,7 +34,8 @@ def to_json(result: object, *, indent: int | None = 2) -> str:
 
 def _plain(value: object) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = [field.name for field in dataclasses.fields(value) if field.metadata.get("json", True)]
+        return {name: _plain(getattr(value, name)) for name in fields}
     if isinstance(value, enum.Enum):
         return _plain(value.value)
     if isinstance(value, np.ndarray | np.generic):

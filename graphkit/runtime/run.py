@@ -95,7 +95,7 @@ class Ran:
     device: str
     providers: tuple[str, ...]
     outputs: dict[str, OutputSummary]
-    arrays: dict[str, Array] = field(repr=False)
+    arrays: dict[str, Array] = field(repr=False, metadata={"json": False})
     notes: tuple[str, ...] = ()
 
 

@@ -79,6 +79,16 @@ def marks_kept() -> Iterator[dict[Any, Callable[..., Any]]]:
         torch.onnx.unregister_custom_op_symbolic("graphkit::mark", 9)
 
 
+@contextlib.contextmanager
+def marks_heard(told: Callable[[torch.Tensor, str], torch.Tensor]) -> Iterator[None]:
+    """Call ``told(value, name)`` for every mark that is passed inside of the block; what it returns goes on."""
+    before, _Current.operator = _Current.operator, told
+    try:
+        yield
+    finally:
+        _Current.operator = before
+
+
 def _operator() -> Any:
     """The torch operator ``graphkit::mark``, made when it is first needed: torch is no dependency of graphkit."""
     import torch

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError
@@ -13,7 +14,7 @@ from graphkit.runtime import providers
 from graphkit.runtime.ports import Port, input_ports, output_ports
 from graphkit.runtime.random_feeds import RandomFeeds
 from graphkit.storage.load import as_model
-from graphkit.verify.bisection import Bisection, First, Row
+from graphkit.verify.bisection import Bisection, Row, first_of
 from graphkit.verify.bodies import inside
 from graphkit.verify.matching import match_values
 from graphkit.verify.reference import OnnxReference
@@ -44,7 +45,7 @@ def interface(model: Model) -> Interface:
 
 
 def bisect(
-    candidate: ModelLike,
+    candidate: Any,
     *,
     against: ModelLike | None = None,
     torch: Any = None,
@@ -72,7 +73,7 @@ def bisect(
     Where the first value that diverges is made by If, Loop or a model's function, the search goes on inside of it.
 
     Args:
-        candidate: A path, a ModelProto or a Model.
+        candidate: A path, a ModelProto or a Model; or a torch module, as ``validate`` takes it.
         against: The reference, a model (the same one with ``reference_device``, or in another precision); or
         torch: the reference, as ``validate`` takes it.
         device: "cpu", "cuda", "tensorrt" or "auto".
@@ -106,22 +107,55 @@ def bisect(
     if (against is None) == (torch is None):
         raise ValueError("bisect needs either against= or torch=")
     limit = parse_bytes(memory)
-    own = interface(as_model(candidate))
     where, note = providers.resolve(device)
     other_where = providers.resolve(reference_device)[0] if reference_device else where
     options = {"bind": bind or {}, "feeds": dict(feeds or {}), "map": dict(map or {}), "seed": seed}
+    swapped = is_torch(candidate) and torch is None
     with contextlib.ExitStack() as stack:
-        if against is not None:
-            pair = _onnx_pair(own, as_model(against), options, where, other_where, tf32=tf32)
+        if swapped:
+            pair = _torch_pair(against, candidate, options, where, stack, tf32=tf32)
+        elif torch is not None:
+            pair = _torch_pair(candidate, torch, options, where, stack, tf32=tf32)
         else:
-            from graphkit.verify.torch_side import torch_pair
-
-            pair = torch_pair(own, torch, options, where, stack, tf32=tf32)
-        between = "gpu" if {where, other_where} != {"cpu"} else "same" if against is not None else "cpu"
+            assert against is not None
+            pair = _onnx_pair(interface(as_model(candidate)), as_model(against), options, where, other_where, tf32=tf32)
+        between = "gpu" if {where, other_where} != {"cpu"} else "same" if torch is None and not swapped else "cpu"
         policy = Policy(between, tf32 and between == "gpu", rtol, atol)
-        search = Search(pair.candidate, pair.reference, pair.twins, policy, limit, isolate, [])
+        search = Search(pair.candidate, pair.reference, pair.twins, policy, limit, isolate=isolate, swapped=swapped)
         search.run(progress)
-        return _result(own, pair, search, where, [note] if note else [])
+        result = _result(pair, search, where, [note] if note else [])
+    return _turned(result) if swapped else result
+
+
+def is_torch(subject: Any) -> bool:
+    """Whether something is a torch module, as ``validate`` takes one, and no model."""
+    if isinstance(subject, str):
+        return ":" in subject and "://" not in subject and not os.path.exists(subject)
+    return isinstance(subject, tuple) or hasattr(subject, "named_modules") or hasattr(subject, "module")
+
+
+def _torch_pair(
+    model: Any, subject: Any, options: Mapping[str, Any], where: str, stack: contextlib.ExitStack, *, tf32: bool
+) -> Pair:
+    from graphkit.verify.torch_side import torch_pair, two_modules
+
+    if is_torch(model):
+        return two_modules(model, subject, where, stack, tf32=tf32)
+    return torch_pair(interface(as_model(model)), subject, options, where, stack, tf32=tf32)
+
+
+def _turned(result: Bisection) -> Bisection:
+    """A result whose candidate is the torch module; the rows stay in the model's order, because a model has nodes."""
+    runs = {**result.runs, "candidate": result.runs["reference"], "reference": result.runs["candidate"]}
+    return replace(
+        result,
+        candidate=result.reference,
+        reference=result.candidate,
+        providers=result.reference_providers,
+        reference_providers=result.providers,
+        runs=runs,
+        notes=(*result.notes, "values and nodes are those of the model, which is the reference here"),
+    )
 
 
 @dataclass
@@ -134,13 +168,15 @@ class Pair:
         twins: Value of the candidate -> value of the reference.
         feeds: What the candidate is fed.
         notes: What the user should know.
+        outputs: Output of a submodule -> value, where modules were compared; several outputs may be one value.
     """
 
-    candidate: OnnxSide
+    candidate: Side
     reference: Side
     twins: dict[str, str]
     feeds: dict[str, Array]
     notes: list[str]
+    outputs: dict[str, str] = field(default_factory=dict)
 
 
 def _onnx_pair(
@@ -179,15 +215,15 @@ def _without_constants(side: OnnxSide, twins: dict[str, str]) -> dict[str, str]:
     return {value: twin for value, twin in twins.items() if value in known}
 
 
-def _result(own: Interface, pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bisection:
+def _result(pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bisection:
     rows = tuple(search.rows)
     worst = next((row for row in rows if not row.match), None)
     found = list(notes) + pair.notes
-    first = None
+    first, failing = None, None
     if worst is not None:
-        first = first_of(worst)
-        if isinstance(pair.reference, OnnxSide):
-            first = inside(pair.candidate, pair.reference, search, worst) or first
+        first, failing = first_of(worst), search.failing
+        if isinstance(pair.reference, OnnxSide) and isinstance(pair.candidate, OnnxSide):
+            first, failing = inside(pair.candidate, pair.reference, search, worst) or (first, failing)
         found += _remarks(pair, rows, worst)
     if search.oversized is not None:
         found.append(f"value {search.oversized!r} alone takes more than the memory limit")
@@ -197,7 +233,7 @@ def _result(own: Interface, pair: Pair, search: Search, where: str, notes: Seque
         first=first,
         introduced_by=introduced(rows),
         rows=rows,
-        candidate=own.name,
+        candidate=pair.candidate.name,
         reference=pair.reference.name,
         device=where,
         providers=pair.candidate.providers,
@@ -210,22 +246,7 @@ def _result(own: Interface, pair: Pair, search: Search, where: str, notes: Seque
         memory=search.memory,
         feeds={name: described(array) for name, array in pair.feeds.items()},
         notes=tuple(found),
-    )
-
-
-def first_of(row: Row, within: tuple[str, ...] = ()) -> First:
-    """A row as the first value that diverges."""
-    return First(
-        row.value,
-        row.node,
-        row.op_type,
-        row.module,
-        row.line,
-        row.twin,
-        within,
-        row.metrics,
-        row.introduces,
-        row.between,
+        failing=failing,
     )
 
 
@@ -236,6 +257,8 @@ def _remarks(pair: Pair, rows: Sequence[Row], worst: Row) -> list[str]:
             f"{worst.op_type} {worst.node!r} agrees when it is fed with the reference's values: what it was given differs by "
             "rounding within the tolerance, which adds up here; try --isolate, or a wider tolerance"
         )
+    if not isinstance(pair.candidate, OnnxSide):
+        return notes
     outputs = [row for row in rows if row.value in pair.candidate.index.outputs]
     if len(outputs) == len(pair.candidate.index.outputs) and all(row.match for row in outputs):
         notes.append("the outputs agree all the same")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import MismatchError
 from graphkit.verify.metrics import Metrics
+
+if TYPE_CHECKING:
+    from graphkit.model import Model
+    from graphkit.tensor import Array
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,23 @@ class Row:
     def error(self) -> float:
         """The largest absolute error, infinite where shapes or dtypes differ."""
         return float("inf") if self.metrics.max_abs is None else self.metrics.max_abs
+
+
+@dataclass(frozen=True)
+class Failing:
+    """The node behind the first value that diverges, as a model, with the reference's values.
+
+    Attributes:
+        model: The node, with the nodes before it that have no counterpart in the reference.
+        feeds: Input -> the reference's array.
+        expected: What the reference has for the value.
+        made: What the model makes of the feeds, or None where it cannot run on them.
+    """
+
+    model: Model
+    feeds: dict[str, Array]
+    expected: Any
+    made: Any
 
 
 @dataclass(frozen=True)
@@ -99,6 +120,7 @@ class Bisection:
         memory: The limit, in bytes.
         feeds: Input -> its type, and its value where that is short.
         notes: What the user should know.
+        failing: The smallest model that shows the first difference, for ``save_repro``.
     """
 
     diverges: bool
@@ -118,6 +140,7 @@ class Bisection:
     memory: int
     feeds: dict[str, str]
     notes: tuple[str, ...] = ()
+    failing: Failing | None = field(default=None, repr=False, compare=False, metadata={"json": False})
 
     def raise_for_divergence(self) -> None:
         """Nothing where no value diverges.
@@ -132,9 +155,8 @@ class Bisection:
             )
 
 
-def summary(bisection: Bisection, *, rows: bool) -> dict[str, Any]:
-    """A bisection for JSON; the table of all values only where it is asked for."""
-    found = dict(vars(bisection))
-    if not rows:
-        found.pop("rows")
-    return found
+def first_of(row: Row) -> First:
+    """A row as the first value that diverges."""
+    return First(
+        row.value, row.node, row.op_type, row.module, row.line, row.twin, (), row.metrics, row.introduces, row.between
+    )

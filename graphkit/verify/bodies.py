@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 
 from graphkit.errors import GraphkitError
 from graphkit.graph import values, walk
@@ -16,7 +17,7 @@ from graphkit.runtime.exchange import declared_type, shared, to_runtime
 from graphkit.runtime.feeds import array_type
 from graphkit.runtime.ports import Port
 from graphkit.runtime.session import PieceSession
-from graphkit.verify.bisection import First, Row
+from graphkit.verify.bisection import Failing, First, Row, first_of
 from graphkit.verify.matching import match_values
 from graphkit.verify.search import Search
 from graphkit.verify.sides import OnnxSide
@@ -28,7 +29,7 @@ MOST_TURNS = 1000
 """Turns of a loop that are looked into."""
 
 
-def inside(candidate: OnnxSide, reference: OnnxSide, search: Search, row: Row) -> First | None:
+def inside(candidate: OnnxSide, reference: OnnxSide, search: Search, row: Row) -> tuple[First, Failing | None] | None:
     """The first value that diverges inside of the node that makes a value; None where nothing can be seen in there.
 
     Both sides' bodies are given what the reference has for the node's inputs: for a Loop or Scan turn by turn, each turn
@@ -36,9 +37,10 @@ def inside(candidate: OnnxSide, reference: OnnxSide, search: Search, row: Row) -
     """
     if search.failing is None:
         return None
-    mine = _Opened(candidate, candidate.index.nodes[candidate.index.producer[row.value]], search.failing)
+    given = search.failing.feeds
+    mine = _Opened(candidate, candidate.index.nodes[candidate.index.producer[row.value]], given)
     back = {twin: value for value, twin in search.twins.items()}
-    fed = {n: search.failing[back.get(n, n)] for n in _read(reference, row.twin) if back.get(n, n) in search.failing}
+    fed = {n: given[back.get(n, n)] for n in _read(reference, row.twin) if back.get(n, n) in given}
     its = _Opened(reference, reference.index.nodes[reference.index.producer[row.twin]], fed)
     if mine.node.op_type != its.node.op_type or mine.node.domain != its.node.domain:
         return None
@@ -46,14 +48,15 @@ def inside(candidate: OnnxSide, reference: OnnxSide, search: Search, row: Row) -
         for label, own, other in _turns(mine, its):
             found = _searched(own, other, search)
             if found is not None:
-                return replace(found, inside=(f"{row.node}{label}", *found.inside))
+                first, failing = found
+                return replace(first, inside=(f"{row.node}{label}", *first.inside)), failing
     except GraphkitError:
         return None  # a body that cannot run on its own: the node around it is the answer
     return None
 
 
 def _read(side: OnnxSide, value: str) -> tuple[str, ...]:
-    return side.index.reads(side.index.producer[value])
+    return tuple(side.index.reads(side.index.producer[value]))
 
 
 @dataclass
@@ -199,7 +202,7 @@ def _outputs(body: Body) -> list[Any]:
     return [shared(made[name]) for name in names]
 
 
-def _searched(own: Body, other: Body, outer: Search) -> First | None:
+def _searched(own: Body, other: Body, outer: Search) -> tuple[First, Failing | None] | None:
     """The first value that diverges in a body, or deeper."""
     a, b = own.side, other.side
     inputs = zip(own.model.proto.graph.input, other.model.proto.graph.input, strict=False)
@@ -208,12 +211,9 @@ def _searched(own: Body, other: Body, outer: Search) -> First | None:
     seeds.update({mine.name: its.name for mine, its in outputs})
     twins = match_values(a.model, a.index, b.model, b.index, seeds)
     known = {place.value for place in a.places()}
-    search = Search(a, b, {k: v for k, v in twins.items() if k in known}, outer.policy, outer.memory, False, [])
+    search = Search(a, b, {k: v for k, v in twins.items() if k in known}, outer.policy, outer.memory, isolate=False)
     search.run()
     row = next((row for row in search.rows if not row.match), None)
     if row is None:
         return None
-    deeper = inside(a, b, search, row)
-    return deeper or First(
-        row.value, row.node, row.op_type, row.module, row.line, row.twin, (), row.metrics, row.introduces, row.between
-    )
+    return inside(a, b, search, row) or (first_of(row), search.failing)

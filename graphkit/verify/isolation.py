@@ -83,8 +83,13 @@ class Isolation:
         Returns:
             Value -> array; values whose nodes cannot run on these arrays are left out.
         """
-        fed = {name: to_runtime(array, _port(name, array)) for name, array in twins.items()}
+        fed = {name: self.to_feed(name, array) for name, array in twins.items()}
         return self._halved(list(values), fed)
+
+    @staticmethod
+    def to_feed(name: str, array: Array) -> Any:
+        """An array as the runtime takes it."""
+        return to_runtime(array, _port(name, array))
 
     def _halved(self, values: list[str], fed: Mapping[str, Any]) -> dict[str, Array]:
         """All at once; where that fails, for instance on twins of another shape, half of them at a time."""

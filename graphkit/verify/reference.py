@@ -40,19 +40,23 @@ class Exchange:
 
 
 class Ported(Protocol):
-    """A model whose inputs and outputs are known: a Session, or less than one.
+    """A model whose inputs and outputs are known: a Session, or less than one."""
 
-    Attributes:
-        model: The model.
-        name: For messages.
-        inputs: name -> Port.
-        outputs: name -> Port.
-    """
+    @property
+    def model(self) -> Model:
+        """The model."""
 
-    model: Model
-    name: str
-    inputs: dict[str, Port]
-    outputs: dict[str, Port]
+    @property
+    def name(self) -> str:
+        """What to call it."""
+
+    @property
+    def inputs(self) -> Mapping[str, Port]:
+        """name -> Port."""
+
+    @property
+    def outputs(self) -> Mapping[str, Port]:
+        """name -> Port."""
 
 
 class Reference(Protocol):
@@ -133,7 +137,7 @@ class OnnxReference:
         self._own = self._unbound_inputs(candidate, given)
         wanted = list(dict.fromkeys([*self.compared.values(), *self._inner.values()]))
         inner = any(name not in self._index.outputs for name in wanted)
-        self._load = lambda: session_for(model if inner else against, wanted if inner else None, **options)
+        self._load = functools.partial(session_for, model if inner else against, wanted if inner else None, **options)
         self._wanted = wanted
         self._random = RandomFeeds(model, seed=seed) if self._own else None
         self.drawn = tuple(n for n in candidate.inputs if n not in self._constants and n not in self._inner)

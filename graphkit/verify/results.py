@@ -64,7 +64,7 @@ class Report:
     bindings: dict[str, str]
     notes: tuple[str, ...]
     versions: dict[str, str]
-    pictures: dict[str, ErrorPicture] = field(default_factory=dict, repr=False)
+    pictures: dict[str, ErrorPicture] = field(default_factory=dict, repr=False, metadata={"json": False})
 
     def raise_for_mismatch(self) -> None:
         """Nothing where candidate and reference agree.

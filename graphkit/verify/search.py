@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphkit.verify.bisection import Row
+from graphkit.verify.bisection import Failing, Row
 from graphkit.verify.isolation import Isolation
 from graphkit.verify.metrics import Metrics, measure
 from graphkit.verify.sides import OnnxSide, Place, Side
@@ -35,12 +35,14 @@ class Search:
         policy: The tolerances.
         memory: Bytes that the values held at once may take, both sides and what comparing needs included.
         isolate: Try every node alone, on the reference's values.
+        stop: Without ``isolate``, end with the stretch that holds the first difference.
+        swapped: The side whose order is followed is the reference: what it gives is what is expected.
         rows: What was compared.
         stretches: Into how many stretches the graph was cut.
         complete: Whether every value was compared.
         tried: How often pieces were run alone.
         oversized: A value that takes more than the memory limit by itself, or None.
-        failing: What the reference has for the inputs of the node behind the first value that diverges.
+        failing: The node behind the first value that diverges, with the reference's values for its inputs.
     """
 
     candidate: Side
@@ -49,15 +51,17 @@ class Search:
     policy: Policy
     memory: int
     isolate: bool
-    rows: list[Row]
+    stop: bool = True
+    swapped: bool = False
+    rows: list[Row] = field(default_factory=list)
     stretches: int = 0
     complete: bool = True
     tried: int = 0
     oversized: str | None = None
-    failing: dict[str, Array] | None = None
+    failing: Failing | None = None
 
     def run(self, progress: Callable[[int, int | None, str], None] | None = None) -> None:
-        """Compare stretch after stretch; without ``isolate`` the stretch with the first difference is the last one."""
+        """Compare stretch after stretch."""
         places = [place for place in self.candidate.places() if place.value in self.twins]
         self.candidate.expect([place.value for place in places])
         self.reference.expect(self.twins[place.value] for place in places)
@@ -80,10 +84,16 @@ class Search:
             borders.forget(done)
             if progress is not None:
                 progress(done, len(places), "comparing values")
-            if diverges and not self.isolate:
+            if diverges and self.stop and not self.isolate:
                 self.complete = done == len(places)
                 break
         self.tried = alone.runs if alone is not None else 0
+
+    def judge(self, actual: Any, expected: Any) -> Metrics:
+        """How much a value of the side that is followed differs from the other side's."""
+        if self.swapped:
+            actual, expected = expected, actual
+        return judge(actual, expected, self.policy)
 
     def _stretches(self, places: Sequence[Place]) -> Iterator[list[Place]]:
         """Values in order, as many at once as the memory limit takes; one at least."""
@@ -114,7 +124,7 @@ class Search:
         rows, dtypes = [], {}
         for place in stretch:
             actual = mine.pop(place.value)
-            metrics = judge(actual, twins[place.value], self.policy)
+            metrics = self.judge(actual, twins[place.value])
             dtypes[place.value] = getattr(actual, "dtype", None)
             rows.append(
                 Row(
@@ -139,16 +149,22 @@ class Search:
         for row in wanted:
             nodes, read = alone.behind(row.value)
             if not row.match and self.failing is None:
-                self.failing = {name: borders.arrays[name] for name in read}
+                self.failing = _failing(alone, row.value, read, borders, made.get(row.value))
             between = alone.named(nodes)
             between = between if len(between) > 1 else ()
             expected = borders.originals.get(row.value)
             if row.value in made and expected is not None:
-                metrics = judge(made[row.value], expected, self.policy)
+                metrics = self.judge(made[row.value], expected)
                 found[row.value] = replace(row, alone=metrics, introduces=not metrics.match, between=between)
             else:
                 found[row.value] = replace(row, introduces=None, between=between)
         return [found.get(row.value, row) for row in rows]
+
+
+def _failing(alone: Isolation, value: str, read: Iterable[str], borders: _Borders, made: Any) -> Failing:
+    feeds = {name: np.asarray(borders.arrays[name]) for name in sorted(read)}
+    model, _ = alone.piece([value], {name: alone.to_feed(name, array) for name, array in feeds.items()})
+    return Failing(model, feeds, borders.originals.get(value), made)
 
 
 class _Borders:

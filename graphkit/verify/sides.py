@@ -46,17 +46,19 @@ class Place:
 
 
 class Side(Protocol):
-    """Something whose inner values can be looked at, in order.
+    """Something whose inner values can be looked at, in order."""
 
-    Attributes:
-        name: For messages and reports.
-        providers: What runs it.
-        runs: How often it was run so far.
-    """
+    @property
+    def name(self) -> str:
+        """For messages and reports."""
 
-    name: str
-    providers: tuple[str, ...]
-    runs: int
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What runs it."""
+
+    @property
+    def runs(self) -> int:
+        """How often it was run so far."""
 
     def places(self) -> list[Place]:
         """Its values in the order in which they are made."""

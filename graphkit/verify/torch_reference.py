@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from graphkit.runtime.ports import Port
-    from graphkit.runtime.session import Session
     from graphkit.tensor import Array
+    from graphkit.verify.reference import Ported
 
 
 def as_subject(torch_module: Any) -> TorchSubject:
@@ -59,7 +59,7 @@ class TorchReference:
 
     def __init__(
         self,
-        candidate: Session,
+        candidate: Ported,
         subject: TorchSubject,
         mapping: Mapping[str, str],
         outputs: tuple[str, ...],
@@ -91,7 +91,7 @@ class TorchReference:
         if self.module.training:
             self.notes.append("the module was in training mode; it was compared in eval mode")
 
-    def _bind_inputs(self, candidate: Session, mapping: Mapping[str, str]) -> None:
+    def _bind_inputs(self, candidate: Ported, mapping: Mapping[str, str]) -> None:
         for name, target in mapping.items():
             if name in candidate.inputs:
                 self._bind_mapped(name, target)
@@ -146,7 +146,7 @@ class TorchReference:
                 f"the argument {self._call.names[at]!r} is no input of the candidate; the reference takes the factory's value"
             )
 
-    def _no_counterpart(self, candidate: Session, extra: list[str]) -> ComparisonError:
+    def _no_counterpart(self, candidate: Ported, extra: list[str]) -> ComparisonError:
         names = ", ".join(f"{n!r} ({candidate.inputs[n].text})" for n in extra)
         found = [f"self.{path} (now {value})" for path, value in numbers_of(self.module)]
         alike = [text for text in found if extra[0].lower() in text.lower() or "scale" in text or "factor" in text]
@@ -157,7 +157,7 @@ class TorchReference:
             hint=f"say what it is with --map {extra[0]}=ARGUMENT or --map {extra[0]}=self.ATTRIBUTE{listed}",
         )
 
-    def _bind_outputs(self, candidate: Session, mapping: Mapping[str, str], outputs: tuple[str, ...]) -> None:
+    def _bind_outputs(self, candidate: Ported, mapping: Mapping[str, str], outputs: tuple[str, ...]) -> None:
         self._outputs: dict[str, int | str] = {}
         self._all = not outputs
         for position, name in enumerate(candidate.outputs):
@@ -198,7 +198,7 @@ class TorchReference:
             ComparisonError: ``forward`` raised, or gave other outputs than the candidate has.
         """
         modules = {path for path in (*self._inner.values(), *self._outputs.values()) if isinstance(path, str)}
-        with self._attributes_set(feeds), _captured(self.module, modules) as inner:
+        with self.attributes_set(feeds), _captured(self.module, modules) as inner:
             flat = self._forward(feeds, sample)
         missing = [path for path in modules if path not in inner]
         if missing:
@@ -219,9 +219,7 @@ class TorchReference:
     def _forward(self, feeds: Mapping[str, Any], sample: int) -> list[torch.Tensor]:
         import torch
 
-        values = {at: feeds[name] for name, at in self._arguments.items() if name in feeds}
-        values.update({at: varied(self._call.example(at), sample) for at in self._own})
-        args, kwargs = self._call.arguments(values, self._device)
+        args, kwargs = self.arguments(feeds, sample)
         try:
             with torch.no_grad():
                 return flattened(self.module(*args, **kwargs))
@@ -231,11 +229,22 @@ class TorchReference:
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """Eval mode, the device and TF32 as asked; afterwards the module and torch are as they were."""
-        with evaluating(self.module), _on(self.module, self._device), _precision(tf32=self._tf32):
+        with prepared(self.module, self._device, tf32=self._tf32):
             yield
 
+    def determined(self, feeds: Mapping[str, Any], sample: int) -> dict[str, Any]:
+        """What the module determines of the candidate's feeds; it runs only if inner values are among it."""
+        return self.run(feeds, sample).feeds if self._inner else {}
+
+    def arguments(self, feeds: Mapping[str, Any], sample: int = 0) -> tuple[list[Any], dict[str, Any]]:
+        """Feeds of the candidate as positional and keyword arguments of ``forward``, tensors on the device."""
+        values = {at: feeds[name] for name, at in self._arguments.items() if name in feeds}
+        values.update({at: varied(self._call.example(at), sample) for at in self._own})
+        return self._call.arguments(values, self._device)
+
     @contextlib.contextmanager
-    def _attributes_set(self, feeds: Mapping[str, Any]) -> Iterator[None]:
+    def attributes_set(self, feeds: Mapping[str, Any]) -> Iterator[None]:
+        """The module with the attributes that inputs of the candidate stand for set to what these are fed."""
         with contextlib.ExitStack() as stack:
             for name, path in self._attributes.items():
                 if name in feeds:
@@ -467,6 +476,25 @@ def _forward_failed(name: str, error: Exception) -> ComparisonError:
 
 
 @contextlib.contextmanager
+def prepared(module: torch.nn.Module, device: str, *, tf32: bool) -> Iterator[None]:
+    """A module in eval mode and on a device, TF32 as asked; afterwards the module and torch are as they were."""
+    with evaluating(module), _on(module, "cpu" if device == "cpu" else "cuda"), _precision(tf32=tf32):
+        yield
+
+
+def placed(value: Any, device: str) -> Any:
+    """Arguments with their tensors on a device."""
+    if hasattr(value, "to") and hasattr(value, "device"):
+        return value.to("cpu" if device == "cpu" else "cuda")
+    if isinstance(value, Mapping):
+        return {key: placed(item, device) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        items = [placed(item, device) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
+
+
+@contextlib.contextmanager
 def _on(module: torch.nn.Module, device: str) -> Iterator[None]:
     """The module on a device inside of the block. Its own device is taken from its first parameter or buffer."""
     tensors = [*module.parameters(), *module.buffers()]
@@ -483,14 +511,38 @@ def _on(module: torch.nn.Module, device: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _precision(*, tf32: bool) -> Iterator[None]:
-    """float32 products in torch with or without TF32 inside of the block."""
+    """float32 products in torch with or without TF32 inside of the block.
+
+    torch has two sets of switches for this and refuses to read the older one once the newer one was used; its own
+    exporter reads the older one. So the older is used, unless the caller's program has used the newer.
+    """
+    import torch
+
+    olds = [torch.backends.cuda.matmul, torch.backends.cudnn]
+    try:
+        before = [backend.allow_tf32 for backend in olds]
+    except RuntimeError:
+        with _new_precision(tf32=tf32):
+            yield
+        return
+    try:
+        for backend in olds:
+            backend.allow_tf32 = tf32
+        yield
+    finally:
+        for backend, value in zip(olds, before, strict=True):
+            backend.allow_tf32 = value
+
+
+@contextlib.contextmanager
+def _new_precision(*, tf32: bool) -> Iterator[None]:
     import torch
 
     backends = [torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn]
     before = [backend.fp32_precision for backend in backends]
-    for backend in backends:
-        backend.fp32_precision = "tf32" if tf32 else "ieee"
     try:
+        for backend in backends:
+            backend.fp32_precision = "tf32" if tf32 else "ieee"
         yield
     finally:
         for backend, value in zip(backends, before, strict=True):

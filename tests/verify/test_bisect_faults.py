@@ -38,7 +38,8 @@ def differing(candidate, reference, feeds):
     return [
         name
         for name, value in expected.items()
-        if actual[name].shape != value.shape or not np.allclose(actual[name], value, rtol=RTOL, atol=ATOL, equal_nan=True)
+        if actual[name].shape != value.shape
+        or not np.allclose(actual[name], value, rtol=RTOL, atol=ATOL, equal_nan=True)
     ]
 
 
@@ -152,7 +153,9 @@ def test_values_with_new_names_are_matched_by_structure(name):
     clean = bisect(other, against=model, feeds=feeds, map=onnx_outputs)
     assert not clean.diverges
     assert clean.matched == clean.values
-    assert {row.value: row.twin for row in clean.rows} == {new[r]: r for r in new if new[r] in {row.value for row in clean.rows}}
+    assert {row.value: row.twin for row in clean.rows} == {
+        new[r]: r for r in new if new[r] in {row.value for row in clean.rows}
+    }
     faulty, wrong = with_fault(other, *next(f for f in faults(other) if f[0] == "weight"))
     result = bisect(faulty, against=model, feeds=feeds, map=onnx_outputs)
     assert result.first.node in wrong

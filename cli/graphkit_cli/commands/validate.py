@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from graphkit_cli.edit import check_target
@@ -14,14 +12,12 @@ from graphkit_cli.running import (
     device_options,
     feed_lists,
     feed_option,
+    map_option,
     one_reference,
     pairs,
     reference_options,
     tolerance_options,
 )
-
-if TYPE_CHECKING:
-    import graphkit as gk
 
 NO = 1
 
@@ -34,18 +30,14 @@ NO = 1
     "--bind", "binds", metavar="DIM=SIZES", multiple=True, help="Sizes of a symbolic dim, such as batch=1,2,8; repeats."
 )
 @feed_option
-@click.option(
-    "--map",
-    "mappings",
-    metavar="NAME=TARGET",
-    multiple=True,
-    help="What an input or output of CANDIDATE is in the reference: a value of the model; for torch an argument of "
-    "forward, self.ATTRIBUTE, or a submodule's path; repeats.",
-)
+@map_option
 @click.option("--output", "outputs", metavar="NAME", multiple=True, help="Compare this output of CANDIDATE; repeats.")
 @click.option("--samples", type=click.IntRange(min=1), default=3, show_default=True, help="Runs for each combination.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Where the random feeds start.")
 @tolerance_options
+@click.option(
+    "--any-dtype", is_flag=True, help="Compare also where dtypes differ, with the tolerance of the coarser one."
+)
 @click.option("--equal-nan", is_flag=True, help="NaN agrees with NaN; otherwise any NaN is a failure.")
 @click.option("--html", metavar="FILE", help="Write one self-contained page.")
 @output_options
@@ -101,12 +93,7 @@ def command(
     if html is not None:
         gk.save_html(report, html)
         render.note(f"wrote {html}")
-    render.result(_without_pictures(report), lambda: gk.report_text(report))
+    render.result(report, lambda: gk.report_text(report))
     for note in report.notes:
         render.note(note)
     return 0 if report.match else NO
-
-
-def _without_pictures(report: gk.Report) -> dict[str, object]:
-    """The report for ``--json``: histograms and heat maps are for the page."""
-    return {name: value for name, value in vars(report).items() if name != "pictures"}

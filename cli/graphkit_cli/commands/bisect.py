@@ -1,0 +1,108 @@
+"""``graphkit bisect``: where does a model go wrong?"""
+
+from __future__ import annotations
+
+import click
+
+from graphkit_cli.edit import check_target
+from graphkit_cli.options import output_options
+from graphkit_cli.render import Render
+from graphkit_cli.running import (
+    device_option,
+    feed_option,
+    map_option,
+    one_reference,
+    one_size,
+    pairs,
+    reference_options,
+    tf32_option,
+    tolerance_options,
+)
+
+DIVERGES = 1
+
+
+@click.command()
+@click.argument("candidate", metavar="CANDIDATE")
+@reference_options
+@device_option
+@click.option("--reference-device", metavar="DEVICE", help="Run the reference model elsewhere: cpu, cuda, tensorrt.")
+@tf32_option
+@click.option("--bind", "binds", metavar="DIM=SIZE", multiple=True, help="Size of a symbolic dim; repeats.")
+@feed_option
+@map_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Where the random feeds start.")
+@tolerance_options
+@click.option(
+    "--isolate", is_flag=True, help="Try every node alone on the reference's values: shows which ones introduce error."
+)
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    default="2GB",
+    show_default=True,
+    help="Limit for the values held at once, weights apart.",
+)
+@click.option("--save-repro", metavar="DIR", help="Write the smallest failing model, its feeds and a script.")
+@click.option("--html", metavar="FILE", help="Write one self-contained page.")
+@output_options
+def command(
+    render: Render,
+    candidate: str,
+    against: str | None,
+    torch_factory: str | None,
+    device: str,
+    reference_device: str | None,
+    tf32: bool,
+    binds: tuple[str, ...],
+    feeds: tuple[str, ...],
+    mappings: tuple[str, ...],
+    seed: int,
+    rtol: float | None,
+    atol: float | None,
+    isolate: bool,
+    memory: str,
+    save_repro: str | None,
+    html: str | None,
+) -> int:
+    """Find the first inner value of CANDIDATE that diverges from a reference; exit 1 where one does.
+
+    CANDIDATE may also be a torch factory (PACKAGE.MODULE:FACTORY) with --against MODEL.
+    """
+    one_reference(against, torch_factory)
+    if html is not None:
+        check_target(html)
+    import graphkit as gk
+
+    try:
+        limit = gk.parse_bytes(memory)
+    except ValueError as error:
+        raise click.UsageError(f"--memory: {error}") from error
+    with render.progress(f"bisecting {candidate}") as progress:
+        found = gk.bisect(
+            candidate,
+            against=against,
+            torch=torch_factory,
+            device=device,
+            reference_device=reference_device,
+            tf32=tf32,
+            bind=one_size(binds),
+            feeds=pairs(feeds, "--feed"),
+            map=pairs(mappings, "--map"),
+            seed=seed,
+            rtol=rtol,
+            atol=atol,
+            isolate=isolate,
+            memory=limit,
+            progress=progress,
+        )
+    if html is not None:
+        gk.save_html(found, html)
+        render.note(f"wrote {html}")
+    if save_repro is not None and found.diverges:
+        for path in gk.save_repro(found, save_repro):
+            render.note(f"wrote {path}")
+    render.result(found, lambda: gk.report_text(found))
+    for note in found.notes:
+        render.note(note)
+    return DIVERGES if found.diverges else 0

@@ -1,0 +1,183 @@
+"""Which value of an exported model is which value of the torch module it came from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from graphkit.graph.modules import fx_node, lineage, module_path
+from graphkit.runtime.pieces import is_constant_node
+from graphkit.torch_export.mark import MARKS_KEY
+
+if TYPE_CHECKING:
+    from graphkit.graph.index import GraphIndex
+    from graphkit.model import Model
+    from graphkit.verify.torch_side import Call, FxSide, ModuleSide
+
+
+def match_fx(index: GraphIndex, side: FxSide) -> dict[str, str]:
+    """Value -> fx node, from the fx nodes that the dynamo exporter wrote into the file.
+
+    The names agree where the module is exported with the same shapes. A dynamic export numbers its nodes otherwise, so a
+    name counts only where operator and module agree too; else the n-th node of an operator in a module is the n-th there.
+    """
+    from graphkit.verify.torch_side import path_of
+
+    theirs = {n.name: n for n in side.graph.nodes if n.op == "call_function"}
+    mine: dict[str, tuple[str, str | None]] = {}
+    for node in index.nodes:
+        if (found := fx_node(node)) is not None:
+            mine.setdefault(found[0], (found[1], module_path(node)))
+    kinds = {name: (f"torch.ops.{n.target}", path_of(n)) for name, n in theirs.items()}
+    twins = {name: name for name, kind in mine.items() if kinds.get(name, (None,))[0] == kind[0]}
+    if any(not _alike(kinds[name], mine[name]) for name in twins) or len(twins) < len(mine):
+        twins = _by_ordinal(mine, kinds)
+    children = {
+        (str(n.args[0]), n.args[1]): n.name for n in theirs.values() if "getitem" in n.name and len(n.args) == 2
+    }
+    # A mark, or graphkit.rename, gave the result another name: the last node of an fx node makes it.
+    renamed = {f[0]: n.output[0] for n in index.nodes if (f := fx_node(n)) is not None and f[0] not in index.producer}
+    matched: dict[str, str] = {}
+    for node in index.nodes:
+        if (found := fx_node(node)) is None or found[0] not in twins:
+            continue
+        twin = twins[found[0]]
+        for at, name in enumerate(node.output):
+            result = name == found[0] or (
+                len(node.output) == 1 and (name in index.outputs or renamed.get(found[0]) == name)
+            )
+            if name.startswith("getitem") and (twin, at) in children:
+                matched[name] = children[twin, at]
+            elif result and name:
+                matched[name] = children.get((twin, at), twin) if (twin, 0) in children else twin
+    return matched
+
+
+def _alike(kind: tuple[str, str | None], other: tuple[str, str | None]) -> bool:
+    return kind[0] == other[0] and (kind[1] or "") == (other[1] or "")
+
+
+def _by_ordinal(mine: dict[str, tuple[str, str | None]], theirs: dict[str, tuple[str, str | None]]) -> dict[str, str]:
+    """The n-th of a kind is the n-th of the same kind there, where both sides have equally many."""
+    groups: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+    for at, table in enumerate((mine, theirs)):
+        for name, (target, path) in table.items():
+            groups.setdefault((target, path or ""), ([], []))[at].append(name)
+    return {a: b for own, other in groups.values() if len(own) == len(other) for a, b in zip(own, other, strict=True)}
+
+
+def match_modules(index: GraphIndex, side: ModuleSide, paths: set[str], model: Model) -> dict[str, str]:
+    """Output of a submodule -> value, by the module paths of nodes: what leaves a module's nodes is what it returns.
+
+    - A module that gives back what it was given (Dropout, Identity in eval mode) has the value of what it was given.
+    - The second call of a module has its own nodes; they are taken in the order of the calls.
+    - Where BatchNormalization was folded into the convolution before it and left no node, the convolution's value is
+      what the normalisation returns, and the convolution's own output is gone.
+    - Marks are values of that name.
+
+    A value may be the output of several modules: of the last one in a container, and of the container.
+    """
+    exits = _exits(index, paths)
+    calls: dict[str, list[Call]] = {}
+    for call in side.calls:
+        if call.kind != "mark":
+            calls.setdefault(call.path, []).append(call)
+    folded = _folded(side.calls, exits)
+    for conv, norm in folded.items():
+        exits[norm] = exits.pop(conv)
+    matched: dict[str, str] = {}
+    for path, made in calls.items():
+        keys = [key for call in made if not call.same for key in call.keys]
+        found = exits.get(path, [])
+        if len(found) == len(keys):
+            matched.update(zip(keys, found, strict=True))
+    whole = [key for call in calls.get("", []) for key in call.keys]
+    if len(whole) == len(index.outputs):
+        outputs = zip(whole, index.outputs, strict=True)
+        matched.update({key: name for key, name in outputs if name in index.producer and key not in matched})
+    matched.update(_marked(index, side, model))
+    for call in side.calls:
+        if call.same and call.follows in matched and len(call.keys) == 1:
+            matched.setdefault(call.keys[0], matched[call.follows])
+    return matched
+
+
+def values_first(matched: dict[str, str]) -> dict[str, str]:
+    """Value -> the innermost of the outputs that it is, which torch gives first."""
+    twins: dict[str, str] = {}
+    for key, value in matched.items():
+        twins.setdefault(value, key)
+    return twins
+
+
+def _marked(index: GraphIndex, side: ModuleSide, model: Model) -> dict[str, str]:
+    text = next((entry.value for entry in model.proto.metadata_props if entry.key == MARKS_KEY), "{}")
+    renamed: dict[str, Any] = json.loads(text)
+    marks = {call.path: call.keys[0] for call in side.calls if call.kind == "mark" and not call.number}
+    return {key: renamed.get(m, m) for m, key in marks.items() if renamed.get(m, m) in index.producer}
+
+
+def _folded(calls: Iterable[Call], exits: dict[str, list[str]]) -> dict[str, str]:
+    """Convolution or linear layer -> the BatchNorm behind it that has no node of its own."""
+    made_by = {key: call for call in calls for key in call.keys}
+    found = {}
+    for call in made_by.values():
+        before = made_by.get(call.follows or "")
+        if before is not None and "BatchNorm" in call.kind and not exits.get(call.path) and exits.get(before.path):
+            found[before.path] = call.path
+    return found
+
+
+_COUNTED = re.compile(r"(?P<name>.+)_(?P<number>\d+)")
+
+
+def _exits(index: GraphIndex, paths: set[str]) -> dict[str, list[str]]:
+    """Module path -> the values that its nodes make and that others read, or that are outputs of the graph, in order.
+
+    The nodes of a second call, whose path the TorchScript exporter writes as ``relu_1``, count as a group of their own.
+    """
+    groups: list[set[str]] = []
+    first: dict[str, int] = {}
+    members: dict[str, list[int]] = {}
+    for position, node in enumerate(index.nodes):
+        path = module_path(node)
+        inside = set(lineage(path)) if path is not None and not is_constant_node(node) else set()
+        groups.append(inside)
+        for group in inside:
+            first.setdefault(group, position)
+            members.setdefault(group, []).append(position)
+    found: dict[str, list[str]] = {}
+    for group in sorted(members, key=first.__getitem__):
+        clean = called_path(group, paths)
+        if clean is None:
+            continue
+        for position in members[group]:
+            for name in index.nodes[position].output:
+                outside = any(group not in groups[reader] for reader in index.consumers.get(name, ()))
+                if name and (outside or name in index.outputs) and not _is_shape(index, name):
+                    found.setdefault(clean, []).append(name)
+    return found
+
+
+def _is_shape(index: GraphIndex, name: str) -> bool:
+    """Whether a value is a shape that is computed along the way, which no module returns."""
+    return index.nodes[index.producer[name]].op_type in ("Shape", "Size")
+
+
+def called_path(path: str, paths: set[str]) -> str | None:
+    """The module behind a path in a file, in which a second call has a suffix: ``block.relu_1`` -> ``block.relu``."""
+    if path in paths:
+        return path
+    parent = ""
+    for component in path.split("."):
+        joined = f"{parent}.{component}" if parent else component
+        counted = _COUNTED.fullmatch(joined)
+        if joined in paths or any(known.startswith(joined + ".") for known in paths):
+            parent = joined
+        elif counted is not None and counted["name"] in paths:
+            parent = counted["name"]
+        else:
+            return None
+    return parent
