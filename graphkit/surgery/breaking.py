@@ -30,6 +30,14 @@ _CONSEQUENCE = "expected to have type but instead is null"
 """What onnx says of a node behind one that failed."""
 
 
+def sizes_with_free_dims_set(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Static dims of the values of the main graph, as far as onnx infers them when every free dim is set to some number.
+
+    Cost: O(graph), one run of onnx.shape_inference; weights are not read.
+    """
+    return _shapes(model, lambda _: None)[0]
+
+
 class Comparison:
     """The shapes of a model at the old size and at a larger one.
 
@@ -126,7 +134,8 @@ def reshape_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[in
     groups: list[tuple[list[int], list[int]]] = []
     i = j = 0
     while i < len(old) or j < len(new):
-        sources, targets = [], []
+        sources: list[int] = []
+        targets: list[int] = []
         left = right = 1
         while not (sources and targets and left == right):
             if i < len(old) and (not sources or left < right or j == len(new)):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import onnx
 
 from graphkit.errors import GraphkitWarning, NameNotFoundError, NameTakenError, NoResizeError
@@ -16,13 +17,16 @@ from graphkit.graph.shapes import inferred
 from graphkit.graph.values import tensor_type
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
-from graphkit.surgery.breaking import Comparison, breaking
+from graphkit.surgery.breaking import Comparison, breaking, sizes_with_free_dims_set
 from graphkit.surgery.prune import prune
 from graphkit.surgery.raising import raise_opset
 from graphkit.surgery.repair import repair_reshapes
 from graphkit.surgery.resize_input import declare_input, numbers
 from graphkit.surgery.stale import refresh
 from graphkit.surgery.wiring import Form, Place, Wiring, fix_scales, places
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
 
 
 def resize(
@@ -77,7 +81,7 @@ def resize(
 
     Changes: nothing; returns a new model. Shapes that depend on the factor are cleared or inferred anew.
     Scope: main graph and bodies (a body reads the input from outside). Functions: refused, inline them first.
-    Cost: O(graph), two runs of onnx.shape_inference; weights are not read.
+    Cost: O(graph), four to seven runs of onnx.shape_inference; weights are not read.
     Source: onnx Changelog Upsample-7/9, Resize-10/11/13/18/19; torch.onnx's lowerings of ``interpolate``.
     """
     if form == "sizes" and (relative or semantics == "scales"):
@@ -89,7 +93,7 @@ def resize(
     notes = _take_scales_as_input(proto)
     sites = dict(zip(places(proto), resampling.resamplers(inferred(proto)), strict=True))
     chosen = _choose(proto, sites, nodes)
-    notes += _left_alone(sites, chosen)
+    notes += _left_alone(proto, sites, chosen)
     notes += _beware(proto, chosen, separate=separate, relative=relative, repair=repair_shapes)
     if not relative:
         notes += _disconnect(proto, chosen)
@@ -111,7 +115,9 @@ def resize(
     refresh(proto, [output for _, output in chosen], _result_types(chosen.values()))
     given = {"input_name": input_name, "form": form, "nodes": list(nodes or ()), "semantics": semantics}
     flags = {"separate": separate, "relative": relative, "keep_default": keep_default, "repair_shapes": repair_shapes}
-    return source.edited(proto, "resize", given | {name: True for name, on in flags.items() if on}, notes)
+    usual = {"input_name": "factor", "form": "factor", "nodes": [], "semantics": "keep"} | dict.fromkeys(flags, False)
+    arguments = {name: value for name, value in (given | flags).items() if value != usual[name]}
+    return source.edited(proto, "resize", arguments, notes)
 
 
 Sites = dict[Place, Resampler]
@@ -210,9 +216,23 @@ def _repaired(node: onnx.NodeProto, site: Resampler, decided: Semantics, *, torc
     return notes
 
 
+def _own_scales(proto: onnx.ModelProto, chosen: Sites) -> dict[Place, Array | None]:
+    """The scales of the nodes; where they hang on free dims, those with every free dim set to some number."""
+    own = {place: site.scales for place, site in chosen.items()}
+    if all(scales is not None for scales in own.values()):
+        return own
+    sizes = sizes_with_free_dims_set(proto)
+    for place, site in chosen.items():
+        before, after = sizes.get(site.data), sizes.get(place[1])
+        if own[place] is None and before is not None and after is not None and len(before) == len(after):
+            axes = site.axes if site.axes is not None else range(len(before))
+            own[place] = np.array([after[axis] / before[axis] for axis in axes], np.float32)
+    return own
+
+
 def _beware(proto: onnx.ModelProto, chosen: Sites, *, separate: bool, relative: bool, repair: bool) -> list[str]:
     """Warn of what works at the old scales only, as far as these are known, and mend what can be where that is asked."""
-    own = {place: site.scales for place, site in chosen.items()}
+    own = _own_scales(proto, chosen)
     spatial = {place: list(site.spatial) for place, site in chosen.items()}
     together = max((float(s[i]) for p, s in own.items() if s is not None for i in spatial[p]), default=1.0)
 
@@ -235,8 +255,13 @@ def _beware(proto: onnx.ModelProto, chosen: Sites, *, separate: bool, relative: 
     return notes
 
 
-def _left_alone(sites: Sites, chosen: Sites) -> list[str]:
-    return [
+def _left_alone(model: onnx.ModelProto, sites: Sites, chosen: Sites) -> list[str]:
+    """The nodes that nobody would expect to stay as they are."""
+    hidden = [
+        f"{node.name or node.output[0]!r} is inside of the function {function.name!r} and is left as it is"
+        for function, node in resampling.in_functions(model)
+    ]
+    return hidden + [
         f"{site.where} follows the size of {', '.join(map(repr, site.measured))} at run time and is left as it is"
         for place, site in sites.items()
         if place not in chosen and site.follows

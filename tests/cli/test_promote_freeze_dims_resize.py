@@ -95,7 +95,7 @@ REFUSED = {
     "no such node": ("resize up.onnx out.onnx --node upp", ["'upp'", "did you mean 'up'?"]),
     "an input name in use": ("resize up.onnx out.onnx --input-name u", ["'u'", "--input-name"]),
     "a Resize inside of a function": ("resize function.onnx out.onnx", ["function", "inline"]),
-    "no common default": ("promote chain.onnx out.onnx --tensor hidden", ["no constant", "Relu"]),
+    "promote what a node computes": ("promote chain.onnx out.onnx --tensor hidden", ["no constant", "Relu"]),
     "promote what is not there": ("promote chain.onnx out.onnx --tensor bais", ["'bais'", "did you mean 'bias'?"]),
     "promote an input": ("promote chain.onnx out.onnx --tensor x", ["an input of the model already"]),
     "promote under a name in use": ("promote chain.onnx out.onnx --tensor bias=hidden", ["'hidden'"]),

@@ -483,3 +483,39 @@ def test_the_model_that_was_given_stays_as_it_was():
     before = model.SerializeToString(deterministic=True)
     gk.resize(model, keep_default=True)
     assert model.SerializeToString(deterministic=True) == before
+
+
+def test_a_resize_in_a_function_beside_others_is_reported():
+    model = parse(
+        f"g (float[1,2,4,6] x) => (float[a,b,c,d] y) <float[4] s = {{1,1,2,2}}> {{ u = Resize<{HALF}>(x,, s) y = my.up(u) }}",
+        functions='<domain: "my", opset_import: ["" : 18]> up (v) => (r) { s = Constant<value_floats=[1.0,1.0,2.0,2.0]>() r = Resize(v,, s) }',
+    )
+    resized = gk.resize(model)
+    assert any("inside of the function 'up' and is left as it is" in note for note in resized.history[-1].notes)
+    assert run_ort(resized, {"x": X, "factor": given(3)})["y"].shape == (1, 2, 24, 36)
+
+
+@pytest.mark.parametrize("operation", ["resize", "promote", "freeze", "dims"])
+def test_weights_are_neither_read_nor_changed(operation, tmp_path, monkeypatch):
+    text = f"""g (float[1,64,4,6] x, float k) => (float[1,64,8,12] y) <float[4] s = {{1,1,2,2}}> {{
+      u = Resize<{HALF}>(x,, s) c = Conv<pads=[1,1,1,1]>(u, w) y = Mul(c, k) }}"""
+    model = parse(text)
+    weights = RNG.random((64, 64, 3, 3), dtype=np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=operation in ("promote", "dims"), location="m.data")
+
+    def no_reading(*_):
+        raise AssertionError("weights were read")
+
+    loaded = gk.load(tmp_path / "m.onnx")
+    with monkeypatch.context() as patch:
+        patch.setattr(gk.Model, "payload", no_reading)
+        edited = {
+            "resize": lambda: gk.resize(loaded),
+            "promote": lambda: gk.promote(loaded, ["s", "w"], keep_default=True),
+            "freeze": lambda: gk.freeze(loaded, {"k": 2}, fold=True),
+            "dims": lambda: gk.dims(loaded, {"x:0": "n"}),
+        }[operation]()
+    gk.save(edited, tmp_path / "out.onnx")
+    [kept] = [t for t in onnx.load(tmp_path / "out.onnx").graph.initializer if t.name == "w"]
+    assert onnx.numpy_helper.to_array(kept).tobytes() == weights.tobytes()

@@ -221,6 +221,13 @@ def test_what_follows_the_levels_of_a_pyramid_is_left_alone(nets, exported, expo
     assert_same(got, want, atol=1e-5)
 
 
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_taking_the_levels_of_a_pyramid_out_of_step_is_named(exported, exporter):
+    model = exported("pyramid", exporter, dynamic=True)
+    with pytest.warns(gk.GraphkitWarning, match="Add .* joins values whose sizes match now only"):
+        gk.resize(model, nodes=resizes(model)[:2])
+
+
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_a_segmentation_head_gives_any_size(nets, exported, exporter, dynamic):
