@@ -25,7 +25,8 @@ class GraphIndex:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
         self.nodes = list(graph.node)
-        self.producer = {name: position for position, node in enumerate(self.nodes) for name in node.output}
+        # A slice is a plain list; to iterate over a protobuf list costs more.
+        self.producer = {name: position for position, node in enumerate(self.nodes) for name in node.output[:]}
         self.producer.pop("", None)
         self._captures: dict[int, tuple[str, ...]] = {}
 
@@ -68,12 +69,10 @@ class GraphIndex:
     def reads(self, position: int) -> list[str]:
         """Every value that the node at a position needs: inputs, and what its bodies capture."""
         node = self.nodes[position]
-        names = [*node.input]
+        names = node.input[:]
         if "" in names:
             names = [name for name in names if name]
-        if node.attribute:
-            names += self.captures(position)
-        return names
+        return [*names, *self.captures(position)] if node.attribute else names
 
     def captures(self, position: int) -> tuple[str, ...]:
         """The names of this graph (or of graphs around it) that the bodies of a node read."""

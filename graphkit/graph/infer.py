@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import onnx
 from google.protobuf.message import EncodeError
 
 from graphkit.graph import walk
 from graphkit.graph.cut import Region, trace
+from graphkit.graph.elementwise import OPSET, types_behind
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.order import is_ordered, topological_order
+from graphkit.graph.resampling import opset_of
 from graphkit.graph.shapes import drop_unnamed
 from graphkit.graph.values import dims, has_shape, is_typed, value_type
 
@@ -22,8 +24,9 @@ def types_of(
 ) -> dict[str, onnx.TypeProto]:
     """The types of values of the main graph, as far as they can be known.
 
-    A type is taken from ``given``, else from the file, else from ``onnx.shape_inference`` over the nodes between the
-    value and the nearest typed values upstream. Symbolic dims keep their names.
+    A type is taken from ``given``, else from the file, else from the rules for elementwise operators or, where others lie
+    before the value, from ``onnx.shape_inference``; both go from the nearest typed values upstream. Symbolic dims keep
+    their names.
 
     Returns:
         name -> type. A value for which nothing is known is left out; one may have a type without a shape.
@@ -50,28 +53,49 @@ def types_of(
 def _infer(
     model: onnx.ModelProto, index: GraphIndex, names: list[str], given: Mapping[str, onnx.TypeProto]
 ) -> dict[str, onnx.TypeProto]:
-    wanted = set(names)
-    declared = {**index.value_info, **index.outputs}
+    """By the rules for elementwise operators; where others lie before, by inference."""
+    declared = {*index.value_info, *index.outputs}
 
-    def is_known(name: str) -> bool:
-        """Whether inference may start here. Not at shapes being computed: inference propagates their values."""
+    def start(name: str) -> onnx.TypeProto | None:
+        """A type with its shape to start from."""
         if name in given:
-            return True
-        if name not in declared or name in wanted:
-            return False
+            return given[name]
+        if name in index.producer and name not in declared:
+            return None
         known = value_type(index, name)
-        return known is not None and has_shape(known) and not _may_be_shape(known)
+        return known if known is not None and has_shape(known) else None
 
-    region = trace(index, names, (), stop=is_known)
+    def begins(name: str) -> bool:
+        """Whether inference may start here. Not at shapes being computed: inference propagates their values."""
+        known = start(name) if name in given or name in declared else None
+        return known is not None and (name in given or not _may_be_shape(known))
+
+    found: dict[str, onnx.TypeProto] = {}
+    if opset_of(model) >= OPSET:
+        found = types_behind(index, names, start)
+    left = [name for name in names if name not in found]
+    if left:
+        found |= _by_inference(model, index, left, given, begins)
+    return {name: found[name] for name in names if name in found}
+
+
+def _by_inference(
+    model: onnx.ModelProto,
+    index: GraphIndex,
+    names: list[str],
+    given: Mapping[str, onnx.TypeProto],
+    begins: Callable[[str], bool],
+) -> dict[str, onnx.TypeProto]:
+    region = trace(index, names, (), stop=begins)
     if not region.nodes:
         return {}
     part = _part(model, index, region, given)
-    found = _run(part, wanted)
+    found = _run(part, set(names))
     nodes = list(part.graph.node)
     if any(name not in found or not has_shape(found[name]) for name in names) and not is_ordered(nodes):
         del part.graph.node[:]
         part.graph.node.extend(nodes[position] for position in topological_order(nodes))
-        found = _run(part, wanted)
+        found = _run(part, set(names))
     return found
 
 
