@@ -222,6 +222,7 @@ def _bridge_old_pair(target: str, data: str, *, explicit: bool) -> str | None:
     bridge = NewFile(target, pieces, size, target)
     try:
         bridge.write()
+        bridge.give_name()
         _copy_or_link(data, link, target)
         bridge.put()
     except BaseException:
