@@ -17,7 +17,8 @@ from graphkit.graph.resampling import is_resampler
 from graphkit.runtime.session import Session, session
 from graphkit.torch_export.arguments import Arguments, DynamicAxes, bind, dynamic_axes
 from graphkit.torch_export.differences import Difference, differences
-from graphkit.torch_export.export import Exported, Exporter, evaluating, export_report
+from graphkit.torch_export.export import Exported, export_report
+from graphkit.torch_export.job import Exporter, evaluating
 from graphkit.torch_export.quiet import quiet_torch
 from graphkit.torch_export.source_line import stack_line
 from graphkit.torch_export.vary import varied

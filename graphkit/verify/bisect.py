@@ -227,6 +227,8 @@ def _result(pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bis
         found += _remarks(pair, rows, worst)
     if search.oversized is not None:
         found.append(f"value {search.oversized!r} alone takes more than the memory limit")
+    if search.stopped is not None:
+        found.append(f"the candidate cannot run any further: {search.stopped}")
     runs = {"candidate": pair.candidate.runs, "reference": pair.reference.runs, "alone": search.tried}
     return Bisection(
         diverges=worst is not None,

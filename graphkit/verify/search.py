@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphkit.errors import SessionError
 from graphkit.verify.bisection import Failing, Row
 from graphkit.verify.isolation import Isolation
 from graphkit.verify.metrics import Metrics, measure
@@ -42,6 +43,7 @@ class Search:
         complete: Whether every value was compared.
         tried: How often pieces were run alone.
         oversized: A value that takes more than the memory limit by itself, or None.
+        stopped: Why the candidate could not run on, behind a value that diverges.
         failing: The node behind the first value that diverges, with the reference's values for its inputs.
     """
 
@@ -58,6 +60,7 @@ class Search:
     complete: bool = True
     tried: int = 0
     oversized: str | None = None
+    stopped: str | None = None
     failing: Failing | None = None
 
     def run(self, progress: Callable[[int, int | None, str], None] | None = None) -> None:
@@ -68,26 +71,44 @@ class Search:
         alone = Isolation(self.candidate, self.twins) if isinstance(self.candidate, OnnxSide) else None
         borders = _Borders(alone, places)
         done = 0
-        for stretch in self._stretches(places):
+        waiting = [*self._stretches(places)][::-1]
+        while waiting:
+            stretch = waiting.pop()
+            try:
+                mine = self.candidate.fetch([place.value for place in stretch])
+            except SessionError as error:
+                if len(stretch) > 1:  # one of its nodes cannot run: up to there the values can still be compared
+                    waiting += [stretch[len(stretch) // 2 :], stretch[: len(stretch) // 2]]
+                    continue
+                if all(row.match for row in self.rows):
+                    raise
+                self.stopped = error.message
+                self.complete = False
+                break
             self.stretches += 1
-            names = [place.value for place in stretch]
-            theirs = self.reference.fetch([self.twins[name] for name in names])
-            twins = {name: theirs.pop(self.twins[name]) for name in names}
-            rows, dtypes = self._compared(stretch, twins)
-            borders.add(twins, dtypes)
-            del twins
-            done += len(names)
-            diverges = any(not row.match for row in rows)
-            if alone is not None and (self.isolate or diverges):
-                rows = self._tried(alone, rows, borders)
+            rows = self._visited(stretch, mine, alone, borders)
             self.rows += rows
+            done += len(stretch)
             borders.forget(done)
             if progress is not None:
                 progress(done, len(places), "comparing values")
-            if diverges and self.stop and not self.isolate:
+            if self.stop and not self.isolate and any(not row.match for row in rows):
                 self.complete = done == len(places)
                 break
         self.tried = alone.runs if alone is not None else 0
+
+    def _visited(
+        self, stretch: Sequence[Place], mine: dict[str, Any], alone: Isolation | None, borders: _Borders
+    ) -> list[Row]:
+        """The rows of a stretch, nodes tried alone where that is wanted."""
+        theirs = self.reference.fetch([self.twins[place.value] for place in stretch])
+        twins = {place.value: theirs.pop(self.twins[place.value]) for place in stretch}
+        rows, dtypes = self._compared(stretch, mine, twins)
+        borders.add(twins, dtypes)
+        del twins
+        if alone is not None and (self.isolate or any(not row.match for row in rows)):
+            rows = self._tried(alone, rows, borders)
+        return rows
 
     def judge(self, actual: Any, expected: Any) -> Metrics:
         """How much a value of the side that is followed differs from the other side's."""
@@ -118,9 +139,10 @@ class Search:
         if stretch:
             yield stretch
 
-    def _compared(self, stretch: Sequence[Place], twins: Mapping[str, Any]) -> tuple[list[Row], dict[str, Any]]:
+    def _compared(
+        self, stretch: Sequence[Place], mine: dict[str, Any], twins: Mapping[str, Any]
+    ) -> tuple[list[Row], dict[str, Any]]:
         """(a row for each value, the candidate's dtype of each)."""
-        mine = self.candidate.fetch([place.value for place in stretch])
         rows, dtypes = [], {}
         for place in stretch:
             actual = mine.pop(place.value)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import onnx
 
+from graphkit.errors import SessionError
 from graphkit.graph import values, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.modules import module_path, stack_trace
@@ -96,6 +97,7 @@ class OnnxSide:
         self.feeds = dict(feeds)
         self._ports = input_ports(self.model.proto)
         self._at = 0
+        self._sizes: dict[str, int] | None = None
         self._state: dict[str, Any] = {name: to_runtime(a, self._port(name)) for name, a in self.feeds.items()}
         self._kept: dict[str, Any] = {}
         self._wanted: set[str] = set()
@@ -116,10 +118,11 @@ class OnnxSide:
 
     def sizes(self) -> dict[str, int]:
         """Value -> bytes: from shape inference at the sizes of the feeds; where it fails, from one run that gives shapes."""
-        known, typed = self._static_sizes()
-        if typed:
-            known.update(self._measured(typed))
-        return known
+        if self._sizes is None:
+            self._sizes, typed = self._static_sizes()
+            if typed:
+                self._sizes.update(self._measured(typed))
+        return self._sizes
 
     def _static_sizes(self) -> tuple[dict[str, int], dict[str, int]]:
         """(value -> bytes, value -> data type of those whose shape is not known)."""
@@ -157,9 +160,12 @@ class OnnxSide:
             asked[name] = f"size of {name}"
             proto.graph.node.add(op_type="Size", input=[name], output=[asked[name]])
             proto.graph.output.add(name=asked[name])
-        session = PieceSession(Model(proto, self.model.sources), self.name, device=self.device, tf32=self.tf32)
-        self.runs += 1
-        made = session.run(self._state, list(asked.values()))
+        try:
+            session = PieceSession(Model(proto, self.model.sources), self.name, device=self.device, tf32=self.tf32)
+            self.runs += 1
+            made = session.run(self._state, list(asked.values()))
+        except SessionError:
+            return {}  # a model that cannot run to its end: the search says where
         return {name: int(made[size].numpy()) * bits(typed[name]) // 8 for name, size in asked.items()}
 
     def expect(self, names: Iterable[str]) -> None:

@@ -68,13 +68,17 @@ def _by_ordinal(mine: dict[str, tuple[str, str | None]], theirs: dict[str, tuple
     return {a: b for own, other in groups.values() if len(own) == len(other) for a, b in zip(own, other, strict=True)}
 
 
-def match_modules(index: GraphIndex, side: ModuleSide, paths: set[str], model: Model) -> dict[str, str]:
+def match_modules(
+    index: GraphIndex, side: ModuleSide, paths: set[str], model: Model, sizes: dict[str, int]
+) -> dict[str, str]:
     """Output of a submodule -> value, by the module paths of nodes: what leaves a module's nodes is what it returns.
 
     - A module that gives back what it was given (Dropout, Identity in eval mode) has the value of what it was given.
     - The second call of a module has its own nodes; they are taken in the order of the calls.
     - Where BatchNormalization was folded into the convolution before it and left no node, the convolution's value is
       what the normalisation returns, and the convolution's own output is gone.
+    - Several outputs of one call are told apart by their sizes in bytes (``sizes``), or not at all.
+    - The outputs of the whole are those of the graph.
     - Marks are values of that name.
 
     A value may be the output of several modules: of the last one in a container, and of the container.
@@ -90,18 +94,29 @@ def match_modules(index: GraphIndex, side: ModuleSide, paths: set[str], model: M
     matched: dict[str, str] = {}
     for path, made in calls.items():
         keys = [key for call in made if not call.same for key in call.keys]
-        found = exits.get(path, [])
-        if len(found) == len(keys):
-            matched.update(zip(keys, found, strict=True))
-    whole = [key for call in calls.get("", []) for key in call.keys]
-    if len(whole) == len(index.outputs):
-        outputs = zip(whole, index.outputs, strict=True)
-        matched.update({key: name for key, name in outputs if name in index.producer and key not in matched})
+        found = list(index.outputs) if not path else exits.get(path, [])
+        if len(found) != len(keys):
+            continue
+        if path and any(len(call.keys) > 1 for call in made):
+            found = _by_size(keys, side.sizes(), found, sizes)
+        matched.update({key: name for key, name in zip(keys, found, strict=False) if name in index.producer})
     matched.update(_marked(index, side, model))
     for call in side.calls:
         if call.same and call.follows in matched and len(call.keys) == 1:
             matched.setdefault(call.keys[0], matched[call.follows])
     return matched
+
+
+def _by_size(keys: list[str], theirs: dict[str, int], found: list[str], mine: dict[str, int]) -> list[str]:
+    """The values of several outputs in the order of the outputs, where their sizes tell them apart; else none of them.
+
+    The order in which a graph makes values is not the order in which a module returns them.
+    """
+    by_size = {mine.get(name): name for name in found}
+    wanted = [theirs[key] for key in keys]
+    if len(by_size) < len(found) or sorted(wanted) != sorted(size for size in by_size if size is not None):
+        return []
+    return [by_size[size] for size in wanted]
 
 
 def values_first(matched: dict[str, str]) -> dict[str, str]:

@@ -12,8 +12,8 @@ import numpy as np
 from graphkit.errors import ComparisonError, ExportError, NameNotFoundError
 from graphkit.runtime.feeds import tensor_array
 from graphkit.torch_export.arguments import Arguments, bind
-from graphkit.torch_export.export import evaluating
 from graphkit.torch_export.factory import TorchSubject, load_factory
+from graphkit.torch_export.job import evaluating
 from graphkit.torch_export.source_line import user_line
 from graphkit.verify.device import to_tensor
 from graphkit.verify.reference import Exchange

@@ -357,7 +357,7 @@ def torch_pair(
                 return Pair(candidate, side, twins, mine, notes)
     side_of_modules = ModuleSide(run)
     paths = {path for path, _ in binding.module.named_modules()}
-    outputs = match_modules(candidate.index, side_of_modules, paths, own.model)
+    outputs = match_modules(candidate.index, side_of_modules, paths, own.model, candidate.sizes())
     twins = values_first(outputs)
     if not twins:
         raise ComparisonError(
