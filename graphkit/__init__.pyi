@@ -44,6 +44,9 @@ from graphkit.report.summary_text import summary_text as summary_text
 from graphkit.report.text import report_text as report_text
 from graphkit.report.to_json import to_json as to_json
 from graphkit.runtime.arrays import save_arrays as save_arrays
+from graphkit.runtime.doctor import Check as Check
+from graphkit.runtime.doctor import Diagnosis as Diagnosis
+from graphkit.runtime.doctor import doctor as doctor
 from graphkit.runtime.probe import Attempt as Attempt
 from graphkit.runtime.probe import Blame as Blame
 from graphkit.runtime.probe import probe as probe
@@ -88,9 +91,6 @@ from graphkit.torch_export.weights import load_checkpoint as load_checkpoint
 from graphkit.verify.baked import Baked as Baked
 from graphkit.verify.baked import Trial as Trial
 from graphkit.verify.baked import find_baked as find_baked
-from graphkit.runtime.doctor import Check as Check
-from graphkit.runtime.doctor import Diagnosis as Diagnosis
-from graphkit.runtime.doctor import doctor as doctor
 from graphkit.verify.bisect import bisect as bisect
 from graphkit.verify.bisect import parse_bytes as parse_bytes
 from graphkit.verify.bisection import Bisection as Bisection
