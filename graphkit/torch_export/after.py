@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import onnx
 
 from graphkit.errors import ExportError
 from graphkit.finding import Finding
+from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.values import dims
 from graphkit.tensor import type_name
@@ -50,6 +52,7 @@ def examine(
             f"{len(output_names)} output names were given ({', '.join(output_names)}), "
             f"and the module has {len(proto.graph.output)} outputs"
         )
+    _rename_symbols(proto, dynamic)
     found = [
         *_inputs(proto, bound),
         *_opset(proto, opset, torchscript=program is None),
@@ -110,20 +113,47 @@ def _opset(proto: onnx.ModelProto, asked: int | None, *, torchscript: bool) -> l
     return []
 
 
-def _asked_dims(proto: onnx.ModelProto, dynamic: Mapping[str, Mapping[int, str]]) -> list[Finding]:
-    found = []
+def _rename_symbols(proto: onnx.ModelProto, dynamic: Mapping[str, Mapping[int, str]]) -> None:
+    """Call dims as the user did where torch has symbols of its own (``s48``): a ScriptModule comes with its own."""
+    asked = {symbol for axes in dynamic.values() for symbol in axes.values()}
+    renamed: dict[str, str] = {}
     for value in proto.graph.input:
         shape = dims(value.type)
         for axis, symbol in dynamic.get(value.name, {}).items():
             got = shape[axis] if shape is not None else None
-            if got == symbol:
-                continue
-            if isinstance(got, int):
-                message = f"axis {axis} of input {value.name!r} was asked to be dynamic and is fixed to {got}"
-            else:
-                message = f"axis {axis} of input {value.name!r} is called {got!r}, not {symbol!r}: torch says the two are equal"
-            found.append(Finding("dim", message, value=value.name))
+            if isinstance(got, str) and got.isidentifier() and got not in asked:
+                renamed.setdefault(got, symbol)
+    if not renamed:
+        return
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, renamed)) + r")\b")
+    for graph in walk.graphs(proto.graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_param:
+                    dim.dim_param = pattern.sub(lambda match: renamed[match[1]], dim.dim_param)
+
+
+def _asked_dims(proto: onnx.ModelProto, dynamic: Mapping[str, Mapping[int, str]]) -> list[Finding]:
+    found = []
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    for value in proto.graph.input:
+        if value.name in weights:
+            continue
+        asked = dynamic.get(value.name, {})
+        for axis, got in enumerate(dims(value.type) or ()):
+            symbol = asked.get(axis)
+            if symbol is not None and got != symbol:
+                found.append(Finding("dim", _other_dim(value.name, axis, symbol, got), value=value.name))
+            elif symbol is None and isinstance(got, str) and not dynamic:
+                message = f"axis {axis} of input {value.name!r} was not asked to be dynamic, and is: {got!r}"
+                found.append(Finding("dim", message, value=value.name))
     return found
+
+
+def _other_dim(name: str, axis: int, symbol: str, got: int | str | None) -> str:
+    if isinstance(got, int):
+        return f"axis {axis} of input {name!r} was asked to be dynamic and is fixed to {got}"
+    return f"axis {axis} of input {name!r} is called {got!r}, not {symbol!r}: torch says the two are equal"
 
 
 _TRACED: tuple[tuple[str, str], ...] = (

@@ -15,9 +15,9 @@ from graphkit.errors import ExportError
 from graphkit.graph import walk
 from graphkit.graph.modules import fx_node
 from graphkit.torch_export.arguments import bind
-from graphkit.torch_export.export import evaluating, taking_tensors_only
 from graphkit.torch_export.factory import import_torch
 from graphkit.torch_export.failure import export_error
+from graphkit.torch_export.job import evaluating, taking_tensors_only
 from graphkit.torch_export.lowering import (
     TORCHSCRIPT_OPSETS,
     Rule,

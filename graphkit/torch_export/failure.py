@@ -6,7 +6,7 @@ import re
 import traceback
 from typing import Any
 
-from graphkit.errors import ExportError
+from graphkit.errors import ExportError, MissingExtraError
 from graphkit.torch_export.source_line import causes, is_users, stack_line, user_line
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -51,7 +51,9 @@ _EXPLAINED: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def export_error(error: Exception, exporter: str, module: Any, args: Any, kwargs: Any, heard: str) -> ExportError:
+def export_error(
+    error: Exception, exporter: str, module: Any, args: Any, kwargs: Any, heard: str
+) -> ExportError | MissingExtraError:
     """The exception of an exporter as an ExportError.
 
     When torch's own tracing failed, the module is run once with the same arguments: a module that does not even run
@@ -65,6 +67,9 @@ def export_error(error: Exception, exporter: str, module: Any, args: Any, kwargs
         kwargs: Its keyword arguments.
         heard: What torch printed and logged.
     """
+    for link in causes(error):
+        if isinstance(link, ModuleNotFoundError) and link.name in ("onnxscript", "onnx_ir"):
+            return MissingExtraError(link.name, "torch", "torch's dynamo exporter")
     text = "\n".join(plain(str(link)) for link in causes(error))
     details = "\n".join([heard, plain("".join(traceback.format_exception(error)))]).strip()
     unsupported = _unsupported(error, text, heard, exporter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def weights_as_inputs(proto: onnx.ModelProto, module: Any, *, required: bool) -> None:
+def weights_as_inputs(proto: onnx.ModelProto, named: Collection[str], *, required: bool) -> None:
     """Make inputs of the parameters and buffers of a module. Changes the proto.
 
     torch's dynamo exporter writes an invalid model for ``export_params=False``: the weights are neither initializers
@@ -25,7 +25,6 @@ def weights_as_inputs(proto: onnx.ModelProto, module: Any, *, required: bool) ->
     Scope: the main graph.
     Cost: O(initializers).
     """
-    named = set(module.state_dict().keys()) if hasattr(module, "state_dict") else set()
     graph = proto.graph
     inputs = {value.name for value in graph.input}
     kept = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 
 import numpy as np
@@ -445,3 +446,53 @@ def test_nodes_know_their_modules_after_a_conversion_to_an_older_opset():
         "torch.ops.aten._native_batch_norm_legit_no_training.default",
     )
     assert "in forward" in stack_trace(conv)
+
+
+def test_an_exported_program_is_exported():
+    module = Convs().eval()
+    x = image(1, 3, 8, 8)
+    program = torch.export.export(module, (x,))
+    model = gk.export(program, (x,), input_names=["picture"], output_names=["y"])
+    assert [v.name for v in model.proto.graph.input] == ["picture"]
+    compare(model, module, {"picture": image(1, 3, 8, 8)})
+    with pytest.raises(gk.ExportError, match="by dynamo only"):
+        gk.export(program, (x,), exporter="torchscript")
+
+
+@BOTH
+def test_large_weights_go_through_a_file_and_stay_there(exporter, monkeypatch, tmp_path):
+    """With a limit of no bytes, a small module takes the way that one of two gigabytes takes."""
+    monkeypatch.setattr("graphkit.torch_export.job.LARGE", 0)
+    module = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 2))
+    x = image(3, 64)
+    report = gk.export_report(module, (x,), exporter=exporter, folder=str(tmp_path))
+    (kept,) = tmp_path.iterdir()
+    compare(report.model, module, {"input": x})
+    gk.save(report.model, tmp_path / "net.onnx")
+    compare(tmp_path / "net.onnx", module, {"input": x})
+    assert gk.load(tmp_path / "net.onnx").array("0.weight").shape == (64, 64)
+    del report
+    gc.collect()
+    assert not kept.exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_script_module_in_dynamo_has_dynamic_axes_and_they_are_told_or_named():
+    scripted = torch.jit.script(torch.nn.Conv2d(3, 2, 3))
+    report = gk.export_report(scripted, image(1, 3, 8, 8))
+    assert {f.kind for f in report.findings} == {"dim"}
+    named = gk.export_report(scripted, image(1, 3, 8, 8), dynamic=["input:2=h", "input:3=w"])
+    (dims,) = [v.type.tensor_type.shape.dim for v in named.model.proto.graph.input]
+    assert [dims[2].dim_param, dims[3].dim_param] == ["h", "w"]
+    assert named.findings == ()
+
+
+def test_axes_that_torch_finds_equal_are_told():
+    report = gk.export_report(Sum(), (image(4), image(4)), dynamic=["a:0=n", "b:0=m"])
+    (finding,) = report.findings
+    assert finding.message == "axis 0 of input 'b' is called 'n', not 'm': torch says the two are equal"
+
+
+class Sum(torch.nn.Module):
+    def forward(self, a, b):
+        return a + b

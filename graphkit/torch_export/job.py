@@ -1,0 +1,244 @@
+"""Calling torch's two exporters: the same arguments for both, quietly, with weights of any size."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import onnx
+
+from graphkit.graph import walk
+from graphkit.graph.modules import fx_node
+from graphkit.storage.load import load
+from graphkit.torch_export import arguments as given
+from graphkit.torch_export.failure import export_error
+from graphkit.torch_export.mark import marks_kept
+from graphkit.torch_export.quiet import Overheard, quiet_torch
+from graphkit.torch_export.source_line import users_stack
+
+if TYPE_CHECKING:
+    from graphkit.model import Source
+
+Exporter: TypeAlias = Literal["dynamo", "torchscript"]
+
+EXPORTERS: tuple[Exporter, ...] = ("dynamo", "torchscript")
+
+NATIVE_OPSET = 18
+"""The opset that torch's dynamo exporter is written for: its own translations go up from there."""
+
+LARGE = 1 << 30
+"""Bytes of parameters and buffers from which the exporters write to a file: a serialised model ends at 2 GiB."""
+
+
+class Produced(NamedTuple):
+    """What an exporter made.
+
+    Attributes:
+        proto: The model, or its skeleton where the weights are large.
+        sources: Where the skeleton's weights lie.
+        program: The torch.export.ExportedProgram behind it (dynamo), or None.
+    """
+
+    proto: onnx.ModelProto
+    sources: Mapping[str, Source]
+    program: Any
+
+
+@dataclass
+class Job:
+    """One export.
+
+    Attributes:
+        module: The module.
+        bound: Its arguments.
+        exporter: Which exporter.
+        opset: The opset to ask for, or None.
+        output_names: Names for the outputs, or None.
+        dynamic: The dynamic axes.
+        optimize: Whether operators may be folded and fused.
+        stored: Whether the weights are the model's own; otherwise they will be inputs.
+        translations: Translations of operators, for dynamo.
+        folder: Where large weights are kept until the model is saved; None for the system's temporary folder.
+    """
+
+    module: Any
+    bound: given.Arguments
+    exporter: Exporter
+    opset: int | None
+    output_names: Sequence[str] | None
+    dynamic: dict[str, dict[int, str]]
+    optimize: bool
+    stored: bool
+    translations: Mapping[Any, Any] = field(default_factory=dict)
+    folder: str | None = None
+
+    def run(self) -> tuple[Produced, Overheard]:
+        """Export.
+
+        Raises:
+            ExportError: torch cannot export.
+            MissingExtraError: A package of torch's exporter is not installed.
+        """
+        failure = None
+        quiet = quiet_torch(native_errors=self.exporter == "torchscript")
+        with evaluating(self.module), quiet as heard, marks_kept() as marks:
+            self.translations = {**marks, **self.translations}
+            try:
+                produced = self._dynamo() if self.exporter == "dynamo" else self._torchscript()
+            except Exception as error:  # noqa: BLE001 (tracing runs the user's code, which may raise anything)
+                failure = error
+        if failure is not None:
+            with evaluating(self.module), quiet_torch():
+                told = export_error(failure, self.exporter, self.module, self.bound.args, self.bound.kwargs, heard.text)
+            raise told from failure
+        return produced, heard
+
+    def _dynamo(self) -> Produced:
+        import torch
+
+        program = torch.onnx.export(
+            _exportable(self.module, self.bound),
+            self.bound.args,
+            kwargs=self.bound.kwargs,
+            dynamo=True,
+            verbose=False,
+            input_names=[leaf.name for leaf in self.bound.tensors],
+            output_names=self.output_names,
+            opset_version=self.opset,
+            dynamic_shapes=given.dynamic_shapes(self.bound, self.dynamic),
+            custom_translation_table=dict(self.translations),
+            optimize=self.optimize,
+        )
+        proto: onnx.ModelProto
+        sources: Mapping[str, Source] = {}
+        if _bytes(self.module) < LARGE:
+            proto = program.model_proto
+        else:
+            proto, sources = self._through_a_file(lambda path: program.save(path, external_data=True))
+        self._give_scopes(proto)
+        return Produced(proto, sources, program.exported_program)
+
+    def _give_scopes(self, proto: onnx.ModelProto) -> None:
+        """Give nodes their metadata back after a conversion to another opset by onnx, which drops all of it.
+
+        Cost: a second export, at an opset that needs no conversion.
+        """
+        if self.opset in (None, NATIVE_OPSET) or any(fx_node(node) for node in proto.graph.node):
+            return
+        native = Job(**{**vars(self), "opset": NATIVE_OPSET})
+        by_output = {name: node for node in native._dynamo().proto.graph.node for name in node.output if name}
+        for node in proto.graph.node:
+            if node.output[0] in by_output:
+                node.metadata_props.extend(by_output[node.output[0]].metadata_props)
+
+    def _torchscript(self) -> Produced:
+        proto, sources = self._through_a_file(self._trace)
+        for node in walk.nodes(proto.graph):
+            node.doc_string = users_stack(node.doc_string)
+        return Produced(proto, sources, None)
+
+    def _trace(self, path: str) -> None:
+        import torch
+
+        inputs = self.bound.leaves if isinstance(self.module, torch.jit.ScriptModule) else self.bound.tensors
+        with taking_tensors_only(self.module, self.bound) as args:
+            torch.onnx.export(
+                self.module,
+                args,
+                path,
+                dynamo=False,
+                verbose=True,  # without it the nodes do not know their lines; quiet_torch keeps what it prints
+                input_names=[leaf.name for leaf in inputs],
+                output_names=self.output_names,
+                opset_version=self.opset,
+                dynamic_axes=self.dynamic or None,
+                do_constant_folding=self.optimize,
+                keep_initializers_as_inputs=not self.stored,
+            )
+
+    def _through_a_file(self, write: Callable[[str], object]) -> tuple[onnx.ModelProto, Mapping[str, Source]]:
+        """Let an exporter write a file; large weights stay there, and the file goes when nobody needs them any more."""
+        folder = tempfile.mkdtemp(prefix="graphkit-export-", dir=self.folder)
+        path = os.path.join(folder, "model.onnx")
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            write(path)
+            if _bytes(self.module) < LARGE:
+                return onnx.load(path), {}
+            model = load(path)
+            stack.pop_all()
+        for source in model.sources.values():
+            weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
+        return model.copy_proto(), model.sources
+
+
+def weights_of(module: Any) -> Mapping[str, Any]:
+    """The parameters and buffers of a module or an ExportedProgram by name."""
+    state = module.state_dict
+    held: Mapping[str, Any] = state() if callable(state) else state
+    return held
+
+
+def _bytes(module: Any) -> int:
+    """The size of a module's parameters and buffers."""
+    return sum(t.numel() * t.element_size() for t in weights_of(module).values() if hasattr(t, "numel"))
+
+
+def _exportable(module: Any, bound: given.Arguments) -> Any:
+    """What the dynamo exporter takes in the module's place: a ScriptModule goes through torch's own converter."""
+    import torch
+
+    if not isinstance(module, torch.jit.ScriptModule):
+        return module
+    from torch._export.converter import TS2EPConverter
+
+    return TS2EPConverter(module, bound.args, bound.kwargs).convert()
+
+
+@contextlib.contextmanager
+def taking_tensors_only(module: Any, bound: given.Arguments) -> Iterator[tuple[Any, ...]]:
+    """Let ``forward`` take the tensor arguments by position inside of the block; the rest is as the caller gave it.
+
+    The torchscript exporter turns Python numbers into inputs, those that forward has as defaults too, and knows no
+    keyword arguments. A ScriptModule stays as it is; there a number that is an argument is a value, and so an input.
+    """
+    import torch
+
+    tensors = tuple(leaf.value for leaf in bound.tensors)
+    if isinstance(module, torch.jit.ScriptModule) or not isinstance(module, torch.nn.Module):
+        yield bound.args
+        return
+    forward, shadowed = module.forward, vars(module).get("forward")
+
+    def of_tensors(*values: Any) -> Any:
+        args, kwargs = given.rebuilt(bound, values)
+        return forward(*args, **kwargs)
+
+    module.forward = of_tensors
+    try:
+        yield tensors
+    finally:
+        del module.forward
+        if shadowed is not None:
+            module.forward = shadowed
+
+
+@contextlib.contextmanager
+def evaluating(module: Any) -> Iterator[None]:
+    """Put a module into eval mode inside of the block; afterwards each submodule has the mode it had."""
+    if not hasattr(module, "eval") or not hasattr(module, "modules"):
+        yield
+        return
+    modes = [(one, one.training) for one in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for one, mode in modes:
+            one.training = mode
