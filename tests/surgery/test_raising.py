@@ -1,0 +1,122 @@
+"""Raising a model's opset node by node: the same numbers, and nothing lost."""
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+import graphkit as gk
+from graphkit.surgery.raising import raise_opset
+from oracle import assert_same, run_ort
+
+X = np.random.default_rng(0).random((2, 4, 6, 6), dtype=np.float32) - 0.5
+
+NODES = {
+    "Clip": ("y = Clip<min=-0.2, max=0.3>(x)", 6),
+    "Dropout": ("y = Dropout<ratio=0.3>(x)", 7),
+    "Pad": ('y = Pad<pads=[0,0,1,0,0,0,0,2], value=1.5, mode="constant">(x)', 2),
+    "Slice": ("y = Slice<starts=[1,0], ends=[5,3], axes=[2,3]>(x)", 1),
+    "TopK": ("y, i = TopK<k=2, axis=3>(x)", 1),
+    "Split": ("y, z = Split<axis=1, split=[1,3]>(x)", 2),
+    "Squeeze": ("u = Unsqueeze<axes=[0]>(x) y = Squeeze<axes=[0]>(u)", 1),
+    "Softmax, which flattened once": ("y = Softmax<axis=1>(x)", 1),
+    "LogSoftmax": ("y = LogSoftmax<axis=2>(x)", 1),
+    "Hardmax": ("y = Hardmax<axis=3>(x)", 1),
+    "ReduceSum": ("y = ReduceSum<axes=[1,2], keepdims=1>(x)", 1),
+    "ReduceMean": ("y = ReduceMean<axes=[-1]>(x)", 11),
+    "ReduceMax": ("y = ReduceMax<axes=[2]>(x)", 12),
+    "BatchNormalization": ("y = BatchNormalization<epsilon=0.01>(x, four, four, four, four)", 9),
+    "MaxPool": ("y = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x)", 8),
+    "AveragePool": ("y = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1]>(x)", 7),
+    "RoiAlign, which sampled elsewhere once": (
+        "y = RoiAlign<output_height=2, output_width=2, spatial_scale=0.5>(x, boxes, which)",
+        10,
+    ),
+    "Upsample by attribute": ('y = Upsample<mode="linear", scales=[1.0,1.0,1.5,2.0]>(x)', 7),
+    "Upsample": ('y = Upsample<mode="nearest">(x, scales)', 9),
+    "Resize": ('y = Resize<mode="linear">(x, scales)', 10),
+    "Gemm": ("f = Flatten(x) y = Gemm<transB=1, alpha=0.5>(f, gemm, two)", 7),
+    "Shape": ("d = Shape(x) y = Cast<to=1>(d)", 1),
+    "arithmetic": ("a = Add(x, x) b = Mul(a, x) c = Relu(b) y = Sigmoid(c)", 7),
+}
+
+CONSTANTS = {
+    "four": np.array([1, 2, 0.5, 3], np.float32),
+    "boxes": np.array([[0, 0, 8, 8], [1, 2, 9, 7]], np.float32),
+    "which": np.array([0, 1]),
+    "scales": np.array([1, 1, 1.5, 2], np.float32),
+    "gemm": np.random.default_rng(1).random((2, 144), dtype=np.float32),
+    "two": np.array([1, 2], np.float32),
+}
+
+
+def model_of(case):
+    nodes, since = NODES[case]
+    opset = max(since, 7)  # ONNX Runtime's first
+    outputs = ", ".join(f"float[{name}] {name}" for name in ("y", "z") if f"{name} =" in nodes or f"{name}," in nodes)
+    model = onnx.parser.parse_model(
+        f'<ir_version: 4, opset_import: ["" : {opset}]> g (float[2,4,6,6] x) => ({outputs}) {{ {nodes} }}'
+    )
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    for name, array in CONSTANTS.items():
+        if any(name in node.input for node in model.graph.node):
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    return model
+
+
+@pytest.mark.parametrize("target", [9, 11, 13, 18, 20])
+@pytest.mark.parametrize("case", NODES)
+def test_a_raised_node_computes_the_same(case, target):
+    model = model_of(case)
+    want = run_ort(model, {"x": X})
+    before = model.opset_import[0].version
+    raise_opset(model, target)
+    assert model.opset_import[0].version == max(before, target)
+    for output in model.graph.output:
+        output.type.CopyFrom(onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, ["?"] * want[output.name].ndim))
+    onnx.checker.check_model(model, full_check=True)
+    assert_same(run_ort(model, {"x": X}), want)
+
+
+def test_names_doc_strings_metadata_and_bodies_stay():
+    model = onnx.parser.parse_model(
+        """<ir_version: 7, opset_import: ["" : 11, "my" : 3]> g (float[2,4] x, bool t) => (float[2,4] y) {
+          [clamp] c = Clip(x) [choose] y = If(t) <
+            then_branch = th () => (float[2,4] p) { [soft] p = Softmax<axis=0>(c) },
+            else_branch = el () => (float[2,4] q) { q = Abs(c) } > }"""
+    )
+    model.graph.node[0].doc_string = "said"
+    model.graph.node[1].attribute[0].g.node[0].metadata_props.add(key="module", value="head")
+    model.graph.quantization_annotation.add(tensor_name="c")
+    x = X[0, 0, :2, :4]
+    want = run_ort(model, {"x": x, "t": np.array(True)})
+    raise_opset(model, 18)
+    assert_same(run_ort(model, {"x": x, "t": np.array(True)}), want)
+    assert [node.name for node in model.graph.node] == ["clamp", "choose"]
+    assert model.graph.node[0].doc_string == "said"
+    [soft] = [n for n in model.graph.node[1].attribute[0].g.node if "p" in n.output]
+    assert [(entry.key, entry.value) for entry in soft.metadata_props] == [("module", "head")]
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 18), ("my", 3)]
+    assert len(model.graph.quantization_annotation) == 1
+
+
+def test_what_cannot_be_raised_is_refused():
+    function = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 11, "my" : 1]> g (float[2] x) => (float[2] y) { y = my.f(x) }
+           <domain: "my", opset_import: ["" : 11]> f (a) => (b) { b = Abs(a) }"""
+    )
+    with pytest.raises(gk.EditError, match="functions"):
+        raise_opset(function, 13)
+    gone = onnx.parser.parse_model(
+        '<ir_version: 4, opset_import: ["" : 9]> g (float[1,1,2,2] x) => (float[a,b,c,d] y) { y = Scatter(x, x, x) }'
+    )
+    with pytest.raises(gk.EditError, match="Scatter"):
+        raise_opset(gone, 18)
+
+
+def test_a_model_that_is_there_already_is_left_alone():
+    model = model_of("arithmetic")
+    before = model.SerializeToString()
+    assert raise_opset(model, 7) == []
+    assert model.SerializeToString() == before
