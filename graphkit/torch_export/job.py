@@ -109,7 +109,7 @@ class Job:
             dynamo=True,
             verbose=False,
             input_names=[leaf.name for leaf in self.bound.tensors],
-            output_names=self.output_names,
+            output_names=None if self.output_names is None else list(self.output_names),
             opset_version=self.opset,
             dynamic_shapes=given.dynamic_shapes(self.bound, self.dynamic),
             custom_translation_table=dict(self.translations),
@@ -155,7 +155,7 @@ class Job:
                 dynamo=False,
                 verbose=True,  # without it the nodes do not know their lines; quiet_torch keeps what it prints
                 input_names=[leaf.name for leaf in inputs],
-                output_names=self.output_names,
+                output_names=None if self.output_names is None else list(self.output_names),
                 opset_version=self.opset,
                 dynamic_axes=self.dynamic or None,
                 do_constant_folding=self.optimize,
