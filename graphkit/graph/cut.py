@@ -36,7 +36,7 @@ def trace(
     Values that bodies capture count as read. Values for which ``stop`` is true are taken as given, like inputs.
 
     Raises:
-        InvalidGraphError: A node reads a name that nothing defines.
+        InvalidGraphError: A node reads a name that nothing defines, or nodes read from each other in a cycle.
 
     Scope: the main graph; nodes carry their bodies along.
     Cost: O(region).
@@ -47,28 +47,33 @@ def trace(
     open_inputs: set[str] = set()
     reached: set[str] = set()
     seen: set[str] = set()
-    waiting = list(outputs)
+    waiting = [(len(index.nodes), name) for name in outputs]
     producer_of, reads = index.producer.get, index.reads
+    ordered = True
     while waiting:
-        name = waiting.pop()
+        reader, name = waiting.pop()
+        position = producer_of(name)
+        if position is not None and position >= reader:
+            ordered = ordered and name in given
         if name in seen:
             continue
         seen.add(name)
         if name in given or (stop is not None and stop(name)):
             reached.add(name)
-        elif (position := producer_of(name)) is not None:
+        elif position is not None:
             if position not in nodes:
                 nodes.add(position)
-                waiting += reads(position)
+                waiting += [(position, read) for read in reads(position)]
         elif index.is_constant(name):
             constants[name] = None
         elif name in index.inputs:
             open_inputs.add(name)
         else:
-            raise InvalidGraphError(f"a node reads {name!r}, which nothing in the model defines")
-    return Region(
-        tuple(sorted(nodes)), tuple(constants), tuple(n for n in index.inputs if n in open_inputs), frozenset(reached)
-    )
+            raise InvalidGraphError(f"a node reads {name!r}, which nothing in the model defines", names=[name])
+    places = tuple(sorted(nodes))
+    if not ordered:
+        topological_order([index.nodes[position] for position in places])
+    return Region(places, tuple(constants), tuple(n for n in index.inputs if n in open_inputs), frozenset(reached))
 
 
 def frontier(index: GraphIndex, outputs: Sequence[str], inputs: Collection[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import onnx
 from google.protobuf.message import EncodeError
 
+from graphkit.errors import InvalidGraphError
 from graphkit.graph import walk
 from graphkit.graph.cut import Region, trace
 from graphkit.graph.elementwise import OPSET, types_behind
@@ -86,16 +87,18 @@ def _by_inference(
     given: Mapping[str, onnx.TypeProto],
     begins: Callable[[str], bool],
 ) -> dict[str, onnx.TypeProto]:
-    region = trace(index, names, (), stop=begins)
-    if not region.nodes:
-        return {}
-    part = _part(model, index, region, given)
-    found = _run(part, set(names))
-    nodes = list(part.graph.node)
-    if any(name not in found or not has_shape(found[name]) for name in names) and not is_ordered(nodes):
-        del part.graph.node[:]
-        part.graph.node.extend(nodes[position] for position in topological_order(nodes))
-        found = _run(part, set(names))
+    try:
+        region = trace(index, names, (), stop=begins)
+        part = _part(model, index, region, given)
+        found = _run(part, set(names)) if region.nodes else {}
+        nodes = list(part.graph.node)
+        if any(name not in found or not has_shape(found[name]) for name in names) and not is_ordered(nodes):
+            order = topological_order(nodes)
+            del part.graph.node[:]
+            part.graph.node.extend(nodes[position] for position in order)
+            found = _run(part, set(names))
+    except InvalidGraphError:
+        return {}  # what lies upstream reads a name that nothing defines, or from itself: nothing follows from it
     return found
 
 

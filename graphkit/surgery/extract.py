@@ -10,7 +10,7 @@ from typing import Literal
 
 import onnx
 
-from graphkit.errors import CutError, GraphkitWarning, InvalidGraphError, NameNotFoundError, TypeUnknownError
+from graphkit.errors import CutError, GraphkitWarning, NameNotFoundError, TypeUnknownError
 from graphkit.graph import cut, modules, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.infer import types_of
@@ -62,7 +62,7 @@ def extract(
         CutError: The inputs do not determine the outputs (``missing`` has the graph inputs that are open, and
             ``suggestion`` the values to add), or an input or an output is given twice.
         TypeUnknownError: The type of a boundary value cannot be found.
-        InvalidGraphError: A node reads a name that nothing defines, two nodes make one value, or there is a cycle.
+        InvalidGraphError: A node of the cut reads a name that nothing defines, or nodes read from each other in a cycle.
         ValueError: Options exclude each other, there is no output, or a type is none.
         TypeError: A single string where a list of names is meant.
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
@@ -249,10 +249,8 @@ class _Assembly:
         graph.node.extend(self.index.nodes[position] for position in self.region.nodes)
         given = set(self.inputs)
         names: Names | None = None
-        for node, position in zip(graph.node, self.region.nodes, strict=True):
+        for node in graph.node:
             for place, name in enumerate(node.output):
-                if name and self.index.producer[name] != position:
-                    raise InvalidGraphError(f"two nodes make the value {name!r}", names=[name])
                 if name in given:
                     # Another output of the node is needed, and this one is now an input: a value has one definition.
                     names = names or Names(self.index.graph)

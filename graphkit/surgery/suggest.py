@@ -61,7 +61,7 @@ def suggest(
 
     Raises:
         NameNotFoundError: No such value, module or node.
-        InvalidGraphError: A node reads a name that nothing defines.
+        InvalidGraphError: A node reads a name that nothing defines, or nodes read from each other in a cycle.
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
     Changes: Nothing.
