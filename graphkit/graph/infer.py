@@ -126,7 +126,7 @@ def _part(
 def _run(part: onnx.ModelProto, wanted: set[str]) -> dict[str, onnx.TypeProto]:
     try:
         inferred = onnx.shape_inference.infer_shapes(part, data_prop=True)
-    except (onnx.shape_inference.InferenceError, EncodeError, ValueError, RuntimeError):
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, EncodeError, ValueError, RuntimeError):
         # A model that contradicts itself, or an operator whose inference fails: nothing is known, as without rules.
         return {}
     found = {info.name: info.type for info in inferred.graph.value_info if info.name in wanted and is_typed(info.type)}

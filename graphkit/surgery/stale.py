@@ -145,7 +145,9 @@ def _spread_bodies(node: onnx.NodeProto, stale: set[str], stop: Sequence[str]) -
     skip = 1 if node.op_type == "Loop" else 0
     for position, output in enumerate(node.output):
         if node.op_type in ("If", "Loop", "Scan"):
-            hit = any(body.output[position + skip].name in stale for body in bodies)
+            hit = any(
+                out.name in stale for body in bodies for out in body.output[position + skip : position + skip + 1]
+            )
         else:
             hit = any(out.name in stale for body in bodies for out in body.output)
         if output and hit:
@@ -155,11 +157,12 @@ def _spread_bodies(node: onnx.NodeProto, stale: set[str], stop: Sequence[str]) -
 def _carried(node: onnx.NodeProto) -> list[tuple[int, int]]:
     """(output, input) of a body for every value that goes from one turn into the next (Loop-1, Scan-9)."""
     body = next(walk.bodies(node))
+    inputs, outputs = len(body.input), len(body.output)
     if node.op_type == "Loop":
-        return [(1 + k, 2 + k) for k in range(len(node.input) - 2)]
+        return [(1 + k, 2 + k) for k in range(min(len(node.input) - 2, inputs - 2, outputs - 1))]
     if node.op_type == "Scan":
         scanned = next((a.i for a in node.attribute if a.name == "num_scan_inputs"), 0)
-        return [(k, k) for k in range(len(body.input) - scanned)]
+        return [(k, k) for k in range(min(inputs - scanned, inputs, outputs))]
     return []
 
 
