@@ -30,12 +30,12 @@ def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
     """Every body at any depth below some nodes, outer before inner."""
-    waiting = [body for node in nodes for body in bodies(node)]
+    waiting = [body for node in nodes if node.attribute for body in bodies(node)]
     waiting.reverse()
     while waiting:
         graph = waiting.pop()
         yield graph
-        inner = [body for node in graph.node for body in bodies(node)]
+        inner = [body for node in graph.node if node.attribute for body in bodies(node)]
         waiting.extend(reversed(inner))
 
 
