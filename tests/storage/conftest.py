@@ -1,11 +1,28 @@
 """The model with weights everywhere, as files."""
 
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
 import onnx
 import pytest
 
 from graphkit.storage import load
 from graphkit.storage.source import LocalFile
 from weight_places import make_everything
+
+MEMORY = "/dev/shm"  # noqa: S108 (the tests make folders of their own in it)
+
+
+@pytest.fixture
+def quick_path(tmp_path):
+    """A folder in memory, where there is room: thousands of small saves are quick there."""
+    if not os.path.isdir(MEMORY) or shutil.disk_usage(MEMORY).free < 1 << 28:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +18,12 @@ import graphkit as gk
 from oracle import assert_same, run_ort
 from weight_places import feeds, make_everything, names, node, snapshot, value
 
-MEMORY = "/dev/shm"  # noqa: S108 (the tests make folders of their own in it)
 SCRIPT = Path(__file__).with_name("kill_save.py")
 
 
 @pytest.fixture
-def tmp_path(tmp_path):
-    """A folder in memory, where there is room: hundreds of small saves are quick there."""
-    if not os.path.isdir(MEMORY) or shutil.disk_usage(MEMORY).free < 1 << 28:
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        yield Path(folder)
+def tmp_path(quick_path):
+    return quick_path
 
 
 @pytest.fixture(autouse=True)
