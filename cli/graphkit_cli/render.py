@@ -205,7 +205,11 @@ class _Bar:
         with self._lock:
             if self._closed:
                 return
-            self._bar = Progress(*columns, console=self._console(), transient=True)
+            # rich would put proxies into sys.stdout and sys.stderr and later put back what it found there: in the middle
+            # of work that redirects the streams (an export), that is not the user's terminal.
+            self._bar = Progress(
+                *columns, console=self._console(), transient=True, redirect_stdout=False, redirect_stderr=False
+            )
             self._task = self._bar.add_task(self._what, total=self._total, completed=self._done)
             self._bar.start()
 

@@ -1,5 +1,7 @@
 """What every command shares: exit codes, which stream says what, --json, the report of a written model."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -372,3 +374,18 @@ def test_main_reads_the_command_line(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["graphkit", "--version"])
     assert main() == 0
     assert capsys.readouterr().out == f"graphkit {gk.__version__}\n"
+
+
+def test_a_bar_leaves_the_streams_alone_while_work_redirects_them(monkeypatch, on_a_terminal):
+    terminal = on_a_terminal()
+    monkeypatch.setattr("graphkit_cli.render.PROGRESS_AFTER", 0.0)
+    before = sys.stdout
+    with Render().progress("exporting"):
+        with contextlib.redirect_stdout(io.StringIO()):
+            for _ in range(2_000):
+                if "exporting" in terminal.text:
+                    break
+                time.sleep(0.005)
+        assert sys.stdout is before
+    assert sys.stdout is before
+    assert "exporting" in terminal.text
