@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +134,22 @@ def chain(path: Path, count: int) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder."""
-    return sum(os.path.getsize(f) for f in folder.iterdir() if f.is_file())
+def upsampled_chain(path: Path, count: int) -> None:
+    """A Resize by a constant factor, and then ``count`` nodes in a chain with a shared weight."""
+    nodes = [helper.make_node("Resize", ["x", "", "scales"], ["v0"], mode="nearest")]
+    for i in range(0, count, 2):
+        nodes.append(helper.make_node("Relu", [f"v{i}"], [f"v{i + 1}"]))
+        nodes.append(helper.make_node("Add", [f"v{i + 1}", "bias"], [f"v{i + 2}"]))
+    graph = helper.make_graph(
+        nodes,
+        "upsampled",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 1, 8, 8])],
+        [helper.make_tensor_value_info(f"v{count}", onnx.TensorProto.FLOAT, [1, 1, 16, 16])],
+        [
+            helper.make_tensor("scales", onnx.TensorProto.FLOAT, [4], [1, 1, 2, 2]),
+            helper.make_tensor("bias", onnx.TensorProto.FLOAT, [1], [1]),
+        ],
+    )
+    model = helper.make_model(graph, ir_version=IR, opset_imports=[helper.make_opsetid("", OPSET)])
+    path.write_bytes(model.SerializeToString())
+

@@ -133,17 +133,26 @@ def start(folder: Path) -> dict[str, Timed]:
 
 
 def growth(folder: Path) -> dict[str, Timed]:
-    """Four times the nodes: extract and rename at 25,000 and 100,000 nodes (ratio below 5)."""
+    """Four times the nodes: every edit at 100,000 nodes (first) and at 25,000."""
     commands: dict[str, Sequence[str]] = {}
     for count in (100_000, 25_000):
-        _generate(folder, "chain", count, name=f"m{count}.onnx")
+        chain, up = f"chain{count}.onnx", f"up{count}.onnx"
+        _generate(folder, "chain", count, name=chain)
+        _generate(folder, "upsampled_chain", count, name=up)
         a, b = f"v{count // 2}", f"v{count // 2 + 200}"
-        model = f"m{count}.onnx"
-        commands[f"extract {count}"] = graphkit("extract", model, "out.onnx", "--input", a, "--output", b)
-        commands[f"suggest {count}"] = graphkit("extract", model, "--suggest", "--output", b)
-        commands[f"rename {count}"] = graphkit("rename", model, "out.onnx", "--value", f"{a}=middle")
-        commands[f"inspect {count}"] = graphkit("inspect", model)
-    return _beside(folder, commands)
+        for name, arguments in {
+            "extract": [chain, "out.onnx", "--input", a, "--output", b],
+            "extract --suggest": [chain, "--suggest", "--output", b],
+            "rename": [chain, "out.onnx", "--value", f"{a}=middle"],
+            "tap": [chain, "out.onnx", "--value", a],
+            "inspect": [chain],
+            "promote": [up, "out.onnx", "--tensor", "bias"],
+            "freeze": [up, "out.onnx", "--set", "x=1"],
+            "dims": [up, "out.onnx", "--set", "x:0=batch"],
+            "resize": [up, "out.onnx"],
+        }.items():
+            commands[f"{name} {count}"] = graphkit(*name.split(), *arguments)
+    return _beside(folder, commands, runs=3)
 
 
 ROWS: dict[str, Callable[[Path], dict[str, Timed]]] = {
@@ -155,6 +164,18 @@ ROWS: dict[str, Callable[[Path], dict[str, Timed]]] = {
     "start": start,
     "growth": growth,
 }
+
+
+def _growth_table(measured: dict[str, Timed]) -> Table:
+    table = Table(title=f"growth: {growth.__doc__}", title_justify="left")
+    for column in ("operation", "25,000 nodes, s", "100,000 nodes, s", "times as long (below 5)"):
+        table.add_column(column, justify="left" if column == "operation" else "right")
+    for label, small in measured.items():
+        name, _, count = label.rpartition(" ")
+        if count == "25000":
+            large = measured[f"{name} 100000"]
+            table.add_row(name, f"{small.seconds:.2f}", f"{large.seconds:.2f}", f"{large.seconds / small.seconds:.2f}")
+    return table
 
 
 def _generate(folder: Path, kind: str, *arguments: object, **options: object) -> tuple[str, str]:
@@ -193,6 +214,9 @@ def main() -> None:
         for column in ("command", "seconds", "peak MiB", "time, first / this", "memory, first / this"):
             table.add_column(column, justify="left" if column == "command" else "right")
         first = next(iter(measured.values()))
+        if row == "growth":
+            table = _growth_table(measured)
+            measured = {}
         for label, timed in measured.items():
             table.add_row(
                 label,
