@@ -425,7 +425,7 @@ def test_what_is_wrong_upstream_of_the_cut_does_not_matter(feeds) -> None:
 
 def test_nodes_of_the_cut_that_read_from_each_other() -> None:
     model = parsed(NET.replace("Mul(x, w)", "Mul(c, w)"))
-    with pytest.raises(gk.InvalidGraphError, match="in a cycle: first -> second -> third -> first"):
+    with pytest.raises(gk.InvalidGraphError, match=r"in a cycle: .*third -> first"):
         gk.extract(model, inputs=["z"], outputs=["y"])
 
 
