@@ -184,54 +184,55 @@ def _minimum_vertex_cut(after: dict[str, list[str]], starts: Sequence[str], ends
 
 
 def around(index: GraphIndex, positions: Iterable[int], hops: int) -> list[int]:
-    """The nodes within some steps of nodes, upstream or downstream; constants do not count as steps.
+    """The nodes within some steps of nodes, upstream or downstream; nodes that compute constants do not count as steps.
 
     Cost: O(graph) where hops is 1 or more.
     """
     found = set(positions)
     edge = set(found)
+    variable = _varying(index) if hops else set()
     for _ in range(hops):
         reached: set[int] = set()
         for position in edge:
             reached.update(index.producer[n] for n in index.reads(position) if n in index.producer)
             for name in index.nodes[position].output:
                 reached.update(index.consumers.get(name, ()))
-        edge = {position for position in reached - found if not is_constant_node(index, position)}
+        edge = {p for p in reached - found if not variable.isdisjoint(index.nodes[p].output)}
         found |= reached
     return sorted(found)
 
 
-_DRAWS = ("RandomNormal", "RandomUniform")
-"""Operators without inputs that give other numbers each time."""
+_DRAWS = "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
+"""Operators that give other numbers each time."""
 
 
-def is_constant_node(index: GraphIndex, position: int) -> bool:
-    """Whether a node needs nothing and always gives the same: Constant, SequenceEmpty, an If over nothing, ..."""
-    return not index.reads(position) and index.nodes[position].op_type not in _DRAWS
+def _varying(index: GraphIndex) -> set[str]:
+    """The values that depend on a graph input or on a random draw. All others are constants, as weights are: exporters
+    put nodes between a weight and its reader (Identity, Transpose, DequantizeLinear).
+    """
+    start = [name for name in index.inputs if not index.is_constant(name)]
+    start += [name for node in index.nodes if node.op_type in _DRAWS for name in node.output if name]
+    return _downstream(index, range(len(index.nodes)), start)
 
 
 def boundary(index: GraphIndex, positions: Iterable[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(inputs, outputs) of a set of nodes.
 
-    The inputs are the values that come into it, weights and constants aside. The outputs are those that go out of it,
-    being graph outputs or read elsewhere; and of a node none of whose values anybody reads, all. Constants among the
-    nodes are outputs only where there is nothing else.
+    The inputs are the values that come into it, constants aside. The outputs are those that go out of it, being graph
+    outputs or read elsewhere; and of a node none of whose values anybody reads, all. Constants are outputs only where
+    there is nothing else.
 
     Cost: O(graph).
     """
     inside = set(positions)
+    variable = _varying(index)
     inputs: dict[str, None] = {}
     for position in sorted(inside):
         for name in index.reads(position):
-            producer = index.producer.get(name)
-            if producer is None:
-                if not index.is_constant(name):
-                    inputs[name] = None
-            elif producer not in inside and not is_constant_node(index, producer):
+            if name in variable and index.producer.get(name) not in inside:
                 inputs[name] = None
-    computing = [position for position in sorted(inside) if not is_constant_node(index, position)]
-    outputs = [name for position in computing or sorted(inside) for name in _leaving(index, position, inside)]
-    return tuple(inputs), tuple(outputs)
+    outputs = [name for position in sorted(inside) for name in _leaving(index, position, inside)]
+    return tuple(inputs), tuple([name for name in outputs if name in variable] or outputs)
 
 
 def _leaving(index: GraphIndex, position: int, inside: Collection[int]) -> list[str]:

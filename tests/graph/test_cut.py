@@ -251,3 +251,20 @@ def test_a_random_draw_is_a_boundary_and_a_constant_is_none() -> None:
         "r = RandomNormal <shape = [2]> () k = Constant <value_float = 1.0> () a = Add(r, k) y = Add(a, r)"
     )
     assert cut.boundary(index, [2]) == (("r",), ("a",))
+
+
+def test_what_is_computed_from_weights_alone_comes_along_like_a_weight() -> None:
+    """The exporter for TorchScript shares equal weights through Identity nodes that belong to no module."""
+    index = index_of(
+        "t = Transpose(w) shared = Identity(t) a = MatMul(x, shared) b = MatMul(a, shared) y = Neg(b)",
+        weights="<float[2] w = {1, 2}>",
+    )
+    assert cut.boundary(index, [2, 3]) == (("x",), ("b",))
+    assert cut.boundary(index, [0, 2]) == (("x",), ("a",))
+    assert cut.boundary(index, [0]) == ((), ("t",))
+    assert cut.around(index, [2], 1) == [1, 2, 3]
+
+
+def test_what_is_computed_from_a_default_value_comes_along_too() -> None:
+    index = index_of("t = Neg(w) y = Mul(x, t)", "float[2] x, float[2] w", weights="<float[2] w = {1, 2}>")
+    assert cut.boundary(index, [1]) == (("x",), ("y",))
