@@ -173,7 +173,7 @@ class Model:
         source = self.sources.get(where.location)
         if source is None:
             raise WeightsError(
-                f"the bytes of tensor {tensor.name!r} are in {where.location!r}, which is not there",
+                f"the bytes of tensor {tensor.name[:80]!r} are in {where.location[:200]!r}, which is not there",
                 location=where.location,
                 hint="put the data file beside the .onnx file that names it",
             )
@@ -184,7 +184,7 @@ class Model:
             length = source.size - where.offset
         if length < 0 or where.offset + length > source.size:
             raise WeightsError(
-                f"tensor {tensor.name!r} wants bytes {where.offset} to {where.offset + length} of {source.name}, "
+                f"tensor {tensor.name[:80]!r} wants bytes {where.offset} to {where.offset + length} of {source.name}, "
                 f"which has {source.size}",
                 location=where.location,
                 path=source.name,

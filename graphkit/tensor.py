@@ -45,7 +45,7 @@ def data_range(tensor: onnx.TensorProto) -> DataRange:
     entries = {e.key: e.value for e in tensor.external_data}
     location = entries.get("location", "")
     if not location:
-        raise WeightsError(f"tensor {tensor.name!r} is external but names no location")
+        raise WeightsError(f"tensor {tensor.name[:80]!r} is external but names no location")
     offset = _count(tensor, "offset", entries.get("offset") or "0")
     length = _count(tensor, "length", entries["length"]) if entries.get("length") else None
     field = int(entries[FIELD_KEY]) if entries.get(FIELD_KEY) in _FIELDS else None
@@ -58,7 +58,7 @@ _FIELDS = ("4", "10")
 
 def _count(tensor: onnx.TensorProto, key: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 19:
-        raise WeightsError(f"tensor {tensor.name!r}: external data {key} {text[:40]!r} is no number of bytes")
+        raise WeightsError(f"tensor {tensor.name[:80]!r}: external data {key} {text[:40]!r} is no number of bytes")
     return int(text)
 
 

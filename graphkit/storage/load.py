@@ -144,6 +144,9 @@ def _parse(source: Source, data: bytes) -> onnx.ModelProto:
         raise _not_a_model(source, _damage(source, data) or error) from error
     if not proto.HasField("graph"):
         raise _not_a_model(source, None)
+    if not proto.opset_import and proto.ir_version >= 3:  # it stands behind the graph: a file cut short lacks it
+        message = f"{source.name} is not a valid ONNX model: it imports no operator set (opset_import)"
+        raise _not_a_model(source, FormatError(message, path=source.name))
     return proto
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import onnx
-from google.protobuf.message import EncodeError
+from google.protobuf.message import DecodeError, EncodeError
 
 from graphkit.errors import SaveError
 from graphkit.model import HISTORY_KEY, Model, ModelLike, Source
@@ -199,7 +199,9 @@ class _Layout:
         proto = _with_history(self.model)
         try:
             skeleton = proto.SerializeToString()
-        except EncodeError as error:
+            if self.model.path is None:  # made in memory: Python nests deeper than what can be read again
+                onnx.ModelProto.FromString(skeleton)
+        except (EncodeError, DecodeError) as error:
             raise SaveError(
                 f"{self.target}: the graph does not fit into protobuf's 2 GiB, or is nested deeper than 100 messages",
                 path=self.target,

@@ -33,6 +33,13 @@ MAX_DEPTH = 100
 """protobuf's own limit on nested messages; a body takes three of them."""
 
 
+MOST_INLINE = 64 << 20
+"""Bytes up to which a tensor's values may come in several pieces, which only a parser can put together, in memory."""
+
+MOST_KEPT = 1 << 31
+"""What protobuf can parse."""
+
+
 class Reader:
     """Sequential reading with jumps: what is not jumped over is read once, in few reads.
 
@@ -81,6 +88,7 @@ class Splitter:
         self.reader = Reader(source)
         self.location = location
         self.threshold = source.threshold
+        self.kept = 0
 
     def skeleton(self) -> bytes:
         """The serialised skeleton.
@@ -103,9 +111,9 @@ class Splitter:
             if position == end:
                 break
             field, wire, value, after = self._field(position, end)
-            if wire == LENGTH and value > MAX_NAME and field in NAMES.get(kind, ()):
-                raise self._error(position, f"a name has {value} bytes; names of more than {MAX_NAME} are refused")
-            if wire == LENGTH and value >= threshold and field in nested:
+            if wire == LENGTH and value >= threshold and field not in nested:
+                self._admit(kind, field, position, value)
+            elif wire == LENGTH and value >= threshold:
                 out += self._keep(kept, position)
                 inner = nested[field]
                 if inner == TENSOR:
@@ -118,6 +126,14 @@ class Splitter:
             position = after
         out += self._keep(kept, end)
         return out
+
+    def _admit(self, kind: int, field: int, position: int, length: int) -> None:
+        """Let a long field that is no payload be part of the skeleton, before its bytes are read."""
+        if length > MAX_NAME and field in NAMES.get(kind, ()):
+            raise self._error(position, f"a name has {length} bytes; names of more than {MAX_NAME} are refused")
+        self.kept += length
+        if self.kept > MOST_KEPT:
+            raise self._error(position, "what is no large tensor has more than 2 GiB")
 
     def _skip_short(self, position: int, end: int) -> int:
         """The position after the run of fields of less than 128 bytes that begins here: most nodes are such fields.
@@ -177,9 +193,9 @@ class Splitter:
         position = kept = start
         while position < end:
             field, wire, length, after = self._field(position, end)
-            if wire == LENGTH and length > MAX_NAME and field in NAMES[TENSOR]:
-                raise self._error(position, f"a name has {length} bytes; names of more than {MAX_NAME} are refused")
-            if wire == LENGTH and length >= self.threshold and field in FIELD_TYPES:
+            if wire == LENGTH and length >= self.threshold and field not in FIELD_TYPES:
+                self._admit(TENSOR, field, position, length)
+            elif wire == LENGTH and length >= self.threshold:
                 small += self.reader.take(kept, position)
                 payloads.append((field, after - length, length))
                 self.reader.forget(after)
@@ -193,6 +209,8 @@ class Splitter:
             _, offset, length = payloads[0]
             raise self._error(offset, f"tensor {stub.name[:80]!r} has both external data and {length} bytes of its own")
         if len(payloads) > 1 or not _referable(stub, payloads[0][0]):
+            if end - start > MOST_INLINE:
+                raise self._error(start, f"tensor {stub.name[:80]!r} has its {end - start} bytes in several pieces")
             return bytearray(self.reader.source.read(start, end - start))
         field, offset, length = payloads[0]
         self._check_length(stub, length, offset)

@@ -1,9 +1,14 @@
 """The model with weights everywhere, as files."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import textwrap
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 import pytest
@@ -54,3 +59,50 @@ def scan_all(monkeypatch):
     """Small files are scanned too, and tensors of 128 bytes or more stay in the file."""
     monkeypatch.setattr(load, "SMALL_FILE", 0)
     monkeypatch.setattr(LocalFile, "threshold", 128)
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """Run code in a process of its own, in the test's folder: what it leaves in ``result``, its seconds (without the
+    start of Python) and its peak memory in MiB. A GraphkitError gives its class and text as the result.
+    """
+
+    def run(code, *arguments):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                MEASURE.format(code=textwrap.indent(textwrap.dedent(code), "    ")),
+                *map(str, arguments),
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return Measured(**json.loads(done.stdout))
+
+    return run
+
+
+class Measured(NamedTuple):
+    result: object
+    seconds: float
+    mib: float
+
+
+MEASURE = """
+import json, sys, time
+import graphkit as gk
+arguments, result = sys.argv[1:], None
+start = time.perf_counter()
+try:
+{code}
+except gk.GraphkitError as error:
+    result = [type(error).__name__, str(error)]
+seconds = time.perf_counter() - start
+# VmHWM begins anew with the program; ru_maxrss would count what the parent of this process had.
+mib = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
+json.dump({{"result": result, "seconds": seconds, "mib": mib}}, sys.stdout)
+"""
