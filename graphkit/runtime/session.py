@@ -216,6 +216,7 @@ class PieceSession:
         settings = _settings(runtime, optimize=False)
         settings.enable_cpu_mem_arena = False  # an arena keeps the memory of values that are gone
         settings.enable_mem_pattern = False
+        settings.add_session_config_entry("session.disable_prepacking", "1")  # it copies weights to run faster later
         self._name = name
         with translated(f"loading a piece of {name}"):
             self._keep = carry(piece)
@@ -239,6 +240,8 @@ def _raw_session(runtime: Any, carried: CarriedModel, settings: Any, wanted: lis
     values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in carried.arrays]
     if values:
         settings.add_external_initializers(carried.names, values)
+        for name, value in zip(carried.names, values, strict=True):
+            settings.add_initializer(name, value)  # without this the session keeps a copy of each
     return runtime.InferenceSession(carried.content, settings, providers=wanted)
 
 

@@ -87,7 +87,9 @@ def bisect(
         tf32: Allow TF32 on a GPU, on both sides.
         isolate: Compare every value and try every node alone, fed with the reference's values: a node that is wrong then
             introduces error, the others pass it on.
-        memory: Bytes that the values held at once may take, weights not counted; also as "500MB" or "2GB".
+        memory: Bytes that may be held at once: the values of both sides and what comparing them needs, and the weights of
+            the nodes that run; also as "500MB" or "2GB". Pages of mapped files, which the system takes back when it
+            wants to, are not counted.
         progress: Called after every stretch.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import SessionError
+from graphkit.tensor import bits
 from graphkit.verify.bisection import Failing, Row
 from graphkit.verify.isolation import Isolation
 from graphkit.verify.metrics import Metrics, measure
@@ -34,7 +36,7 @@ class Search:
         reference: The other side.
         twins: Value of the candidate -> value of the reference.
         policy: The tolerances.
-        memory: Bytes that the values held at once may take, both sides and what comparing needs included.
+        memory: Bytes that may be held at once: the values of both sides, what comparing needs, weights in use.
         isolate: Try every node alone, on the reference's values.
         stop: Without ``isolate``, end with the stretch that holds the first difference.
         swapped: The side whose order is followed is the reference: what it gives is what is expected.
@@ -119,22 +121,25 @@ class Search:
     def _stretches(self, places: Sequence[Place]) -> Iterator[list[Place]]:
         """Values in order, as many at once as the memory limit takes; one at least."""
         own, other = self.candidate.sizes(), self.reference.sizes()
+        weights = _Weights(self.candidate)
         copies = 3 if self.isolate else 2
         stretch: list[Place] = []
         held = largest = 0
         for place in places:
             size = own.get(place.value, 0)
             size = max(size, other.get(self.twins[place.value], size))
-            working = max(largest, size // 2 * WORKING_BYTES // 2)
-            full = held + copies * size + working > self.memory or len(stretch) == MOST_VALUES
+            working = size // 2 * WORKING_BYTES // 2
+            needed = copies * size + 2 * weights.new(place.value)
+            full = held + needed + max(largest, working) > self.memory or len(stretch) == MOST_VALUES
             if stretch and full:
                 yield stretch
                 stretch, held, largest = [], 0, 0
-                working = size // 2 * WORKING_BYTES // 2
-            if copies * size + working > self.memory and self.oversized is None:
+                weights.forget()
+                needed = copies * size + 2 * weights.new(place.value)
+            if needed + working > self.memory and self.oversized is None:
                 self.oversized = place.value
             stretch.append(place)
-            held += copies * size
+            held += needed
             largest = max(largest, working)
         if stretch:
             yield stretch
@@ -181,6 +186,28 @@ class Search:
             else:
                 found[row.value] = replace(row, introduces=None, between=between)
         return [found.get(row.value, row) for row in rows]
+
+
+class _Weights:
+    """Bytes of the weights that a stretch reads: the runtime holds them, and for a moment twice, while it runs."""
+
+    def __init__(self, side: Side) -> None:
+        self._index = side.index if isinstance(side, OnnxSide) else None
+        self._seen: set[str] = set()
+
+    def new(self, value: str) -> int:
+        """Bytes that the node behind a value adds to those of the stretch so far."""
+        if self._index is None:
+            return 0
+        position = self._index.producer.get(value)
+        names = set() if position is None else {n for n in self._index.reads(position) if n not in self._seen}
+        self._seen |= names
+        tensors = [self._index.initializers[name] for name in names if name in self._index.initializers]
+        return sum(math.prod(tensor.dims) * bits(tensor.data_type) // 8 for tensor in tensors)
+
+    def forget(self) -> None:
+        """A new stretch begins."""
+        self._seen.clear()
 
 
 def _failing(alone: Isolation, value: str, read: Iterable[str], borders: _Borders, made: Any) -> Failing:
