@@ -182,10 +182,11 @@ def export_report(
     job = Job(
         module, bound, exporter, opset, output_names, table, optimize and stored, stored, translations or {}, folder
     )
-    produced, heard = job.run()
+    produced, heard, renamed = job.run()
     proto, program = produced.proto, produced.program
     findings = (
         *examine(proto, program, bound, table, opset, output_names, heard.warnings),
+        *renamed,
         *resolve_marks(proto, set(output_names or ())),
     )
     if not stored:

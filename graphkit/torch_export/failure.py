@@ -16,6 +16,7 @@ _NO_FUNCTION = re.compile(
 _UNSUPPORTED = re.compile(
     r"Exporting the operator '(?P<op>[\w:.]+)' to ONNX opset version (?P<opset>\d+) is not supported"
 )
+_NAMESPACE = re.compile(r"unrecognized namespace (?P<op>\w+::\w+)")
 _ADDED = re.compile(r"added in version (?P<opset>\d+)")
 _TRACED = re.compile(r"= (?P<op>\w+::\w+)\(.*# (?P<file>\S+?):(?P<line>\d+):\d+")
 _STATIC = re.compile(r"static shape of (?P<size>\d+) for dimension inputs\[(?P<input>[^\]]+)\]\.shape\[(?P<axis>\d+)\]")
@@ -98,6 +99,10 @@ def _unsupported(error: Exception, text: str, heard: str, exporter: str) -> tupl
                 f"try exporter '{OTHER_EXPORTER[exporter]}'; 'graphkit ops --torch {operator}' shows what each can do"
             )
         return f"{operator} has no translation to opset {match['opset']}{_at(where)}", hint
+    if match := _NAMESPACE.search(text):
+        where = _traced_line(match["op"], heard) or user_line(error)
+        hint = f"register one: torch.onnx.register_custom_op_symbolic({match['op']!r}, function, opset)"
+        return f"{match['op']} has no translation in the torchscript exporter{_at(where)}", hint
     if match := _NO_FUNCTION.search(text):
         namespace, _, name = match["op"].partition(".")
         operator = f"{namespace}::{name}"
@@ -121,8 +126,8 @@ def _explained(error: Exception, text: str, exporter: str) -> tuple[str, str]:
     for pattern, message, hint in _EXPLAINED:
         if re.search(pattern, text):
             return message + _at(where), hint
-    deepest = causes(error)[0] if not isinstance(causes(error)[0], StopIteration) else error
-    line = next((part for part in plain(str(deepest)).splitlines() if part.strip()), type(deepest).__name__)
+    texts = (plain(str(link)).strip() for link in causes(error) if not isinstance(link, StopIteration))
+    line = next((text.splitlines()[0] for text in texts if text), type(error).__name__)
     return (
         f"the {exporter} exporter failed{_at(where)}: {line}",
         f"try exporter '{OTHER_EXPORTER[exporter]}'; -v prints torch's whole message",

@@ -19,10 +19,12 @@ from graphkit.storage.load import load
 from graphkit.torch_export import arguments as given
 from graphkit.torch_export.failure import export_error
 from graphkit.torch_export.mark import marks_kept
+from graphkit.torch_export.naming import give_names, stand_ins
 from graphkit.torch_export.quiet import Overheard, quiet_torch
 from graphkit.torch_export.source_line import users_stack
 
 if TYPE_CHECKING:
+    from graphkit.finding import Finding
     from graphkit.model import Source
 
 Exporter: TypeAlias = Literal["dynamo", "torchscript"]
@@ -78,8 +80,8 @@ class Job:
     translations: Mapping[Any, Any] = field(default_factory=dict)
     folder: str | None = None
 
-    def run(self) -> tuple[Produced, Overheard]:
-        """Export.
+    def run(self) -> tuple[Produced, Overheard, list[Finding]]:
+        """Export, and give inputs and outputs their names.
 
         Raises:
             ExportError: torch cannot export.
@@ -97,19 +99,29 @@ class Job:
             with evaluating(self.module), quiet_torch():
                 told = export_error(failure, self.exporter, self.module, self.bound.args, self.bound.kwargs, heard.text)
             raise told from failure
-        return produced, heard
+        renamed = give_names(produced.proto, [leaf.name for leaf in self._inputs], self.output_names or ())
+        return produced, heard, renamed
+
+    @property
+    def _inputs(self) -> tuple[given.Leaf, ...]:
+        """The arguments that become inputs: tensors, and in a script numbers too."""
+        import torch
+
+        scripted = self.exporter == "torchscript" and isinstance(self.module, torch.jit.ScriptModule)
+        return self.bound.leaves if scripted else self.bound.tensors
 
     def _dynamo(self) -> Produced:
         import torch
 
+        args, kwargs = _not_taken_for_keywords(self.bound)
         program = torch.onnx.export(
             _exportable(self.module, self.bound),
-            self.bound.args,
-            kwargs=self.bound.kwargs,
+            args,
+            kwargs=kwargs,
             dynamo=True,
             verbose=False,
-            input_names=[leaf.name for leaf in self.bound.tensors],
-            output_names=None if self.output_names is None else list(self.output_names),
+            input_names=stand_ins("input", len(self._inputs)),
+            output_names=stand_ins("output", len(self.output_names or ())) or None,
             opset_version=self.opset,
             dynamic_shapes=given.dynamic_shapes(self.bound, self.dynamic),
             custom_translation_table=dict(self.translations),
@@ -146,7 +158,8 @@ class Job:
     def _trace(self, path: str) -> None:
         import torch
 
-        inputs = self.bound.leaves if isinstance(self.module, torch.jit.ScriptModule) else self.bound.tensors
+        names = stand_ins("input", len(self._inputs))
+        axes = {stand_in: self.dynamic.get(leaf.name) for stand_in, leaf in zip(names, self._inputs, strict=True)}
         with taking_tensors_only(self.module, self.bound) as args:
             torch.onnx.export(
                 self.module,
@@ -154,10 +167,10 @@ class Job:
                 path,
                 dynamo=False,
                 verbose=True,  # without it the nodes do not know their lines; quiet_torch keeps what it prints
-                input_names=[leaf.name for leaf in inputs],
-                output_names=None if self.output_names is None else list(self.output_names),
+                input_names=names,
+                output_names=stand_ins("output", len(self.output_names or ())) or None,
                 opset_version=self.opset,
-                dynamic_axes=self.dynamic or None,
+                dynamic_axes={name: given_axes for name, given_axes in axes.items() if given_axes} or None,
                 do_constant_folding=self.optimize,
                 keep_initializers_as_inputs=not self.stored,
             )
@@ -188,6 +201,15 @@ def weights_of(module: Any) -> Mapping[str, Any]:
 def _bytes(module: Any) -> int:
     """The size of a module's parameters and buffers."""
     return sum(t.numel() * t.element_size() for t in weights_of(module).values() if hasattr(t, "numel"))
+
+
+def _not_taken_for_keywords(bound: given.Arguments) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, a dict at their end given by its name: torch takes one there for the keyword arguments."""
+    args, kwargs = bound.args, bound.kwargs
+    if not args or kwargs or not isinstance(args[-1], dict):
+        return args, kwargs
+    name = list(bound.bound)[len(args) - 1]
+    return args[:-1], {name: args[-1]}
 
 
 def _exportable(module: Any, bound: given.Arguments) -> Any:

@@ -20,6 +20,7 @@ import onnx
 from graphkit.finding import Finding
 from graphkit.graph import walk
 from graphkit.graph.names import Names
+from graphkit.torch_export.naming import rename_value
 
 if TYPE_CHECKING:
     import torch
@@ -184,13 +185,13 @@ def _taken_out(
     if marked in outputs:
         if made_here and source not in outputs:
             graph.node.remove(node)
-            _rename(main, source, marked)
+            rename_value(main, source, marked)
         else:
             node.op_type, node.domain = "Identity", ""
             node.ClearField("attribute")
         return marked if marked in kept else _renamed(main, marked, wish, names)
     graph.node.remove(node)
-    _rename(main, marked, source)
+    rename_value(main, marked, source)
     _drop_repeated_types(graph, source)
     if not made_here or source in kept or source == wish:
         return source
@@ -199,20 +200,8 @@ def _taken_out(
 
 def _renamed(main: onnx.GraphProto, old: str, wish: str, names: Names) -> str:
     name = names.fresh(wish)
-    _rename(main, old, name)
+    rename_value(main, old, name)
     return name
-
-
-def _rename(main: onnx.GraphProto, old: str, new: str) -> None:
-    for graph in walk.graphs(main):
-        for node in graph.node:
-            for names in (node.input, node.output):
-                for position, name in enumerate(names):
-                    if name == old:
-                        names[position] = new
-        for value in (*graph.value_info, *graph.output):
-            if value.name == old:
-                value.name = new
 
 
 def _drop_repeated_types(graph: onnx.GraphProto, name: str) -> None:

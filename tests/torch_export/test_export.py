@@ -496,3 +496,92 @@ def test_axes_that_torch_finds_equal_are_told():
 class Sum(torch.nn.Module):
     def forward(self, a, b):
         return a + b
+
+
+class Batch(torch.nn.Module):
+    def forward(self, batch):
+        return {"logits": batch["ids"].float() * batch["mask"], "nothing": None, "also": (batch["mask"],)}
+
+
+class Shuffled(torch.nn.Module):
+    def forward(self, a, b, c=None, *, d):
+        return a - b * 2 + c * 3 + d * 4
+
+
+@BOTH
+def test_a_dict_is_an_argument_like_any_other(exporter):
+    """torch takes a dict at the end of the arguments for the keyword arguments."""
+    batch = {"ids": torch.tensor([1, 2]), "mask": image(2)}
+    model = gk.export(Batch(), (batch,), exporter=exporter)
+    assert [v.name for v in model.proto.graph.input] == ["batch_ids", "batch_mask"]
+    answer = list(run_ort(model, {f"batch_{name}": value.numpy() for name, value in batch.items()}).values())
+    expected = Batch()(batch)
+    assert_same(answer, [expected["logits"].numpy(), expected["also"][0].numpy()])
+
+
+@BOTH
+def test_keyword_arguments_in_another_order_go_where_they_belong(exporter):
+    given = {"d": image(2), "c": image(2), "b": image(2)}
+    model = gk.export(Shuffled(), (image(2),), kwargs=given, exporter=exporter)
+    assert [v.name for v in model.proto.graph.input] == ["a", "b", "c", "d"]
+    feeds = {name: image(2) for name in "abcd"}
+    answer = run_ort(model, {name: value.numpy() for name, value in feeds.items()})
+    assert_same(next(iter(answer.values())), Shuffled()(**feeds).numpy())
+
+
+@BOTH
+def test_an_operator_of_ones_own_without_translation_is_named(exporter):
+    @torch.library.custom_op("tests_export::double", mutates_args=())
+    def double(x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    double.register_fake(torch.empty_like)
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            return double(x)
+
+    with pytest.raises(
+        gk.ExportError, match=rf"tests_export::double has no translation in the {exporter} exporter"
+    ) as caught:
+        gk.export(Net(), image(2), exporter=exporter)
+    assert ("translations=" if exporter == "dynamo" else "register_custom_op_symbolic") in caught.value.hint
+    assert exporter == "torchscript" or "test_export.py:" in caught.value.message
+
+
+class Chain(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.tensor([0.5, -2.0]))
+
+    def forward(self, x):
+        return torch.sigmoid(torch.relu(x) + 1) * self.w, self.w
+
+
+@BOTH
+@pytest.mark.parametrize("names", [("relu", None), ("sigmoid", ["add", "relu"]), ("w", None), ("w", ["relu", "mul"])])
+def test_a_name_that_something_else_has_stands_for_one_thing_only(exporter, names):
+    """dynamo, asked for such a name, writes a model that computes something else, or none that loads (torch 2.13)."""
+    module, (input_name, output_names) = Chain(), names
+    model = gk.export(module, image(2), exporter=exporter, input_names=[input_name], output_names=output_names)
+    proto = model.materialize()
+    onnx.checker.check_model(proto, full_check=True)
+    assert [v.name for v in proto.graph.input] == [input_name]
+    assert output_names in (None, [v.name for v in proto.graph.output])
+    x = image(2) - 0.5
+    expected = [tensor.detach().numpy() for tensor in module(x)]
+    assert_same(list(run_ort(model, {input_name: x.numpy()}).values()), expected)
+
+
+@BOTH
+def test_an_output_that_is_an_input_or_another_output_has_a_name_of_its_own(exporter):
+    class Same(torch.nn.Module):
+        def forward(self, x):
+            y = torch.relu(x)
+            return x, y, y
+
+    model = gk.export(Same(), image(2), exporter=exporter)
+    names = [v.name for v in model.proto.graph.output]
+    assert len({"x", *names}) == 4
+    x = image(2) - 0.5
+    assert_same(list(run_ort(model, {"x": x.numpy()}).values()), [t.numpy() for t in Same()(x)])
