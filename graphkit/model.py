@@ -131,8 +131,8 @@ class Model:
     def array(self, name: str) -> Array:
         """The values of an initializer of the main graph, read-only, memory-mapped where that is possible.
 
-        Shape and dtype are the tensor's own (``bfloat16``, float8 and 4-bit types as ml_dtypes). 2- and 4-bit types are
-        packed on disk and are unpacked into memory, strings are parsed; everything else is a view of the file.
+        Shape and dtype are the tensor's own (``bfloat16``, float8 and 4-bit types as ml_dtypes). Types of less than 8
+        bits are packed on disk and are unpacked into memory, strings are parsed; everything else is a view of the file.
 
         Raises:
             NameNotFoundError: No initializer has the name.

@@ -143,6 +143,7 @@ _BITS: dict[int, int] = {
     for width, names in {
         2: "INT2 UINT2",
         4: "INT4 UINT4 FLOAT4E2M1",
+        6: "FLOAT6E2M3 FLOAT6E3M2",
         8: "INT8 UINT8 BOOL FLOAT8E4M3FN FLOAT8E4M3FNUZ FLOAT8E5M2 FLOAT8E5M2FNUZ FLOAT8E8M0",
         16: "INT16 UINT16 FLOAT16 BFLOAT16",
         32: "INT32 UINT32 FLOAT",
@@ -229,11 +230,13 @@ _VALUE_FIELDS: dict[int, str] = {
 
 
 def _count_values(data_type: int, count: int) -> int:
-    """How many entries of its field so many elements take: complex numbers two, 2- and 4-bit types share one of 8 bits."""
+    """How many entries of its field so many elements take: complex numbers two; 2- and 4-bit types share one of 8 bits,
+    6-bit types do not.
+    """
     if data_type in (_T.COMPLEX64, _T.COMPLEX128):
         return 2 * count
     width = bits(data_type)
-    return (count * width + 7) // 8 if 0 < width < 8 else count
+    return (count * width + 7) // 8 if width in (2, 4) else count
 
 
 def type_name(data_type: int) -> str:

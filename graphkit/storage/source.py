@@ -139,6 +139,11 @@ class LocalFile:
                 self._map = mapped  # a mapping holds a descriptor of its own
         return memoryview(mapped)[offset : offset + length]
 
+    def release(self) -> None:
+        """Let the system have the memory of mapped pages; what is read again is mapped again."""
+        if self._map is not None and hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
     def check_unchanged(self) -> None:
         """Nobody has written into the file since it was opened.
 

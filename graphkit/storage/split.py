@@ -136,7 +136,8 @@ class Splitter:
             raise self._error(position, "what is no large tensor has more than 2 GiB")
 
     def _skip_short(self, position: int, end: int) -> int:
-        """The position after the run of fields of less than 128 bytes that begins here: most nodes are such fields.
+        """The position after the run of fields of less than 128 bytes that begins here: most nodes are such fields, and
+        every threshold is above that.
 
         It ends where ``_field`` has to look: at other fields, and near the end of the buffer or of the message.
         """
