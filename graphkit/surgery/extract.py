@@ -71,10 +71,15 @@ def extract(
     Scope: Cuts the main graph; bodies and functions come along whole. A value inside of a body cannot be a boundary.
     Cost: O(graph), inference only over nodes upstream of boundary values without a type; weights are not read.
     """
-    _check_options(inputs, outputs, module, nodes, hops)
+    check_options(inputs, outputs, module, nodes, hops)
+    if inputs is None and outputs is None and module is None and not nodes:
+        raise ValueError("name the cut: by inputs and outputs, by a module, or by nodes")
     source = as_model(model)
     index = GraphIndex(source.proto.graph)
-    wanted_inputs, wanted_outputs = _boundary(index, inputs, outputs, module, nodes, hops)
+    if module is not None or nodes:
+        wanted_inputs, wanted_outputs = boundary(index, module, nodes, hops)
+    else:
+        wanted_inputs, wanted_outputs = named_values(index, inputs or (), outputs)
     region = cut.trace(index, wanted_outputs, wanted_inputs)
     chosen = wanted_inputs
     if inputs is None:
@@ -84,7 +89,7 @@ def extract(
     idle = [name for name in wanted_inputs if name not in region.reached]
     if idle:
         warnings.warn(_idle_message(idle), GraphkitWarning, stacklevel=2)
-    given = {index.require(name): parse_type(t) if isinstance(t, str) else t for name, t in (input_types or {}).items()}
+    given = given_types(index, input_types)
     types = types_of(source.proto, index, dict.fromkeys([*chosen, *wanted_outputs]), given)
     unknown = [name for name in dict.fromkeys([*chosen, *wanted_outputs]) if name not in types]
     if unknown:
@@ -99,17 +104,23 @@ def extract(
     return source.edited(part, "extract", {"inputs": list(chosen), "outputs": list(wanted_outputs)}, assembly.notes)
 
 
-def _check_options(
+def check_options(
     inputs: Sequence[str] | None,
     outputs: Sequence[str] | None,
     module: str | None,
     nodes: Sequence[str] | None,
     hops: int,
 ) -> None:
+    """Check how a cut is named, before anything is loaded.
+
+    Raises:
+        ValueError: Options exclude each other, or no outputs are asked for.
+        TypeError: A single string where a list of names is meant.
+    """
     for option, names in (("inputs", inputs), ("outputs", outputs), ("nodes", nodes)):
         if isinstance(names, str):
             raise TypeError(f"{option} is a list of names: [{names!r}], not {names!r}")
-    if sum([inputs is not None or outputs is not None, module is not None, bool(nodes)]) != 1:
+    if sum([inputs is not None or outputs is not None, module is not None, bool(nodes)]) > 1:
         raise ValueError("name the cut in one way: by inputs and outputs, by a module, or by nodes")
     if hops < 0 or (hops and not nodes):
         raise ValueError(f"hops={hops} is a number of steps around nodes: 0 or more, with nodes given")
@@ -117,51 +128,60 @@ def _check_options(
         raise ValueError("a cut needs at least one output")
 
 
-def _boundary(
-    index: GraphIndex,
-    inputs: Sequence[str] | None,
-    outputs: Sequence[str] | None,
-    module: str | None,
-    nodes: Sequence[str] | None,
-    hops: int,
+def named_values(
+    index: GraphIndex, inputs: Sequence[str], outputs: Sequence[str] | None
 ) -> tuple[list[str], list[str]]:
-    if module is not None or nodes:
-        positions = module_nodes(index, module) if module is not None else named_nodes(index, nodes or (), hops)
-        found_inputs, found_outputs = cut.boundary(index, positions)
-        return list(found_inputs), list(found_outputs)
+    """The inputs and outputs that were asked for, checked; the graph outputs where none were.
+
+    Raises:
+        NameNotFoundError: No such value.
+        CutError: One is given twice, or there is no output.
+    """
     chosen = list(outputs) if outputs is not None else list(index.outputs)
     if not chosen:
         raise CutError("the graph has no outputs", hint="name the values that become outputs: --output NAME")
-    for kind, names in (("input", inputs or ()), ("output", chosen)):
+    for kind, names in (("input", inputs), ("output", chosen)):
         for name, count in Counter(names).items():
             if count > 1:
                 raise CutError(f"the {kind} {name!r} is given {count} times", hint="name each value once")
             index.require(name)
-    return list(inputs or ()), chosen
+    return list(inputs), chosen
 
 
-def module_nodes(index: GraphIndex, path: str) -> list[int]:
-    """Positions of the nodes of a torch module.
+def boundary(
+    index: GraphIndex, module: str | None, nodes: Sequence[str] | None, hops: int
+) -> tuple[list[str], list[str]]:
+    """The inputs and outputs of a torch module, or of nodes and those within some steps of them.
 
     Raises:
-        NameNotFoundError: The file names no such module.
+        NameNotFoundError: The file names no such module, no node has a name, or several have it.
     """
+    if module is not None:
+        positions = _module_nodes(index, module)
+    else:
+        positions = cut.around(index, (index.node_named(name) for name in nodes or ()), hops)
+    inputs, outputs = cut.boundary(index, positions)
+    return list(inputs), list(outputs)
+
+
+def given_types(index: GraphIndex, types: Mapping[str, str | onnx.TypeProto] | None) -> dict[str, onnx.TypeProto]:
+    """The types that the caller gives.
+
+    Raises:
+        NameNotFoundError: No such value.
+        ValueError: A text is no type.
+    """
+    return {index.require(name): parse_type(t) if isinstance(t, str) else t for name, t in (types or {}).items()}
+
+
+def _module_nodes(index: GraphIndex, path: str) -> list[int]:
     known = modules.modules(index.graph)
     if path in known:
         return known[path]
-    hint = (
-        None if known else "the file does not say which torch module its nodes come from (a tool may have dropped it)"
-    )
+    hint = None
+    if not known:
+        hint = "the file does not say which torch module its nodes come from (a tool may have dropped it)"
     raise NameNotFoundError("module", path, known, hint=hint)
-
-
-def named_nodes(index: GraphIndex, names: Iterable[str], hops: int) -> list[int]:
-    """Positions of nodes by name, and of the nodes within some steps of them.
-
-    Raises:
-        NameNotFoundError: No node has a name, or several have it.
-    """
-    return cut.around(index, (index.node_named(name) for name in names), hops)
 
 
 def _open_cut(index: GraphIndex, outputs: Sequence[str], inputs: Sequence[str], missing: Sequence[str]) -> CutError:

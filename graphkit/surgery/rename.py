@@ -31,15 +31,17 @@ def rename(
         NameNotFoundError: No value or node has an old name, or several nodes have it.
         NameTakenError: Another value (in any scope) has a value's new name already, or another node has a node's, or
             two get the same.
-        ValueError: A new name is empty.
+        ValueError: A new name is empty, or there is none.
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
     Changes: Nothing; returns a new model over the same bytes.
     Scope: Values and nodes of the main graph; what bodies capture follows. Names inside of bodies stay.
     Cost: O(graph); weights are not read.
     """
-    source = as_model(model)
     values, nodes = dict(values or {}), dict(nodes or {})
+    if not values and not nodes:
+        raise ValueError("rename needs at least one old and new name")
+    source = as_model(model)
     proto = source.copy_proto()
     index = GraphIndex(proto.graph)
     for name in values:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import onnx
 
 from graphkit.graph import cut
 from graphkit.graph.index import GraphIndex
@@ -11,7 +13,7 @@ from graphkit.graph.infer import types_of
 from graphkit.graph.values import format_type
 from graphkit.model import ModelLike
 from graphkit.storage.load import as_model
-from graphkit.surgery.extract import module_nodes, named_nodes
+from graphkit.surgery.extract import boundary, check_options, given_types, named_values
 from graphkit.tensor import stored_bytes
 
 
@@ -26,6 +28,7 @@ class Cut:
         nodes: How many nodes lie between.
         weight_bytes: Bytes of the initializers that they read.
         of_nodes: How many nodes the whole graph has.
+        untyped: Inputs and outputs whose type neither the file nor inference gives: ``extract`` asks for it.
     """
 
     inputs: tuple[str, ...]
@@ -34,6 +37,7 @@ class Cut:
     nodes: int
     weight_bytes: int
     of_nodes: int
+    untyped: tuple[str, ...] = ()
 
 
 def suggest(
@@ -44,6 +48,7 @@ def suggest(
     module: str | None = None,
     nodes: Sequence[str] | None = None,
     hops: int = 0,
+    input_types: Mapping[str, str | onnx.TypeProto] | None = None,
 ) -> Cut:
     """A smallest closed set of inputs for a cut; ``extract`` with its inputs and outputs makes the cut.
 
@@ -58,34 +63,39 @@ def suggest(
         module: Path of a torch module, "" for the root.
         nodes: Names of nodes.
         hops: With ``nodes``: how many steps around them.
+        input_types: Types of values that the file does not give, as ``extract`` takes them.
 
     Raises:
         NameNotFoundError: No such value, module or node.
+        CutError: An input or an output is given twice, or the graph has no output.
         InvalidGraphError: A node reads a name that nothing defines, or nodes read from each other in a cycle.
+        ValueError: Options exclude each other, or a type is none.
+        TypeError: A single string where a list of names is meant.
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
     Changes: Nothing.
     Scope: The main graph; bodies count with the node that holds them.
     Cost: O(graph), for outputs alone times the number of inputs found; weights are not read.
     """
+    check_options(inputs, outputs, module, nodes, hops)
     source = as_model(model)
     index = GraphIndex(source.proto.graph)
+    found: Sequence[str]
     if module is not None or nodes:
-        positions = module_nodes(index, module) if module is not None else named_nodes(index, nodes or (), hops)
-        found, chosen = cut.boundary(index, positions)
+        found, chosen = boundary(index, module, nodes, hops)
     else:
-        chosen = tuple(outputs) if outputs is not None else tuple(index.outputs)
-        for name in (*chosen, *(inputs or ())):
-            index.require(name)
-        found = cut.narrowest(index, chosen) if inputs is None else (*inputs, *cut.frontier(index, chosen, inputs))
+        asked, chosen = named_values(index, inputs or (), outputs)
+        missing = cut.narrowest(index, chosen) if inputs is None else cut.frontier(index, chosen, asked)
+        found = [*asked, *missing]
     region = cut.trace(index, chosen, found)
-    needed = tuple(name for name in (*found, *region.open_inputs) if name in region.reached or name not in found)
-    types = types_of(source.proto, index, needed)
+    needed = [*(name for name in found if name in region.reached), *region.open_inputs]
+    types = types_of(source.proto, index, dict.fromkeys([*needed, *chosen]), given_types(index, input_types))
     return Cut(
-        inputs=needed,
-        outputs=chosen,
+        inputs=tuple(needed),
+        outputs=tuple(chosen),
         input_types=tuple(format_type(types.get(name)) for name in needed),
         nodes=len(region.nodes),
         weight_bytes=sum(stored_bytes(index.initializers[n]) for n in region.constants if n in index.initializers),
         of_nodes=len(index.nodes),
+        untyped=tuple(name for name in dict.fromkeys([*needed, *chosen]) if name not in types),
     )

@@ -439,8 +439,8 @@ def test_a_graph_without_outputs() -> None:
 @pytest.mark.parametrize(
     ("wrong", "error", "said"),
     [
-        ({}, ValueError, "one way"),
-        ({"nodes": []}, ValueError, "one way"),
+        ({}, ValueError, "name the cut"),
+        ({"nodes": []}, ValueError, "name the cut"),
         ({"outputs": []}, ValueError, "at least one output"),
         ({"outputs": ["y"], "nodes": ["first"]}, ValueError, "one way"),
         ({"module": "", "nodes": ["first"]}, ValueError, "one way"),
