@@ -174,7 +174,7 @@ def _rows(index: GraphIndex, node: onnx.NodeProto) -> Range | None:
 def _scales(index: GraphIndex, node: onnx.NodeProto, place: int) -> Range:
     """Scales: 1 for batch and channels where the input is the whole vector, a factor elsewhere."""
     if node.input[place] not in index.inputs:
-        return FACTORS
+        return replace(FACTORS, length=1)  # a factor on its way to be expanded: one number counts for every axis
     axes = next((list(a.ints) for a in node.attribute if a.name == "axes"), None)
     declared = values.value_type(index, node.input[0])
     dims = values.dims(declared) if declared is not None else None

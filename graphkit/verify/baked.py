@@ -65,11 +65,13 @@ class Baked:
         model: The model exported with the first arguments.
         findings: One for each constant, branch or fixed axis that belongs to the example arguments and not to the module.
         trials: The model and the module compared, for each set of arguments.
+        refused: Arguments that were made up and with which the module itself does not run, and why.
     """
 
     model: Model
     findings: tuple[Finding, ...]
     trials: tuple[Trial, ...]
+    refused: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -116,35 +118,59 @@ def find_baked(
     sets = [bind(module, args, kwargs, input_names) for args, kwargs in zip(args_list, keywords, strict=True)]
     first = sets[0]
     table = dynamic_axes(dynamic, first.tensors)
-    if len(sets) == 1:
-        sets += [bind(module, args, kwargs, input_names) for args, kwargs in varied(first, table)]
     with quiet_torch():
         expected = [_run_module(module, one) for one in sets]
+        refused = _add_variations(module, sets, expected, table, input_names) if len(sets) == 1 else ()
     options: dict[str, Any] = {"exporter": exporter, "opset": opset, "input_names": input_names, "dynamic": dynamic}
-    reports = [_export(module, one, options, needed=one is first) for one in sets]
-    base = reports[0]
-    assert isinstance(base, Exported)
+    base = export_report(module, first.args, kwargs=first.kwargs, **options)
     weights = set(module.state_dict())
     found: dict[tuple[str, str | None, str | None], Finding] = {}
-    for one, report in zip(sets[1:], reports[1:], strict=True):
-        for finding in _compared(base, report, first, one, weights, table):
+    for one in sets[1:]:
+        for finding in _compared(base, _export(module, one, options), first, one, weights, table):
             found.setdefault((finding.kind, finding.node, finding.value), finding)
     loaded = session(base.model, device="cpu")
     trials = tuple(_trial(loaded, one, want) for one, want in zip(sets, expected, strict=True))
+    return Baked(base.model, (*found.values(), *_unexplained(trials, found)), trials, refused)
+
+
+def _add_variations(
+    module: Any, sets: list[Arguments], expected: list[list[Array]], table: Table, names: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Add other arguments with which the module runs; gives those with which it does not.
+
+    Raises:
+        ExportError: It runs with none of them.
+    """
+    refused = []
+    for args, kwargs in varied(sets[0], table):
+        one = bind(module, args, kwargs, names)
+        try:
+            expected.append(_run_module(module, one))
+        except ExportError as error:
+            refused.append(error.message)
+        else:
+            sets.append(one)
+    if len(sets) == 1:
+        raise ExportError(
+            f"no other arguments were found to compare with: {refused[0]}",
+            hint="give two or more sets of arguments: graphkit.find_baked(module, [args, other_args])",
+        )
+    return tuple(refused)
+
+
+def _unexplained(trials: Sequence[Trial], found: Mapping[Any, Finding]) -> list[Finding]:
+    """What is left to say where numbers are wrong and no constant differs."""
     wrong = next((trial for trial in trials if not trial.agrees), None)
-    findings = list(found.values())
-    if wrong is not None and not findings:
-        message = f"with {wrong.arguments} the model does not give the module's numbers ({wrong.problem}); no constant explains it"
-        findings.append(Finding("numbers", message, remedy="graphkit bisect names the first value that differs"))
-    return Baked(base.model, tuple(findings), trials)
+    if wrong is None or found:
+        return []
+    message = f"with {wrong.arguments} the model does not give the module's numbers ({wrong.problem}); no constant explains it"
+    return [Finding("numbers", message, remedy="graphkit bisect names the first value that differs")]
 
 
-def _export(module: Any, arguments: Arguments, options: dict[str, Any], *, needed: bool) -> Exported | ExportError:
+def _export(module: Any, arguments: Arguments, options: dict[str, Any]) -> Exported | ExportError:
     try:
         return export_report(module, arguments.args, kwargs=arguments.kwargs, **options)
     except ExportError as error:
-        if needed:
-            raise
         return error
 
 

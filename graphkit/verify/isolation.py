@@ -12,7 +12,7 @@ from graphkit.runtime.exchange import declared_type, shared, to_runtime
 from graphkit.runtime.pieces import is_constant_node, piece
 from graphkit.runtime.ports import Port
 from graphkit.runtime.session import PieceSession
-from graphkit.verify.sides import OnnxSide, constants_of
+from graphkit.verify.sides import OnnxSide, constants_of, release
 
 if TYPE_CHECKING:
     from graphkit.model import Model
@@ -108,6 +108,7 @@ class Isolation:
         session = PieceSession(part, self.side.name, device=self.side.device, tf32=self.side.tf32)
         self.runs += 1
         made = session.run(fed, [new[value] for value in values])
+        release(self.side.model)
         return {value: shared(made[new[value]]) for value in values}
 
     def named(self, positions: Iterable[int]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from graphkit.runtime.exchange import declared_type, shared, to_runtime
 from graphkit.runtime.pieces import is_constant_node, piece
 from graphkit.runtime.ports import Port, input_ports
 from graphkit.runtime.session import PieceSession
+from graphkit.storage.source import LocalFile
 from graphkit.tensor import bits
 from graphkit.torch_export.source_line import stack_line
 
@@ -202,6 +203,7 @@ class OnnxSide:
             self._kept.update({name: value for name, value in result.items() if name in self._wanted})
             self._state.update({name: value for name, value in result.items() if name in live})
         self._state = {name: value for name, value in self._state.items() if self._last_use.get(name, -1) >= end}
+        release(self.model)
         self._at = end
 
     def _needed(self, stretch: range, outputs: Iterable[str]) -> list[int]:
@@ -215,6 +217,13 @@ class OnnxSide:
             found.add(position)
             waiting.extend(self.index.reads(position))
         return sorted(found)
+
+
+def release(model: Model) -> None:
+    """Give back the memory of weights that were read from mapped files."""
+    for source in model.sources.values():
+        if isinstance(source, LocalFile):
+            source.release()
 
 
 def place_of(node: onnx.NodeProto, value: str) -> Place:
