@@ -136,6 +136,26 @@ def test_nothing_is_found_where_nothing_is_baked(exporter):
     assert len(baked.trials) == 3
 
 
+def test_made_up_arguments_that_the_module_refuses_are_left_out():
+    class Lookup(torch.nn.Module):
+        def forward(self, x, row):
+            return x[:, row.item() : row.item() + 1] if row.item() < 3 else x[:, row.item()]
+
+    last = torch.tensor(2)
+    with pytest.raises(
+        gk.ExportError, match=r"no other arguments were found to compare with: Lookup does not run with x"
+    ):
+        gk.find_baked(Lookup(), [(V.reshape(1, 5)[:, :3], last)], exporter="torchscript")
+    baked = gk.find_baked(Fixed(), [(X[0],)], exporter="torchscript", dynamic=["x:1=h"])
+    assert len(baked.trials) == 2
+    assert "Fixed does not run with x float32[3,11,8]" in baked.refused[0]
+
+
+class Fixed(torch.nn.Module):
+    def forward(self, x):
+        return x.reshape(3, 64) * 2
+
+
 def test_arguments_that_the_module_refuses_are_told_apart():
     with pytest.raises(gk.ExportError, match="Flattened does not run with x float32"):
         gk.find_baked(Flattened(), [(X[0],), (X,)], exporter="torchscript")

@@ -585,3 +585,13 @@ def test_an_output_that_is_an_input_or_another_output_has_a_name_of_its_own(expo
     assert len({"x", *names}) == 4
     x = image(2) - 0.5
     assert_same(list(run_ort(model, {"x": x.numpy()}).values()), [t.numpy() for t in Same()(x)])
+
+
+@BOTH
+@pytest.mark.matrix
+def test_more_than_two_gigabytes_of_weights(exporter, tmp_path):
+    module = torch.nn.Sequential(*(torch.nn.Linear(8192, 8192, bias=False) for _ in range(9)))
+    x = image(1, 8192)
+    gk.export(module, x, tmp_path / "large.onnx", exporter=exporter, external="large.data")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large.data", "large.onnx"]
+    compare(tmp_path / "large.onnx", module, {"input": x})

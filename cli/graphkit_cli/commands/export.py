@@ -98,7 +98,8 @@ def command(
             shared = {key: options[key] for key in ("exporter", "opset", "dynamic")}
             baked = gk.find_baked(subject.module, [args], kwargs_list=[kwargs], input_names=names, **shared)
             step = model.history[-1]
-            step = step._replace(notes=(*step.notes, *map(str, baked.findings)))
+            left_out = [f"not compared, {text}" for text in baked.refused]
+            step = step._replace(notes=(*step.notes, *map(str, baked.findings), *left_out))
             model = gk.Model(model.proto, history=(step,))
     if render.verbose and report.log:
         render.note(report.log)
