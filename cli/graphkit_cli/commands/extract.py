@@ -32,7 +32,8 @@ CLI_ONLY = {"suggest": "calls gk.suggest instead of gk.extract"}
     "input_types",
     metavar="NAME=TYPE",
     multiple=True,
-    help="Type of a boundary value that the file does not give, such as x=float32[1,3,n]; repeat it.",
+    help="Type of an input, an output or a value between that the file does not give, such as x=float32[1,3,n] or "
+    "s=seq(int64[?]); repeat it.",
 )
 @click.option(
     "--suggest", is_flag=True, help="Write no file: print a smallest closed cut, and the command that makes it."
@@ -73,16 +74,21 @@ def command(
         "module": module,
         "nodes": list(nodes) or None,
         "hops": hops,
+        "input_types": _types(input_types),
     }
-    if suggest:
-        found = gk.suggest(model, **where)
-        render.result(found, lambda: _suggestion(model, found))
-        return
-    assert out is not None
-    check_target(out)
-    types = dict(_name_and_type(text) for text in input_types)
-    with render.progress(f"extract {model}"):
-        edited = gk.extract(model, **where, input_types=types)
+    try:
+        if suggest:
+            found = gk.suggest(model, **where)
+            render.result(found, lambda: _suggestion(model, found, input_types))
+            return
+        assert out is not None
+        check_target(out, external, weights)
+        with render.progress(f"extract {model}"):
+            edited = gk.extract(model, **where)
+    except ValueError as error:
+        if isinstance(error, gk.GraphkitError):
+            raise
+        raise click.UsageError(str(error)) from error  # a type that is none
     save_edited(render, edited, out, external=external, weights=weights, dry_run=dry_run)
 
 
@@ -108,23 +114,28 @@ def _check_usage(
         raise click.UsageError("Missing argument 'OUT'.")
 
 
-def _name_and_type(text: str) -> tuple[str, str]:
-    name, separator, type_ = text.rpartition("=")
-    if not separator or not name:
-        raise click.UsageError(f"--input-type is NAME=TYPE, such as x=float32[1,3,n], not {text!r}.")
-    return name, type_
+def _types(texts: tuple[str, ...]) -> dict[str, str]:
+    types: dict[str, str] = {}
+    for text in texts:
+        name, separator, type_ = text.rpartition("=")
+        if not separator or not name:
+            raise click.UsageError(f"--input-type is NAME=TYPE, such as x=float32[1,3,n], not {text!r}.")
+        if name in types:
+            raise click.UsageError(f"--input-type gives {name!r} two types.")
+        types[name] = type_
+    return types
 
 
-def _suggestion(model: str, found: gk.Cut) -> str:
+def _suggestion(model: str, found: gk.Cut, input_types: tuple[str, ...]) -> str:
     words = ["graphkit", "extract", model, "OUT.onnx"]
-    for name in found.inputs:
-        words += ["--input", name]
-    for name in found.outputs:
-        words += ["--output", name]
+    for option, values in (("--input", found.inputs), ("--output", found.outputs), ("--input-type", input_types)):
+        for value in values:
+            words += [option, value]
     lines = [
         f"{found.nodes} of {found.of_nodes} nodes, {found.weight_bytes:,} bytes of weights",
         *(f"input  {name}: {type_}" for name, type_ in zip(found.inputs, found.input_types, strict=True)),
         *(f"output {name}" for name in found.outputs),
+        *(f"the type of {name} is not known: add --input-type {shlex.quote(name)}=TYPE" for name in found.untyped),
         shlex.join(words),
     ]
     return "\n".join(lines)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 @edit_command
-@click.option("--value", "values", metavar="OLD=NEW", multiple=True, help="Rename an input, an output or another value.")
+@click.option(
+    "--value", "values", metavar="OLD=NEW", multiple=True, help="Rename an input, an output or another value."
+)
 @click.option("--node", "nodes", metavar="OLD=NEW", multiple=True, help="Rename a node.")
 def command(model: str, values: tuple[str, ...], nodes: tuple[str, ...]) -> gk.Model:
     r"""Give values and nodes of MODEL other names, wherever they are written.
@@ -25,14 +27,17 @@ def command(model: str, values: tuple[str, ...], nodes: tuple[str, ...]) -> gk.M
 
     if not values and not nodes:
         raise click.UsageError("Say what to rename: --value OLD=NEW or --node OLD=NEW.")
-    return gk.rename(
-        model, values=dict(_pair("--value", v) for v in values), nodes=dict(_pair("--node", n) for n in nodes)
-    )
+    return gk.rename(model, values=_table("--value", values), nodes=_table("--node", nodes))
 
 
-def _pair(option: str, text: str) -> tuple[str, str]:
+def _table(option: str, texts: tuple[str, ...]) -> dict[str, str]:
     """OLD=NEW; the last "=" separates, for old names may contain one more often than new ones."""
-    old, separator, new = text.rpartition("=")
-    if not separator or not old or not new:
-        raise click.UsageError(f"{option} is OLD=NEW, not {text!r}.")
-    return old, new
+    table: dict[str, str] = {}
+    for text in texts:
+        old, separator, new = text.rpartition("=")
+        if not separator or not old or not new:
+            raise click.UsageError(f"{option} is OLD=NEW, not {text!r}.")
+        if old in table:
+            raise click.UsageError(f"{option} gives {old!r} two names.")
+        table[old] = new
+    return table
