@@ -10,6 +10,7 @@ import onnx
 
 from graphkit.errors import ExportError, ModelFileError, similar
 from graphkit.graph.values import tensor_type
+from graphkit.torch_export.factory import import_torch
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +70,12 @@ def load_checkpoint(
     Raises:
         ModelFileError: The file cannot be read, or holds more than tensors.
         ExportError: Keys or shapes that do not fit; all of them are listed.
+        MissingExtraError: torch is not installed.
+
+    Changes: the module's parameters and buffers.
+    Cost: time and memory O(weights of the checkpoint).
     """
+    import_torch("loading a checkpoint")
     state = _state(checkpoint, key)
     wanted = module.state_dict()
     state = _stripped(state, strip, set(wanted))
