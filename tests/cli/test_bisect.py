@@ -81,28 +81,28 @@ def test_a_wrong_command_line_is_exit_2(graphkit, models, arguments):
 def test_layers_and_torch(graphkit, models):
     torch = pytest.importorskip("torch")
     del torch
-    (models / "nets.py").write_text(
+    (models / "layered.py").write_text(
         "import torch\n"
         "from torch import nn\n"
         "def net():\n"
         "    torch.manual_seed(0)\n"
         "    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), (torch.ones(2, 3),)\n"
     )
-    assert graphkit("export", "nets:net", "net.onnx", "--exporter", "torchscript").code == 0
-    ran = graphkit("layers", "net.onnx", "--torch", "nets:net", "--json")
+    assert graphkit("export", "layered:net", "net.onnx", "--exporter", "torchscript").code == 0
+    ran = graphkit("layers", "net.onnx", "--torch", "layered:net", "--json")
     rows = json.loads(ran.out)["rows"]
     assert (ran.code, [row["output"] for row in rows]) == (0, ["0", "1", "2", "(whole)"])
     assert all(row["match"] for row in rows)
     proto = onnx.load("net.onnx")
     next(n for n in proto.graph.node if n.op_type == "Relu").op_type = "Tanh"
     onnx.save(proto, "bad.onnx")
-    ran = graphkit("layers", "bad.onnx", "--torch", "nets:net")
+    ran = graphkit("layers", "bad.onnx", "--torch", "layered:net")
     assert ran.code == 1
     assert ran.out.startswith("MISMATCH")
-    ran = graphkit("bisect", "bad.onnx", "--torch", "nets:net", "--json")
+    ran = graphkit("bisect", "bad.onnx", "--torch", "layered:net", "--json")
     assert (ran.code, json.loads(ran.out)["first"]["module"]) == (1, "1")
-    ran = graphkit("bisect", "nets:net", "--against", "bad.onnx", "--json")
-    assert (ran.code, json.loads(ran.out)["candidate"]) == (1, "nets:net")
+    ran = graphkit("bisect", "layered:net", "--against", "bad.onnx", "--json")
+    assert (ran.code, json.loads(ran.out)["candidate"]) == (1, "layered:net")
 
 
 def test_doctor_says_what_loads(graphkit):

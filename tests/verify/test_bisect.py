@@ -169,6 +169,27 @@ def test_values_are_never_held_beyond_the_limit(monkeypatch):
     assert len(result.rows) == 16
 
 
+def test_weights_count_against_the_limit_and_are_given_back(tmp_path):
+    from graphkit.storage.source import LocalFile
+    from graphkit.verify.sides import OnnxSide
+
+    lines = "\n ".join(f"v{i + 1} = Add(v{i}, w{i})" for i in range(8))
+    proto = model(f"g (float[1] v0) => (float[n] y) {{ {lines}\n y = Neg(v8) }}")
+    proto.graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.full(100_000, i, np.float32), f"w{i}") for i in range(8)
+    )
+    path = tmp_path / "m.onnx"
+    onnx.save(proto, path)
+    feeds = {"v0": np.zeros(1, np.float32)}
+    whole, parts = (bisect(path, against=path, feeds=feeds, memory=limit) for limit in ("1GB", "5MB"))
+    assert (whole.stretches, parts.stretches > 3) == (1, True)
+    side = OnnxSide(gk.load(path), feeds)
+    side.expect(["v8"])
+    assert side.fetch(["v8"])["v8"].tolist()[:2] == [28, 28]
+    assert any(isinstance(source, LocalFile) for source in side.model.sources.values())
+    assert side.model.array("w7")[0] == 7
+
+
 def test_a_reproduction_is_small_and_shows_the_fault(tmp_path):
     net, feeds = NETS["encoder"]()
     faulty, wrong = with_fault(net, "swap", ("Tanh_" + net.graph.node[-1].name.rpartition("_")[2], "Sigmoid"))

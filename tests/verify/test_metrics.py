@@ -133,7 +133,7 @@ def test_another_dtype_can_be_allowed_and_takes_the_coarser_tolerance():
     assert "dtype" in judged(half).problem
     m = judged(half, any_dtype=True)
     assert m.match
-    assert m.rtol == pytest.approx(4 * TORCH_TESTING["float16"][0])
+    assert m.rtol == pytest.approx(10 * TORCH_TESTING["float16"][0])
 
 
 def test_distances_are_counted_in_units_in_the_last_place():
