@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphkit.errors import ComparisonError, ExportError, NameNotFoundError
+from graphkit.errors import ComparisonError, NameNotFoundError
 from graphkit.runtime.feeds import tensor_array
-from graphkit.torch_export.arguments import Arguments, bind
 from graphkit.torch_export.factory import TorchSubject, load_factory
-from graphkit.torch_export.job import evaluating
 from graphkit.torch_export.source_line import user_line
-from graphkit.verify.device import to_tensor
 from graphkit.verify.reference import Exchange
+from graphkit.verify.torch_call import ForwardCall, flattened, plain_value, varied
+from graphkit.verify.torch_state import attribute_at, attribute_set, captured, numbers_of, prepared
 
 if TYPE_CHECKING:
     import torch
 
     from graphkit.runtime.ports import Port
-    from graphkit.tensor import Array
     from graphkit.verify.reference import Ported
 
 
@@ -74,7 +71,7 @@ class TorchReference:
         self.bindings: dict[str, str] = {}
         self._device = "cpu" if device == "cpu" else "cuda"
         self._tf32 = tf32
-        self._call = _Call(subject)
+        self._call = ForwardCall(subject)
         self._arguments: dict[str, int] = {}
         self._attributes: dict[str, str] = {}
         self._inner: dict[str, str] = {}
@@ -86,7 +83,7 @@ class TorchReference:
         self.like: dict[str, tuple[int | str | None, ...] | None] = {}
         self.like = {name: self._call.shape(at) for name, at in self._arguments.items()}
         for name, path in self._attributes.items():
-            current = np.asarray(_plain(_attribute(self.module, path)))
+            current = np.asarray(plain_value(attribute_at(self.module, path)))
             self.like[name] = current.shape if current.ndim else None
         if self.module.training:
             self.notes.append("the module was in training mode; it was compared in eval mode")
@@ -124,7 +121,7 @@ class TorchReference:
             self._arguments[name] = at
         elif own in dict(self.module.named_modules()) and own:
             self._inner[name] = own
-        elif _attribute(self.module, own) is not None:
+        elif attribute_at(self.module, own) is not None:
             self._attributes[name] = own
         else:
             known = [*self._call.names, *(f"self.{path}" for path, _ in numbers_of(self.module))]
@@ -188,7 +185,7 @@ class TorchReference:
         if sample:
             return {}
         found = {name: self._call.example(at) for name, at in self._arguments.items()}
-        found.update({name: _plain(_attribute(self.module, path)) for name, path in self._attributes.items()})
+        found.update({name: plain_value(attribute_at(self.module, path)) for name, path in self._attributes.items()})
         return {name: value for name, value in found.items() if value is not None}
 
     def run(self, feeds: Mapping[str, Any], sample: int) -> Exchange:
@@ -198,7 +195,7 @@ class TorchReference:
             ComparisonError: ``forward`` raised, or gave other outputs than the candidate has.
         """
         modules = {path for path in (*self._inner.values(), *self._outputs.values()) if isinstance(path, str)}
-        with self.attributes_set(feeds), _captured(self.module, modules) as inner:
+        with self.attributes_set(feeds), captured(self.module, modules) as inner:
             flat = self._forward(feeds, sample)
         missing = [path for path in modules if path not in inner]
         if missing:
@@ -248,218 +245,12 @@ class TorchReference:
         with contextlib.ExitStack() as stack:
             for name, path in self._attributes.items():
                 if name in feeds:
-                    stack.enter_context(_set(self.module, path, feeds[name]))
+                    stack.enter_context(attribute_set(self.module, path, feeds[name]))
             yield
-
-
-def varied(example: Array, sample: int) -> Array:
-    """An example argument for sample 0, later random numbers of its shape and range; integers stay as they are."""
-    if not sample or example.dtype.kind != "f" or not example.size:
-        return example
-    numbers = np.random.default_rng(sample).uniform(float(example.min()), float(example.max()), example.shape)
-    return numbers.astype(example.dtype)
 
 
 def _detached(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach()
-
-
-class _Call:
-    """The arguments of ``forward``: what they are called, examples of them, and a call with some of them replaced.
-
-    Attributes:
-        names: The arguments, nested tensors one by one.
-        expected: Positions of those that an input of the candidate has to stand for.
-        has_example: Whether the factory gave arguments.
-    """
-
-    def __init__(self, subject: TorchSubject) -> None:
-        self.has_example = subject.args is not None or bool(subject.kwargs)
-        parameters = inspect.signature(subject.module.forward).parameters.values()
-        self._parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        self._bound: Arguments | None = None
-        if self.has_example:
-            try:
-                self._bound = bind(subject.module, subject.args or (), subject.kwargs, None)
-            except ExportError as error:
-                raise ComparisonError(error.message, hint=error.hint) from error
-            self.names = [leaf.name for leaf in self._bound.leaves]
-            self.expected = [i for i, leaf in enumerate(self._bound.leaves) if leaf.is_tensor]
-        else:
-            self.names = [p.name for p in self._parameters]
-            self.expected = [i for i, p in enumerate(self._parameters) if p.default is p.empty]
-
-    def place(self, name: str) -> int | None:
-        """The position of an argument by its name."""
-        return self.names.index(name) if name in self.names else None
-
-    def shape(self, at: int) -> tuple[int, ...] | None:
-        """The shape of the example for an argument, or None."""
-        value = self.example(at)
-        return None if value is None else tuple(np.shape(value))
-
-    def example(self, at: int) -> Any:
-        """The example for an argument as an array or number, or None."""
-        if self._bound is None:
-            return None
-        return _plain(self._bound.leaves[at].value)
-
-    def arguments(self, values: Mapping[int, Any], device: str) -> tuple[list[Any], dict[str, Any]]:
-        """Positional and keyword arguments with arrays in the places of some of them, as tensors on a device."""
-        if self._bound is None:
-            return self._from_signature(values, device)
-        counter = iter(range(len(self.names)))
-        leaves = self._bound.leaves
-
-        def placed(value: Any) -> Any:
-            if value is None:
-                return None
-            if isinstance(value, Mapping):
-                return {key: placed(item) for key, item in value.items()}
-            if isinstance(value, (tuple, list)):
-                items = [placed(item) for item in value]
-                return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-            at = next(counter)
-            if at not in values:
-                return value.to(device) if leaves[at].is_tensor else value
-            return to_tensor(values[at], device) if leaves[at].is_tensor else like_python(values[at], value)
-
-        args, kwargs = placed((tuple(self._bound.args), dict(self._bound.kwargs)))
-        return list(args), kwargs
-
-    def _from_signature(self, values: Mapping[int, Any], device: str) -> tuple[list[Any], dict[str, Any]]:
-        args: list[Any] = []
-        kwargs: dict[str, Any] = {}
-        for at, parameter in enumerate(self._parameters):
-            if at not in values:
-                continue
-            default = parameter.default
-            number = isinstance(default, (bool, int, float)) or parameter.annotation in (
-                int,
-                float,
-                bool,
-                "int",
-                "float",
-                "bool",
-            )
-            value = like_python(values[at], default) if number else to_tensor(values[at], device)
-            if parameter.kind is parameter.POSITIONAL_ONLY:
-                args.append(value)
-            else:
-                kwargs[parameter.name] = value
-        return args, kwargs
-
-
-def like_python(value: Any, before: Any) -> Any:
-    """An array in the form of the Python value whose place it takes: a number, a tuple, a list, a tensor.
-
-    One element becomes a number (an int where the old one was an int and the new one is whole), several a tuple.
-    """
-    import torch
-
-    if isinstance(before, torch.Tensor):
-        return to_tensor(value, str(before.device)).to(before.dtype).reshape(before.shape)
-    array = np.asarray(value)
-    if isinstance(before, (tuple, list)):
-        items = np.broadcast_to(array.ravel(), (len(before),)) if array.size in (1, len(before)) else array.ravel()
-        return type(before)(like_python(item, old) for item, old in zip(items, before, strict=False))
-    numbers = [_whole(item) if isinstance(before, int) else item for item in array.ravel().tolist()]
-    if array.size == 1 or len(set(numbers)) == 1:
-        return numbers[0]
-    return tuple(numbers)
-
-
-def _whole(number: Any) -> Any:
-    return int(number) if isinstance(number, float) and number.is_integer() else number
-
-
-def _plain(value: Any) -> Any:
-    """A tensor as an array, a number or tuple of numbers as it is, anything else as None."""
-    if hasattr(value, "detach"):
-        return tensor_array(value)
-    if isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, (tuple, list)) and value and all(isinstance(item, (int, float)) for item in value):
-        return list(value)
-    return None
-
-
-def _attribute(module: Any, path: str) -> Any:
-    found = module
-    for part in path.split("."):
-        found = getattr(found, part, None)
-        if found is None:
-            return None
-    return found
-
-
-@contextlib.contextmanager
-def _set(module: Any, path: str, value: Any) -> Iterator[None]:
-    parent, _, name = path.rpartition(".")
-    owner = _attribute(module, parent) if parent else module
-    before = getattr(owner, name)
-    new = like_python(value, before)
-    import torch
-
-    if isinstance(before, torch.Tensor):
-        kept = before.detach().clone()
-        with torch.no_grad():
-            before.copy_(new)
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                before.copy_(kept)
-        return
-    setattr(owner, name, new)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
-def numbers_of(module: torch.nn.Module) -> list[tuple[str, Any]]:
-    """(path, value) of the numbers and tuples of numbers that a module and its submodules hold as attributes."""
-    found = []
-    for path, one in module.named_modules():
-        for name, value in vars(one).items():
-            if name.startswith("_") or name == "training" or isinstance(value, bool) or hasattr(value, "detach"):
-                continue
-            if _plain(value) is not None:
-                found.append((f"{path}.{name}" if path else name, value))
-    return found
-
-
-@contextlib.contextmanager
-def _captured(module: torch.nn.Module, paths: set[str]) -> Iterator[dict[str, torch.Tensor]]:
-    """What submodules return, in their first call, by path."""
-    found: dict[str, torch.Tensor] = {}
-    modules = dict(module.named_modules())
-    handles = []
-    for path in paths:
-
-        def keep(_: Any, __: Any, output: Any, path: str = path) -> None:
-            found.setdefault(path, flattened(output)[0].detach())
-
-        handles.append(modules[path].register_forward_hook(keep))
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def flattened(output: Any) -> list[torch.Tensor]:
-    """The tensors of a module's output in the order in which the exporters make them graph outputs."""
-    import torch
-
-    if isinstance(output, torch.Tensor):
-        return [output]
-    if isinstance(output, Mapping):
-        return [tensor for item in output.values() for tensor in flattened(item)]
-    if isinstance(output, (tuple, list)):
-        return [tensor for item in output for tensor in flattened(item)]
-    return []
 
 
 def _forward_failed(name: str, error: Exception) -> ComparisonError:
@@ -473,77 +264,3 @@ def _forward_failed(name: str, error: Exception) -> ComparisonError:
         f"forward of {name} raised {type(error).__name__}: {text}{where}",
         hint="give feeds that the module takes (--feed, --bind), or let the factory give example arguments",
     )
-
-
-@contextlib.contextmanager
-def prepared(module: torch.nn.Module, device: str, *, tf32: bool) -> Iterator[None]:
-    """A module in eval mode and on a device, TF32 as asked; afterwards the module and torch are as they were."""
-    with evaluating(module), _on(module, "cpu" if device == "cpu" else "cuda"), _precision(tf32=tf32):
-        yield
-
-
-def placed(value: Any, device: str) -> Any:
-    """Arguments with their tensors on a device."""
-    if hasattr(value, "to") and hasattr(value, "device"):
-        return value.to("cpu" if device == "cpu" else "cuda")
-    if isinstance(value, Mapping):
-        return {key: placed(item, device) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        items = [placed(item, device) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return value
-
-
-@contextlib.contextmanager
-def _on(module: torch.nn.Module, device: str) -> Iterator[None]:
-    """The module on a device inside of the block. Its own device is taken from its first parameter or buffer."""
-    tensors = [*module.parameters(), *module.buffers()]
-    before = tensors[0].device if tensors else None
-    if before is None or before.type == device:
-        yield
-        return
-    module.to(device)
-    try:
-        yield
-    finally:
-        module.to(before)
-
-
-@contextlib.contextmanager
-def _precision(*, tf32: bool) -> Iterator[None]:
-    """float32 products in torch with or without TF32 inside of the block.
-
-    torch has two sets of switches for this and refuses to read the older one once the newer one was used; its own
-    exporter reads the older one. So the older is used, unless the caller's program has used the newer.
-    """
-    import torch
-
-    olds = [torch.backends.cuda.matmul, torch.backends.cudnn]
-    try:
-        before = [backend.allow_tf32 for backend in olds]
-    except RuntimeError:
-        with _new_precision(tf32=tf32):
-            yield
-        return
-    try:
-        for backend in olds:
-            backend.allow_tf32 = tf32
-        yield
-    finally:
-        for backend, value in zip(olds, before, strict=True):
-            backend.allow_tf32 = value
-
-
-@contextlib.contextmanager
-def _new_precision(*, tf32: bool) -> Iterator[None]:
-    import torch
-
-    backends = [torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn]
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "tf32" if tf32 else "ieee"
-        yield
-    finally:
-        for backend, value in zip(backends, before, strict=True):
-            backend.fp32_precision = value

@@ -16,8 +16,10 @@ from graphkit.torch_export.mark import marks_heard
 from graphkit.torch_export.quiet import quiet_torch
 from graphkit.torch_export.source_line import stack_line, user_line
 from graphkit.verify.sides import OnnxSide, Place
+from graphkit.verify.torch_call import flattened, placed
 from graphkit.verify.torch_matching import match_fx, match_modules, values_first
-from graphkit.verify.torch_reference import TorchReference, as_subject, flattened, placed, prepared
+from graphkit.verify.torch_reference import TorchReference, as_subject
+from graphkit.verify.torch_state import prepared
 from graphkit.verify.validate import draw_feeds
 
 if TYPE_CHECKING:
