@@ -205,13 +205,13 @@ class MissingExtraError(GraphkitError, ImportError):
 
     Attributes:
         package: The package that could not be imported.
-        extra: The extra of onnx-graphkit that brings it.
+        extra: The extra of onnx-graphkit that brings it; "" where none does.
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed",
-            hint=f'pip install "onnx-graphkit[{extra}]"',
+            hint=f'pip install "onnx-graphkit[{extra}]"' if extra else f"pip install {package}",
         )
         self.package = package
         self.extra = extra

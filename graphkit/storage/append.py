@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from graphkit.storage.source import CHUNK, LocalFile
+from graphkit.storage.source import REQUEST, LocalFile
 from graphkit.storage.wire import Piece, Range
 
 PAGE = 4096
@@ -50,8 +50,8 @@ class Appender:
             with piece.source.opened() as source:
                 yield from self._copy_local(piece.source, source, piece.offset, piece.length)
         else:
-            for offset in range(0, piece.length, CHUNK):
-                data = piece.source.read(piece.offset + offset, min(CHUNK, piece.length - offset))
+            for offset in range(0, piece.length, REQUEST):
+                data = piece.source.read(piece.offset + offset, min(REQUEST, piece.length - offset))
                 yield from self._write(memoryview(data))
 
     def _copy_local(self, source: LocalFile, fd: int, offset: int, length: int) -> Iterator[int]:

@@ -15,11 +15,8 @@ from graphkit.errors import MissingExtraError, ModelFileError, WeightsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-CHUNK = 8 << 20
-"""Bytes that are in memory at once when a range is copied without the kernel's help."""
-
 REQUEST = 16 << 20
-"""Bytes that one request to a remote file asks for at most."""
+"""Bytes that one request to a remote file asks for at most, and that are in memory then."""
 
 GAP = 64 << 10
 """Bytes between two ranges of a remote file that are fetched along, as that is cheaper than a request more."""
@@ -200,7 +197,7 @@ class RemoteFile:
     The threshold is higher than for local files: a request costs more than the bytes of a small tensor.
     """
 
-    first_read = 16 << 10
+    first_read = 256
     threshold = 32 << 10
 
     def __init__(self, url: str) -> None:
@@ -289,7 +286,7 @@ class RemoteFile:
         except ModelFileError:
             raise
         except ImportError as error:
-            raise MissingExtraError(error.name or "fsspec", "remote", f"reading {self.url}") from error
+            raise _missing_package(error, self.url) from error
         except Exception as error:
             reason = "there is nothing there" if is_missing(error) else str(error.__cause__ or error)
             raise ModelFileError(f"cannot read {self.url}: {reason}", path=self.url) from error
@@ -316,10 +313,17 @@ def _filesystem(url: str) -> tuple[Any, str]:
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise MissingExtraError(error.name or url.partition(":")[0], "remote", f"reading {url}") from error
+        raise _missing_package(error, url) from error
     except ValueError as error:
         raise ModelFileError(f"cannot read {url}: {error}", path=url) from error
     return filesystem, path
+
+
+def _missing_package(error: ImportError, url: str) -> MissingExtraError:
+    """fsspec raises an ImportError of its own from the one that names the module."""
+    cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+    package = (cause.name or url).partition(".")[0]
+    return MissingExtraError(package, "remote" if package == "aiohttp" else "", f"reading {url}")
 
 
 def _reason(error: OSError) -> str:

@@ -43,14 +43,16 @@ MOST_KEPT = 1 << 31
 class Reader:
     """Sequential reading with jumps: what is not jumped over is read once, in few reads.
 
-    The buffer always begins at ``base``. Reads start small after a jump and double while reading goes on, so that a file
-    of many tensors costs one small read a tensor, and a long run of nodes few large ones.
+    The buffer always begins at ``base``. The first read after a jump is twice what was used after the jump before it, and
+    reads double while reading goes on: a file of many tensors costs one small read a tensor, a long run of nodes few
+    large ones.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.size = source.size
-        self.first_read = self.next_read = source.first_read
+        self.next_read = max(source.first_read, 16 << 10)
+        self.landed = 0
         self.base = 0
         self.buffer = bytearray()
 
@@ -73,9 +75,10 @@ class Reader:
     def forget(self, position: int) -> None:
         """Nothing before this position is needed any more."""
         have = self.base + len(self.buffer)
-        if position >= have:
+        if position > have:
             self.buffer = bytearray()
-            self.next_read = self.first_read
+            self.next_read = min(max(2 * (self.base - self.landed), self.source.first_read), 64 << 10)
+            self.landed = position
         else:
             del self.buffer[: position - self.base]
         self.base = position
