@@ -7,15 +7,15 @@ from collections.abc import Mapping
 
 import onnx
 
+from graphkit.edit.breaking import Comparison, breaking
+from graphkit.edit.repair import repair_reshapes
+from graphkit.edit.stale import refresh, sharpen
 from graphkit.errors import EditError, GraphkitWarning, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.symbols import names_in, substituted, tensor_types
 from graphkit.graph.values import dim as dim_of
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
-from graphkit.surgery.breaking import Comparison, breaking
-from graphkit.surgery.repair import repair_reshapes
-from graphkit.surgery.stale import refresh, sharpen
 
 Place = tuple[str, int]
 """(input, axis)."""

@@ -10,15 +10,15 @@ from typing import Literal
 
 import onnx
 
+from graphkit.edit.stale import dependents, refresh, shaped_by
 from graphkit.errors import CutError, GraphkitWarning, NameNotFoundError, TypeUnknownError
 from graphkit.graph import cut, modules, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.infer import types_of
 from graphkit.graph.names import Names
-from graphkit.graph.values import constant, parse_type, value_type
+from graphkit.graph.values import constant, has_shape, parse_type, value_type
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
-from graphkit.surgery.stale import dependents, refresh, shaped_by
 
 
 def extract(
@@ -101,7 +101,8 @@ def extract(
     assembly = _Assembly(source.proto, index, region, chosen, wanted_outputs, types)
     part = assembly.build()
     _renew_shapes(part, index, chosen, given)
-    return source.edited(part, "extract", {"inputs": list(chosen), "outputs": list(wanted_outputs)}, assembly.notes)
+    arguments = {"inputs": list(chosen), "outputs": list(wanted_outputs)}
+    return source.edited(part, "extract", arguments, [*assembly.notes, *_shapeless(part.graph)])
 
 
 def check_options(
@@ -200,6 +201,14 @@ def _open_cut(index: GraphIndex, outputs: Sequence[str], inputs: Sequence[str], 
 
 def _idle_message(idle: Sequence[str]) -> str:
     return f"no output needs the input {_listed(idle)}; it is kept as an input that nothing reads"
+
+
+def _shapeless(graph: onnx.GraphProto) -> list[str]:
+    """A note about boundary tensors whose rank nobody knows: valid (docs/IR.md), but onnx.checker refuses them."""
+    names = [v.name for v in (*graph.input, *graph.output) if v.type.HasField("tensor_type") and not has_shape(v.type)]
+    if not names:
+        return []
+    return [f"the shape of {_listed(dict.fromkeys(names))} is not known; give it with input_types (--input-type)"]
 
 
 def _listed(names: Iterable[str], most: int = 8) -> str:

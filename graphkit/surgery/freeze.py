@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from graphkit.edit.folding import fold_constants
+from graphkit.edit.frozen import note_frozen
+from graphkit.edit.stale import sharpen
 from graphkit.errors import FeedError, NameNotFoundError
 from graphkit.graph.values import dims, format_type
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
-from graphkit.surgery.folding import fold_constants
-from graphkit.surgery.frozen import note_frozen
-from graphkit.surgery.stale import sharpen
 from graphkit.tensor import type_name
 
 if TYPE_CHECKING:

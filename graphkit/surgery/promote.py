@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
+from graphkit.edit.constants import Constant, find_constant
+from graphkit.edit.frozen import Thawed, thawed
+from graphkit.edit.nodes import set_inputs
+from graphkit.edit.raised_inputs import attribute_as_input
+from graphkit.edit.stale import refresh, shaped_by
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.graph.values import format_type
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
-from graphkit.surgery.constants import Constant, find_constant
-from graphkit.surgery.frozen import Thawed, thawed
-from graphkit.surgery.nodes import set_inputs
-from graphkit.surgery.raised_inputs import attribute_as_input
-from graphkit.surgery.stale import refresh, shaped_by
 
 
 def promote(

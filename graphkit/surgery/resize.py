@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import onnx
 
+from graphkit.edit.breaking import Comparison, breaking, sizes_with_free_dims_set
+from graphkit.edit.prune import prune
+from graphkit.edit.raising import raise_opset
+from graphkit.edit.repair import repair_reshapes
+from graphkit.edit.resize_input import declare_input, numbers
+from graphkit.edit.stale import refresh
+from graphkit.edit.wiring import Form, Place, Wiring, fix_scales, places
 from graphkit.errors import GraphkitWarning, NameNotFoundError, NameTakenError, NoResizeError
 from graphkit.graph import resampling, walk
 from graphkit.graph.names import Names
@@ -17,13 +24,6 @@ from graphkit.graph.shapes import inferred
 from graphkit.graph.values import tensor_type
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
-from graphkit.surgery.breaking import Comparison, breaking, sizes_with_free_dims_set
-from graphkit.surgery.prune import prune
-from graphkit.surgery.raising import raise_opset
-from graphkit.surgery.repair import repair_reshapes
-from graphkit.surgery.resize_input import declare_input, numbers
-from graphkit.surgery.stale import refresh
-from graphkit.surgery.wiring import Form, Place, Wiring, fix_scales, places
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array

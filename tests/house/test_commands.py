@@ -10,22 +10,6 @@ import graphkit as gk
 from graphkit_cli.main import COMMANDS, cli
 
 SHARED = {"model", "out", "external", "weights", "dry_run", "as_json", "quiet", "verbose", "no_color"}
-NO_OPERATION = {
-    "breaking",
-    "constants",
-    "folding",
-    "frozen",
-    "nodes",
-    "prune",
-    "raised_inputs",
-    "raising",
-    "repair",
-    "resize_input",
-    "stale",
-    "wiring",
-}
-"""Parts that several operations of surgery/ share."""
-
 NOT_A_COMMAND = {"suggest": "graphkit extract --suggest"}
 """Operations in surgery/ that another command offers."""
 
@@ -75,7 +59,7 @@ def test_every_command_module_is_in_the_table(root):
 
 def test_every_operation_is_a_function_of_its_files_name_and_a_command(root):
     for path in sorted((root / "graphkit" / "surgery").glob("*.py")):
-        if path.stem in NO_OPERATION | {"__init__"}:
+        if path.stem == "__init__":
             continue
         function = getattr(importlib.import_module(f"graphkit.surgery.{path.stem}"), path.stem, None)
         assert function is not None, f"{path.name} defines no function {path.stem}"

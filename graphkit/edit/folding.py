@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from graphkit.edit.nodes import set_nodes
+from graphkit.edit.prune import prune, reader_counts
 from graphkit.graph import values
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.resampling import opset_of
 from graphkit.graph.shapes import inferred
 from graphkit.graph.walk import bodies
 from graphkit.model import Model
-from graphkit.surgery.nodes import set_nodes
-from graphkit.surgery.prune import prune, reader_counts
 from graphkit.tensor import bits, stored_bytes
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from graphkit.graph import walk
 from graphkit.graph.values import tensor_type
 
 if TYPE_CHECKING:
+    from graphkit.edit.wiring import Form
     from graphkit.graph.resampling import Resampler
-    from graphkit.surgery.wiring import Form
     from graphkit.tensor import Array
 
 

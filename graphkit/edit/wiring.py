@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import onnx
 
+from graphkit.edit.nodes import NodeWriter, insert_before, set_inputs, set_nodes
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.graph.resampling import Resampler, Semantics, is_resampler, opset_of
-from graphkit.surgery.nodes import NodeWriter, insert_before, set_inputs, set_nodes
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array

@@ -6,7 +6,7 @@ import onnx.parser
 import pytest
 
 import graphkit as gk
-from graphkit.surgery.raising import raise_opset
+from graphkit.edit.raising import raise_opset
 from oracle import assert_same, run_ort
 
 X = np.random.default_rng(0).random((2, 4, 6, 6), dtype=np.float32) - 0.5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from graphkit.surgery.breaking import reshape_groups
+from graphkit.edit.breaking import reshape_groups
 
 
 @pytest.mark.parametrize(

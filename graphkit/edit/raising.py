@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import onnx
 
+from graphkit.edit.nodes import set_nodes
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.graph.resampling import opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.shapes import inferred
-from graphkit.surgery.nodes import set_nodes
 
 CONTROL_FLOW = ("If", "Loop", "Scan")
 

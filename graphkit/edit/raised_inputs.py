@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import onnx
 
+from graphkit.edit.raising import raise_opset
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.graph.resampling import opset_of
-from graphkit.surgery.raising import raise_opset
 
 OTHER_NAMES = {("Pad", "value"): "constant_value", ("TopK", "k"): "K", ("Pad", "paddings"): "pads"}
 """(operator, attribute) -> the input it became, where that is called otherwise."""

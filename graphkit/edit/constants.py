@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
+from graphkit.edit.prune import prune
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import constant_tensor, tensor_type
 from graphkit.model import Model
-from graphkit.surgery.prune import prune
 
 
 @dataclass(frozen=True)
