@@ -219,8 +219,8 @@ def boundary(index: GraphIndex, positions: Iterable[int]) -> tuple[tuple[str, ..
     """(inputs, outputs) of a set of nodes.
 
     The inputs are the values that come into it, constants aside. The outputs are those that go out of it, being graph
-    outputs or read elsewhere; and of a node none of whose values anybody reads, all. Constants are outputs only where
-    there is nothing else.
+    outputs or read elsewhere; and of a node none of whose values anybody reads, all. What a node without inputs makes
+    (Constant) is an output only where there is nothing else.
 
     Cost: O(graph).
     """
@@ -231,8 +231,9 @@ def boundary(index: GraphIndex, positions: Iterable[int]) -> tuple[tuple[str, ..
         for name in index.reads(position):
             if name in variable and index.producer.get(name) not in inside:
                 inputs[name] = None
-    outputs = [name for position in sorted(inside) for name in _leaving(index, position, inside)]
-    return tuple(inputs), tuple([name for name in outputs if name in variable] or outputs)
+    computing = [position for position in sorted(inside) if index.reads(position)]
+    outputs = [name for position in computing or sorted(inside) for name in _leaving(index, position, inside)]
+    return tuple(inputs), tuple(outputs)
 
 
 def _leaving(index: GraphIndex, position: int, inside: Collection[int]) -> list[str]:

@@ -260,7 +260,7 @@ def test_what_is_computed_from_weights_alone_comes_along_like_a_weight() -> None
         weights="<float[2] w = {1, 2}>",
     )
     assert cut.boundary(index, [2, 3]) == (("x",), ("b",))
-    assert cut.boundary(index, [0, 2]) == (("x",), ("a",))
+    assert cut.boundary(index, [0, 2]) == (("x",), ("t", "a"))
     assert cut.boundary(index, [0]) == ((), ("t",))
     assert cut.around(index, [2], 1) == [1, 2, 3]
 

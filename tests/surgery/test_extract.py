@@ -541,6 +541,22 @@ def test_unknown_types_are_asked_for_and_the_answer_works_for_inputs_and_outputs
     assert (inputs(part), outputs(part)) == ({"b": "float32[N,3]"}, {"c": "float64[M]"})
 
 
+def test_a_shape_that_nobody_knows_is_noted_and_may_be_given() -> None:
+    """The value that a Loop hands on may change its shape from turn to turn."""
+    model = parsed(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[3] x, int64 n, bool go) => (float[3] y)
+        { a = Loop(n, go, x) <body = turn (int64 i, bool c, float[3] s) => (bool k, float[3] t) { k = Identity(c) t = Add(s, x) }>
+          y = Neg(a) }"""
+    )
+    part = gk.extract(model, inputs=["a"], outputs=["y"])
+    assert inputs(part) == {"a": "float32"}
+    assert part.history[-1].notes == ("the shape of 'a' is not known; give it with input_types (--input-type)",)
+    assert_same(run_ort(part, {"a": X[0]}), {"y": -X[0]})
+    part = gk.extract(model, inputs=["a"], outputs=["y"], input_types={"a": "float32[3]"})
+    assert part.history[-1].notes == ()
+    onnx.checker.check_model(part.proto, full_check=True)
+
+
 def test_a_given_type_replaces_the_files_and_what_follows_from_it(feeds) -> None:
     model = parsed(
         """<ir_version: 8, opset_import: ["": 17]> g (float[1, 3] x) => (float[1, 6] y) <float[1, 3] a, float[1, 6] b>
