@@ -99,7 +99,10 @@ def command(
             baked = gk.find_baked(subject.module, [args], kwargs_list=[kwargs], input_names=names, **shared)
             step = model.history[-1]
             left_out = [f"not compared, {text}" for text in baked.refused]
-            step = step._replace(notes=(*step.notes, *map(str, baked.findings), *left_out))
+            found = [str(finding) for finding in baked.findings]
+            if baked.agrees:
+                found = [f"nothing is baked in: {len(baked.trials)} sets of arguments give what the module gives"]
+            step = step._replace(notes=(*step.notes, *found, *left_out))
             model = gk.Model(model.proto, history=(step,))
     if render.verbose and report.log:
         render.note(report.log)
