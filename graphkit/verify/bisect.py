@@ -18,7 +18,7 @@ from graphkit.verify.bisection import Bisection, Row, first_of
 from graphkit.verify.bodies import inside
 from graphkit.verify.matching import match_values
 from graphkit.verify.reference import OnnxReference
-from graphkit.verify.search import Search, introduced
+from graphkit.verify.search import Search, goes_wrong, introduced
 from graphkit.verify.sides import OnnxSide, Side
 from graphkit.verify.tolerance import Policy
 from graphkit.verify.validate import Progress, described, draw_feeds
@@ -219,14 +219,14 @@ def _without_constants(side: OnnxSide, twins: dict[str, str]) -> dict[str, str]:
 
 def _result(pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bisection:
     rows = tuple(search.rows)
-    worst = next((row for row in rows if not row.match), None)
+    worst = first_wrong(rows, pair)
     found = list(notes) + pair.notes
     first, failing = None, None
     if worst is not None:
         first, failing = first_of(worst), search.failing
         if isinstance(pair.reference, OnnxSide) and isinstance(pair.candidate, OnnxSide):
             first, failing = inside(pair.candidate, pair.reference, search, worst) or (first, failing)
-        found += _remarks(pair, rows, worst)
+    found += _remarks(pair, rows, worst)
     if search.oversized is not None:
         found.append(f"value {search.oversized!r} alone takes more than the memory limit")
     if search.stopped is not None:
@@ -254,18 +254,31 @@ def _result(pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bis
     )
 
 
-def _remarks(pair: Pair, rows: Sequence[Row], worst: Row) -> list[str]:
+def first_wrong(rows: Sequence[Row], pair: Pair) -> Row | None:
+    """The first value that differs and whose node is not known to be right.
+
+    Where every node that was tried is right and an output differs all the same, it is the first value that differs.
+    """
+    found = next((row for row in rows if goes_wrong(row)), None)
+    if found is None and isinstance(pair.candidate, OnnxSide):
+        outputs = pair.candidate.index.outputs
+        if any(row.value in outputs and not row.match for row in rows):
+            return next(row for row in rows if not row.match)
+    return found
+
+
+def _remarks(pair: Pair, rows: Sequence[Row], worst: Row | None) -> list[str]:
     notes = []
-    if worst.introduces is False:
+    drifted = [row for row in rows if not row.match and row.introduces is False]
+    if drifted and (worst is None or not goes_wrong(worst)):
         notes.append(
-            f"{worst.op_type} {worst.node!r} agrees when it is fed with the reference's values: what it was given differs by "
-            "rounding within the tolerance, which adds up here; try --isolate, or a wider tolerance"
+            f"{len(drifted)} values, first {drifted[0].value!r}, differ by more than the tolerance although their nodes are "
+            "right on the reference's values: rounding that has added up"
         )
-    if not isinstance(pair.candidate, OnnxSide):
-        return notes
-    outputs = [row for row in rows if row.value in pair.candidate.index.outputs]
-    if len(outputs) == len(pair.candidate.index.outputs) and all(row.match for row in outputs):
-        notes.append("the outputs agree all the same")
+    if worst is not None and isinstance(pair.candidate, OnnxSide):
+        outputs = [row for row in rows if row.value in pair.candidate.index.outputs]
+        if len(outputs) == len(pair.candidate.index.outputs) and all(row.match for row in outputs):
+            notes.append("the outputs agree all the same")
     return notes
 
 

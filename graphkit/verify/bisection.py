@@ -59,12 +59,14 @@ class Failing:
         feeds: Input -> the reference's array.
         expected: What the reference has for the value.
         made: What the model makes of the feeds, or None where it cannot run on them.
+        wrong: Whether that differs from what is expected.
     """
 
     model: Model
     feeds: dict[str, Array]
     expected: Any
     made: Any
+    wrong: bool
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,9 @@ class Bisection:
     """Where a candidate goes wrong. Made by ``graphkit.bisect``.
 
     Attributes:
-        diverges: Whether any value that both sides have differs by more than the tolerance.
-        first: The first that does, or None.
+        diverges: Whether a value differs by more than the tolerance for another reason than rounding that has added up:
+            its node is wrong by itself, or cannot be tried alone; or whether an output differs, for whatever reason.
+        first: The first such value, or None; where only outputs differ, the first value that differs at all.
         introduced_by: The values whose node is wrong by itself. Every node was tried with ``isolate``, else only that of
             the first value that diverges.
         rows: Every value that was compared, in the candidate's graph order.

@@ -19,7 +19,7 @@ from graphkit.runtime.ports import Port
 from graphkit.runtime.session import PieceSession
 from graphkit.verify.bisection import Failing, First, Row, first_of
 from graphkit.verify.matching import match_values
-from graphkit.verify.search import Search
+from graphkit.verify.search import Search, goes_wrong
 from graphkit.verify.sides import OnnxSide
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _searched(own: Body, other: Body, outer: Search) -> tuple[First, Failing | N
     known = {place.value for place in a.places()}
     search = Search(a, b, {k: v for k, v in twins.items() if k in known}, outer.policy, outer.memory, isolate=False)
     search.run()
-    row = next((row for row in search.rows if not row.match), None)
+    row = next((row for row in search.rows if goes_wrong(row)), None)
     if row is None:
         return None
     return inside(a, b, search, row) or (first_of(row), search.failing)

@@ -105,7 +105,7 @@ def _scale(expected: torch.Tensor) -> float:
         return SMALLEST_SCALE
     middle = float(positive.quantile(0.5))
     clipped = positive.clamp_max(100 * middle)
-    return max(SMALLEST_SCALE, math.sqrt(float(clipped.square().mean()) * positive.numel() / flat.numel()))
+    return max(SMALLEST_SCALE, math.sqrt(float(clipped.square().mean())))
 
 
 def _ulp(actual: torch.Tensor, expected: torch.Tensor) -> dict[str, float] | None:

@@ -164,17 +164,17 @@ def _special(a: Array, b: Array, *, equal_nan: bool) -> tuple[str | None, Array 
 
 
 def scale_of(expected: Array) -> float:
-    """The magnitude of an array: its root mean square, with outliers clipped at 100 times the median, at least 0.01.
+    """The magnitude of an array: root mean square of what is not zero, outliers clipped at 100 times the median; at least 0.01.
 
-    Clipping keeps a mask of -1e9 from hiding every other difference.
+    Zeros are left out because a Relu makes many and takes no error away; clipping keeps a mask of -1e9 from hiding every
+    other difference.
     """
     flat = _thinned(np.abs(expected).ravel())
     flat = flat[np.isfinite(flat) & (flat > 0)]
     if not flat.size:
         return SMALLEST_SCALE
     clipped = np.minimum(flat, 100 * float(np.median(flat)))
-    share = flat.size / max(1, min(expected.size, _thinned(expected.ravel()).size))
-    return max(SMALLEST_SCALE, float(np.sqrt(np.mean(np.square(clipped)) * share)))
+    return max(SMALLEST_SCALE, float(np.sqrt(np.mean(np.square(clipped)))))
 
 
 def _thinned(flat: Array, limit: int = 1 << 16) -> Array:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 WORKING_BYTES = 6 * 8
 """Bytes of float64 arrays that ``measure`` holds at once for each element of the value that it looks at."""
 
+BATCH = 8
+"""Nodes that are tried alone at once while the first one that is wrong is looked for."""
+
 MOST_VALUES = 500
 """Values in a stretch at most: the runtime's time for a piece grows faster than its number of outputs."""
 
@@ -82,7 +85,7 @@ class Search:
                 if len(stretch) > 1:  # one of its nodes cannot run: up to there the values can still be compared
                     waiting += [stretch[len(stretch) // 2 :], stretch[: len(stretch) // 2]]
                     continue
-                if all(row.match for row in self.rows):
+                if not any(goes_wrong(row) for row in self.rows):
                     raise
                 self.stopped = error.message
                 self.complete = False
@@ -94,7 +97,7 @@ class Search:
             borders.forget(done)
             if progress is not None:
                 progress(done, len(places), "comparing values")
-            if self.stop and not self.isolate and any(not row.match for row in rows):
+            if self.stop and not self.isolate and any(goes_wrong(row) for row in rows):
                 self.complete = done == len(places)
                 break
         self.tried = alone.runs if alone is not None else 0
@@ -168,24 +171,38 @@ class Search:
         return rows, dtypes
 
     def _tried(self, alone: Isolation, rows: list[Row], borders: _Borders) -> list[Row]:
-        """The rows with what their nodes do on the reference's values; without ``isolate`` only the first that diverges."""
+        """The rows with what their nodes do on the reference's values.
+
+        Without ``isolate`` those that differ are tried, a few at a time, until one is found whose node is wrong by itself.
+        """
         wanted = [row for row in rows if self.isolate or not row.match]
-        wanted = wanted if self.isolate else wanted[:1]
-        made = alone.run([row.value for row in wanted], borders.arrays)
-        found = {}
-        for row in wanted:
-            nodes, read = alone.behind(row.value)
-            if not row.match and self.failing is None:
-                self.failing = _failing(alone, row.value, read, borders, made.get(row.value))
-            between = alone.named(nodes)
-            between = between if len(between) > 1 else ()
-            expected = borders.originals.get(row.value)
-            if row.value in made and expected is not None:
-                metrics = self.judge(made[row.value], expected)
-                found[row.value] = replace(row, alone=metrics, introduces=not metrics.match, between=between)
-            else:
-                found[row.value] = replace(row, introduces=None, between=between)
+        batches = [wanted] if self.isolate else [wanted[at : at + BATCH] for at in range(0, len(wanted), BATCH)]
+        found: dict[str, Row] = {}
+        for batch in batches:
+            made = alone.run([row.value for row in batch], borders.arrays)
+            for row in batch:
+                found[row.value] = self._judged_alone(row, alone, made.get(row.value), borders)
+                if goes_wrong(found[row.value]) and not (self.failing is not None and self.failing.wrong):
+                    self.failing = _failing(alone, row.value, borders, made.get(row.value), wrong=True)
+                elif not row.match and self.failing is None:
+                    self.failing = _failing(alone, row.value, borders, made.get(row.value), wrong=False)
+            if not self.isolate and any(goes_wrong(found[row.value]) for row in batch):
+                break
         return [found.get(row.value, row) for row in rows]
+
+    def _judged_alone(self, row: Row, alone: Isolation, made: Any, borders: _Borders) -> Row:
+        between = alone.named(alone.behind(row.value)[0])
+        between = between if len(between) > 1 else ()
+        expected = borders.originals.get(row.value)
+        if made is None or expected is None:
+            return replace(row, introduces=None, between=between)
+        metrics = self.judge(made, expected)
+        return replace(row, alone=metrics, introduces=not metrics.match, between=between)
+
+
+def goes_wrong(row: Row) -> bool:
+    """Whether a value differs for another reason than that rounding of the values before it has added up."""
+    return not row.match and row.introduces is not False
 
 
 class _Weights:
@@ -210,10 +227,11 @@ class _Weights:
         self._seen.clear()
 
 
-def _failing(alone: Isolation, value: str, read: Iterable[str], borders: _Borders, made: Any) -> Failing:
-    feeds = {name: np.asarray(borders.arrays[name]) for name in sorted(read)}
+def _failing(alone: Isolation, value: str, borders: _Borders, made: Any, *, wrong: bool) -> Failing:
+    read = sorted(alone.behind(value)[1])
+    feeds = {name: np.asarray(borders.arrays[name]) for name in read}
     model, _ = alone.piece([value], {name: alone.to_feed(name, array) for name, array in feeds.items()})
-    return Failing(model, feeds, borders.originals.get(value), made)
+    return Failing(model, feeds, borders.originals.get(value), made, wrong)
 
 
 class _Borders:

@@ -29,8 +29,8 @@ class Tolerance:
     Attributes:
         rtol: Relative part.
         atol: Absolute part.
-        scaled: Whether ``atol`` counts in units of the expected tensor's magnitude (its root mean square, outliers
-            clipped, at least 0.01). An ``atol`` that the user gives is absolute: ``scale`` is 1 then.
+        scaled: Whether ``atol`` counts in units of the expected tensor's magnitude (root mean square of what is
+            not zero, outliers clipped, at least 0.01). An ``atol`` that the user gives is absolute: ``scale`` is 1 then.
         source: Where the numbers come from, for people.
     """
 

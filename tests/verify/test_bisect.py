@@ -134,6 +134,21 @@ def test_models_that_share_nothing_are_refused():
         bisect(LOOP)
 
 
+@pytest.mark.parametrize(("last", "diverges"), [(100.0, True), (0.001, False)])
+def test_rounding_that_adds_up_is_told_from_a_wrong_node(last, diverges):
+    """A difference below the tolerance is made larger than it by the next node, which is right."""
+    text = "g (float[4] x) => (float[4] y) <float[1] k = {{{}}}, float[1] m = {{100.0}}, float[1] n = {{{}}}> {{ a = Mul(x, k)\n b = Mul(a, m)\n y = Mul(b, n) }}"
+    feeds = {"x": np.ones(4, np.float32)}
+    options = {"feeds": feeds, "rtol": 0.0, "atol": 1e-3}
+    result = bisect(model(text.format("1.0001", last)), against=model(text.format("1.0", last)), **options)
+    assert [row.match for row in result.rows] == [True, False, not diverges]
+    assert result.diverges is diverges
+    assert (result.first.value if diverges else result.first) == ("b" if diverges else None)
+    assert not diverges or result.first.introduces is False
+    assert result.introduced_by == ()
+    assert any("rounding that has added up" in note for note in result.notes)
+
+
 def test_sizes_of_memory():
     assert [parse_bytes(t) for t in ("500MB", "2GB", "1KiB", 77, "1.5kb", "12")] == [
         500_000_000,
