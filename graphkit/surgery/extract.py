@@ -249,6 +249,8 @@ class _Assembly:
         self.region = region
         self.inputs = inputs
         self.outputs = outputs
+        self.given = frozenset(inputs)
+        self.boundary = self.given.union(outputs)
         self.types = types
         self.notes: list[str] = []
         self.kept: set[str] = {*inputs, *outputs, *region.constants}
@@ -276,11 +278,10 @@ class _Assembly:
 
     def _add_nodes(self, graph: onnx.GraphProto) -> None:
         graph.node.extend(self.index.nodes[position] for position in self.region.nodes)
-        given = set(self.inputs)
         names: Names | None = None
         for node in graph.node:
             for place, name in enumerate(node.output):
-                if name in given:
+                if name in self.given:
                     # Another output of the node is needed, and this one is now an input: a value has one definition.
                     names = names or Names(self.index.graph)
                     node.output[place] = names.fresh(f"{name}_unused")
@@ -289,7 +290,7 @@ class _Assembly:
             self.kept.update(node.output)
 
     def _is_inner(self, name: str) -> bool:
-        return name in self.kept and name not in self.inputs and name not in self.outputs
+        return name in self.kept and name not in self.boundary
 
     def _add_annotations(self, graph: onnx.GraphProto) -> None:
         """Quantization annotations of what is kept, and the scales and zero points that they name."""
@@ -299,18 +300,18 @@ class _Assembly:
                 self.kept.update(e.value for e in annotation.quant_parameter_tensor_names)
 
     def _add_constants(self, graph: onnx.GraphProto) -> None:
-        given = set(self.inputs)
-        graph.initializer.extend(t for t in self.index.graph.initializer if t.name in self.kept and t.name not in given)
-        graph.sparse_initializer.extend(
-            s for s in self.index.graph.sparse_initializer if s.values.name in self.kept and s.values.name not in given
-        )
+        taken = self.kept - self.given
+        graph.initializer.extend(t for t in self.index.graph.initializer if t.name in taken)
+        graph.sparse_initializer.extend(s for s in self.index.graph.sparse_initializer if s.values.name in taken)
 
     def _add_boundary(self, graph: onnx.GraphProto) -> None:
         listed = self.index.inputs
-        defaults = [n for n in listed if n in self.kept and n not in self.inputs and self.index.is_constant(n)]
+        taken = self.kept - self.given
+        defaults = [name for name in listed if name in taken and self.index.is_constant(name)]
         names = [*self.inputs, *defaults]
-        if list(self.inputs) == [name for name in listed if name in set(self.inputs)]:
-            names = [name for name in listed if name in set(names)]
+        if list(self.inputs) == [name for name in listed if name in self.given]:
+            wanted = self.given.union(defaults)
+            names = [name for name in listed if name in wanted]
         graph.input.extend(self._value(name, "input") if name in self.types else listed[name] for name in names)
         graph.output.extend(self._value(name, "output") for name in self.outputs)
 
@@ -331,13 +332,12 @@ class _Assembly:
 
         Its algorithm is one graph together with the main graph (onnx.in.proto, TrainingInfoProto).
         """
-        held = walk.defined_names(part.graph)
+        held = walk.defined_names(part.graph) if self.model.training_info else set()
         for training in self.model.training_info:
             bound = {e.key for e in (*training.initialization_binding, *training.update_binding)}
             used = {*walk.free_names(training.algorithm), *bound} - walk.defined_names(training.algorithm)
-            fixed = bound.isdisjoint(self.inputs)
-            if used <= held and fixed:
+            lost = sorted(used - held) or sorted(bound & self.given)
+            if not lost:
                 part.training_info.append(training)
             else:
-                lost = sorted(used - held) or sorted(bound.intersection(self.inputs))
                 self.notes.append(f"training_info was left out: it needs {_listed(lost)}")
