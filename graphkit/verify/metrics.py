@@ -251,9 +251,9 @@ def _measure_sequence(actual: Any, expected: Any, policy: Policy, *, any_dtype: 
 
 
 def badness(metrics: Metrics) -> tuple[int, float, float]:
-    """What to sort by to have the worst last: failures, then the share out of tolerance, then the error."""
+    """What to sort by to have the worst last: failures, then the largest error, then the share out of tolerance."""
     error = metrics.max_abs or 0.0
-    return (int(not metrics.match) + int(metrics.problem is not None), metrics.share_out or 0.0, error)
+    return (int(not metrics.match) + int(metrics.problem is not None), error, metrics.share_out or 0.0)
 
 
 @dataclass(frozen=True)

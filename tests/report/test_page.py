@@ -1,0 +1,109 @@
+"""Text and pages of results: what they say, and that a page needs nothing but itself."""
+
+import re
+from html.parser import HTMLParser
+
+import onnx
+import pytest
+
+import graphkit as gk
+from graphkit.report.page import bars, curve, heat
+from graphkit.report.text import columns, number
+
+HEAD = '<ir_version: 8, opset_import: ["" : 18]>'
+NASTY = "<script>alert(1)</script>&"
+
+
+def pair():
+    right = onnx.parser.parse_model(f"{HEAD} g (float[n,3] x) => (float[n,3] y) {{ h = Relu(x)\n y = Neg(h) }}")
+    wrong = onnx.ModelProto.FromString(right.SerializeToString())
+    wrong.graph.node[0].op_type = "Tanh"
+    wrong.graph.name = NASTY
+    for model in (right, wrong):
+        model.graph.node[0].output[0] = model.graph.node[1].input[0] = NASTY
+    return wrong, right
+
+
+class Strict(HTMLParser):
+    """Every tag that is opened is closed, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.links = [], set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href", "data")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def read(page):
+    parser = Strict()
+    parser.feed(page)
+    assert parser.open == []
+    assert parser.links == []
+    assert "script" not in parser.seen
+    assert not re.search(r"@import|url\(|https?:", page)
+    return parser
+
+
+def test_a_page_of_a_validation():
+    wrong, right = pair()
+    report = gk.validate(wrong, against=right, bind={"n": [1, 4]}, samples=2)
+    page = gk.report_html(report)
+    assert {"svg", "table", "rect", "polyline"} <= read(page).seen
+    assert ">mismatch<" in page
+    assert "torch.testing" in page
+    assert page.count("FAILS") >= 5
+    assert ">match<" in gk.report_html(gk.validate(right, against=right))
+
+
+def test_a_page_of_a_bisection():
+    wrong, right = pair()
+    page = gk.report_html(gk.bisect(wrong, against=right, isolate=True))
+    assert "polyline" in read(page).seen
+    assert "diverges" in page
+    assert "FAILS (introduces)" in page
+    assert "FAILS (passes on)" in page
+
+
+def test_a_page_is_written_whole_or_not_at_all(tmp_path):
+    wrong, right = pair()
+    report = gk.validate(wrong, against=right)
+    gk.save_html(report, tmp_path / "r.html")
+    assert (tmp_path / "r.html").read_text() == gk.report_html(report)
+    with pytest.raises(gk.SaveError):
+        gk.save_html(report, tmp_path / "no" / "r.html")
+    for writer in (gk.report_html, gk.report_text):
+        with pytest.raises(TypeError, match="int"):
+            writer(3)
+
+
+def test_text_says_what_json_says():
+    wrong, right = pair()
+    report = gk.validate(wrong, against=right)
+    text = gk.report_text(report)
+    assert text.startswith("MISMATCH")
+    assert number(report.outputs["y"].max_abs) in text
+    assert f"worst at {list(report.outputs['y'].worst)}" in text
+
+
+def test_plots_of_odd_numbers():
+    for points in ([], [(0.0, 0.0)], [(0.0, float("inf")), (1.0, 1e-3)], [(5.0, 1e-300), (5.0, 1e300)]):
+        assert "nan" not in curve(points, limit=1e-5, x_title="n")
+    assert "nan" not in curve([(0.0, 1.0)], x_title="n")
+    assert bars([0, 0], ["a", "b"]).count("<rect") == 2
+    assert heat([[0.0, 0.0]]).count("<rect") == 1
+    assert heat([[0.0, 2.0]]).count('opacity="1.000"') == 1
+
+
+def test_columns_and_numbers():
+    assert columns([("a", "1"), ("bb", "22")], right=(1,)) == "a    1\nbb  22"
+    assert [number(v) for v in (None, 0.0, 3, 1.5e-7, 12345678.0)] == ["-", "0", "3", "1.5e-07", "1.235e+07"]
