@@ -41,7 +41,7 @@ class Source(Protocol):
 
     @property
     def first_read(self) -> int:
-        """How many bytes to ask for first after a jump."""
+        """How many bytes to ask for at least, first after a jump."""
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a range that lies within ``size``."""
@@ -175,7 +175,9 @@ class Model:
             raise WeightsError(
                 f"the bytes of tensor {tensor.name[:80]!r} are in {where.location[:200]!r}, which is not there",
                 location=where.location,
-                hint="put the data file beside the .onnx file that names it",
+                hint="put the data file beside the .onnx file that names it"
+                if self.path
+                else "give the path of the .onnx file: a ModelProto does not say where its data lie",
             )
         length = where.length
         if length is None:

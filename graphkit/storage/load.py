@@ -28,7 +28,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     """Load a model without reading its weights.
 
     Every tensor of 4 KiB or more (32 KiB for remote models) stays in its file and becomes an external-data reference in
-    the skeleton. External data that the model has is checked, not read: each location must be a regular file inside of
+    the skeleton; only values in ``int32_data``, ``int64_data``, ``uint64_data`` and ``string_data``, which are no image of
+    the numbers, are parsed, and files of up to 64 KiB are parsed whole. External data that the model has is checked, not read: each location must be a regular file inside of
     the model's folder, and each range must lie inside of the file (onnx/docs/ExternalData.md). A data file that is
     missing is no error until its bytes are wanted.
 
@@ -38,9 +39,9 @@ def load(path: str | os.PathLike[str]) -> Model:
 
     Raises:
         ModelFileError: The file cannot be read.
-        FormatError: It is not a serialised ONNX model.
+        FormatError: It is not a serialised ONNX model; ``offset`` says where the damage is, as far as that can be seen.
         WeightsError: External data lies outside of the model's folder, is no regular file, or is too short.
-        TensorError: A tensor has a negative dim, or another number of bytes than its dims say.
+        TensorError: A tensor has a negative dim, or another number of bytes or values than its dims say.
         MissingExtraError: The address needs a package that is not installed.
 
     Cost: time and memory O(skeleton); weights are not read.
@@ -298,7 +299,12 @@ def _open_location(location: str, path: str, *, keep_open: bool) -> Source | Non
         return None
     real = os.path.realpath(file)
     if os.path.islink(file) or os.path.commonpath([real, os.path.realpath(folder)]) != os.path.realpath(folder):
-        raise _outside(location, path, f"it is, or lies behind, a symbolic link to {real}")
+        raise _outside(
+            location,
+            path,
+            f"it is, or lies behind, a symbolic link to {real}",
+            "put the file itself there; download caches hold links, and download to a folder when asked to",
+        )
     try:
         return LocalFile(file, os.path.join(os.path.dirname(path), location), keep_open=keep_open)
     except ModelFileError as error:
@@ -314,12 +320,14 @@ def _open_remote(url: str) -> Source | None:
         raise
 
 
-def _outside(location: str, path: str, why: str) -> WeightsError:
+def _outside(
+    location: str, path: str, why: str, hint: str = "move the data file beside the .onnx file, under its plain name"
+) -> WeightsError:
     return WeightsError(
         f"{path}: the external data location {location[:200]!r} leads out of the model's folder: {why}",
         location=location,
         path=path,
-        hint="move the data file beside the .onnx file, under its plain name",
+        hint=hint,
     )
 
 

@@ -472,6 +472,8 @@ LOCATIONS = {
 def test_locations_that_lead_elsewhere(refused, outside, location):
     error = refused(referring(location=location, length=BYTES), LOCATIONS[location], kind=gk.WeightsError)
     assert error.location == (location or None)
+    if "symbolic" in LOCATIONS[location]:
+        assert "put the file itself there" in error.hint
 
 
 def test_no_location(refused):

@@ -318,6 +318,13 @@ def test_the_door_for_protos_above_2_gib(everything, monkeypatch):
     assert materialized_like(from_proto(proto), everything) == everything
 
 
+def test_a_proto_does_not_say_where_its_external_data_lie(pair, tmp_path):
+    proto = onnx.load(pair, load_external_data=False)
+    with pytest.raises(gk.WeightsError, match=r"'m\.data', which is not there") as caught:
+        gk.save(proto, tmp_path / "out.onnx")
+    assert "give the path of the .onnx file" in caught.value.hint
+
+
 def test_what_is_no_model_is_a_type_error():
     from graphkit.storage.load import as_model
 
