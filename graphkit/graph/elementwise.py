@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import onnx
 
@@ -20,17 +20,20 @@ _BROADCAST = "Add BitShift BitwiseAnd BitwiseOr BitwiseXor Div Max Mean Min Mod 
 
 _COMPARE = "And Equal Greater GreaterOrEqual Less LessOrEqual Or Xor".split()
 
-_RULES: dict[str, tuple[int | None, bool]] = {
-    **dict.fromkeys(_KEEP, (1, False)),
-    **dict.fromkeys(("IsInf", "IsNaN"), (1, True)),
-    **dict.fromkeys(_BROADCAST, (None, False)),
-    **dict.fromkeys(_COMPARE, (None, True)),
+_RULES: dict[str, tuple[bool, bool]] = {
+    **dict.fromkeys(_KEEP, (True, False)),
+    **dict.fromkeys(("IsInf", "IsNaN"), (True, True)),
+    **dict.fromkeys(_BROADCAST, (False, False)),
+    **dict.fromkeys(_COMPARE, (False, True)),
 }
-"""Operator -> (how many inputs decide the type, None for all; whether the result is boolean)."""
+"""Operator -> (whether its first input alone decides the type, whether the result is boolean)."""
 
 
 def types_behind(
-    index: GraphIndex, names: Iterable[str], start: Callable[[str], onnx.TypeProto | None]
+    index: GraphIndex,
+    names: Iterable[str],
+    start: Callable[[str], onnx.TypeProto | None],
+    declared: Collection[str],
 ) -> dict[str, onnx.TypeProto]:
     """The types of values that only elementwise operators lie before, from those with which they start.
 
@@ -38,6 +41,7 @@ def types_behind(
         index: The graph. It imports version 8 of ai.onnx or a later one.
         names: The values asked for.
         start: The type, with its shape, of a value to start from; None for a value to be found out.
+        declared: The values that nodes make and for which ``start`` is to be asked; it is for all others.
 
     Returns:
         name -> type, for the values asked for and those between. The rest is left out: other operators, unsorted nodes,
@@ -47,23 +51,27 @@ def types_behind(
     """
     found: dict[str, onnx.TypeProto] = {}
     steps: dict[int, tuple[str, list[str], bool]] = {}
-    producer_of, nodes = index.producer.get, index.nodes
+    producer_of, nodes, rule_of = index.producer.get, index.nodes, _RULES.get
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name in found:
             continue
-        known = start(name)
-        if known is not None:
-            found[name] = known
-            continue
         position = producer_of(name)
-        if position is None or position in steps:
+        if position in steps:
             continue
+        if position is None or name in declared:
+            known = start(name)
+            if known is not None:
+                found[name] = known
+                continue
+            if position is None:
+                continue
         node = nodes[position]
-        rule = _RULES.get(node.op_type)
+        rule = rule_of(node.op_type)
         if rule is not None and node.domain in ("", "ai.onnx"):
-            reads = node.input[:] if rule[0] is None else node.input[: rule[0]]
+            inputs = node.input
+            reads = [inputs[0]] if rule[0] and inputs else inputs[:]
             steps[position] = (name, reads, rule[1])
             waiting += reads
     spread = _Spread()
@@ -71,7 +79,7 @@ def types_behind(
         name, reads, boolean = steps[position]
         operands = [found[read] for read in reads if read in found]
         if operands and len(operands) == len(reads):
-            result = spread(operands, boolean=boolean)
+            result = spread(operands, boolean=boolean) if boolean or len(operands) > 1 else operands[0]
             if result is not None:
                 found[name] = result
     return found
@@ -81,12 +89,10 @@ class _Spread:
     """Multidirectional broadcasting of types; a result is remembered, and is the first operand itself where it can be."""
 
     def __init__(self) -> None:
-        self._results: dict[tuple[bool, tuple[int, ...]], onnx.TypeProto | None] = {}
+        self._results: dict[tuple[int, ...], onnx.TypeProto | None] = {}
 
     def __call__(self, operands: Sequence[onnx.TypeProto], *, boolean: bool) -> onnx.TypeProto | None:
-        if len(operands) == 1 and not boolean:
-            return operands[0]
-        key = (boolean, tuple(map(id, operands)))
+        key = (boolean, *map(id, operands))
         if key not in self._results:
             self._results[key] = _broadcast(operands, boolean=boolean)
         return self._results[key]

@@ -55,25 +55,21 @@ def _infer(
     model: onnx.ModelProto, index: GraphIndex, names: list[str], given: Mapping[str, onnx.TypeProto]
 ) -> dict[str, onnx.TypeProto]:
     """By the rules for elementwise operators; where others lie before, by inference."""
-    declared = {*index.value_info, *index.outputs}
+    declared = {*index.value_info, *index.outputs, *given}
 
     def start(name: str) -> onnx.TypeProto | None:
         """A type with its shape to start from."""
-        if name in given:
-            return given[name]
-        if name in index.producer and name not in declared:
-            return None
-        known = value_type(index, name)
-        return known if known is not None and has_shape(known) else None
+        known = given.get(name) or value_type(index, name)
+        return known if known is not None and (name in given or has_shape(known)) else None
 
     def begins(name: str) -> bool:
         """Whether inference may start here. Not at shapes being computed: inference propagates their values."""
-        known = start(name) if name in given or name in declared else None
+        known = start(name) if name in declared else None
         return known is not None and (name in given or not _may_be_shape(known))
 
     found: dict[str, onnx.TypeProto] = {}
     if opset_of(model) >= OPSET:
-        found = types_behind(index, names, start)
+        found = types_behind(index, names, start, declared)
     left = [name for name in names if name not in found]
     if left:
         found |= _by_inference(model, index, left, given, begins)

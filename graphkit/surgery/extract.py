@@ -257,9 +257,13 @@ class _Assembly:
 
     def build(self) -> onnx.ModelProto:
         part = onnx.ModelProto()
-        part.CopyFrom(self.model)
-        for field in ("graph", "functions", "training_info"):
-            part.ClearField(field)
+        for level, value in self.model.ListFields():
+            if level.name in ("graph", "functions", "training_info"):
+                continue
+            if level.is_repeated:
+                getattr(part, level.name).extend(value)
+            else:
+                setattr(part, level.name, value)
         graph = part.graph
         self._add_nodes(graph)
         self._add_annotations(graph)
