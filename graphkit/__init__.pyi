@@ -56,6 +56,7 @@ from graphkit.runtime.run import run as run
 from graphkit.runtime.run import run_report as run_report
 from graphkit.runtime.session import Session as Session
 from graphkit.runtime.session import session as session
+from graphkit.runtime.tensorrt import TensorRT as TensorRT
 from graphkit.storage.load import load as load
 from graphkit.storage.save import Saved as Saved
 from graphkit.storage.save import save as save
@@ -65,6 +66,7 @@ from graphkit.surgery.define import define as define
 from graphkit.surgery.dims import dims as dims
 from graphkit.surgery.extract import extract as extract
 from graphkit.surgery.freeze import freeze as freeze
+from graphkit.surgery.opset import opset as opset
 from graphkit.surgery.promote import promote as promote
 from graphkit.surgery.rename import rename as rename
 from graphkit.surgery.resize import resize as resize

@@ -10,6 +10,8 @@ import click
 if TYPE_CHECKING:
     from click.decorators import FC
 
+    import graphkit as gk
+
 F = TypeVar("F", bound="Callable[..., object]")
 
 feed_option = click.option(
@@ -23,6 +25,8 @@ feed_option = click.option(
 
 device_option = click.option(
     "--device",
+    "--provider",
+    "device",
     type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
     default="auto",
     show_default=True,
@@ -40,6 +44,53 @@ def device_options(function: FC) -> FC:
         help="On a GPU: list the nodes that run on the CPU, where otherwise they are an error.",
     )(function)
     return device_option(tf32_option(function))
+
+
+def tensorrt_options(function: FC) -> FC:
+    """``--trt-profile``, ``--trt-fp16``, ``--trt-int8``, ``--trt-calibration``."""
+    options = (
+        click.option(
+            "--trt-profile",
+            "trt_profiles",
+            metavar="NAME=MIN:OPT:MAX",
+            multiple=True,
+            help="With --provider tensorrt: shapes of a dynamic input, such as x=1x3x32x32:1x3x64x64:4x3x256x256; "
+            "repeats.",
+        ),
+        click.option("--trt-fp16", is_flag=True, help="With --provider tensorrt: let layers compute in float16."),
+        click.option("--trt-int8", is_flag=True, help="With --provider tensorrt: let layers compute in int8."),
+        click.option("--trt-calibration", metavar="FILE", help="With --trt-int8: the table that a calibration wrote."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def tensorrt_choice(
+    device: str,
+    trt_profiles: Sequence[str],
+    trt_calibration: str | None,
+    *,
+    trt_fp16: bool,
+    trt_int8: bool,
+) -> gk.TensorRT | None:
+    """TensorRT's options, or None where none is given.
+
+    Raises:
+        click.UsageError: They go with another device, or a profile is none.
+    """
+    if not (trt_profiles or trt_fp16 or trt_int8 or trt_calibration):
+        return None
+    if device != "tensorrt":
+        raise click.UsageError("--trt-... options go with --provider tensorrt")
+    import graphkit as gk
+
+    chosen = gk.TensorRT(pairs(trt_profiles, "--trt-profile"), trt_fp16, trt_int8, trt_calibration)
+    try:
+        chosen.provider_options()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return chosen
 
 
 def pairs(texts: Sequence[str], option: str) -> dict[str, str]:

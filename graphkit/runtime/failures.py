@@ -65,7 +65,7 @@ _HINTS = (
         "Unsupported model IR version",
         "the model is newer than the installed onnxruntime; lower its ir_version or install a newer onnxruntime",
     ),
-    ("Opset", "convert the model with `graphkit opset`, or install a newer onnxruntime"),
+    ("Opset", "lower it with `graphkit opset MODEL OUT --to N`, or install a newer onnxruntime"),
     (
         "is not a registered function/op",
         "the installed onnxruntime has no kernel for this operator: add a model function for it, or register the library that has it",

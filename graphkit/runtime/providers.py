@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from graphkit.errors import ProviderError
 from graphkit.runtime.failures import import_runtime
+from graphkit.runtime.tensorrt import TensorRT
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "tensorrt"]
 """Where a model is asked to run. ``auto`` is CUDA where it loads, else the CPU; the session says which."""
@@ -34,7 +35,7 @@ def wanted_provider(device: str) -> str:
     return _WANTED[device]
 
 
-def options(device: str, *, tf32: bool) -> list[tuple[str, dict[str, str]]]:
+def options(device: str, *, tf32: bool, tensorrt: TensorRT | None = None) -> list[tuple[str, dict[str, str]]]:
     """The provider list of a session on a device, each with its options.
 
     TF32 is on by default in the CUDA provider (``use_tf32``), which alone moves float32 results by about 1e-3.
@@ -46,7 +47,7 @@ def options(device: str, *, tf32: bool) -> list[tuple[str, dict[str, str]]]:
         case "tensorrt":
             # TensorRT 8.6 and later takes TF32 from the environment; it reads it when the builder starts.
             os.environ["NVIDIA_TF32_OVERRIDE"] = "1" if tf32 else "0"
-            return [(TENSORRT, {}), cuda, (CPU, {})]
+            return [(TENSORRT, tensorrt.provider_options() if tensorrt else {}), cuda, (CPU, {})]
     return [(CPU, {})]
 
 

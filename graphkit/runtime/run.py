@@ -10,6 +10,7 @@ import numpy as np
 
 from graphkit.model import ModelLike
 from graphkit.runtime.session import Session, session
+from graphkit.runtime.tensorrt import TensorRT
 from graphkit.storage.load import as_model
 from graphkit.surgery.tap import tap
 
@@ -24,6 +25,7 @@ def run(
     device: str = "auto",
     outputs: Sequence[str] | None = None,
     seed: int = 0,
+    tensorrt: TensorRT | None = None,
 ) -> dict[str, Array]:
     """Run a model in ONNX Runtime.
 
@@ -37,6 +39,7 @@ def run(
         device: "cpu", "cuda", "tensorrt", or "auto": CUDA where it loads, else the CPU.
         outputs: Values to give: graph outputs, or any value of the main graph; None for the graph outputs.
         seed: For inputs fed with "random".
+        tensorrt: With device "tensorrt": profiles of dynamic shapes, fp16, int8.
 
     Returns:
         Output name -> array on the host, in the order asked for.
@@ -52,7 +55,7 @@ def run(
     Scope: values of the main graph.
     Cost: a session is built for every call; use ``graphkit.session`` for more than one run.
     """
-    return session_for(model, outputs, device=device).run(feeds, outputs, seed=seed)
+    return session_for(model, outputs, device=device, tensorrt=tensorrt).run(feeds, outputs, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,10 @@ def run_report(
     tf32: bool = False,
     allow_cpu_nodes: bool = False,
     seed: int = 0,
+    tensorrt: TensorRT | None = None,
 ) -> Ran:
     """``run``, and which providers ran it. Arguments and errors as ``run`` and ``session`` have them."""
-    made = session_for(model, outputs, device=device, tf32=tf32, allow_cpu_nodes=allow_cpu_nodes)
+    made = session_for(model, outputs, device=device, tf32=tf32, allow_cpu_nodes=allow_cpu_nodes, tensorrt=tensorrt)
     arrays = made.run(feeds, outputs, seed=seed)
     summaries = {name: summary(array) for name, array in arrays.items()}
     return Ran(made.name, made.device, made.providers, summaries, arrays, made.notes)

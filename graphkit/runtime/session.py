@@ -15,6 +15,7 @@ from graphkit.runtime.failures import import_runtime, translated
 from graphkit.runtime.feeds import complete
 from graphkit.runtime.host import named, shape_nodes
 from graphkit.runtime.ports import input_ports, output_ports
+from graphkit.runtime.tensorrt import TensorRT
 from graphkit.storage.load import as_model
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def session(
     optimize: bool = True,
     allow_cpu_nodes: bool = False,
     threads: int | None = None,
+    tensorrt: TensorRT | None = None,
 ) -> Session:
     """Load a model into ONNX Runtime.
 
@@ -162,26 +164,33 @@ def session(
         allow_cpu_nodes: On a GPU, list nodes that fell to the CPU in ``Session.notes``, where otherwise they are an
             error. Shape computations, which belong on the CPU, are neither.
         threads: Threads inside an operator; None for all cores.
+        tensorrt: With device "tensorrt": profiles of dynamic shapes, fp16, int8.
 
     Raises:
         ProviderError: The device was asked for and did not load, or nodes fell to the CPU.
         SessionError: The runtime refuses the model.
         FormatError: The file is no ONNX model.
         MissingExtraError: onnxruntime is not installed.
+        NameNotFoundError, FeedError: A TensorRT profile is for no input, or does not fit it.
+        ValueError: TensorRT's options for another device, or a profile that is none.
 
     Changes: nothing.
     Cost: O(model); weights are read by the runtime.
     """
+    if tensorrt is not None and device != "tensorrt":
+        raise ValueError(f"options of TensorRT go with device 'tensorrt', not {device!r}")
     runtime = import_runtime()
-    device, note = providers.resolve(device)
     given = as_model(model)
+    if tensorrt is not None:
+        tensorrt.check(given)
+    device, note = providers.resolve(device)
     source = named(given) if device != "cpu" else given
     settings = _settings(runtime, optimize=optimize, threads=threads)
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     path = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     with translated(f"loading {source.path or source.proto.graph.name}"):
         carried = CarriedModel(path) if path is not None and source is given and os.path.exists(path) else carry(source)
-        raw = _raw_session(runtime, carried, settings, providers.options(device, tf32=tf32))
+        raw = _raw_session(runtime, carried, settings, providers.options(device, tf32=tf32, tensorrt=tensorrt))
     made = Session(source, raw, device, [note] if note else [], keep=carried)
     made.notes += _check_placement(made, allow_cpu_nodes=allow_cpu_nodes)
     return made

@@ -13,6 +13,7 @@ from graphkit.errors import ComparisonError, FeedError, NameNotFoundError
 from graphkit.runtime.feeds import check, fit
 from graphkit.runtime.random_feeds import RandomFeeds
 from graphkit.runtime.session import Session, session
+from graphkit.runtime.tensorrt import TensorRT
 from graphkit.verify.metrics import ErrorPicture, Metrics, badness, error_picture, measure
 from graphkit.verify.reference import OnnxReference, Ported, Reference, run_session
 from graphkit.verify.results import Report, Sample
@@ -45,6 +46,7 @@ def validate(
     equal_nan: bool = False,
     allow_cpu_nodes: bool = False,
     progress: Progress | None = None,
+    tensorrt: TensorRT | None = None,
 ) -> Report:
     """Run a candidate and a reference on the same feeds and compare every output.
 
@@ -66,6 +68,8 @@ def validate(
         torch: the reference, an nn.Module, ``"package.module:factory"``, (module, args), (module, args, kwargs) or a
             TorchSubject. Example arguments are the feeds of sample 0 unless dims are bound.
         device: "cpu", "cuda", "tensorrt" or "auto", for both sides.
+        tensorrt: With device "tensorrt", for the candidate: profiles of dynamic shapes, fp16, int8. Lower precision
+            wants tolerances of its own, ``rtol`` and ``atol``.
         bind: Symbolic dim of an input -> size or sizes; every combination is run.
         feeds: Input -> what to feed, as ``graphkit.run`` takes it, or a list of such texts, each of which is run.
             Everything else is random: from the declared types, in ranges that the graph suggests.
@@ -102,7 +106,7 @@ def validate(
         raise ValueError("validate needs either against= or torch=")
     if samples < 1:
         raise ValueError("samples must be at least 1")
-    made = session(candidate, device=device, tf32=tf32, allow_cpu_nodes=allow_cpu_nodes)
+    made = session(candidate, device=device, tf32=tf32, allow_cpu_nodes=allow_cpu_nodes, tensorrt=tensorrt)
     given, mapping = dict(feeds or {}), dict(map or {})
     _check_names(made, given, mapping, has_other_inputs=against is not None)
     options = {"device": made.device, "tf32": tf32, "allow_cpu_nodes": allow_cpu_nodes}

@@ -9,7 +9,7 @@ import click
 from graphkit_cli.edit import check_target
 from graphkit_cli.options import model_argument, output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import device_options, feed_option, pairs
+from graphkit_cli.running import device_options, feed_option, pairs, tensorrt_choice, tensorrt_options
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     help="Give this value, a graph output or an inner value; repeats.",
 )
 @device_options
+@tensorrt_options
 @click.option("--seed", type=int, default=0, show_default=True, help="For inputs fed with random.")
 @click.option("--save", metavar="FILE", help="Write the outputs: .npz; .npy or .png for a single one.")
 @output_options
@@ -37,6 +38,10 @@ def command(
     device: str,
     tf32: bool,
     allow_cpu_nodes: bool,
+    trt_profiles: tuple[str, ...],
+    trt_fp16: bool,
+    trt_int8: bool,
+    trt_calibration: str | None,
     seed: int,
     save: str | None,
 ) -> None:
@@ -51,6 +56,7 @@ def command(
             pairs(feeds, "--feed"),
             outputs=outputs or None,
             device=device,
+            tensorrt=tensorrt_choice(device, trt_profiles, trt_calibration, trt_fp16=trt_fp16, trt_int8=trt_int8),
             tf32=tf32,
             allow_cpu_nodes=allow_cpu_nodes,
             seed=seed,

@@ -16,6 +16,8 @@ from graphkit_cli.running import (
     one_reference,
     pairs,
     reference_options,
+    tensorrt_choice,
+    tensorrt_options,
     tolerance_options,
 )
 
@@ -26,6 +28,7 @@ NO = 1
 @click.argument("candidate", metavar="CANDIDATE")
 @reference_options
 @device_options
+@tensorrt_options
 @click.option(
     "--bind", "binds", metavar="DIM=SIZES", multiple=True, help="Sizes of a symbolic dim, such as batch=1,2,8; repeats."
 )
@@ -49,6 +52,10 @@ def command(
     device: str,
     tf32: bool,
     allow_cpu_nodes: bool,
+    trt_profiles: tuple[str, ...],
+    trt_fp16: bool,
+    trt_int8: bool,
+    trt_calibration: str | None,
     binds: tuple[str, ...],
     feeds: tuple[str, ...],
     mappings: tuple[str, ...],
@@ -76,6 +83,7 @@ def command(
             against=against,
             torch=torch_factory,
             device=device,
+            tensorrt=tensorrt_choice(device, trt_profiles, trt_calibration, trt_fp16=trt_fp16, trt_int8=trt_int8),
             tf32=tf32,
             allow_cpu_nodes=allow_cpu_nodes,
             bind=bound_sizes(binds),

@@ -1,0 +1,76 @@
+"""TensorRT through ONNX Runtime: what the provider is handed. Its libraries could not be had, so nothing runs on it."""
+
+import os
+
+import onnx
+import pytest
+
+import graphkit as gk
+from graphkit.runtime import providers
+
+MODEL = onnx.parser.parse_model(
+    """
+    <ir_version: 10, opset_import: ["": 20]>
+    g (float[n, 3, h, 8] x, float[2] k) => (float[n, 3, h, 8] y) { y = Relu(x) }
+    """
+)
+
+
+@pytest.fixture(autouse=True)
+def tf32_variable(monkeypatch):
+    monkeypatch.setitem(os.environ, "NVIDIA_TF32_OVERRIDE", "0")
+
+
+def test_profiles_and_precisions_reach_the_provider():
+    chosen = gk.TensorRT({"x": "1x3x8x8:2x3x16x8:4x3x64x8"}, fp16=True, int8=True, calibration_table="c.flatbuffers")
+    chosen.check(gk.Model(MODEL))
+    (name, options), (after, _), (last, _) = providers.options("tensorrt", tf32=False, tensorrt=chosen)
+    assert (name, after, last) == (
+        "TensorrtExecutionProvider",
+        "CUDAExecutionProvider",
+        "CPUExecutionProvider",
+    )
+    assert options == {
+        "trt_fp16_enable": "1",
+        "trt_int8_enable": "1",
+        "trt_int8_calibration_table_name": "c.flatbuffers",
+        "trt_profile_min_shapes": "x:1x3x8x8",
+        "trt_profile_opt_shapes": "x:2x3x16x8",
+        "trt_profile_max_shapes": "x:4x3x64x8",
+    }
+
+
+def test_without_options_the_provider_has_its_defaults():
+    assert providers.options("tensorrt", tf32=False)[0] == ("TensorrtExecutionProvider", {})
+
+
+@pytest.mark.parametrize("text", ["1x3:1x3", "1x3x8x8:1x3x8:1x3x8x8", "4x3:2x3:1x3", "ax3:1x3:1x3", "", "1x-3:1x3:1x3"])
+def test_a_profile_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match="profile"):
+        gk.TensorRT({"x": text}).provider_options()
+
+
+@pytest.mark.parametrize(
+    ("profiles", "error", "says"),
+    [
+        ({"z": "1:1:1"}, gk.NameNotFoundError, "'z'"),
+        ({"x": "1x3:1x3:1x3"}, gk.FeedError, "does not fit the input 'x'"),
+        ({"x": "1x4x8x8:1x4x8x8:1x4x8x8"}, gk.FeedError, "does not fit the input 'x'"),
+        ({"k": "2:2:2"}, gk.FeedError, "dynamic input 'x' has no profile"),
+    ],
+)
+def test_profiles_are_held_against_the_inputs(profiles, error, says):
+    with pytest.raises(error, match=says):
+        gk.run(MODEL, {"x": "random", "k": "random"}, device="tensorrt", tensorrt=gk.TensorRT(profiles))
+
+
+def test_options_of_tensorrt_go_with_no_other_device():
+    with pytest.raises(ValueError, match="tensorrt"):
+        gk.run(MODEL, {"x": "random", "k": "random"}, device="cpu", tensorrt=gk.TensorRT(fp16=True))
+
+
+@pytest.mark.skipif(providers.tensorrt_problem() is None, reason="TensorRT is here")
+def test_without_its_libraries_it_says_what_is_missing():
+    with pytest.raises(gk.ProviderError, match="'tensorrt' was asked for and cannot be used") as caught:
+        gk.run(MODEL, {"x": "random", "k": "random"}, device="tensorrt")
+    assert "pip install" in str(caught.value.hint)
