@@ -63,6 +63,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.rename",
         "Give values and nodes of MODEL other names, wherever they are written.",
     ),
+    "opset": (
+        "graphkit_cli.commands.opset",
+        "Write MODEL in a later or earlier opset, node by node, losing nothing.",
+    ),
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
     "validate": (
         "graphkit_cli.commands.validate",

@@ -27,7 +27,7 @@ def raise_opset(model: onnx.ModelProto, target: int) -> list[str]:
     output.
 
     Returns:
-        What was done, one sentence; nothing where the model is at that version already.
+        What was done, one sentence that names the nodes; nothing where the model is at that version already.
 
     Raises:
         EditError: A node cannot be converted, or the model has functions or training graphs, which are not converted.
@@ -38,27 +38,52 @@ def raise_opset(model: onnx.ModelProto, target: int) -> list[str]:
     before = opset_of(model)
     if before >= target:
         return []
-    for what, present in (("functions", model.functions), ("training graphs", model.training_info)):
-        if present:
-            raise EditError(
-                f"the model has {what}, so it cannot be raised from opset {before} to {target} here",
-                hint="inline the functions first (onnx.inliner)" if what == "functions" else None,
-            )
+    refuse_more_than_a_graph(model, f"raised from opset {before} to {target}")
     names = Names(model.graph)
     changed: list[str] = []
     for graph, scope in zip(walk.graphs(model.graph), list(scopes(inferred(model).graph)), strict=True):
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             new = _raised(node, scope, before, target, names)
-            changed.extend([node.op_type] if len(new) > 1 or new[0] != node else [])
+            changed.extend([label(node)] if len(new) > 1 or new[0] != node else [])
             nodes.extend(new)
         set_nodes(graph, nodes)
+    import_version(model, target)
+    model.ir_version = max(model.ir_version, _least_ir(target))
+    return [f"the model is raised from opset {before} to {target}{rewritten(changed)}"]
+
+
+def refuse_more_than_a_graph(model: onnx.ModelProto, change: str) -> None:
+    """Refuse a model whose other parts are written in an opset too: functions import their own, training graphs none.
+
+    Raises:
+        EditError: The model has functions or training graphs.
+    """
+    hints = {
+        "functions": "inline them first: onnx.inliner.inline_local_functions",
+        "training graphs": "take them out first: del proto.training_info[:]",
+    }
+    for what, present in (("functions", model.functions), ("training graphs", model.training_info)):
+        if present:
+            raise EditError(f"the model has {what}, so it cannot be {change} here", hint=hints[what])
+
+
+def import_version(model: onnx.ModelProto, version: int) -> None:
+    """Make a model import this version of ai.onnx. Changes the model."""
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx"):
-            entry.version = target
-    model.ir_version = max(model.ir_version, _least_ir(target))
-    rewritten = f"; {', '.join(sorted(set(changed)))} rewritten" if changed else ""
-    return [f"the model is raised from opset {before} to {target}{rewritten}"]
+            entry.version = version
+
+
+def label(node: onnx.NodeProto) -> str:
+    """What to call a node in a message: its operator, and its name or first output."""
+    return f"{node.op_type} {node.name or node.output[0]!r}"
+
+
+def rewritten(nodes: list[str], most: int = 12) -> str:
+    """The end of a note that names nodes; nothing where there are none."""
+    more = f" and {len(nodes) - most} more" if len(nodes) > most else ""
+    return f"; rewritten: {', '.join(nodes[:most])}{more}" if nodes else ""
 
 
 def _least_ir(opset: int) -> int:
@@ -71,7 +96,9 @@ def _raised(node: onnx.NodeProto, scope: Scope, before: int, target: int, names:
         return [node]
     if node.op_type in ("Upsample", "Resize") and 7 <= before < 11:
         return _raised_resampler(node, target, names)
-    old, new = _schema(node.op_type, before), _schema(node.op_type, target)
+    if node.op_type == "Resize" and before < 13 <= target:
+        return [_without_empty_inputs(node, scope)]
+    old, new = schema_of(node.op_type, before), schema_of(node.op_type, target)
     if old is None or new is None or new.deprecated:
         raise EditError(f"{node.op_type} ({node.name or node.output[0]!r}) is not in opset {target if old else before}")
     if old.since_version == new.since_version or _same_interface(old, new):
@@ -81,7 +108,8 @@ def _raised(node: onnx.NodeProto, scope: Scope, before: int, target: int, names:
     return _converted(node, scope, before, target, names)
 
 
-def _schema(op: str, version: int) -> onnx.defs.OpSchema | None:
+def schema_of(op: str, version: int) -> onnx.defs.OpSchema | None:
+    """The definition of an ai.onnx operator that is in force at a version, or None."""
     try:
         return onnx.defs.get_schema(op, version)
     except onnx.defs.SchemaError:
@@ -96,6 +124,24 @@ def _same_interface(old: onnx.defs.OpSchema, new: onnx.defs.OpSchema) -> bool:
         return attributes, [(i.name, i.option) for i in schema.inputs], [(o.name, o.option) for o in schema.outputs]
 
     return interface(old) == interface(new)
+
+
+def _without_empty_inputs(node: onnx.NodeProto, scope: Scope) -> onnx.NodeProto:
+    """Resize 11 marks roi and scales that are not used by an empty tensor, Resize 13 and later by leaving them out.
+
+    What else differs has defaults that do what Resize 11 did.
+    """
+    if any(a.name == "coordinate_transformation_mode" and a.s == b"tf_half_pixel_for_nn" for a in node.attribute):
+        raise EditError(f"{label(node)}: tf_half_pixel_for_nn ended with opset 13")
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    for place, name in enumerate(node.input[1:3], 1):
+        tensor = scope.constant(name) if name else None
+        if tensor is not None and 0 in tensor.dims:
+            copy.input[place] = ""
+    while copy.input and not copy.input[-1]:
+        copy.input.pop()
+    return copy
 
 
 def _converted(node: onnx.NodeProto, scope: Scope, before: int, target: int, names: Names) -> list[onnx.NodeProto]:

@@ -101,6 +101,24 @@ def test_names_doc_strings_metadata_and_bodies_stay():
     assert len(model.graph.quantization_annotation) == 1
 
 
+@pytest.mark.parametrize("target", [13, 18])
+def test_the_empty_tensors_of_resize_11_go(target):
+    model = onnx.parser.parse_model(
+        """<ir_version: 6, opset_import: ["" : 11]> g (float[2,4,6,6] x) => (float[2,4,9,7] y)
+           <float[0] none = {}, int64[4] sizes = {2,4,9,7}>
+           { [up] y = Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, none, none, sizes) }"""
+    )
+    want = run_ort(model, {"x": X})
+    [note] = raise_opset(model, target)
+    assert note.endswith("rewritten: Resize 'up'")
+    assert list(model.graph.node[0].input) == ["x", "", "", "sizes"]
+    assert_same(run_ort(model, {"x": X}), want)
+    model.opset_import[0].version = 11
+    model.graph.node[0].attribute[1].s = b"tf_half_pixel_for_nn"
+    with pytest.raises(gk.EditError, match="Resize 'up': tf_half_pixel_for_nn ended with opset 13"):
+        raise_opset(model, target)
+
+
 def test_what_cannot_be_raised_is_refused():
     function = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 11, "my" : 1]> g (float[2] x) => (float[2] y) { y = my.f(x) }

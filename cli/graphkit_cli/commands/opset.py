@@ -1,0 +1,29 @@
+"""graphkit opset: the model in another version of ai.onnx."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from graphkit_cli.edit import edit_command
+
+if TYPE_CHECKING:
+    import graphkit as gk
+
+
+@edit_command
+@click.option("--to", type=click.IntRange(1), metavar="N", required=True, help="The version of ai.onnx.")
+def command(model: str, to: int) -> gk.Model:
+    """Write MODEL in a later or earlier opset, node by node, losing nothing.
+
+    A node that the other version cannot say is refused and named; the notes name the nodes that were rewritten.
+    """
+    import graphkit as gk
+
+    try:
+        return gk.opset(model, to=to)
+    except ValueError as error:
+        if isinstance(error, gk.GraphkitError):
+            raise
+        raise click.UsageError(f"--to {to}: {error}") from error

@@ -1,0 +1,333 @@
+"""Operators whose meaning changed between versions, or whose older form needs other nodes: how to write the older one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import onnx
+
+from graphkit.edit.nodes import NodeWriter, set_inputs
+from graphkit.errors import EditError
+from graphkit.graph.names import Names
+from graphkit.graph.scopes import Scope
+from graphkit.graph.values import constant_tensor
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a node is lowered: its scope, the two opsets, and the names in use."""
+
+    scope: Scope
+    before: int
+    target: int
+    names: Names
+    writer: NodeWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writer", NodeWriter(self.names))
+
+    def rank(self, name: str) -> int:
+        """The number of axes of a value.
+
+        Raises:
+            EditError: Neither the file nor inference gives it.
+        """
+        known = self.scope.dims_of(name)
+        if known is None:
+            raise EditError(f"the rank of {name!r} is not known")
+        return len(known)
+
+    def array(self, name: str, what: str) -> Array:
+        """A small constant.
+
+        Raises:
+            EditError: The value is computed, or is no small constant.
+        """
+        array = self.scope.constant_array(name)
+        if array is None:
+            raise EditError(f"its {what} {name!r} is computed")
+        return array
+
+
+Lower = Callable[[onnx.NodeProto, Place], list[onnx.NodeProto]]
+
+
+class Rule(NamedTuple):
+    """How to go below the opset in which an operator changed.
+
+    Attributes:
+        since: The first opset with the newer meaning.
+        lower: Gives the nodes for a copy of the node, which it may change; the last one makes its output.
+    """
+
+    since: int
+    lower: Lower
+
+
+def _value(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    for attribute in node.attribute:
+        if attribute.name == name:
+            value = onnx.helper.get_attribute_value(attribute)
+            return value.decode() if isinstance(value, bytes) else value
+    return default
+
+
+def _set(node: onnx.NodeProto, name: str, value: Any) -> None:
+    """Give an attribute another value; None takes it away."""
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    if value is not None:
+        kept.append(onnx.helper.make_attribute(name, value))
+    copies = [onnx.AttributeProto.FromString(attribute.SerializeToString()) for attribute in kept]
+    del node.attribute[:]
+    node.attribute.extend(copies)
+
+
+def _softmax(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Before 13 every axis from ``axis`` on was one: the same for the last axis, so that one is brought there."""
+    rank = place.rank(node.input[0])
+    axis = int(_value(node, "axis", -1)) % max(rank, 1)
+    last = max(rank - 1, 0)
+    _set(node, "axis", last)
+    if axis == last:
+        return [node]
+    turn = list(range(rank))
+    turn[axis], turn[last] = turn[last], turn[axis]
+    before: list[onnx.NodeProto] = []
+    turned = place.writer.add(before, "Transpose", [node.input[0]], f"{node.output[0]}_turned", perm=turn)
+    result = place.names.fresh(f"{node.output[0]}_turned_back")
+    after = onnx.NodeProto()
+    after.CopyFrom(node)
+    del after.attribute[:]
+    after.op_type = "Transpose"
+    set_inputs(after, [result])
+    _set(after, "perm", turn)
+    inner = onnx.helper.make_node(node.op_type, [turned], [result], name=place.names.fresh(f"{result}_node"), axis=last)
+    return [*before, inner, after]
+
+
+def _constant(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """value_float, value_ints and so on came with opset 12."""
+    del place
+    tensor = constant_tensor(node)
+    if tensor is not None:
+        del node.attribute[:]
+        node.attribute.append(onnx.helper.make_attribute("value", tensor))
+    return [node]
+
+
+def _shape(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """A window of a shape is a Slice of it before 15."""
+    start, end = int(_value(node, "start", 0)), _value(node, "end", None)
+    _set(node, "start", None)
+    _set(node, "end", None)
+    if start == 0 and end is None:
+        return [node]
+    made: list[onnx.NodeProto] = []
+    whole = place.writer.add(made, "Shape", [node.input[0]], f"{node.output[0]}_whole")
+    bounds = (start, np.iinfo(np.int64).max if end is None else end)
+    ends = [
+        place.writer.constant(made, np.array([b], np.int64), f"{node.output[0]}_{w}")
+        for b, w in zip(bounds, ("start", "end"), strict=True)
+    ]
+    node.op_type = "Slice"
+    set_inputs(node, [whole, *ends])
+    return [*made, node]
+
+
+def _reshape(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """allowzero is about zeros in the target only."""
+    if _value(node, "allowzero", 0) and 0 in place.array(node.input[1], "target (with allowzero=1)"):
+        raise EditError("allowzero=1 with a 0 in the target came later")
+    _set(node, "allowzero", None)
+    return [node]
+
+
+def _reduce(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """noop_with_empty_axes says something where there are no axes only."""
+    given = len(node.input) > 1 and node.input[1]
+    empty = not given or place.array(node.input[1], "list of axes").size == 0
+    if _value(node, "noop_with_empty_axes", 0) and empty:
+        raise EditError("noop_with_empty_axes=1 without axes came later")
+    _set(node, "noop_with_empty_axes", None)
+    return [node]
+
+
+def _split(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Before 18 a Split without sizes gave equal parts; num_outputs makes the last part smaller."""
+    if len(node.input) > 1 and node.input[1]:
+        return [node]
+    count = int(_value(node, "num_outputs", len(node.output)))
+    known = place.scope.dims_of(node.input[0])
+    axis = int(_value(node, "axis", 0))
+    size = None if known is None else known[axis]
+    if not isinstance(size, int):
+        raise EditError(f"the size of axis {axis} is not known, which num_outputs divides")
+    _set(node, "num_outputs", None)
+    if size % count == 0:
+        return [node]
+    part = -(-size // count)
+    if part * (count - 1) > size:
+        raise EditError(f"{size} cannot be split into {count} parts")
+    sizes = np.array([*[part] * (count - 1), size - part * (count - 1)], np.int64)
+    made: list[onnx.NodeProto] = []
+    if place.target < 13:
+        _set(node, "split", sizes.tolist())
+        return [node]
+    name = place.writer.constant(made, sizes, f"{node.output[0]}_sizes")
+    set_inputs(node, [node.input[0], name])
+    return [*made, node]
+
+
+def _pad_axes(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Before 18 pads are for every axis."""
+    if len(node.input) < 4 or not node.input[3]:
+        return [node]
+    rank = place.rank(node.input[0])
+    axes = [int(axis) % rank for axis in place.array(node.input[3], "list of axes")]
+    pads = place.array(node.input[1], "list of pads")
+    whole = np.zeros((2, rank), np.int64)
+    whole[:, axes] = pads.reshape(2, -1)
+    made: list[onnx.NodeProto] = []
+    name = place.writer.constant(made, whole.ravel(), f"{node.output[0]}_pads")
+    kept = [node.input[0], name, node.input[2]]
+    set_inputs(node, kept if kept[2] else kept[:2])
+    return [*made, node]
+
+
+def _pad_wrap(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    del place
+    if _value(node, "mode", "constant") == "wrap":
+        raise EditError("mode='wrap' came with opset 19")
+    return [node]
+
+
+def _dropout(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Since 12 an input says whether it is training; at inference nothing is dropped and the ratio says nothing."""
+    training = node.input[2] if len(node.input) > 2 else ""
+    if training and place.array(training, "training_mode").any():
+        raise EditError("it is in training mode")
+    set_inputs(node, node.input[:1])
+    _set(node, "seed", None)
+    return [node]
+
+
+def _quantize(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Before 13 one scale served the whole tensor."""
+    known = place.scope.dims_of(node.input[1])
+    if known is None or any(dim != 1 for dim in known):
+        raise EditError("a scale for each channel came with opset 13")
+    _set(node, "axis", None)
+    return [node]
+
+
+def _roi_align(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Before 16 there was what is called output_half_pixel since."""
+    del place
+    if _value(node, "coordinate_transformation_mode", "half_pixel") != "output_half_pixel":
+        raise EditError("half_pixel coordinates came with opset 16")
+    _set(node, "coordinate_transformation_mode", None)
+    return [node]
+
+
+def _grid_sample(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """linear and cubic were called bilinear and bicubic, and worked on images only."""
+    if place.rank(node.input[0]) != 4:
+        raise EditError("more than two spatial axes came with opset 20")
+    mode = _value(node, "mode", "linear")
+    _set(node, "mode", {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode))
+    return [node]
+
+
+def _other_meaning(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    del node, place
+    raise EditError("it meant something else then")
+
+
+def _resize_18(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Before 18 scales and sizes are for every axis, and there is no antialias and no aspect ratio."""
+    for name, default in (("antialias", 0), ("keep_aspect_ratio_policy", "stretch")):
+        if _value(node, name, default) != default:
+            raise EditError(f"{name}={_value(node, name, default)!r} came with opset 18")
+        _set(node, name, None)
+    axes = _value(node, "axes", None)
+    _set(node, "axes", None)
+    if axes is None:
+        return [node]
+    if _value(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize":
+        raise EditError("a roi for some axes came with opset 18")
+    rank = place.rank(node.input[0])
+    inputs = [*node.input, "", "", ""][:4]
+    inputs[1] = ""
+    at = 2 if inputs[2] else 3
+    made: list[onnx.NodeProto] = []
+    inputs[at] = _for_all_axes(made, node, place, [int(axis) % rank for axis in axes], rank, scales=at == 2)
+    set_inputs(node, inputs[: at + 1])
+    return [*made, node]
+
+
+def _for_all_axes(
+    made: list[onnx.NodeProto], node: onnx.NodeProto, place: Place, axes: list[int], rank: int, *, scales: bool
+) -> str:
+    """Scales or sizes of all axes from those of some: 1 for the others, or their own size."""
+    given, write, stem = node.input[2 if scales else 3], place.writer, node.output[0]
+    array = place.scope.constant_array(given)
+    if scales and array is not None:
+        whole = np.ones(rank, np.float32)
+        whole[axes] = array
+        return write.constant(made, whole, f"{stem}_scales")
+    if scales:
+        others, index = write.constant(made, np.ones(1, np.float32), f"{stem}_one"), [len(axes)] * rank
+    else:
+        others, index = write.add(made, "Shape", [node.input[0]], f"{stem}_shape"), [len(axes) + a for a in range(rank)]
+    for position, axis in enumerate(axes):
+        index[axis] = position
+    joined = write.add(made, "Concat", [given, others], f"{stem}_some_axes", axis=0)
+    order = write.constant(made, np.array(index, np.int64), f"{stem}_order")
+    return write.add(made, "Gather", [joined, order], f"{stem}_{'scales' if scales else 'sizes'}", axis=0)
+
+
+def _resize_19(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    del place
+    if _value(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel_symmetric":
+        raise EditError("half_pixel_symmetric came with opset 19")
+    return [node]
+
+
+def _resize_13(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Before 13 roi and scales are required, and an empty tensor stands for one that is not used."""
+    inputs = [*node.input, "", ""][: max(3, len(node.input))]
+    made: list[onnx.NodeProto] = []
+    if not (inputs[1] and inputs[2]):
+        none = place.writer.constant(made, np.zeros(0, np.float32), f"{node.output[0]}_unused")
+        inputs[1], inputs[2] = inputs[1] or none, inputs[2] or none
+    set_inputs(node, inputs)
+    return [*made, node]
+
+
+_REDUCTIONS = "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSumSquare"
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    **{op: (Rule(13, _softmax),) for op in ("Softmax", "LogSoftmax", "Hardmax")},
+    **{op: (Rule(18, _reduce),) for op in _REDUCTIONS.split()},
+    "ReduceSum": (Rule(13, _reduce),),
+    "Constant": (Rule(12, _constant),),
+    "DFT": (Rule(20, _other_meaning),),
+    "DequantizeLinear": (Rule(13, _quantize),),
+    "Dropout": (Rule(12, _dropout),),
+    "GridSample": (Rule(20, _grid_sample),),
+    "GroupNormalization": (Rule(21, _other_meaning),),
+    "Pad": (Rule(19, _pad_wrap), Rule(18, _pad_axes)),
+    "QuantizeLinear": (Rule(13, _quantize),),
+    "Reshape": (Rule(14, _reshape),),
+    "Resize": (Rule(19, _resize_19), Rule(18, _resize_18), Rule(13, _resize_13)),
+    "RoiAlign": (Rule(16, _roi_align),),
+    "Shape": (Rule(15, _shape),),
+    "Split": (Rule(18, _split),),
+}
+"""Operator -> rules, later opsets first. What is not here is written as the older definition has it, or refused."""

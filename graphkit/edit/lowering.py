@@ -1,0 +1,204 @@
+"""Lowering a model to an earlier opset, node by node: a node stays as it is, is written as the older opset has it, or is refused.
+
+``onnx.version_converter`` is no help here. It has adapters downwards for a few operators only, lets attributes through
+that the older version does not have (``dilations`` of AveragePool), and takes a LogSoftmax of opset 13 for one of 12,
+which flattens. So each node is held against the older definition by itself; where the meaning changed and not the form,
+``lowered_nodes`` has the rule.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from graphkit.edit.lowered_nodes import RULES, Place
+from graphkit.edit.nodes import set_nodes
+from graphkit.edit.prune import prune
+from graphkit.edit.raising import import_version, label, refuse_more_than_a_graph, rewritten, schema_of
+from graphkit.errors import EditError
+from graphkit.graph import walk
+from graphkit.graph.names import Names
+from graphkit.graph.resampling import opset_of
+from graphkit.graph.scopes import scopes
+from graphkit.graph.shapes import inferred
+from graphkit.graph.walk import call_key
+from graphkit.tensor import decode, type_name
+
+LOWEST = 11
+"""Before opset 11 axes could not be negative and Clip, Pad, Slice, TopK and Resize were other operators."""
+
+
+def lower_opset(model: onnx.ModelProto, target: int) -> list[str]:
+    """Make a model import an earlier version of ai.onnx, rewriting the nodes that this concerns. Changes the model.
+
+    Names, doc strings and metadata of nodes stay; a node that becomes several gives them to the one that makes its
+    output. Constants that become attributes go where nothing else reads them. The IR version stays.
+
+    Returns:
+        What was done, one sentence that names the nodes; nothing where the model is at that version already.
+
+    Raises:
+        EditError: A node uses what the older version does not have, the model has functions or training graphs, or the
+            target is below 11.
+
+    Scope: main graph and bodies.
+    Cost: O(graph), one shape inference; weights are not read.
+    """
+    before = opset_of(model)
+    if before <= target:
+        return []
+    if target < LOWEST:
+        raise EditError(
+            f"models are lowered to opset {LOWEST} at least, not to {target}", hint="export it with that opset"
+        )
+    refuse_more_than_a_graph(model, f"lowered from opset {before} to {target}")
+    names = Names(model.graph)
+    changed: list[str] = []
+    unread: set[str] = set()
+    for graph, scope in zip(walk.graphs(model.graph), list(scopes(inferred(model).graph)), strict=True):
+        nodes: list[onnx.NodeProto] = []
+        for node in graph.node:
+            new = _lowered(node, Place(scope, before, target, names))
+            if len(new) > 1 or new[0] != node:
+                changed.append(label(node))
+                unread.update(set(node.input) - {name for made in new for name in made.input})
+            nodes.extend(new)
+        set_nodes(graph, nodes)
+    import_version(model, target)
+    prune(model, sorted(unread))
+    return [f"the model is lowered from opset {before} to {target}{rewritten(changed)}"]
+
+
+def _lowered(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """One node as the older version has it.
+
+    Raises:
+        EditError: It cannot be written there.
+    """
+    if call_key(node)[0] != "" or not onnx.defs.has(node.op_type):
+        return [node]
+    new, old = schema_of(node.op_type, place.before), schema_of(node.op_type, place.target)
+    if new is None or old is None or old.deprecated:
+        since = f"came with opset {_first(node.op_type)}" if old is None else "is deprecated"
+        raise _refusal(node, place, f"the operator {since}")
+    if new.since_version == old.since_version:
+        return [node]
+    made = [_copy(node)]
+    for rule in RULES.get(node.op_type, ()):
+        if place.target < rule.since <= place.before:
+            try:
+                made[-1:] = rule.lower(made[-1], place)
+            except EditError as error:
+                raise _refusal(node, place, error.message) from error
+    for one in made:
+        own, its = schema_of(one.op_type, place.before), schema_of(one.op_type, place.target)
+        if own is not None and its is not None and own.since_version != its.since_version:
+            _fit(one, own, its, place, node)
+    return made
+
+
+def _first(op: str) -> int:
+    return min(s.since_version for s in onnx.defs.get_all_schemas_with_history() if (s.domain, s.name) == ("", op))
+
+
+def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    return copy
+
+
+def _refusal(node: onnx.NodeProto, place: Place, why: str) -> EditError:
+    return EditError(
+        f"{label(node)} cannot be lowered from opset {place.before} to {place.target}: {why}",
+        hint="export the model with that opset",
+    )
+
+
+def _fit(
+    node: onnx.NodeProto, new: onnx.defs.OpSchema, old: onnx.defs.OpSchema, place: Place, origin: onnx.NodeProto
+) -> None:
+    """Write a node in an older form that can say what it says. Changes the node."""
+    _attributes(node, new, old, place, origin)
+    _inputs(node, new, old, place, origin)
+    if len([name for name in node.output if name]) > len(old.outputs) and not _variadic(old.outputs):
+        raise _refusal(origin, place, f"it had {len(old.outputs)} outputs then")
+    for names, formals in ((node.input, old.inputs), (node.output, old.outputs)):
+        for position, name in enumerate(names):
+            kind = _type_text(place.scope.type_of(name)) if name else None
+            allowed = formals[min(position, len(formals) - 1)].types if formals else None
+            if kind is not None and allowed is not None and kind not in allowed:
+                raise _refusal(origin, place, f"it did not take {kind} then ({name!r})")
+
+
+def _variadic(formals: object) -> bool:
+    listed = list(formals)  # type: ignore[call-overload]  # pybind's sequence
+    return bool(listed) and listed[-1].option == onnx.defs.OpSchema.FormalParameterOption.Variadic
+
+
+def _attributes(
+    node: onnx.NodeProto, new: onnx.defs.OpSchema, old: onnx.defs.OpSchema, place: Place, origin: onnx.NodeProto
+) -> None:
+    """Attributes that the older form lacks go where they say the default; a default that was another is written."""
+    kept = []
+    for attribute in node.attribute:
+        if attribute.name in old.attributes:
+            kept.append(attribute)
+        elif not _is_default(attribute, new):
+            value = onnx.helper.get_attribute_value(attribute)
+            raise _refusal(origin, place, f"{attribute.name}={value!r} came later")
+    given = {attribute.name for attribute in kept}
+    for name, definition in new.attributes.items():
+        if name in given or name not in old.attributes or not definition.default_value.type:
+            continue
+        if old.attributes[name].default_value != definition.default_value:
+            kept.append(definition.default_value)
+    copies = [onnx.AttributeProto.FromString(attribute.SerializeToString()) for attribute in kept]
+    del node.attribute[:]
+    node.attribute.extend(copies)
+
+
+def _is_default(attribute: onnx.AttributeProto, schema: onnx.defs.OpSchema) -> bool:
+    definition = schema.attributes.get(attribute.name)
+    if definition is None:
+        return False
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.name == "dilations":  # its default has no fixed length, so the schema does not write it
+        return all(number == 1 for number in value)
+    default = definition.default_value
+    return bool(default.type) and bool(value == onnx.helper.get_attribute_value(default))
+
+
+def _inputs(
+    node: onnx.NodeProto, new: onnx.defs.OpSchema, old: onnx.defs.OpSchema, place: Place, origin: onnx.NodeProto
+) -> None:
+    """Inputs that the older form has as attributes become those; others that it lacks are refused."""
+    if _variadic(old.inputs):
+        return
+    known = [formal.name for formal in old.inputs]
+    for position in range(len(node.input) - 1, -1, -1):
+        name, formal = node.input[position], new.inputs[position].name
+        if position < len(known):
+            break
+        if name:
+            if formal not in old.attributes:
+                raise _refusal(origin, place, f"its input {formal!r} came later")
+            tensor = place.scope.constant(name)
+            if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
+                raise _refusal(origin, place, f"its {formal} had to be an attribute then, and {name!r} is computed")
+            value = decode(tensor, None).tolist()
+            if value != []:
+                scalar = old.attributes[formal].type in (
+                    onnx.defs.OpSchema.AttrType.INT,
+                    onnx.defs.OpSchema.AttrType.FLOAT,
+                )
+                if scalar and isinstance(value, list):
+                    value = value[0]
+                node.attribute.append(onnx.helper.make_attribute(formal, value))
+        del node.input[position]
+
+
+def _type_text(type_proto: onnx.TypeProto | None) -> str | None:
+    """A tensor's type as schemas write it; None where it is unknown or no tensor."""
+    if type_proto is None or not type_proto.tensor_type.elem_type:
+        return None
+    name = type_name(type_proto.tensor_type.elem_type)
+    return f"tensor({ {'float32': 'float', 'float64': 'double'}.get(name, name) })"

@@ -1,0 +1,46 @@
+"""opset: the model in another version of ai.onnx."""
+
+from __future__ import annotations
+
+import onnx
+
+from graphkit.edit.lowering import lower_opset
+from graphkit.edit.raising import raise_opset
+from graphkit.graph.resampling import opset_of
+from graphkit.model import Model, ModelLike
+from graphkit.storage.load import as_model
+
+
+def opset(model: ModelLike, *, to: int) -> Model:
+    """Write a model in a later or earlier version of ai.onnx.
+
+    Node by node: whatever means the same in both versions is not touched, and everything beside the nodes stays
+    (metadata, doc strings, quantization annotations, symbolic dims). ``onnx.version_converter`` converts whole models and
+    loses these; upwards it is shown one node at a time, downwards graphkit has its own rules.
+
+    A node that the other version cannot say is refused, never approximated: an operator that came later, an attribute
+    or type that the older version lacks, axes that are computed where they were attributes. Other domains keep their
+    version, and the IR version is raised where the opset needs it and never lowered.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+        to: The version of ai.onnx; down to 11, up to what the installed onnx knows.
+
+    Raises:
+        EditError: A node cannot be written in that version, the model has functions or training graphs, or ``to`` is
+            below both 11 and the model's own version.
+        ValueError: The installed onnx knows no such version.
+
+    Changes: nothing; returns a new model. The notes name the nodes that were rewritten.
+    Scope: main graph and bodies. Models with functions are refused: inline them first.
+    Cost: O(graph), one shape inference, upwards a small model of its own for each node that changes; weights are not read.
+    Source: onnx/docs/Changelog.md; onnx issue 8480 (the whole-model converter and Resize-10).
+    """
+    newest = onnx.defs.onnx_opset_version()
+    if not 1 <= to <= newest:
+        raise ValueError(f"the installed onnx knows opsets 1 to {newest}, not {to}")
+    source = as_model(model)
+    proto = source.copy_proto()
+    before = opset_of(proto)
+    notes = raise_opset(proto, to) if to > before else lower_opset(proto, to)
+    return source.edited(proto, "opset", {"to": to}, notes or [f"the model is at opset {before} already"])

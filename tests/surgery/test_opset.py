@@ -1,0 +1,95 @@
+"""opset: whole models in another version, from a file to a file, and what lint asks for."""
+
+import numpy as np
+import onnx
+import pytest
+
+import graphkit as gk
+from oracle import assert_same, run_ort
+
+TEXT = """
+<ir_version: 8, opset_import: ["": 18], metadata_props: ["author": "me"]>
+net (float[n, 3, h, w] x) => (float[n, 10] y)
+<float[10, 3] head = {0,1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7,8,9}, float[2] twice = {2, 2}, int64[2] axes = {2, 3}>
+{
+    [up] u = Resize<mode = "linear", axes = [2, 3]>(x, , twice)
+    [mean] m = ReduceMean<keepdims = 0>(u, axes)
+    [head] l = Gemm<transB = 1>(m, head)
+    [soft] y = Softmax(l)
+}
+"""
+
+
+@pytest.fixture
+def net():
+    return onnx.parser.parse_model(TEXT)
+
+
+def feeds():
+    return {"x": np.random.default_rng(0).random((2, 3, 5, 7), dtype=np.float32)}
+
+
+@pytest.mark.parametrize("to", [11, 12, 13, 17, 18, 20, 23])
+def test_there_and_back_a_net_computes_the_same(net, to):
+    want, before = run_ort(net, feeds()), net.SerializeToString()
+    there = gk.opset(net, to=to)
+    assert_same(run_ort(there, feeds()), want)
+    back = gk.opset(there, to=18)
+    assert_same(run_ort(back, feeds()), want)
+    assert net.SerializeToString() == before
+    assert [node.name for node in back.proto.graph.node if node.name in ("up", "mean", "head", "soft")] == [
+        "up",
+        "mean",
+        "head",
+        "soft",
+    ]
+    assert there.proto.metadata_props[0].value == "me"
+    assert there.proto.graph.input == net.graph.input
+
+
+def test_the_notes_name_the_nodes(net):
+    assert gk.opset(net, to=12).history[-1].notes == (
+        "the model is lowered from opset 18 to 12; rewritten: Resize 'up', ReduceMean 'mean', Softmax 'soft'",
+    )
+    assert gk.opset(net, to=18).history[-1].notes == ("the model is at opset 18 already",)
+
+
+def test_from_file_to_file_with_weights_outside(net, tmp_path):
+    big = onnx.numpy_helper.from_array(np.random.default_rng(1).random((4096, 3), dtype=np.float32), "head")
+    net.graph.initializer[0].CopyFrom(big)
+    net.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4096
+    want = run_ort(net, feeds())
+    onnx.save(net, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=1024)
+    gk.save(gk.opset(tmp_path / "net.onnx", to=13), tmp_path / "net13.onnx")
+    assert_same(run_ort(tmp_path / "net13.onnx", feeds()), want)
+
+
+def test_functions_training_graphs_and_unknown_versions(net):
+    net.functions.add(name="f", domain="my").opset_import.add(domain="", version=18)
+    for to in (13, 20):
+        with pytest.raises(gk.EditError, match="the model has functions") as caught:
+            gk.opset(net, to=to)
+        assert "inline_local_functions" in caught.value.hint
+    del net.functions[:]
+    net.training_info.add()
+    with pytest.raises(gk.EditError, match="training graphs"):
+        gk.opset(net, to=13)
+    for to in (0, 1000):
+        with pytest.raises(ValueError, match="knows opsets 1 to"):
+            gk.opset(net, to=to)
+
+
+def lint_rules(model, version=None):
+    return {violation.rule: violation for violation in gk.lint(model, version=version).violations}
+
+
+def test_what_lint_asks_for_mends_what_it_found(net):
+    proto = onnx.parser.parse_model(TEXT.replace("float[n, 3, h, w] x)", "float[n, 3, h, w] x, float[2] factor)"))
+    proto.graph.node[0].input[2] = "factor"
+    assert "resize-scales-all-axes" in lint_rules(proto)
+    assert lint_rules(gk.opset(proto, to=17)) == {}
+    given = feeds() | {"factor": np.array([1.5, 3], np.float32)}
+    assert_same(run_ort(gk.opset(proto, to=17), given), run_ort(proto, given))
+    found = lint_rules(net, "8.6")["opset"]
+    assert found.remedy == "graphkit opset MODEL OUT --to 17"
+    assert "opset" not in lint_rules(gk.opset(net, to=17), "8.6")
