@@ -7,16 +7,19 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import onnx
 import pytest
 
+import graphkit as gk
 from graphkit.storage import load
 from graphkit.storage.source import LocalFile
-from weight_places import make_everything
+from weight_places import make_everything, snapshot
 
+SECONDS = 1
 MEMORY = "/dev/shm"  # noqa: S108 (the tests make folders of their own in it)
 
 
@@ -62,9 +65,35 @@ def scan_all(monkeypatch):
 
 
 @pytest.fixture
+def refused(tmp_path):
+    """Load bytes (or a path) and save: a GraphkitError, within a second of processor time, with words in it; nothing is
+    written. Returns it.
+    """
+
+    def check(data, *words, kind=gk.GraphkitError):
+        path = tmp_path / "bad.onnx"
+        if isinstance(data, bytes):
+            path.write_bytes(data)
+        else:
+            path = data
+        before = snapshot(tmp_path)
+        start = time.process_time()
+        with pytest.raises(kind) as caught:
+            gk.save(gk.load(path), tmp_path / "out.onnx", external="out.data")
+        assert time.process_time() - start < SECONDS
+        assert snapshot(tmp_path) == before
+        for word in words:
+            assert word in str(caught.value)
+        assert len(str(caught.value)) < 1000
+        return caught.value
+
+    return check
+
+
+@pytest.fixture
 def measured(tmp_path):
-    """Run code in a process of its own, in the test's folder: what it leaves in ``result``, its seconds (without the
-    start of Python) and its peak memory in MiB. A GraphkitError gives its class and text as the result.
+    """Run code in a process of its own, in the test's folder: what it leaves in ``result``, its seconds of processor time
+    (without the start of Python) and its peak memory in MiB. A GraphkitError gives its class and text as the result.
     """
 
     def run(code, *arguments):
@@ -96,12 +125,12 @@ MEASURE = """
 import json, sys, time
 import graphkit as gk
 arguments, result = sys.argv[1:], None
-start = time.perf_counter()
+start = time.process_time()
 try:
 {code}
 except gk.GraphkitError as error:
     result = [type(error).__name__, str(error)]
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 # VmHWM begins anew with the program; ru_maxrss would count what the parent of this process had.
 mib = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
 json.dump({{"result": result, "seconds": seconds, "mib": mib}}, sys.stdout)
