@@ -306,6 +306,16 @@ def test_a_large_proto_is_split_from_its_weights_and_not_changed(everything, mon
     assert_computes(model, everything)
 
 
+def test_a_large_proto_whose_data_contradict_their_dims(monkeypatch):
+    from graphkit.storage.load import as_model
+
+    monkeypatch.setattr(load_room, "LARGE_PROTO", 1000)
+    tensor = raw(1)
+    tensor.dims[0] += 1
+    with pytest.raises(gk.TensorError, match=r"tensor 'w' at byte \d+: 6400 bytes of data, but a float32\[41, 40\]"):
+        as_model(one_weight(tensor))
+
+
 def test_the_door_for_protos_above_2_gib(everything, monkeypatch):
     from google.protobuf.message import EncodeError
 

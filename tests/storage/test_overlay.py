@@ -206,14 +206,15 @@ def test_a_link_under_another_name(file, tmp_path_factory, everything):
     assert_computes(folder / "m.onnx", everything)
 
 
-def test_a_link_takes_no_place_of_another_file(pair, tmp_path_factory):
+@pytest.mark.parametrize("taken", ["m.data", "m.onnx"])
+def test_a_link_takes_no_place_of_another_file(pair, tmp_path_factory, taken):
     folder = tmp_path_factory.mktemp("linked")
-    (folder / "m.data").write_text("precious")
+    (folder / taken).write_text("precious")
     before = snapshot(folder)
-    with pytest.raises(gk.SaveError, match=r"cannot hard-link .*m\.data: another file is there") as caught:
+    with pytest.raises(gk.SaveError, match=rf"cannot hard-link .*{taken}: another file is there") as caught:
         gk.save(pair, folder / "m2.onnx", weights="link")
     assert "--external" in caught.value.hint
-    assert snapshot(folder) == before  # the link to m.onnx, made first, is gone again
+    assert snapshot(folder) == before, "the other link, where it was made first, is gone again"
 
 
 @pytest.mark.parametrize(("target", "options"), [("m.onnx", {}), ("m2.onnx", {"external": "one.data"})])

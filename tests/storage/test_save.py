@@ -299,6 +299,15 @@ def test_a_data_file_that_was_written_into_is_noticed(pair, tmp_path):
     assert before.keys() == {"m.onnx", "m.data"}
 
 
+def test_a_data_file_that_was_written_into_is_noticed_before_anything_is_written(pair, tmp_path):
+    model = gk.load(pair)
+    os.utime(pair.with_name("m.data"), ns=(1, 1))
+    seen = []
+    with pytest.raises(gk.WeightsError, match="was changed on disk"):
+        gk.save(model, tmp_path / "out.onnx", progress=lambda *now: seen.append(now))
+    assert seen == []
+
+
 def test_a_data_file_that_is_written_into_during_the_save_is_noticed(pair, tmp_path):
     model = gk.load(pair)
     with pytest.raises(gk.WeightsError, match="was changed on disk"):
