@@ -306,7 +306,7 @@ def test_a_large_proto_is_split_from_its_weights_and_not_changed(everything, mon
     assert_computes(model, everything)
 
 
-def test_a_large_proto_whose_data_contradict_their_dims(monkeypatch):
+def test_a_large_proto_whose_data_contradict_their_dims(scan_all, monkeypatch):
     from graphkit.storage.load import as_model
 
     monkeypatch.setattr(load_room, "LARGE_PROTO", 1000)
