@@ -27,6 +27,7 @@ _FACE = {
     "graphkit.report.text": "report_text",
     "graphkit.report.to_json": "to_json",
     "graphkit.runtime.arrays": "save_arrays",
+    "graphkit.runtime.precision": "precision",
     "graphkit.runtime.probe": "Attempt Blame probe",
     "graphkit.runtime.run": "OutputSummary Ran run run_report",
     "graphkit.runtime.session": "Session session",

@@ -47,6 +47,7 @@ from graphkit.runtime.arrays import save_arrays as save_arrays
 from graphkit.runtime.doctor import Check as Check
 from graphkit.runtime.doctor import Diagnosis as Diagnosis
 from graphkit.runtime.doctor import doctor as doctor
+from graphkit.runtime.precision import precision as precision
 from graphkit.runtime.probe import Attempt as Attempt
 from graphkit.runtime.probe import Blame as Blame
 from graphkit.runtime.probe import probe as probe

@@ -67,6 +67,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.opset",
         "Write MODEL in a later or earlier opset, node by node, losing nothing.",
     ),
+    "precision": (
+        "graphkit_cli.commands.precision",
+        "Write MODEL in float16, or quantize it to int8 on calibration feeds.",
+    ),
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
     "validate": (
         "graphkit_cli.commands.validate",

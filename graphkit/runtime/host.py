@@ -6,6 +6,7 @@ import onnx
 
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
+from graphkit.graph.walk import captures
 from graphkit.model import Model
 
 HOST_INPUTS: dict[str, tuple[int, ...]] = {
@@ -70,14 +71,16 @@ def _for_hosts(index: GraphIndex) -> set[int]:
     for position in reversed(range(len(index.nodes))):
         readers = [(reader, name) for name in index.nodes[position].output for reader in index.consumers.get(name, ())]
         outputs = set(index.nodes[position].output) & index.outputs.keys()
-        if readers and not outputs and all(r in found or _reads_on_host(index.nodes[r], name) for r, name in readers):
+        if readers and not outputs and all(r in found or reads_on_host(index.nodes[r], name) for r, name in readers):
             found.add(position)
     return found
 
 
-def _reads_on_host(node: onnx.NodeProto, name: str) -> bool:
+def reads_on_host(node: onnx.NodeProto, name: str) -> bool:
+    """Whether a node reads a value in such places only; what its bodies read counts as read elsewhere."""
     places = HOST_INPUTS.get(node.op_type, ())
-    return all(i in places for i, read in enumerate(node.input) if read == name)
+    read = [i for i, value in enumerate(node.input) if value == name]
+    return bool(read) and all(i in places for i in read) and name not in captures(node)
 
 
 def named(model: Model) -> Model:

@@ -1,0 +1,58 @@
+"""graphkit precision: the model in float16 or int8."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from graphkit_cli.edit import edit_command
+from graphkit_cli.running import feed_lists, feed_option
+
+if TYPE_CHECKING:
+    import graphkit as gk
+
+
+@edit_command
+@click.option("--to", type=click.Choice(["float16", "int8"]), required=True, help="The precision.")
+@click.option("--keep-io", is_flag=True, help="float16: inputs and outputs stay float32.")
+@click.option("--keep-op", "keep_ops", metavar="OP", multiple=True, help="This operator stays in float32; repeat it.")
+@click.option("--keep-node", "keep_nodes", metavar="NAME", multiple=True, help="This node stays in float32; repeat it.")
+@feed_option
+@click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="int8: runs on random feeds.")
+@click.option("--seed", type=int, default=0, show_default=True, help="int8: where the random feeds start.")
+@click.option("--per-channel", is_flag=True, help="int8: a scale for each output channel of a weight.")
+def command(
+    model: str,
+    to: Literal["float16", "int8"],
+    keep_io: bool,
+    keep_ops: tuple[str, ...],
+    keep_nodes: tuple[str, ...],
+    feeds: tuple[str, ...],
+    samples: int,
+    seed: int,
+    per_channel: bool,
+) -> gk.Model:
+    """Write MODEL in float16, or quantize it to int8 on calibration feeds.
+
+    A --feed that is given several times for one input is one calibration run each time. How far the result is from MODEL:
+    graphkit validate OUT --against MODEL --any-dtype.
+    """
+    if (to == "int8" and keep_io) or (to == "float16" and (feeds or per_channel)):
+        raise click.UsageError("--keep-io goes with float16; --feed and --per-channel go with int8.")
+    lists = feed_lists(feeds)
+    if len({len(values) for values in lists.values()} - {1}) > 1:
+        raise click.UsageError("--feed: every input is given once, or as often as the others.")
+    import graphkit as gk
+
+    return gk.precision(
+        model,
+        to=to,
+        keep_io=keep_io,
+        keep_ops=keep_ops,
+        keep_nodes=keep_nodes,
+        feeds={name: values if len(values) > 1 else values[0] for name, values in lists.items()},
+        samples=samples,
+        seed=seed,
+        per_channel=per_channel,
+    )
