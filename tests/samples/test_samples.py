@@ -77,6 +77,24 @@ def test_dynamic_super_resolution(tmp_path: Path) -> None:
         assert picture.width > 1000
 
 
+def test_lower_precision(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("PIL.Image")
+    told = tell("lower_precision.py", tmp_path)
+    rows = re.findall(r"│ +(\w[\w ]*?) │ +(\d+) bytes │ +(\S+) │ +(\S+) │ +(\S+) │ +(\S+) dB │", told)
+    assert [row[0] for row in rows] == ["float32", "float16", "int8", "int8 but Add"]
+    exact, half, small, mixed = ([float(cell) for cell in row[1:]] for row in rows)
+    assert exact[0] > 1.5 * half[0] > 1.5 * small[0]
+    assert exact[1] == 0 < half[2] < mixed[2] < small[2]
+    assert half[4] > exact[4] - 0.02
+    assert small[4] > exact[4] - 0.3
+    assert "int8: quantized values are read by 1 Add, 3 Conv, 2 Relu; ranges are from 1 run" in told
+    graph = onnx.load(tmp_path / "srcnn_float16.onnx").graph
+    scales = {name for node in graph.node if node.op_type == "Resize" for name in node.input[2:3]}
+    assert {tensor.data_type for tensor in graph.initializer if tensor.name in scales} == {onnx.TensorProto.FLOAT}
+    onnx.checker.check_model(tmp_path / "srcnn_int8.onnx", full_check=True)
+
+
 def test_samples_are_all_run() -> None:
     stories = {path.name for path in SAMPLES.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
     run = set(re.findall(r'tell\("(\w+\.py)"', Path(__file__).read_text(encoding="utf-8")))
