@@ -10,10 +10,12 @@ import onnx
 
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune, reader_counts
+from graphkit.edit.stale import dependents
 from graphkit.graph import values
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.resampling import opset_of
 from graphkit.graph.shapes import inferred
+from graphkit.graph.symbols import tensor_types
 from graphkit.graph.walk import bodies
 from graphkit.model import Model
 from graphkit.tensor import bits, stored_bytes
@@ -41,7 +43,7 @@ def fold_constants(model: Model, proto: onnx.ModelProto, names: list[str], limit
     Cost: O(graph), one run of onnx.shape_inference, one of onnx.reference for each folded node.
     """
     index = GraphIndex(proto.graph)
-    types = GraphIndex(inferred(proto).graph)
+    types = GraphIndex(inferred(_undeclared(proto, names)).graph)
     opset = opset_of(proto)
     known: dict[str, Array] = {}
     folded: set[int] = set()
@@ -64,6 +66,20 @@ def fold_constants(model: Model, proto: onnx.ModelProto, names: list[str], limit
             proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     prune(proto, [name for position in sorted(folded) for name in index.nodes[position].input])
     return [f"{len(folded)} nodes were computed beforehand"]
+
+
+def _undeclared(proto: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    """A copy that declares no types downstream of the constants: the symbols there have sizes now."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    hanging = dependents(proto.graph, names)
+    kept = [info for info in proto.graph.value_info if info.name not in hanging]
+    del copy.graph.value_info[:]
+    copy.graph.value_info.extend(kept)
+    for output in copy.graph.output:
+        for tensor in tensor_types(output.type) if output.name in hanging else ():
+            tensor.ClearField("shape")
+    return copy
 
 
 def _may_be_run(node: onnx.NodeProto, types: GraphIndex, limit: int) -> bool:

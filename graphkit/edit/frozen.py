@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import onnx
@@ -13,8 +13,8 @@ from graphkit.graph import walk
 from graphkit.graph.values import dims, tensor_type
 
 RECORD_KEY = "graphkit.input"
-"""metadata_props key of a value_info entry: ``POSITION:DIGEST``, the place among the graph inputs that the value had,
-and a digest of every declared type that depends on what it holds."""
+"""metadata_props key of a value_info entry: ``POSITION:DIGEST``, the place that the value had among the graph inputs,
+those that are frozen counted, and a digest of every declared type that depends on what it holds."""
 
 
 class Thawed(NamedTuple):
@@ -31,15 +31,24 @@ class Thawed(NamedTuple):
     unchanged: bool = False
 
 
-def note_frozen(graph: onnx.GraphProto, info: onnx.ValueInfoProto, position: int) -> None:
-    """Keep the declaration of an input that becomes an initializer, as the value_info of that. Changes the graph."""
-    record = f"{position}:{_digest(graph, info.name)}"
+def note_frozen(model: onnx.ModelProto, info: onnx.ValueInfoProto, position: int) -> None:
+    """Keep the declaration of an input that becomes an initializer, as the value_info of that. Changes the model."""
+    graph = model.graph
+    for other in _positions(graph):
+        position += other <= position
+    record = f"{position}:{_digest(graph, info.name, model.functions)}"
     kept = graph.value_info.add()
     kept.CopyFrom(info)
     kept.metadata_props.add(key=RECORD_KEY, value=record)
 
 
-def thawed(graph: onnx.GraphProto, name: str, data_type: int, shape: Sequence[int]) -> Thawed:
+def thawed(
+    graph: onnx.GraphProto,
+    name: str,
+    data_type: int,
+    shape: Sequence[int],
+    functions: Iterable[onnx.FunctionProto] = (),
+) -> Thawed:
     """The input that a constant becomes: as ``note_frozen`` kept it, as far as that still fits. Changes the graph.
 
     Any value_info of the constant is taken out of the graph.
@@ -50,17 +59,29 @@ def thawed(graph: onnx.GraphProto, name: str, data_type: int, shape: Sequence[in
         kept = graph.value_info[at]
         if kept.name != name:
             continue
-        record = next((e.value for e in kept.metadata_props if e.key == RECORD_KEY), "")
-        position, _, digest = record.partition(":")
+        position, digest = _record(kept)
         if position.isdigit() and _fits(kept.type, data_type, shape):
             info = onnx.ValueInfoProto()
             info.CopyFrom(kept)
             rest = [entry for entry in kept.metadata_props if entry.key != RECORD_KEY]
             del info.metadata_props[:]
             info.metadata_props.extend(rest)
-            found = Thawed(info, int(position), digest == _digest(graph, name))
+            frozen_before = sum(other < int(position) for other in _positions(graph))
+            found = Thawed(info, int(position) - frozen_before, digest == _digest(graph, name, functions))
         del graph.value_info[at]
     return found
+
+
+def _record(info: onnx.ValueInfoProto) -> tuple[str, str]:
+    """The position and the digest that ``note_frozen`` wrote, or nothing."""
+    position, _, digest = next((e.value for e in info.metadata_props if e.key == RECORD_KEY), "").partition(":")
+    return position, digest
+
+
+def _positions(graph: onnx.GraphProto) -> list[int]:
+    """The places of all frozen inputs, in order."""
+    positions = (_record(info)[0] for info in graph.value_info)
+    return sorted(int(position) for position in positions if position.isdigit())
 
 
 def _fits(declared: onnx.TypeProto, data_type: int, shape: Sequence[int]) -> bool:
@@ -70,9 +91,9 @@ def _fits(declared: onnx.TypeProto, data_type: int, shape: Sequence[int]) -> boo
     return known is None or all(not isinstance(a, int) or a == b for a, b in zip(known, shape, strict=True))
 
 
-def _digest(graph: onnx.GraphProto, name: str) -> str:
+def _digest(graph: onnx.GraphProto, name: str, functions: Iterable[onnx.FunctionProto]) -> str:
     """Of the types that depend on what a value holds. Cost: O(graph)."""
-    hanging = dependents(graph, shaped_by(graph, [name]))
+    hanging = dependents(graph, shaped_by(graph, [name], functions))
     digest = hashlib.sha256()
     for place in walk.graphs(graph):
         for info in (*place.value_info, *place.output):

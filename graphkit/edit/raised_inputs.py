@@ -16,13 +16,14 @@ OTHER_NAMES = {("Pad", "value"): "constant_value", ("TopK", "k"): "K", ("Pad", "
 """(operator, attribute) -> the input it became, where that is called otherwise."""
 
 
-def attribute_as_input(proto: onnx.ModelProto, name: str, attribute: str) -> tuple[str, list[str]]:
+def attribute_as_input(proto: onnx.ModelProto, name: str, attribute: str, known: Names) -> tuple[str, list[str]]:
     """Make sure that a node takes an attribute as an input, raising the model's opset where needed. Changes the model.
 
     Args:
         proto: The skeleton.
         name: The node's name, or its first output where it has none.
         attribute: The attribute (or the input that it became).
+        known: The names of the model before anything was raised: constants that have none of these get a telling one.
 
     Returns:
         The name of the value that the node now reads, and what was done.
@@ -42,10 +43,11 @@ def attribute_as_input(proto: onnx.ModelProto, name: str, attribute: str) -> tup
             hint="set the attribute or the input first",
         )
     value = node.input[slot]
-    makers = [other for other in graph.node if value in other.output]
-    if notes and makers:  # a conversion made this constant: let its name say what it is
-        value = Names(proto.graph).fresh(f"{node.output[0]}_{attribute}")
-        makers[0].output[0] = node.input[slot] = value
+    telling = f"{node.output[0]}_{attribute}"
+    if value not in known and value != telling:  # a conversion made this constant: let its name say what it is
+        maker = next(other for other in graph.node if value in other.output)
+        value = Names(proto.graph).fresh(telling)
+        maker.output[0] = node.input[slot] = value
     return value, notes
 
 

@@ -8,6 +8,7 @@ import onnx
 
 from graphkit.graph import walk
 from graphkit.graph.shapes import inferred
+from graphkit.graph.symbols import tensor_types
 from graphkit.graph.values import has_shape
 
 
@@ -57,13 +58,18 @@ SHAPED_BY: Mapping[str, tuple[int, ...]] = {
     "BlackmanWindow": (0,),
     "CenterCropPad": (1,),
     "Col2Im": (1, 2),
+    "Compress": (1,),
     "ConstantOfShape": (0,),
     "DFT": (1, 2),
     "Expand": (1,),
     "HammingWindow": (0,),
     "HannWindow": (0,),
+    "If": (0,),
+    "Loop": (0, 1),
     "MaxUnpool": (2,),
     "MelWeightMatrix": (0, 1),
+    "NonMaxSuppression": (0, 1, 2, 3, 4),
+    "NonZero": (0,),
     "OneHot": (1,),
     "Pad": (1, 3),
     "Range": (0, 1, 2),
@@ -76,6 +82,7 @@ SHAPED_BY: Mapping[str, tuple[int, ...]] = {
     "Squeeze": (1,),
     "Tile": (1,),
     "TopK": (1,),
+    "Unique": (0,),
     "Unsqueeze": (1,),
     "Upsample": (1,),
     **{f"Reduce{kind}": (1,) for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum")},
@@ -87,18 +94,25 @@ SHAPE_ONLY = ("Shape", "Size")
 """Operators whose result depends on the shape of their input and not on its values."""
 
 
-def shaped_by(graph: onnx.GraphProto, names: Iterable[str]) -> list[str]:
+def shaped_by(graph: onnx.GraphProto, names: Iterable[str], functions: Iterable[onnx.FunctionProto] = ()) -> list[str]:
     """The values whose shape depends on what values some tensors hold: Reshape of a computed target, Resize, Range, ...
+
+    Args:
+        graph: The main graph.
+        names: The tensors.
+        functions: The model's functions: all of their inputs may decide a shape.
 
     Scope: main graph and bodies.
     Cost: O(nodes).
     """
     held = dependents(graph, names, stop=SHAPE_ONLY)
+    calls = {(function.domain, function.name) for function in functions}
     return [
         output
         for node in walk.nodes(graph)
-        for position in SHAPED_BY.get(node.op_type, ())
-        if position < len(node.input) and node.input[position] in held
+        for position in range(len(node.input))
+        if node.input[position] in held
+        and ((node.domain, node.op_type) in calls or position in SHAPED_BY.get(node.op_type, ()))
         for output in node.output
         if output
     ]
@@ -143,6 +157,9 @@ def _spread_bodies(node: onnx.NodeProto, stale: set[str], stop: Sequence[str]) -
             _spread(body, stale, stop)
             stale.update(body.input[to].name for at, to in carried if body.output[at].name in stale)
     skip = 1 if node.op_type == "Loop" else 0
+    deciding = {"If": 1, "Loop": 2}.get(node.op_type, 0)
+    if not stale.isdisjoint(node.input[:deciding]):
+        stale.update(name for name in node.output if name)
     for position, output in enumerate(node.output):
         if node.op_type in ("If", "Loop", "Scan"):
             hit = any(
@@ -179,8 +196,9 @@ def _bare(model: onnx.ModelProto, stale: set[str], known: Mapping[str, onnx.Type
         del graph.value_info[:]
         graph.value_info.extend(kept)
         for info in (*graph.input, *graph.output):
-            if info.name in stale and (tensor := _tensor(info.type)) is not None:
-                tensor.ClearField("shape")
+            if info.name in stale:
+                for tensor in tensor_types(info.type):
+                    tensor.ClearField("shape")
         outputs = {info.name: info for info in graph.output}
         for name in known.keys() & walk.defined_names(graph):
             info = outputs[name] if name in outputs else graph.value_info.add(name=name)
@@ -204,20 +222,15 @@ def sharpen(model: onnx.ModelProto) -> None:
 
 def _replace(own: onnx.TypeProto, found: onnx.TypeProto | None, *, keep_rank: bool) -> None:
     """Give a declared type the shape that was found, or take from it what may be untrue."""
-    tensor = _tensor(own)
-    if tensor is None:
-        return
-    if found is not None and (other := _tensor(found)) is not None:
-        tensor.shape.CopyFrom(other.shape)
-    elif keep_rank:
-        for dim in tensor.shape.dim:
-            dim.Clear()
-    else:
-        tensor.ClearField("shape")
-
-
-def _tensor(type_proto: onnx.TypeProto) -> onnx.TypeProto.Tensor | None:
-    return type_proto.tensor_type if type_proto.WhichOneof("value") == "tensor_type" else None
+    again = list(tensor_types(found)) if found is not None else []
+    for position, tensor in enumerate(tensor_types(own)):
+        if position < len(again) and again[position].HasField("shape"):
+            tensor.shape.CopyFrom(again[position].shape)
+        elif keep_rank:
+            for dim in tensor.shape.dim:
+                dim.Clear()
+        else:
+            tensor.ClearField("shape")
 
 
 def _readers(graph: onnx.GraphProto, names: set[str]) -> list[onnx.NodeProto]:

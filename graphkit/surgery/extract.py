@@ -223,7 +223,7 @@ def _renew_shapes(
     """Take back the shapes that inputs decided which were constants or had another type. Changes the model."""
     loose = [name for name in inputs if index.is_constant(name) or constant(index, name) is not None]
     retyped = [name for name in inputs if name in given and value_type(index, name) not in (None, given[name])]
-    changed = {*shaped_by(part.graph, loose), *dependents(part.graph, retyped)}.difference(inputs)
+    changed = {*shaped_by(part.graph, loose, part.functions), *dependents(part.graph, retyped)}.difference(inputs)
     if changed:
         refresh(part, changed, given)
 

@@ -143,7 +143,7 @@ def _bind(proto: onnx.ModelProto, declared: onnx.ValueInfoProto, array: Array) -
     if proto.ir_version < 4:  # there every initializer is listed as an input too
         return
     position = next(i for i, value in enumerate(graph.input) if value.name == name)
-    note_frozen(graph, declared, position)
+    note_frozen(proto, declared, position)
     del graph.input[position]
 
 

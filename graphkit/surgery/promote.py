@@ -58,8 +58,9 @@ def promote(
     wanted = _wanted(tensors)
     proto = source.copy_proto()
     notes: list[str] = []
+    known = Names(proto.graph)
     for name, chosen in wanted.items():
-        value, more = _as_value(proto, name)
+        value, more = _as_value(proto, name, known)
         notes += more
         notes += _promote(source, proto, value, chosen, only=only, keep_default=keep_default)
     arguments = {"tensors": wanted, "only": list(only or ()), "keep_default": keep_default}
@@ -76,12 +77,12 @@ def _wanted(tensors: str | Iterable[str] | Mapping[str, str | None]) -> dict[str
     return wanted
 
 
-def _as_value(proto: onnx.ModelProto, name: str) -> tuple[str, list[str]]:
+def _as_value(proto: onnx.ModelProto, name: str, known: Names) -> tuple[str, list[str]]:
     """The name itself; for ``NODE:ATTRIBUTE`` that of the constant which the attribute becomes. Changes the model."""
     node, colon, attribute = name.rpartition(":")
     if not colon or any(name in walk.defined_names(graph) for graph in walk.graphs(proto.graph)):
         return name, []
-    return attribute_as_input(proto, node, attribute)
+    return attribute_as_input(proto, node, attribute, known)
 
 
 def _promote(
@@ -106,7 +107,9 @@ def _promote(
     whole = len(readers_now) == len(readers)
     new = _input_name(proto, constant, chosen, whole=whole)
     default = constant.tensor(source, new) if keep_default else None
-    thaw = thawed(graph, name, constant.data_type, constant.dims) if whole else Thawed(constant.declaration())
+    thaw = Thawed(constant.declaration())
+    if whole:
+        thaw = thawed(graph, name, constant.data_type, constant.dims, proto.functions)
     thaw.info.name = new
     if new != name:
         for node in readers_now:
@@ -115,9 +118,10 @@ def _promote(
         _keep_outputs(proto, constant, new)
         constant.remove(proto)
         _rename_annotations(graph, name, new)
+        _rename_input(graph, name, new)
     _declare(proto.graph, thaw.info, thaw.position, default)
     if not thaw.unchanged:
-        refresh(proto, shaped_by(proto.graph, [new]))
+        refresh(proto, shaped_by(proto.graph, [new], proto.functions))
     return _report(constant, thaw.info, readers_now, readers, optional=keep_default)
 
 
@@ -154,6 +158,8 @@ def _input_name(proto: onnx.ModelProto, constant: Constant, chosen: str | None, 
             name=chosen,
             hint="choose another name for the input: NAME=INPUT",
         )
+    if not chosen:
+        raise EditError(f"an input must have a name, so {name!r} cannot become the input ''")
     return chosen
 
 
@@ -176,6 +182,13 @@ def _rename_annotations(graph: onnx.GraphProto, old: str, new: str) -> None:
             annotation.tensor_name = new
         for entry in annotation.quant_parameter_tensor_names:
             entry.value = new if entry.value == old else entry.value
+
+
+def _rename_input(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Where the constant was the default value of an input, that input is the one it becomes."""
+    for value in graph.input:
+        if value.name == old:
+            value.name = new
 
 
 def _declare(

@@ -1,5 +1,7 @@
 """freeze: inputs become constants, what follows can be computed beforehand, and promote takes it back."""
 
+import itertools
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -167,3 +169,20 @@ def test_shapes_that_were_inferred_meanwhile_do_not_survive_promote():
     ]
     assert static
     assert not any(static)
+
+
+def test_inputs_come_back_to_their_places_in_any_order():
+    text = "g (float[1] a, float[1] b, float[1] c, float[1] d) => (float[1] y) { e = Add(a, b) f = Add(c, d) y = Sub(e, f) }"
+    model = parse(text)
+    once = gk.freeze(model, {"a": 1.0, "c": 2.0, "b": 3.0})
+    twice = gk.freeze(gk.freeze(model, {"b": 1.0}), {"a": 2.0, "c": 3.0})
+    for frozen in (once, twice):
+        for order in itertools.permutations("abc"):
+            assert [value.name for value in gk.promote(frozen, order).proto.graph.input] == ["a", "b", "c", "d"]
+
+
+def test_folding_reaches_nodes_whose_declared_dims_were_symbols():
+    model = onnx.shape_inference.infer_shapes(parse("g (float[n,3] x) => (float[n,3] y) { u = Neg(x) y = Exp(u) }"))
+    frozen = gk.freeze(model, {"x": np.ones((2, 3), np.float32)}, fold=True)
+    assert not frozen.proto.graph.node
+    assert_same(run_ort(frozen, {})["y"], np.exp(-np.ones((2, 3), np.float32)))

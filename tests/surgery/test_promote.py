@@ -285,3 +285,65 @@ def test_the_model_that_was_given_stays_as_it_was():
     before = model.SerializeToString(deterministic=True)
     gk.promote(model, {"c": "w"}, keep_default=True)
     assert model.SerializeToString(deterministic=True) == before
+
+
+def test_an_input_with_a_default_value_can_get_another_name():
+    model = parse("g (float[2,3] x, float[3] c) => (float[2,3] y) <float[3] c = {1, 0, 3}> { y = Add(x, c) }")
+    for keep_default, inputs in ((False, {"x": X, "w": 2 * C}), (True, {"x": X})):
+        promoted = gk.promote(model, {"c": "w"}, keep_default=keep_default)
+        assert [value.name for value in promoted.proto.graph.input] == ["x", "w"]
+        assert_same(run_ort(promoted, inputs)["y"], X + inputs.get("w", C))
+
+
+def test_an_input_needs_a_name():
+    with pytest.raises(gk.EditError, match="must have a name"):
+        gk.promote(add_constant(None, initializers=[onnx.numpy_helper.from_array(C, "c")]), {"c": ""})
+
+
+def test_several_attributes_of_one_node_are_called_after_themselves():
+    model = parse("g (float[2,3] x) => (float[2,3] y) { y = Clip<min=-1.0, max=1.0>(x) }", opset=7)
+    promoted = gk.promote(model, ["y:max", "y:min"])
+    feeds = {"x": X, "y_max": scalar(2), "y_min": scalar(0)}
+    assert_same(run_ort(promoted, feeds)["y"], X.clip(0, 2))
+    upsampling = parse(
+        'g (float[1,1,2,3] x) => (float[1,1,4,6] y) { y = Upsample<mode="nearest", scales=[1.0, 1.0, 2.0, 2.0]>(x) }',
+        opset=7,
+    )
+    assert [value.name for value in gk.promote(upsampling, "y:scales").proto.graph.input] == ["x", "y_scales"]
+
+
+def test_shapes_that_hang_on_values_are_not_left_behind():
+    cases = {
+        "Compress": "g (float[2,3] x) => (float[2,2] y) <bool[3] c = {1,0,1}> { y = Compress<axis=1>(x, c) }",
+        "NonZero": "g () => (int64[1,2] y) <float[3] c = {1,0,1}> { y = NonZero(c) }",
+        "If": """g (float[2,3] x) => (float[2,3] y) <bool c = {1}> { y = If(c)<
+            then_branch = a () => (float[2,3] t) { t = Identity(x) },
+            else_branch = b () => (float[3,2] u) { u = Transpose(x) }> }""",
+        "Loop": """g (float[2,3] x) => (float[2,3] v, float[5,2,3] y) <int64 c = {5}> { v, y = Loop(c, , x)<
+            body = b (int64 i, bool go, float[2,3] w) => (bool on, float[2,3] o, float[2,3] s) {
+              on = Identity(go) o = Add(w, w) s = Identity(o) }> }""",
+        "what If chooses": """g (float[2,3] x) => (float[2,3] y) <bool c = {1}> {
+            s = If(c)<then_branch = a () => (int64[2] t) { t = Constant<value_ints=[2,3]>() },
+                      else_branch = b () => (int64[2] u) { u = Constant<value_ints=[3,2]>() }>
+            y = Reshape(x, s) }""",
+    }
+    for name, text in cases.items():
+        promoted = gk.promote(parse(text), "c").proto.graph
+        shape = [d.dim_value for d in promoted.output[-1].type.tensor_type.shape.dim]
+        assert 0 in shape, f"{name}: {shape}"
+
+
+def test_a_function_may_reshape_to_what_it_is_given():
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 18, "my" : 1]>
+        g (float[2,3] x) => (float[3,2] y) <int64[2] c = {3,2}> { y = my.to_shape(x, c) }
+        <domain: "my", opset_import: ["" : 18]> to_shape (a, s) => (b) { b = Reshape(a, s) }""")
+    promoted = gk.promote(model, "c")
+    assert not any(d.dim_value for d in promoted.proto.graph.output[0].type.tensor_type.shape.dim)
+    assert run_ort(promoted, {"x": X, "c": np.array([1, 6])})["y"].shape == (1, 6)
+
+
+def test_shapes_inside_of_sequences_are_not_left_behind():
+    model = parse("""g (float[2,3] x) => (seq(float[2,3]) y) <int64[2] c = {2,3}> {
+        r = Reshape(x, c) y = SequenceConstruct(r) }""")
+    promoted = gk.promote(model, "c").proto.graph.output[0]
+    assert not any(d.dim_value for d in promoted.type.sequence_type.elem_type.tensor_type.shape.dim)

@@ -50,9 +50,14 @@ def _value(name: str, text: str) -> object:
 
         path = text[1:]
         try:
-            return np.load(os.path.expanduser(path), allow_pickle=False)
+            array = np.load(os.path.expanduser(path), allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise gk.FeedError(f"the value of {name!r} cannot be read from {path!r}: {error}", name=name) from error
+        if not isinstance(array, np.ndarray):
+            raise gk.FeedError(
+                f"{path!r} holds {len(array.files)} arrays; the value of {name!r} is one, in a .npy file"
+            )
+        return array
     try:
         literal: object = ast.literal_eval(text.strip().replace("true", "True").replace("false", "False"))
     except (ValueError, SyntaxError):
