@@ -87,7 +87,10 @@ def to_int8(
     call_again(result.graph, called)
     random = sorted(name for name, port in input_ports(model.proto).items() if port.required and name not in feeds)
     drawn = f", random numbers for {', '.join(map(repr, random))}" if random else ""
-    return result, [f"quantized values are read by {', '.join(quantized)}", f"ranges are from {len(runs)} run{'s' if len(runs) > 1 else ''}{drawn}"]
+    return result, [
+        f"quantized values are read by {', '.join(quantized)}",
+        f"ranges are from {len(runs)} run{'s' if len(runs) > 1 else ''}{drawn}",
+    ]
 
 
 def calibration(model: Model, feeds: Mapping[str, Any], *, samples: int, seed: int) -> list[dict[str, Array]]:
