@@ -77,6 +77,19 @@ def import_torch(purpose: str) -> Any:
     return torch
 
 
+def import_onnxscript(purpose: str) -> Any:
+    """The onnxscript package, which torch's exporters use and torch does not bring.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        import onnxscript
+    except ImportError as error:
+        raise MissingExtraError("onnxscript", "torch", purpose) from error
+    return onnxscript
+
+
 @contextlib.contextmanager
 def _current_directory_first() -> Iterator[None]:
     here = os.getcwd()

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 
 from graphkit.errors import ExportError, similar
-from graphkit.torch_export.factory import import_torch
+from graphkit.torch_export.factory import import_onnxscript, import_torch
 from graphkit.torch_export.quiet import quiet_torch
 
 TORCHSCRIPT_OPSETS = range(9, 21)
@@ -138,8 +138,7 @@ def decomposed_overloads(operator: str) -> list[str]:
 
 
 def _packet(operator: str) -> Any:
-    import torch
-
+    torch = import_torch("torch's table of operators")
     namespace, _, name = operator.partition("::")
     return getattr(getattr(torch.ops, namespace), name, None)
 
@@ -148,6 +147,7 @@ def _packet(operator: str) -> Any:
 def _dynamo_table() -> dict[str, list[Any]]:
     """torchlib: "aten::gelu" -> its entries, oldest first. A registry holds the newest entries for one opset only."""
     import_torch("the dynamo exporter's table")
+    import_onnxscript("the dynamo exporter's table")
     found: dict[str, dict[int, Any]] = {}
     with quiet_torch():
         from torch.onnx._internal.exporter import _registration
@@ -178,6 +178,7 @@ def _key(target: Any) -> str:
 def decomposition_table() -> dict[Any, Any]:
     """The decompositions that the dynamo exporter applies: operator -> function; what torchlib translates is not in it."""
     import_torch("the dynamo exporter's table")
+    import_onnxscript("the dynamo exporter's table")
     with quiet_torch():
         from torch.onnx._internal.exporter import _decomp, _registration
 

@@ -20,6 +20,7 @@ import onnx
 from graphkit.finding import Finding
 from graphkit.graph import walk
 from graphkit.graph.names import Names
+from graphkit.torch_export.factory import import_onnxscript
 from graphkit.torch_export.naming import rename_value
 
 if TYPE_CHECKING:
@@ -121,8 +122,7 @@ def _symbolic(g: Any, value: Any, name: Any) -> Any:
 
 def _translation() -> Callable[..., Any]:
     """The dynamo exporter's translation."""
-    import onnxscript
-
+    onnxscript = import_onnxscript("exporting a module")
     if not onnx.defs.has(OPERATOR, DOMAIN):
         formal, types = onnx.defs.OpSchema.FormalParameter, onnx.defs.get_schema("Identity").type_constraints[0]
         onnx.defs.register_schema(

@@ -71,6 +71,8 @@ def test_bad_input_is_3_with_a_message_that_names_it(graphkit, files, monkeypatc
         ("run chain.onnx --feed x=random", "onnxruntime", "cpu"),
         ("run chain.onnx --feed x=@photo.png", "PIL", "image"),
         ("export onnx.helper:make_node out.onnx", "torch", "torch"),
+        ("export torch.nn:ReLU out.onnx --input x=1,3", "onnxscript", "torch"),
+        ("ops --torch aten::relu", "torch", "torch"),
     ],
 )
 def test_a_missing_extra_names_the_pip_line(graphkit, files, monkeypatch, line, package, extra):
