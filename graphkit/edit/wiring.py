@@ -160,7 +160,11 @@ class Wiring:
         """What the node's scales were before the edit; float32."""
         if site.semantics == "sizes":
             sizes = self._cast(here, site.source, FLOAT)
-            return self._add(here, "Div", [sizes, self._cast(here, self._dims(site, here), FLOAT)], "own_scales")
+            own = self._add(here, "Div", [sizes, self._cast(here, self._dims(site, here), FLOAT)], "own_scales")
+            if not site.policy:
+                return own
+            one = self._add(here, "ReduceMin" if site.policy == "not_larger" else "ReduceMax", [own], "own_scale")
+            return self._add(here, "Expand", [one, self._add(here, "Shape", [own], "count")], "own_scales")
         if site.source:
             return site.source
         assert site.own is not None

@@ -73,6 +73,12 @@ class Resampler:
         return self.node.input[0]
 
     @property
+    def policy(self) -> str:
+        """Which one scale a node that is given sizes takes for all its axes (Resize-18): the least, the largest, or none."""
+        found = self.text("keep_aspect_ratio_policy", "stretch")
+        return found if self.semantics == "sizes" and found in ("not_larger", "not_smaller") else ""
+
+    @property
     def follows(self) -> bool:
         """Whether the node resizes to the very size that another tensor has at run time."""
         return self.copies and bool(self.measured)
@@ -114,11 +120,19 @@ class Resampler:
         if self.semantics == "scales":
             return self.own.astype(np.float32)
         dims = self._static_dims()
-        return (self.own / dims).astype(np.float32) if dims is not None else None
+        if dims is None:
+            return None
+        ratio = (self.own / dims).astype(np.float32)
+        return (
+            np.full_like(ratio, ratio.min() if self.policy == "not_larger" else ratio.max()) if self.policy else ratio
+        )
 
     @cached_property
     def sizes(self) -> Array | None:
-        """The sizes the node makes, int64, one for each of its numbers; None where they are not known beforehand."""
+        """The sizes the node makes, int64, one for each of its numbers; None where they are not known beforehand.
+
+        With a ``keep_aspect_ratio_policy``: those that it is given, and that the policy then changes.
+        """
         import numpy as np
 
         if self.own is None:

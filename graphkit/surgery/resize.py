@@ -16,7 +16,7 @@ from graphkit.edit.repair import repair_reshapes
 from graphkit.edit.resize_input import declare_input, numbers
 from graphkit.edit.stale import refresh
 from graphkit.edit.wiring import Form, Place, Wiring, fix_scales, places
-from graphkit.errors import GraphkitWarning, NameNotFoundError, NameTakenError, NoResizeError
+from graphkit.errors import EditError, GraphkitWarning, NameNotFoundError, NameTakenError, NoResizeError
 from graphkit.graph import resampling, walk
 from graphkit.graph.names import Names
 from graphkit.graph.resampling import Resampler, Semantics
@@ -269,6 +269,8 @@ def _left_alone(model: onnx.ModelProto, sites: Sites, chosen: Sites) -> list[str
 
 
 def _claim(names: Names, name: str) -> str:
+    if not name:
+        raise EditError("the new input must have a name", hint="leave --input-name out to call it factor")
     if name in names:
         raise NameTakenError(
             f"the model already has a value or node named {name!r}",

@@ -519,3 +519,18 @@ def test_weights_are_neither_read_nor_changed(operation, tmp_path, monkeypatch):
     gk.save(edited, tmp_path / "out.onnx")
     [kept] = [t for t in onnx.load(tmp_path / "out.onnx").graph.initializer if t.name == "w"]
     assert onnx.numpy_helper.to_array(kept).tobytes() == weights.tobytes()
+
+
+@pytest.mark.parametrize("policy", ["not_larger", "not_smaller"])
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_default_of_a_node_with_a_policy_is_the_scale_that_the_policy_chose(policy, relative):
+    text = f'g (float[1,2,4,6] x) => (float[a,b,c,d] y) <int64[2] s = {{8,18}}> {{ y = Resize<mode="linear", axes=[2,3], keep_aspect_ratio_policy="{policy}">(x,,, s) }}'
+    want = run_ort(parse(text), {"x": X})["y"]
+    for options in ({}, {"form": "scales"}, {"semantics": "scales"}):
+        resized = gk.resize(parse(text), keep_default=True, relative=relative, **options)
+        assert_same(run_ort(resized, {"x": X})["y"], want)
+
+
+def test_the_input_needs_a_name():
+    with pytest.raises(gk.EditError, match="must have a name"):
+        gk.resize(parse(ONE), input_name="")
