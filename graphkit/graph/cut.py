@@ -215,6 +215,30 @@ def _varying(index: GraphIndex) -> set[str]:
     return _downstream(index, range(len(index.nodes)), start)
 
 
+def enclosed(index: GraphIndex, positions: Iterable[int], others: Iterable[int]) -> list[int]:
+    """Nodes, and those of others that stand between them: that compute from values of theirs only, and for them only.
+
+    Cost: O(graph), times the length of the longest run of others between two of the nodes.
+    """
+    inside = set(positions)
+    variable = _varying(index)
+    between = {position for position in others if not variable.isdisjoint(index.nodes[position].output)} - inside
+    found = inside | between
+    while outside := {p for p in between if _touches_outside(index, p, found, variable)}:
+        between -= outside
+        found -= outside
+    return sorted(found)
+
+
+def _touches_outside(index: GraphIndex, position: int, inside: Collection[int], variable: Collection[str]) -> bool:
+    made = index.nodes[position].output
+    return (
+        any(name in variable and index.producer.get(name) not in inside for name in index.reads(position))
+        or any(name in index.outputs for name in made)
+        or any(reader not in inside for name in made for reader in index.consumers.get(name, ()))
+    )
+
+
 def boundary(index: GraphIndex, positions: Iterable[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(inputs, outputs) of a set of nodes.
 

@@ -178,7 +178,9 @@ def given_types(index: GraphIndex, types: Mapping[str, str | onnx.TypeProto] | N
 def _module_nodes(index: GraphIndex, path: str) -> list[int]:
     known = modules.modules(index.graph)
     if path in known:
-        return known[path]
+        # The TorchScript exporter's own optimizations leave nodes without a path in the midst of a module (LSTM, GRU).
+        pathless = [p for p, node in enumerate(index.nodes) if modules.module_path(node) is None]
+        return cut.enclosed(index, known[path], pathless)
     hint = None
     if not known:
         hint = "the file does not say which torch module its nodes come from (a tool may have dropped it)"

@@ -268,3 +268,21 @@ def test_what_is_computed_from_weights_alone_comes_along_like_a_weight() -> None
 def test_what_is_computed_from_a_default_value_comes_along_too() -> None:
     index = index_of("t = Neg(w) y = Mul(x, t)", "float[2] x, float[2] w", weights="<float[2] w = {1, 2}>")
     assert cut.boundary(index, [1]) == (("x",), ("y",))
+
+
+@pytest.mark.parametrize(
+    ("body", "between"),
+    [
+        ("a = Neg(x) b = Abs(a) y = Relu(b)", [1]),
+        ("a = Neg(x) b = Abs(a) c = Abs(b) y = Relu(c)", [1, 2]),
+        ("a = Neg(x) b = Abs(x) y = Add(a, b)", []),  # computes from what comes from outside
+        ("a = Neg(x) b = Abs(a) c = Add(b, x) y = Add(a, c)", []),  # so does the next, and the first is for it only
+        ("a = Neg(x) y = Abs(a) c = Relu(y)", []),  # a graph output
+        ("a = Neg(x) c = Constant <value = float[2] {1, 2}> () y = Add(a, c)", []),  # constants are followed anyway
+    ],
+)
+def test_nodes_between_nodes(body: str, between: list[int]) -> None:
+    index = index_of(body)
+    ends = [0, len(index.nodes) - 1]
+    others = range(1, len(index.nodes) - 1)
+    assert cut.enclosed(index, ends, others) == sorted([*ends, *between])

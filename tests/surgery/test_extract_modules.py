@@ -194,3 +194,33 @@ def test_the_suggestion_for_a_module_is_its_boundary(exporter, exported) -> None
     assert found.input_types == ("float32[2,8,4,4]",)
     again = gk.extract(subject.path, inputs=found.inputs, outputs=found.outputs)
     assert again.proto == part.proto
+
+
+class Recurrent(torch.nn.Module):
+    """An LSTM between two layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.before = torch.nn.Linear(4, 4)
+        self.recurrent = torch.nn.LSTM(4, 8, batch_first=True)
+        self.after = torch.nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.after(self.recurrent(self.before(x))[0])
+
+
+@BOTH
+@pytest.mark.parametrize("path", ["recurrent", ""])
+def test_nodes_without_a_path_amid_a_module_come_along(path, exporter) -> None:
+    # torchscript computes the shape of the first state with nodes that have no scope in their names
+    torch.manual_seed(0)
+    net, x = Recurrent().eval(), torch.randn(2, 3, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own: LSTM with a batch size of more than 1
+        whole = gk.export(net, (x,), exporter=exporter)
+    part = gk.extract(whole, module=path)
+    (given,), (answered,) = part.proto.graph.input, part.proto.graph.output
+    with torch.no_grad():
+        fed, wanted = (net.before(x), net.recurrent(net.before(x))[0]) if path else (x, net(x))
+    answer = run_ort(part, {given.name: fed.numpy()})[answered.name]
+    assert_same(answer, wanted.numpy(), rtol=1e-4, atol=1e-5)
