@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphkit.verify.metrics import Metrics
+from graphkit.verify.metrics import Metrics, drowned
 from graphkit.verify.tolerance import SMALLEST_SCALE, Policy, Tolerance, coarser
 
 if TYPE_CHECKING:
@@ -30,7 +30,13 @@ def to_tensor(value: Any, device: str) -> torch.Tensor:
 
 
 def measure_tensors(
-    actual: torch.Tensor, expected: torch.Tensor, policy: Policy, *, any_dtype: bool = False, equal_nan: bool = False
+    actual: torch.Tensor,
+    expected: torch.Tensor,
+    policy: Policy,
+    *,
+    any_dtype: bool = False,
+    equal_nan: bool = False,
+    small: bool = True,
 ) -> Metrics:
     """``metrics.measure`` on the device where the tensors are; only the results are copied to the host."""
     dtype, other = (str(t.dtype).removeprefix("torch.") for t in (actual, expected))
@@ -38,12 +44,14 @@ def measure_tensors(
     if shape != tuple(expected.shape):
         return Metrics(False, f"shape {list(shape)} instead of {list(expected.shape)}", dtype, shape)
     wrong = None if dtype == other or any_dtype else f"dtype {dtype} instead of {other}"
-    found = _numbers(actual, expected, policy.tolerance(coarser(dtype, other)), equal_nan=equal_nan)
+    found = _numbers(actual, expected, policy.tolerance(coarser(dtype, other)), equal_nan=equal_nan, small=small)
     problem = wrong or found.problem
     return replace(found, problem=problem, match=found.match and problem is None, dtype=dtype)
 
 
-def _numbers(actual: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance, *, equal_nan: bool) -> Metrics:
+def _numbers(
+    actual: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance, *, equal_nan: bool, small: bool
+) -> Metrics:
     import torch
 
     a, b = actual.double(), expected.double()
@@ -59,6 +67,8 @@ def _numbers(actual: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance,
     exact = not tolerance.rtol and not atol
     outside = actual != expected if exact else error > atol + tolerance.rtol * magnitude
     share = float(outside.double().mean())
+    if problem is None and small and share == 0:
+        problem = drowned(error, magnitude, tolerance)
     at = np.unravel_index(int(error.argmax()), shape)
     place = tuple(int(i) for i in at)
     rms = float(error.square().mean().sqrt())
@@ -69,6 +79,7 @@ def _numbers(actual: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance,
     same_direction = dot / norms if norms else float(not a.any() and not b.any())
     return replace(
         base,
+        problem=problem,
         match=problem is None and share == 0,
         max_abs=float(error[place]),
         max_rel=float(relative.max()),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphkit.verify.tolerance import SMALLEST_SCALE, Policy, Tolerance, coarser
+from graphkit.verify.tolerance import FEW, SMALLEST_SCALE, Policy, Tolerance, coarser
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -68,7 +68,15 @@ class Metrics:
     tolerance: str = ""
 
 
-def measure(actual: Any, expected: Any, policy: Policy, *, any_dtype: bool = False, equal_nan: bool = False) -> Metrics:
+def measure(
+    actual: Any,
+    expected: Any,
+    policy: Policy,
+    *,
+    any_dtype: bool = False,
+    equal_nan: bool = False,
+    small: bool = True,
+) -> Metrics:
     """Compare two arrays.
 
     Args:
@@ -77,6 +85,7 @@ def measure(actual: Any, expected: Any, policy: Policy, *, any_dtype: bool = Fal
         policy: The tolerances.
         any_dtype: Compare the numbers also where the dtypes differ, with the tolerance of the coarser one.
         equal_nan: NaN agrees with NaN; otherwise any NaN is a failure.
+        small: Hold small numbers against themselves (``drowned``). Inner values may be nothing but rounding noise.
 
     Cost: O(elements), in float64.
     """
@@ -85,9 +94,9 @@ def measure(actual: Any, expected: Any, policy: Policy, *, any_dtype: bool = Fal
 
         where = str((actual if hasattr(actual, "is_cuda") else expected).device)
         actual, expected = to_tensor(actual, where), to_tensor(expected, where)
-        return measure_tensors(actual, expected, policy, any_dtype=any_dtype, equal_nan=equal_nan)
+        return measure_tensors(actual, expected, policy, any_dtype=any_dtype, equal_nan=equal_nan, small=small)
     if isinstance(actual, list) or isinstance(expected, list) or actual is None or expected is None:
-        return _measure_sequence(actual, expected, policy, any_dtype=any_dtype, equal_nan=equal_nan)
+        return _measure_sequence(actual, expected, policy, any_dtype=any_dtype, equal_nan=equal_nan, small=small)
     actual, expected = np.asarray(actual), np.asarray(expected)
     dtype, other = dtype_name(actual), dtype_name(expected)
     if actual.shape != expected.shape:
@@ -96,7 +105,7 @@ def measure(actual: Any, expected: Any, policy: Policy, *, any_dtype: bool = Fal
     tolerance = policy.tolerance(coarser(dtype, other))
     if actual.dtype.kind in "OSUT" or expected.dtype.kind in "OSUT":
         return _measure_text(actual, expected, wrong, dtype)
-    found = _numbers(actual, expected, tolerance, equal_nan=equal_nan)
+    found = _numbers(actual, expected, tolerance, equal_nan=equal_nan, small=small)
     problem = found.problem if any_dtype else wrong or found.problem
     return replace(found, problem=problem, match=found.match and problem is None, dtype=dtype)
 
@@ -106,7 +115,7 @@ def dtype_name(array: Array) -> str:
     return "string" if array.dtype.kind in "OSUT" else str(array.dtype)
 
 
-def _numbers(actual: Array, expected: Array, tolerance: Tolerance, *, equal_nan: bool) -> Metrics:
+def _numbers(actual: Array, expected: Array, tolerance: Tolerance, *, equal_nan: bool, small: bool) -> Metrics:
     wide = np.complex128 if "c" in (actual.dtype.kind, expected.dtype.kind) else np.float64
     a, b = actual.astype(wide), expected.astype(wide)
     problem, valid = _special(a, b, equal_nan=equal_nan)
@@ -124,10 +133,13 @@ def _numbers(actual: Array, expected: Array, tolerance: Tolerance, *, equal_nan:
     else:
         outside = error > atol + tolerance.rtol * magnitude
     share = float(np.count_nonzero(outside)) / a.size
+    if problem is None and small and share == 0:
+        problem = drowned(error, magnitude, tolerance)
     at = tuple(int(i) for i in np.unravel_index(int(error.argmax()), shape))
     rms = float(np.sqrt(np.mean(np.square(error))))
     return replace(
         base,
+        problem=problem,
         match=problem is None and share == 0,
         max_abs=float(error[at]),
         max_rel=_max_relative(error, magnitude, atol),
@@ -175,6 +187,42 @@ def scale_of(expected: Array) -> float:
         return SMALLEST_SCALE
     clipped = np.minimum(flat, 100 * float(np.median(flat)))
     return max(SMALLEST_SCALE, float(np.sqrt(np.mean(np.square(clipped)))))
+
+
+def drowned(error: Any, magnitude: Any, tolerance: Tolerance) -> str | None:
+    """What is wrong with numbers so small that ``atol`` would let any error of theirs pass.
+
+    The whole output may be smaller than the smallest scale (probabilities of a large vocabulary); or a part of it, as
+    the scores of a detector beside coordinates in pixels. So the errors of the output, and of each slice of FEW
+    elements or more along each axis, are held against the numbers of that slice. Numpy arrays or torch tensors.
+
+    Returns:
+        What to tell the user; None where nothing is wrong or the user gave ``atol``.
+    """
+    if not tolerance.scaled or not bool((error > 0).any()):
+        return None
+    squares, numbers = error * error, magnitude * magnitude
+    wrong, right = float(squares.sum()), float(numbers.sum())
+    if wrong > tolerance.share**2 * right > 0:
+        return _share_text("", wrong, right, error.size if isinstance(error, np.ndarray) else error.numel())
+    count = math.prod(error.shape)
+    for axis, size in enumerate(error.shape):
+        if size == 1 or count // size < FEW:
+            continue
+        others = tuple(other for other in range(error.ndim) if other != axis)
+        wrongs, rights = squares.sum(others), numbers.sum(others)
+        bad = (wrongs > tolerance.share**2 * rights) & (rights > 0)
+        if bool(bad.any()):
+            at = int(bad.argmax()) if isinstance(bad, np.ndarray) else int(bad.int().argmax())
+            return _share_text(f" at {at} on axis {axis}", float(wrongs[at]), float(rights[at]), count // size)
+    return None
+
+
+def _share_text(where: str, wrong: float, right: float, count: int) -> str:
+    return (
+        f"the error{where} is {100 * math.sqrt(wrong / right):.2g} % of the numbers (root mean square "
+        f"{math.sqrt(right / count):.2g}), which are small beside the tolerance; an atol of your own accepts it"
+    )
 
 
 def _thinned(flat: Array, limit: int = 1 << 16) -> Array:
@@ -237,16 +285,14 @@ def _measure_text(actual: Array, expected: Array, wrong: str | None, dtype: str)
     )
 
 
-def _measure_sequence(actual: Any, expected: Any, policy: Policy, *, any_dtype: bool, equal_nan: bool) -> Metrics:
+def _measure_sequence(actual: Any, expected: Any, policy: Policy, **options: bool) -> Metrics:
     """Sequences element by element: the worst of them; an empty optional agrees with an empty optional."""
     if not (isinstance(actual, list) and isinstance(expected, list)):
         same = actual is None and expected is None
         return Metrics(same, None if same else "a sequence or optional on one side only", "none", ())
     if len(actual) != len(expected):
         return Metrics(False, f"{len(actual)} elements instead of {len(expected)}", "sequence", (len(actual),))
-    found = [
-        measure(a, e, policy, any_dtype=any_dtype, equal_nan=equal_nan) for a, e in zip(actual, expected, strict=True)
-    ]
+    found = [measure(a, e, policy, **options) for a, e in zip(actual, expected, strict=True)]
     return max(found, key=badness, default=Metrics(True, None, "sequence", (0,)))
 
 

@@ -267,11 +267,11 @@ class _Borders:
 
 
 def judge(actual: Any, expected: Any, policy: Policy) -> Metrics:
-    """``measure`` for inner values: equal arrays, which are most of them, are told at once; NaN agrees with NaN."""
+    """``measure`` for inner values: equal arrays, which are most of them, are told at once; NaN agrees with NaN, noise with noise."""
     if isinstance(actual, np.ndarray) and isinstance(expected, np.ndarray) and _identical(actual, expected):
         dtype = str(actual.dtype)
         return Metrics(True, None, dtype, actual.shape, 0.0, 0.0, 0.0, 0.0, share_out=0.0, tolerance="identical")
-    return measure(actual, expected, policy, any_dtype=True, equal_nan=True)
+    return measure(actual, expected, policy, any_dtype=True, equal_nan=True, small=False)
 
 
 def _identical(a: Array, b: Array) -> bool:

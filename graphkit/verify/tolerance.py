@@ -17,6 +17,9 @@ TORCH_TESTING = {
 SMALLEST_SCALE = 1e-2
 """A tensor smaller than this, by its root mean square, is compared as if it had this magnitude."""
 
+FEW = 64
+"""Elements below which a slice may be small by accident, and the rounding of its larger neighbours large beside it."""
+
 FACTORS = {"same": 1.0, "cpu": 10.0, "gpu": 20.0}
 """By how much the table is widened: two runs of ONNX Runtime on one provider; torch or another provider on the CPU side;
 anything on a GPU. The table is meant for one operator; a whole network on other kernels adds up more rounding."""
@@ -38,6 +41,15 @@ class Tolerance:
     atol: float
     scaled: bool
     source: str
+
+    @property
+    def share(self) -> float:
+        """The root mean square of an output's errors may be at most this share of that of its numbers.
+
+        Ten times what the tolerance lets pass where ``scale`` is the output's own magnitude; numbers that are all lost
+        are never near enough.
+        """
+        return min(0.5, 10 * (self.atol + self.rtol))
 
 
 @dataclass(frozen=True)

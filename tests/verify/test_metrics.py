@@ -69,6 +69,34 @@ def test_what_is_different_never_matches(name, magnitude):
     assert m.problem or m.share_out
 
 
+@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("magnitude", [1e-6, 1e-9])
+def test_numbers_below_every_tolerance_are_held_against_themselves(name, magnitude):
+    b = (B * magnitude).astype(np.float32)
+    assert not judged(MUTANTS[name](b), b).match
+    assert judged((b * np.float32(1 + 1e-6)).astype(np.float32), b).match
+
+
+def test_noise_beside_zero_and_noise_beside_noise():
+    noise = (B * 1e-9).astype(np.float32)
+    assert judged(noise, np.zeros_like(B)).match
+    assert "small beside the tolerance" in judged(noise[::-1].copy(), noise).problem
+    assert measure(noise[::-1].copy(), noise, Policy(atol=1e-7)).match
+    assert measure(noise[::-1].copy(), noise, Policy(), small=False).match
+
+
+@pytest.mark.parametrize("between", ["same", "cpu", "gpu"])
+def test_scores_beside_coordinates_in_pixels_are_held_against_scores(between):
+    random = np.random.default_rng(0)
+    boxes, scores = random.uniform(0, 640, (1, 4, 800)), random.uniform(0, 0.3, (1, 1, 800))
+    b = np.concatenate([boxes, scores], 1).astype(np.float32)
+    a = b.copy()
+    a[:, 4] *= np.float32(1.02)
+    assert not measure(a, b, Policy(between)).match
+    rounded = (b * (1 + 1e-7 * random.standard_normal(b.shape))).astype(np.float32)
+    assert measure(rounded, b, Policy(between)).match
+
+
 def test_a_mask_of_large_numbers_does_not_hide_a_difference():
     b = B.copy()
     b[0, 0] = -1e9
@@ -181,6 +209,8 @@ CASES = {
     "integers": (np.arange(12), np.arange(12) + (np.arange(12) == 5)),
     "halves": (B.astype(np.float16), (B * 1.001).astype(np.float16)),
     "masked": (np.where(B > 1, -1e9, B).astype(np.float32), np.where(B > 1, -1e9, B + 1e-4).astype(np.float32)),
+    "tiny": ((B * 1e-8).astype(np.float32), (B * 1.01e-8).astype(np.float32)),
+    "columns": (B.repeat(9, 2) * [[[1]] * 3 + [[1e-5]]], B.repeat(9, 2) * [[[1]] * 3 + [[1.05e-5]]]),
     "shape": (B, B[0]),
     "empty": (B[:0], B[:0]),
     "equal": (B, B),
