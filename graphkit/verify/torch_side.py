@@ -170,6 +170,8 @@ class ModuleSide:
     @contextlib.contextmanager
     def _watched(self, told: Callable[[str, int, str, list[Any], list[Any]], None]) -> Iterator[None]:
         """Call ``told`` with (path, number of the call, class, input tensors, output tensors) for every call and mark."""
+        import torch
+
         counts: dict[str, int] = {}
         handles = []
 
@@ -178,15 +180,20 @@ class ModuleSide:
             counts[path] = number + 1
             told(path, number, kind, inputs, outputs)
 
+        compiling = torch.compiler.is_dynamo_compiling  # torch compiles the bodies of while_loop: no values there
+
         for path, module in self._run.module.named_modules():
 
             def hook(module: Any, args: Any, kwargs: Any, output: Any, path: str = path) -> None:
+                if compiling():
+                    return
                 tell(path, type(module).__name__, flattened([*args, *kwargs.values()]), flattened(output))
 
             handles.append(module.register_forward_hook(hook, with_kwargs=True))
 
         def marked(value: Any, name: str) -> Any:
-            tell(name, "mark", [value], [value])
+            if not compiling():
+                tell(name, "mark", [value], [value])
             return value
 
         try:

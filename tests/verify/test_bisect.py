@@ -375,6 +375,28 @@ def test_a_module_that_torch_cannot_export_is_compared_by_modules():
     assert any("cannot export" in note for note in result.notes)
 
 
+def test_a_while_loop_whose_body_calls_a_submodule():
+    torch = pytest.importorskip("torch")
+    from torch._higher_order_ops.while_loop import while_loop
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = torch.nn.Linear(4, 4)
+
+        def forward(self, x, n):
+            return while_loop(lambda i, _: i > 0, lambda i, v: (i - 1, self.inner(v)), (n, x))[1]
+
+    torch.manual_seed(0)
+    module, args = Net().eval(), (torch.randn(2, 4), torch.tensor(3))
+    made = gk.export(module, args)
+    assert not bisect(made, torch=(module, args)).diverges
+    wrong = made.materialize()
+    weight = next(t for t in wrong.graph.initializer if t.dims == [4, 4])
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(1.01), weight.name))
+    assert bisect(wrong, torch=(module, args)).first.op_type == "Loop"
+
+
 def test_layers_beside_each_other(pair):
     exporter, module, args, made = pair
     table = gk.layers(made, torch=(module, args))
