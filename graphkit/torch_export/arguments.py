@@ -175,8 +175,8 @@ def dynamic_axes(wanted: DynamicAxes | None, tensors: Sequence[Leaf]) -> dict[st
         tensors: The tensor arguments.
 
     Raises:
-        ExportError: A text of another form, an unknown input, an axis that the input does not have, a name that ONNX
-            readers would take for a number or an expression.
+        ExportError: A text of another form, an unknown input, an axis that the input does not have or that has two
+            names, a name that ONNX readers would take for a number or an expression.
     """
     table: dict[str, dict[int, str]] = {}
     shapes = {leaf.name: tuple(leaf.value.shape) for leaf in tensors}
@@ -194,7 +194,9 @@ def dynamic_axes(wanted: DynamicAxes | None, tensors: Sequence[Leaf]) -> dict[st
             raise ExportError(
                 f"{symbol!r} is no name for a dim", hint="use letters, digits and _, e.g. --dynamic x:2=height"
             )
-        table.setdefault(name, {})[axis % rank] = symbol
+        if table.setdefault(name, {}).setdefault(axis % rank, symbol) != symbol:
+            named = table[name][axis % rank]
+            raise ExportError(f"axis {axis % rank} of input {name!r} has two names, {named!r} and {symbol!r}")
     return table
 
 

@@ -42,9 +42,14 @@ def example_inputs(module: torch.nn.Module, texts: Sequence[str]) -> Examples:
             tensors are drawn from 0..1, others are ones.
 
     Raises:
-        ExportError: A text of another form, an unknown dtype, only some of the names are parameters.
+        ExportError: A text of another form, an unknown dtype, an input twice, only some of the names are parameters.
     """
-    tensors = dict(_example(text) for text in texts)
+    examples = [_example(text) for text in texts]
+    tensors = dict(examples)
+    if len(tensors) < len(examples):
+        names = [name for name, _ in examples]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ExportError(f"input {twice!r} is described twice", hint="give each input one --input")
     parameters = inspect.signature(module.forward).parameters
     unknown = [name for name in tensors if name not in parameters]
     if unknown and len(unknown) < len(tensors):

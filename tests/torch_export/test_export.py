@@ -381,6 +381,7 @@ class Unsupported(torch.nn.Module):
         (Three(), (image(2),) * 3, {"output_names": ["a"]}, "the input or output name 'a' is given twice"),
         (Three(), (image(2),) * 3, {"dynamic": ["aa:0=n"]}, "on 'aa', which is no input\n  hint: did you mean a"),
         (Three(), (image(2),) * 3, {"dynamic": ["a:1=n"]}, "there is no axis 1"),
+        (Three(), (image(2),) * 3, {"dynamic": ["a:0=n", "a:-1=m"]}, "axis 0 of input 'a' has two names, 'n' and 'm'"),
         (Three(), (image(2),) * 3, {"dynamic": ["a=n"]}, "write INPUT:AXIS=NAME"),
         (Three(), (image(2),) * 3, {"dynamic": ["a:0=2n"]}, "is no name for a dim"),
         (Three(), (image(2),) * 3, {"dynamic": ["a:0=n"]}, "the module fixes it to 2"),
@@ -432,6 +433,8 @@ def test_examples_from_texts():
             gk.example_inputs(module, [text])
     with pytest.raises(gk.ExportError, match="no parameter 'scael'"):
         gk.example_inputs(module, ["x=1,3,8,8", "scael="])
+    with pytest.raises(gk.ExportError, match="'x' is described twice"):
+        gk.example_inputs(module, ["x=1,3,8,8", "x=1,3,9,9"])
 
 
 def test_nodes_know_their_modules_after_a_conversion_to_an_older_opset():
