@@ -152,6 +152,7 @@ def _version(schema: Schema, before: Schema | None) -> OperatorVersion:
 WORDING = "the text of the specification only"
 
 _WORD = re.compile(r"[`'\"]([a-z][a-z_0-9]+)[`'\"]")
+_PLAIN = re.compile(r"[a-z][a-z_0-9]+")
 
 
 def _new_words(before: Schema, after: Schema) -> list[str]:
@@ -159,8 +160,8 @@ def _new_words(before: Schema, after: Schema) -> list[str]:
     found = []
     for name, rule in sorted(after.attributes.items()):
         if name in before.attributes and _word(rule.type) == "STRING":
-            words = set(_WORD.findall(rule.description)) - set(_WORD.findall(before.attributes[name].description))
-            if new := sorted(words - set(after.attributes)):
+            known = set(_PLAIN.findall(before.attributes[name].description))  # older texts quote nothing
+            if new := sorted(set(_WORD.findall(rule.description)) - known - set(after.attributes)):
                 found.append(f"attribute {name!r} also names {', '.join(new)}")
     return found
 

@@ -237,6 +237,8 @@ def _emits(function: Any) -> tuple[str, ...]:
                 found.update((operator, None) for operator in operators)
             elif (helper := _called(call, current)) is not None:
                 waiting.append((helper, depth + 1))
+                texts = (arg.value for arg in call.args if isinstance(arg, ast.Constant))  # _op_with_cast(g, "Relu", x)
+                found.update((text, None) for text in texts if isinstance(text, str) and onnx.defs.has(text))
     return tuple(name for name in found if "::" not in name)
 
 

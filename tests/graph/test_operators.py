@@ -59,3 +59,9 @@ def test_the_text_shows_history_and_rule():
     assert "in force at opset 11: version 11" in text
     assert "does not exist yet" in gk.operators_text(gk.operator("BitShift", 10))
     assert "Resize" in gk.operators_text(gk.operators())
+
+
+def test_a_value_that_an_older_text_names_without_quotes_is_not_called_new():
+    changes = {v.since: v.changes for v in gk.operator("Resize").versions}
+    assert "attribute 'mode' also names cubic" in changes[11]
+    assert not any("'mode'" in change or "'nearest_mode'" in change for change in changes[18])

@@ -33,6 +33,10 @@ def test_an_operator_with_a_later_opset_has_a_rule_for_each():
     assert "Erf" in found["dynamo", "aten::gelu", 18].emits
 
 
+def test_an_operator_named_in_a_call_of_a_helper_is_found():
+    assert "Relu" in rules("aten::relu")["torchscript", "aten::relu", 9].emits
+
+
 def test_an_opset_that_only_refuses_is_no_rule():
     assert min(r.since for r in gk.torch_lowering("cumsum").torchscript) == 11
 
