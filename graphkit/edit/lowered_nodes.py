@@ -212,6 +212,8 @@ def _dropout(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     training = node.input[2] if len(node.input) > 2 else ""
     if training and place.array(training, "training_mode").any():
         raise EditError("it is in training mode")
+    if len(node.output) > 1 and node.output[1]:
+        raise EditError("the mask of what was kept was another one then")
     set_inputs(node, node.input[:1])
     _set(node, "seed", None)
     return [node]
@@ -241,6 +243,27 @@ def _grid_sample(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
         raise EditError("more than two spatial axes came with opset 20")
     mode = _value(node, "mode", "linear")
     _set(node, "mode", {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode))
+    return [node]
+
+
+def _pool(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Since 22 ceil_mode counts no window that starts behind the input; onnx's inference of before does."""
+    if not _value(node, "ceil_mode", 0):
+        return [node]
+    kernel = list(_value(node, "kernel_shape", ()))
+    axes = len(kernel)
+    strides, dilations = (_value(node, name, [1] * axes) for name in ("strides", "dilations"))
+    pads = _value(node, "pads", [0] * 2 * axes)
+    known = place.scope.dims_of(node.input[0]) or [None] * (axes + 2)
+    for axis, (size, stride) in enumerate(zip(known[2:], strides, strict=True)):
+        begin, end, reach = pads[axis], pads[axis + axes], dilations[axis] * (kernel[axis] - 1) + 1
+        if isinstance(size, int):
+            last = -(-(size + begin + end - reach) // stride) * stride
+            behind = last >= size + begin
+        else:
+            behind = end > 0 or stride > reach
+        if behind:
+            raise EditError("with ceil_mode=1 its last window may start behind the input, which counted then")
     return [node]
 
 
@@ -317,6 +340,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     **{op: (Rule(18, _reduce),) for op in _REDUCTIONS.split()},
     "ReduceSum": (Rule(13, _reduce),),
     "Constant": (Rule(12, _constant),),
+    **{op: (Rule(22, _pool),) for op in ("AveragePool", "LpPool", "MaxPool")},
     "DFT": (Rule(20, _other_meaning),),
     "DequantizeLinear": (Rule(13, _quantize),),
     "Dropout": (Rule(12, _dropout),),

@@ -8,6 +8,8 @@ which flattens. So each node is held against the older definition by itself; whe
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 
 from graphkit.edit.lowered_nodes import RULES, Place
@@ -174,31 +176,43 @@ def _inputs(
     if _variadic(old.inputs):
         return
     known = [formal.name for formal in old.inputs]
+    for position, formal in enumerate(old.inputs):
+        given = position < len(node.input) and node.input[position]
+        if formal.option == onnx.defs.OpSchema.FormalParameterOption.Single and not given:
+            raise _refusal(origin, place, f"its input {formal.name!r} could not be left out then")
     for position in range(len(node.input) - 1, -1, -1):
-        name, formal = node.input[position], new.inputs[position].name
+        name, what = node.input[position], new.inputs[position].name
         if position < len(known):
             break
         if name:
-            if formal not in old.attributes:
-                raise _refusal(origin, place, f"its input {formal!r} came later")
+            if what not in old.attributes:
+                raise _refusal(origin, place, f"its input {what!r} came later")
             tensor = place.scope.constant(name)
             if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
-                raise _refusal(origin, place, f"its {formal} had to be an attribute then, and {name!r} is computed")
+                raise _refusal(origin, place, f"its {what} had to be an attribute then, and {name!r} is computed")
             value = decode(tensor, None).tolist()
             if value != []:
-                scalar = old.attributes[formal].type in (
-                    onnx.defs.OpSchema.AttrType.INT,
-                    onnx.defs.OpSchema.AttrType.FLOAT,
-                )
-                if scalar and isinstance(value, list):
-                    value = value[0]
-                node.attribute.append(onnx.helper.make_attribute(formal, value))
+                node.attribute.append(onnx.helper.make_attribute(what, _as_kind(value, old.attributes[what])))
         del node.input[position]
 
 
+def _as_kind(value: Any, definition: onnx.defs.OpSchema.Attribute) -> Any:
+    """A number or a list, whichever the attribute is."""
+    single = definition.type in (onnx.defs.OpSchema.AttrType.INT, onnx.defs.OpSchema.AttrType.FLOAT)
+    if single:
+        return value[0] if isinstance(value, list) else value
+    return value if isinstance(value, list) else [value]
+
+
 def _type_text(type_proto: onnx.TypeProto | None) -> str | None:
-    """A tensor's type as schemas write it; None where it is unknown or no tensor."""
-    if type_proto is None or not type_proto.tensor_type.elem_type:
+    """A type as schemas write it; None where it is unknown, or a map or sparse tensor."""
+    if type_proto is None:
+        return None
+    for kind, word in (("sequence_type", "seq"), ("optional_type", "optional")):
+        if type_proto.HasField(kind):
+            inner = _type_text(getattr(type_proto, kind).elem_type)
+            return inner and f"{word}({inner})"
+    if not type_proto.tensor_type.elem_type:
         return None
     name = type_name(type_proto.tensor_type.elem_type)
     return f"tensor({ {'float32': 'float', 'float64': 'double'}.get(name, name) })"
