@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import onnx
 
+from graphkit.edit.stale import dependents
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.resampling import opset_of
+from graphkit.graph.scopes import Scope, scopes
+from graphkit.graph.shapes import Chain, inferred
 from graphkit.graph.values import constant, dims, value_type
 from graphkit.tensor import decode
 
 GROWTH = 3
 """How much larger the second size is: whole, so that halving and windowing divide it where they divided the first."""
+
+FORGETS_SIZE = ("Shape", "Size", "GlobalAveragePool", "GlobalMaxPool")
+"""Operators behind which a size that changed is seen no more."""
 
 Change = Callable[[onnx.ModelProto, int], None]
 """Fixes, in a model, what is about to become free, at so many times its old size."""
@@ -35,7 +42,7 @@ def sizes_with_free_dims_set(model: onnx.ModelProto) -> dict[str, list[int]]:
 
     Cost: O(graph), one run of onnx.shape_inference; weights are not read.
     """
-    return _shapes(model, lambda _: None)[0]
+    return _static_dims(_inferred(model, lambda _: None)[0])
 
 
 class Comparison:
@@ -50,8 +57,11 @@ class Comparison:
 
     def __init__(self, model: onnx.ModelProto, change: Change) -> None:
         self.index = GraphIndex(model.graph)
-        self.old, failed = _shapes(model, lambda copy: change(copy, 1))
-        self.new, fails = _shapes(model, lambda copy: change(copy, GROWTH))
+        old, failed = _inferred(model, lambda copy: change(copy, 1))
+        new, fails = _inferred(model, lambda copy: change(copy, GROWTH))
+        self.old, self.new = _static_dims(old), _static_dims(new)
+        self._larger = Scope(new.graph)
+        self._opset = opset_of(model)
         self.failures = {position: why for position, why in fails.items() if position not in failed}
 
     def varies(self, name: str) -> tuple[int, ...]:
@@ -67,6 +77,15 @@ class Comparison:
         if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
             return None
         return [int(value) for value in decode(tensor, None).reshape(-1).tolist()]
+
+    def computed_ints(self, name: str) -> tuple[list[int] | None, tuple[str, ...]]:
+        """An int64 list that is computed from shapes: what it comes to at the larger size, or None, and whose shapes.
+
+        Cost: O(nodes of the chain), each run once by onnx.reference.
+        """
+        chain = Chain(self._larger, name)
+        found = chain.evaluate(self._opset)
+        return None if found is None else [int(value) for value in found.reshape(-1).tolist()], chain.measured()
 
 
 def breaking(comparison: Comparison, *, cause: str) -> list[str]:
@@ -87,10 +106,36 @@ def breaking(comparison: Comparison, *, cause: str) -> list[str]:
     return found
 
 
+def breaking_in_bodies(model: onnx.ModelProto, changed: Iterable[str], *, cause: str) -> list[str]:
+    """A sentence for each Reshape and Expand of a body that has a fixed target and follows what changes its size.
+
+    Shapes in bodies are rarely known, so it may be said of a node whose input keeps its size after all.
+
+    Scope: bodies, not the main graph.
+    Cost: O(nodes).
+    """
+    growing = dependents(model.graph, changed, stop=FORGETS_SIZE)
+    found = []
+    for scope in scopes(model.graph):
+        if (owner := scope.owner) is None:
+            continue
+        for node in scope.index.nodes:
+            if node.op_type not in ("Reshape", "Expand") or len(node.input) < 2 or node.input[0] not in growing:
+                continue
+            target = scope.constant_array(node.input[1])
+            sizes = [int(size) for size in target.reshape(-1).tolist()] if target is not None else []
+            if sizes and -1 not in sizes and any(size > 1 for size in sizes):
+                where = f"{node.op_type} {node.name or node.output[0]!r} in a body of {owner.name or owner.output[0]!r}"
+                found.append(f"{where} has the fixed target {sizes}: it may fail, or be wrong, at {cause}")
+    return found
+
+
 def _why(comparison: Comparison, position: int, node: onnx.NodeProto) -> str | None:
     if node.domain in ("", "ai.onnx"):
         if node.op_type == "Reshape" and not reshape_adapts(comparison, node):
             return f"has the fixed target {comparison.constant_ints(node.input[1])} (constant {node.input[1]!r})"
+        if node.op_type == "Reshape" and (measured := _left_behind(comparison, node)):
+            return f"computes its target from the size of {', '.join(map(repr, measured))} alone"
         if node.op_type == "Expand" and _expand_is_fixed(comparison, node):
             return f"has the fixed target {comparison.constant_ints(node.input[1])} (constant {node.input[1]!r})"
         if node.op_type == "Gemm" and 1 in comparison.varies(node.input[0]):
@@ -129,6 +174,18 @@ def reshape_adapts(comparison: Comparison, node: onnx.NodeProto) -> bool:
     return True
 
 
+def _left_behind(comparison: Comparison, node: onnx.NodeProto) -> tuple[str, ...]:
+    """The values whose shapes make the target of a Reshape, where these do not grow along with its input."""
+    new = comparison.new.get(node.input[0])
+    if not comparison.varies(node.input[0]) or new is None or comparison.constant_ints(node.input[1]) is not None:
+        return ()
+    target, measured = comparison.computed_ints(node.input[1])
+    if target is None or 0 in target or 0 in new:
+        return ()
+    needed, given = math.prod(new), math.prod(size for size in target if size != -1)
+    return measured if (needed % given if -1 in target else needed != given) else ()
+
+
 def reshape_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
     """Axes of two shapes of the same number of elements that belong together: the finest split of equal products."""
     groups: list[tuple[list[int], list[int]]] = []
@@ -162,10 +219,10 @@ def _expand_is_fixed(comparison: Comparison, node: onnx.NodeProto) -> bool:
     return any(axis + offset >= 0 and target[axis + offset] != 1 for axis in comparison.varies(node.input[0]))
 
 
-def _shapes(
+def _inferred(
     model: onnx.ModelProto, change: Callable[[onnx.ModelProto], None]
-) -> tuple[dict[str, list[int]], dict[int, str]]:
-    """Static dims of all values of the main graph after a change, and the nodes at which inference fails."""
+) -> tuple[onnx.ModelProto, dict[int, str]]:
+    """A copy after a change, with the types that onnx infers, and the nodes at which inference fails."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for position, node in enumerate(copy.graph.node):
@@ -179,14 +236,11 @@ def _shapes(
                 output.type.tensor_type.ClearField("shape")
     failures: dict[int, str] = {}
     try:
-        return _static_dims(onnx.shape_inference.infer_shapes(copy, strict_mode=True, data_prop=True)), failures
+        return onnx.shape_inference.infer_shapes(copy, strict_mode=True, data_prop=True), failures
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         found = {int(m["name"]): m["why"].strip() for m in _FAILURE.finditer(str(error))}
         failures = {position: why for position, why in found.items() if _CONSEQUENCE not in why}
-    try:
-        return _static_dims(onnx.shape_inference.infer_shapes(copy, data_prop=True)), failures
-    except (onnx.shape_inference.InferenceError, ValueError):
-        return {}, failures
+    return inferred(copy), failures
 
 
 def _static_dims(model: onnx.ModelProto) -> dict[str, list[int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,8 +95,8 @@ class _Repair:
                 if sources is None:
                     parts.append(self._constant(here, old[axis] if size == 0 else size))
                     continue
-                part = self._writer.add(here, "Gather", [dims, self._constant(here, *sources)], "part")
-                parts.append(self._writer.add(here, "ReduceProd", [part], "part") if len(sources) > 1 else part)
+                merged = [self._writer.add(here, "Gather", [dims, self._constant(here, s)], "part") for s in sources]
+                parts.append(reduce(lambda a, b: self._writer.add(here, "Mul", [a, b], "part"), merged))
             return self._writer.add(here, "Concat", parts, "shape", axis=0)
 
         self._retarget(node, computed)

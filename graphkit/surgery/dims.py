@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from graphkit.edit.breaking import Comparison, breaking
+from graphkit.edit.breaking import Comparison, breaking, breaking_in_bodies
 from graphkit.edit.repair import repair_reshapes
 from graphkit.edit.stale import refresh, sharpen
 from graphkit.errors import EditError, GraphkitWarning, NameNotFoundError
@@ -180,6 +180,7 @@ def _beware(proto: onnx.ModelProto, freed: Mapping[Place, int | str], *, repair:
         notes += repaired
         comparison = Comparison(proto, change)
     cause = "another size of " + ", ".join(f"{name}:{axis}" for name, axis in freed)
-    for finding in breaking(comparison, cause=cause):
+    inside = breaking_in_bodies(proto, {name for name, _ in freed}, cause=cause)
+    for finding in breaking(comparison, cause=cause) + inside:
         warnings.warn(finding, GraphkitWarning, stacklevel=3)
     return notes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import onnx
 
-from graphkit.edit.breaking import Comparison, breaking, sizes_with_free_dims_set
+from graphkit.edit.breaking import Comparison, breaking, breaking_in_bodies, sizes_with_free_dims_set
 from graphkit.edit.prune import prune
 from graphkit.edit.raising import raise_opset
 from graphkit.edit.repair import repair_reshapes
@@ -250,7 +250,9 @@ def _beware(proto: onnx.ModelProto, chosen: Sites, *, separate: bool, relative: 
     while repair and (repaired := repair_reshapes(proto, comparison)):
         notes += repaired
         comparison = Comparison(proto, change)  # what comes behind a repaired node is known only now
-    for finding in breaking(comparison, cause="another factor"):
+    cause = "another factor"
+    inside = breaking_in_bodies(proto, [output for _, output in chosen], cause=cause)
+    for finding in breaking(comparison, cause=cause) + inside:
         warnings.warn(finding, GraphkitWarning, stacklevel=3)
     return notes
 

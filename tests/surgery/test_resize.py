@@ -534,3 +534,29 @@ def test_the_default_of_a_node_with_a_policy_is_the_scale_that_the_policy_chose(
 def test_the_input_needs_a_name():
     with pytest.raises(gk.EditError, match="must have a name"):
         gk.resize(parse(ONE), input_name="")
+
+
+def test_a_target_computed_from_the_size_of_the_input_alone_is_named():
+    text = f"""g (float[1,2,h,w] x) => (float[a,b,c,d] y) <float[4] s = {{1,1,2,2}}, int64 two = {{2}}, int64[1] all = {{-1}}, int64[2] n = {{1,2}}> {{
+      u = Resize<{HALF}>(x,, s) f = Flatten<axis=2>(u)
+      p = Shape<start=2, end=3>(x) q = Shape<start=3>(x) p0 = Squeeze(p) q0 = Squeeze(q) pp = Mul(p0, two) qq = Mul(q0, two)
+      p1 = Reshape(pp, all) q1 = Reshape(qq, all) t = Concat<axis=0>(n, p1, q1) y = Reshape(f, t) }}"""
+    assert run_ort(parse(text), {"x": X})["y"].shape == (1, 2, 8, 12)
+    with pytest.warns(gk.GraphkitWarning, match="Reshape 'y' computes its target from the size of 'x' alone"):
+        gk.resize(parse(text))
+
+
+def test_what_comes_behind_a_repaired_reshape_is_named_too():
+    text = f"""g (float[1,2,4,6] x) => (float[1,2,8,12] y) <float[4] s = {{1,1,2,2}}, int64[3] f = {{1,2,96}}, int64[4] t = {{1,2,8,12}}> {{
+      u = Resize<{HALF}>(x,, s) v = Reshape(u, f) w = Transpose<perm=[0,2,1]>(v) z = Transpose<perm=[0,2,1]>(w) y = Reshape(z, t) }}"""
+    with pytest.warns(gk.GraphkitWarning, match="Reshape 'y' has the fixed target"):
+        repaired = gk.resize(parse(text), repair_shapes=True)
+    assert any("Reshape 'v' is computed now" in note for note in repaired.history[-1].notes)
+
+
+def test_fixed_targets_in_bodies_are_named():
+    text = f"""g (float[1,2,4,6] x, bool c) => (float[a] y) <float[4] s = {{1,1,2,2}}> {{ y = If(c)<
+      then_branch = a () => (float[192] p) {{ u = Resize<{HALF}>(x,, s) t = Constant<value_ints=[192]>() [flat] p = Reshape(u, t) }},
+      else_branch = b () => (float[k] q) {{ e = Constant<value_ints=[-1]>() q = Reshape(x, e) }}> }}"""
+    with pytest.warns(gk.GraphkitWarning, match=r"Reshape 'flat' in a body of 'y' has the fixed target \[192\]"):
+        gk.resize(parse(text))
