@@ -152,4 +152,3 @@ def upsampled_chain(path: Path, count: int) -> None:
     )
     model = helper.make_model(graph, ir_version=IR, opset_imports=[helper.make_opsetid("", OPSET)])
     path.write_bytes(model.SerializeToString())
-
