@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -329,13 +328,3 @@ def _outside(
         path=path,
         hint=hint,
     )
-
-
-def bytes_referenced(model: Model) -> Mapping[str, int]:
-    """location -> bytes of tensors that lie there, shared ranges counted once."""
-    ranges: dict[str, set[tuple[int, int | None]]] = {}
-    for tensor in walk.tensors(model.proto):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            where = data_range(tensor)
-            ranges.setdefault(where.location, set()).add((where.offset, where.length))
-    return {location: sum(length or 0 for _, length in held) for location, held in ranges.items()}
