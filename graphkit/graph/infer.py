@@ -86,13 +86,13 @@ def _by_inference(
     try:
         region = trace(index, names, (), stop=begins)
         part = _part(model, index, region, given)
-        found = _run(part, set(names)) if region.nodes else {}
+        found = _inferred(part, names) if region.nodes else {}
         nodes = list(part.graph.node)
         if any(name not in found or not has_shape(found[name]) for name in names) and not is_ordered(nodes):
             order = topological_order(nodes)
             del part.graph.node[:]
             part.graph.node.extend(nodes[position] for position in order)
-            found = _run(part, set(names))
+            found = _inferred(part, names)
     except InvalidGraphError:
         return {}  # what lies upstream reads a name that nothing defines, or from itself: nothing follows from it
     return found
@@ -119,16 +119,52 @@ def _part(
     return part
 
 
-def _run(part: onnx.ModelProto, wanted: set[str]) -> dict[str, onnx.TypeProto]:
+LONGEST = 200_000
+"""Elements of vectors in all, up to which onnx may propagate values: it makes an object of 140 bytes for each."""
+
+
+def _inferred(part: onnx.ModelProto, names: Iterable[str]) -> dict[str, onnx.TypeProto]:
+    """What onnx infers for values; with the values of computed shapes, where something is open without them."""
+    plain = _run(part, propagate=False)
+    found = _types_in(plain, names)
+    if all(name in found and _is_complete(found[name]) for name in names):
+        return found
+    if sum(map(_vector_length, (v for g in walk.graphs(plain) for v in (*g.input, *g.value_info)))) > LONGEST:
+        return found
+    return found | _types_in(_run(part, propagate=True), names)
+
+
+def _run(part: onnx.ModelProto, *, propagate: bool) -> onnx.GraphProto:
     try:
-        inferred = onnx.shape_inference.infer_shapes(part, data_prop=True)
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, EncodeError, ValueError, RuntimeError):
+        return onnx.shape_inference.infer_shapes(part, data_prop=propagate).graph
+    except (
+        onnx.shape_inference.InferenceError,
+        onnx.checker.ValidationError,
+        EncodeError,
+        ValueError,
+        RuntimeError,
+        MemoryError,  # of impossible dims
+    ):
         # A model that contradicts itself, or an operator whose inference fails: nothing is known, as without rules.
-        return {}
-    found = {info.name: info.type for info in inferred.graph.value_info if info.name in wanted and is_typed(info.type)}
+        return onnx.GraphProto()
+
+
+def _types_in(graph: onnx.GraphProto, names: Iterable[str]) -> dict[str, onnx.TypeProto]:
+    wanted = set(names)
+    found = {info.name: info.type for info in graph.value_info if info.name in wanted and is_typed(info.type)}
     for type_proto in found.values():
         drop_unnamed(type_proto)
     return found
+
+
+def _is_complete(type_proto: onnx.TypeProto) -> bool:
+    known = dims(type_proto)
+    return None not in known if known is not None else has_shape(type_proto)
+
+
+def _vector_length(value: onnx.ValueInfoProto) -> int:
+    shape = value.type.tensor_type.shape.dim
+    return shape[0].dim_value if len(shape) == 1 else 0
 
 
 def _may_be_shape(type_proto: onnx.TypeProto) -> bool:

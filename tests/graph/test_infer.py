@@ -95,6 +95,22 @@ def test_values_of_computed_shapes_are_propagated() -> None:
     assert types(model, "y") == {"y": "float32[1,n,4]"}
 
 
+@pytest.mark.parametrize(("length", "expected"), [(1000, "float32[n,4]"), (10_000_000, "float32[?,?]")])
+def test_values_are_not_propagated_through_long_vectors(monkeypatch, length, expected) -> None:
+    """onnx makes an object for each element of them: ten million samples of sound took it 1.4 GB."""
+    options = []
+    real = onnx.shape_inference.infer_shapes
+    monkeypatch.setattr(
+        onnx.shape_inference, "infer_shapes", lambda m, **o: options.append(o["data_prop"]) or real(m, **o)
+    )
+    model = parsed(
+        "a = Mul(sound, sound) k = Constant<value_ints = [4]>() n = Shape<start = 0, end = 1>(x) s = Concat<axis = 0>(n, k) y = Reshape(a, s)",
+        f"float[{length}] sound, float[n, 4] x",
+    )
+    assert types(model, "y") == {"y": expected}
+    assert options == [False, True][: 2 if length == 1000 else 1]
+
+
 def test_an_overridable_default_decides_no_shape() -> None:
     weights = "<int64[2] s = {2, 2}>"
     fixed = parsed("y = Reshape(x, s)", weights=weights)
