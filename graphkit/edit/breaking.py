@@ -78,14 +78,9 @@ class Comparison:
             return None
         return [int(value) for value in decode(tensor, None).reshape(-1).tolist()]
 
-    def computed_ints(self, name: str) -> tuple[list[int] | None, tuple[str, ...]]:
-        """An int64 list that is computed from shapes: what it comes to at the larger size, or None, and whose shapes.
-
-        Cost: O(nodes of the chain), each run once by onnx.reference.
-        """
-        chain = Chain(self._larger, name)
-        found = chain.evaluate(self._opset)
-        return None if found is None else [int(value) for value in found.reshape(-1).tolist()], chain.measured()
+    def computed(self, name: str) -> tuple[Chain, int]:
+        """The nodes that compute a value from shapes at the larger size, and the opset they are written in."""
+        return Chain(self._larger, name), self._opset
 
 
 def breaking(comparison: Comparison, *, cause: str) -> list[str]:
@@ -179,11 +174,14 @@ def _left_behind(comparison: Comparison, node: onnx.NodeProto) -> tuple[str, ...
     new = comparison.new.get(node.input[0])
     if not comparison.varies(node.input[0]) or new is None or comparison.constant_ints(node.input[1]) is not None:
         return ()
-    target, measured = comparison.computed_ints(node.input[1])
+    chain, opset = comparison.computed(node.input[1])
+    target = comparison.new.get(node.output[0])
+    if target is None and (found := chain.evaluate(opset)) is not None:
+        target = [int(size) for size in found.reshape(-1).tolist()]
     if target is None or 0 in target or 0 in new:
         return ()
     needed, given = math.prod(new), math.prod(size for size in target if size != -1)
-    return measured if (needed % given if -1 in target else needed != given) else ()
+    return chain.measured() if (needed % given if -1 in target else needed != given) else ()
 
 
 def reshape_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:

@@ -185,10 +185,14 @@ def _from_torch_2(model: onnx.ModelProto) -> bool:
 
 def _proportions(sites: Sequence[Resampler]) -> list[str]:
     """Says so where one factor levels nodes that had different ones."""
-    own = {numbers(site.scales[list(site.spatial)]) for site in sites if site.scales is not None}
+    own: dict[object, str] = {}
+    for site in sites:
+        if site.scales is not None:
+            mine = site.scales[list(site.spatial)]
+            own.setdefault(mine[0] if len({*mine}) == 1 else tuple(mine), numbers(mine))
     if len(own) < 2:
         return []
-    had = f"the nodes had different factors ({', '.join(sorted(own))}) and all have the same now"
+    had = f"the nodes had different factors ({', '.join(sorted(own.values()))}) and all have the same now"
     return [f"{had}; relative (--relative) keeps the proportions, separate (--separate) sets each"]
 
 

@@ -546,6 +546,12 @@ def test_a_target_computed_from_the_size_of_the_input_alone_is_named():
         gk.resize(parse(text))
 
 
+def test_equal_factors_of_nodes_of_different_rank_are_not_called_different():
+    text = f"""g (float[1,2,4] x, float[1,2,4,6] z) => (float[a,b,c] y, float[d,e,f,g] w) <float[3] s = {{1,1,2}}, float[4] t = {{1,1,2,2}}> {{
+      y = Resize<{HALF}>(x,, s) w = Resize<{HALF}>(z,, t) }}"""
+    assert not any("different" in note for note in gk.resize(parse(text)).history[-1].notes)
+
+
 def test_what_comes_behind_a_repaired_reshape_is_named_too():
     text = f"""g (float[1,2,4,6] x) => (float[1,2,8,12] y) <float[4] s = {{1,1,2,2}}, int64[3] f = {{1,2,96}}, int64[4] t = {{1,2,8,12}}> {{
       u = Resize<{HALF}>(x,, s) v = Reshape(u, f) w = Transpose<perm=[0,2,1]>(v) z = Transpose<perm=[0,2,1]>(w) y = Reshape(z, t) }}"""
