@@ -58,7 +58,7 @@ class Written:
         if self.data_path is not None:
             lines.append(f"wrote {self.data_path}: {_size(self.data_size or 0)} of weights")
         if self.references:
-            lines.append(f"refers to the weights in {', '.join(self.references)}")
+            lines.append(f"refers to the weights in {', '.join(self.references)}, which must stay as it is")
         return "\n".join(lines)
 
 

@@ -51,7 +51,7 @@ def save_options(function: FC) -> FC:
         default="auto",
         show_default=True,
         help="auto: into OUT, or from 2 GiB on into OUT.data. keep: nowhere, OUT refers to the bytes where they lie, in "
-        "its folder or below it. link: hard links beside OUT.",
+        "its folder or below it, in a file that must stay as it is. link: hard links beside OUT.",
     )(function)
     return click.option(
         "--external",

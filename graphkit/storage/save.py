@@ -83,9 +83,11 @@ def save(
             ``"auto"``: into the ``.onnx`` file, or, where it would have 2 GiB or more, into ``NAME.onnx.data`` beside it.
             ``"keep"``: nowhere. They are referenced where they lie, in a data file or inside of another ``.onnx`` file,
             which must be in the folder of ``path`` or below it and must stay there: the new file is an overlay.
+            Saving over that other file moves the bytes in it, which the overlay does not notice.
             ``"link"``: a hard link to each file that holds them is made beside ``path`` (one disk). ONNX Runtime takes
             such files, for initializers of the main graph: other tensors are copied into the ``.onnx`` file.
             ``onnx.load`` and the checker of onnx 1.20 and later refuse hard-linked data.
+            With both, weights that lie in no local file (in memory, at a remote address) go into the ``.onnx`` file.
         progress: Called with (bytes written, bytes in all) while weights are copied.
 
     Raises:

@@ -304,3 +304,14 @@ def test_a_file_that_was_there_survives_a_refusal(graphkit, here) -> None:
 def test_over_the_model_itself(graphkit, here) -> None:
     assert graphkit("extract", "net.onnx", "net.onnx", "--input", "b").code == 0
     assert names(onnx.load("net.onnx").graph.input) == ["b"]
+
+
+def test_an_overlay_says_which_file_must_stay_as_it_is(graphkit, here) -> None:
+    weight = np.arange(60000, dtype=np.float32).reshape(20000, 3)
+    model = onnx.parser.parse_model(NET)
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(model, here / "large.onnx")
+    code, out, err = graphkit("extract", "large.onnx", "over.onnx", "--output", "a", "--weights", "keep")
+    assert (code, err) == (0, "")
+    assert f"refers to the weights in {here / 'large.onnx'}, which must stay as it is" in out
+    assert (here / "over.onnx").stat().st_size < 2000
