@@ -123,10 +123,23 @@ def bisect(
             pair = _onnx_pair(interface(as_model(candidate)), as_model(against), options, where, other_where, tf32=tf32)
         between = "gpu" if {where, other_where} != {"cpu"} else "same" if torch is None and not swapped else "cpu"
         policy = Policy(between, tf32 and between == "gpu", rtol, atol)
-        search = Search(pair.candidate, pair.reference, pair.twins, policy, limit, isolate=isolate, swapped=swapped)
+        search = Search(
+            pair.candidate,
+            pair.reference,
+            pair.twins,
+            policy,
+            limit,
+            isolate=isolate,
+            swapped=swapped,
+            small=None if between == "same" else _outputs(pair.candidate),
+        )
         search.run(progress)
         result = _result(pair, search, where, [note] if note else [])
     return _turned(result) if swapped else result
+
+
+def _outputs(side: Side) -> frozenset[str]:
+    return frozenset(v.name for v in side.model.proto.graph.output) if isinstance(side, OnnxSide) else frozenset()
 
 
 def is_torch(subject: Any) -> bool:

@@ -211,7 +211,9 @@ def _searched(own: Body, other: Body, outer: Search) -> tuple[First, Failing | N
     seeds.update({mine.name: its.name for mine, its in outputs})
     twins = match_values(a.model, a.index, b.model, b.index, seeds)
     known = {place.value for place in a.places()}
-    search = Search(a, b, {k: v for k, v in twins.items() if k in known}, outer.policy, outer.memory, isolate=False)
+    pairs = {k: v for k, v in twins.items() if k in known}
+    small = None if outer.small is None else frozenset[str]()
+    search = Search(a, b, pairs, outer.policy, outer.memory, isolate=False, small=small)
     search.run()
     row = next((row for row in search.rows if goes_wrong(row)), None)
     if row is None:

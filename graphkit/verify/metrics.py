@@ -220,8 +220,7 @@ def drowned(error: Any, magnitude: Any, tolerance: Tolerance) -> str | None:
 
 def _share_text(where: str, wrong: float, right: float, count: int) -> str:
     return (
-        f"the error{where} is {100 * math.sqrt(wrong / right):.2g} % of the numbers (root mean square "
-        f"{math.sqrt(right / count):.2g}), which are small beside the tolerance; an atol of your own accepts it"
+        f"off by {100 * math.sqrt(wrong / right):.2g} % of the root mean square {math.sqrt(right / count):.2g}{where}"
     )
 
 

@@ -43,6 +43,8 @@ class Search:
         isolate: Try every node alone, on the reference's values.
         stop: Without ``isolate``, end with the stretch that holds the first difference.
         swapped: The side whose order is followed is the reference: what it gives is what is expected.
+        small: Values that are held against themselves where they are smaller than any tolerance, as ``validate`` does
+            with outputs; None for all. Other kernels may make other noise of an inner value that should be zero.
         rows: What was compared.
         stretches: Into how many stretches the graph was cut.
         complete: Whether every value was compared.
@@ -60,6 +62,7 @@ class Search:
     isolate: bool
     stop: bool = True
     swapped: bool = False
+    small: frozenset[str] | None = frozenset()
     rows: list[Row] = field(default_factory=list)
     stretches: int = 0
     complete: bool = True
@@ -115,11 +118,11 @@ class Search:
             rows = self._tried(alone, rows, borders)
         return rows
 
-    def judge(self, actual: Any, expected: Any) -> Metrics:
+    def judge(self, value: str, actual: Any, expected: Any) -> Metrics:
         """How much a value of the side that is followed differs from the other side's."""
         if self.swapped:
             actual, expected = expected, actual
-        return judge(actual, expected, self.policy)
+        return judge(actual, expected, self.policy, small=self.small is None or value in self.small)
 
     def _stretches(self, places: Sequence[Place]) -> Iterator[list[Place]]:
         """Values in order, as many at once as the memory limit takes; one at least."""
@@ -154,7 +157,7 @@ class Search:
         rows, dtypes = [], {}
         for place in stretch:
             actual = mine.pop(place.value)
-            metrics = self.judge(actual, twins[place.value])
+            metrics = self.judge(place.value, actual, twins[place.value])
             dtypes[place.value] = getattr(actual, "dtype", None)
             rows.append(
                 Row(
@@ -196,7 +199,7 @@ class Search:
         expected = borders.originals.get(row.value)
         if made is None or expected is None:
             return replace(row, introduces=None, between=between)
-        metrics = self.judge(made, expected)
+        metrics = self.judge(row.value, made, expected)
         return replace(row, alone=metrics, introduces=not metrics.match, between=between)
 
 
@@ -266,12 +269,13 @@ class _Borders:
         self.arrays = {name: array for name, array in self.arrays.items() if self._last.get(name, -1) >= done}
 
 
-def judge(actual: Any, expected: Any, policy: Policy) -> Metrics:
-    """``measure`` for inner values: equal arrays, which are most of them, are told at once; NaN agrees with NaN, noise with noise."""
+def judge(actual: Any, expected: Any, policy: Policy, *, small: bool) -> Metrics:
+    """``measure`` for inner values: equal arrays, which are most of them, are told at once; NaN agrees with NaN."""
     if isinstance(actual, np.ndarray) and isinstance(expected, np.ndarray) and _identical(actual, expected):
         dtype = str(actual.dtype)
         return Metrics(True, None, dtype, actual.shape, 0.0, 0.0, 0.0, 0.0, share_out=0.0, tolerance="identical")
-    return measure(actual, expected, policy, any_dtype=True, equal_nan=True, small=False)
+    small = small and getattr(actual, "dtype", None) == getattr(expected, "dtype", None)
+    return measure(actual, expected, policy, any_dtype=True, equal_nan=True, small=small)
 
 
 def _identical(a: Array, b: Array) -> bool:

@@ -149,6 +149,22 @@ def test_rounding_that_adds_up_is_told_from_a_wrong_node(last, diverges):
     assert any("rounding that has added up" in note for note in result.notes)
 
 
+SHRINKING = """g (float[4, 4] x) => (float[4, 4] y) <float small = {{1e-6}}, float k = {{{}}}> {{
+  a = Mul(x, small)
+  b = Mul(a, k)
+  y = Tanh(b)
+}}"""
+
+
+def test_numbers_below_every_tolerance_are_no_hiding_place():
+    right, wrong = model(SHRINKING.format(3)), model(SHRINKING.format(3.03))
+    assert not gk.validate(wrong, against=right).match
+    result = bisect(wrong, against=right, isolate=True)
+    assert result.first.value == "b"
+    assert [row.value for row in result.introduced_by] == ["b"]
+    assert not bisect(right, against=right, isolate=True).diverges
+
+
 def test_sizes_of_memory():
     assert [parse_bytes(t) for t in ("500MB", "2GB", "1KiB", 77, "1.5kb", "12")] == [
         500_000_000,

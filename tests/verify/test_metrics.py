@@ -80,7 +80,7 @@ def test_numbers_below_every_tolerance_are_held_against_themselves(name, magnitu
 def test_noise_beside_zero_and_noise_beside_noise():
     noise = (B * 1e-9).astype(np.float32)
     assert judged(noise, np.zeros_like(B)).match
-    assert "small beside the tolerance" in judged(noise[::-1].copy(), noise).problem
+    assert "of the root mean square" in judged(noise[::-1].copy(), noise).problem
     assert measure(noise[::-1].copy(), noise, Policy(atol=1e-7)).match
     assert measure(noise[::-1].copy(), noise, Policy(), small=False).match
 
