@@ -69,6 +69,8 @@ def exact_factor(
     best = given.astype(np.float32)
     nodes = [_Driven(site, name) for site in resampling.resamplers(_at(model, shapes)) if name in site.inputs]
     for position in range(len(given)):
+        if not 0 < given[position] < math.inf:
+            continue  # no size follows from it; the runtime says so
         for steps in ULPS:
             trial = best.copy()
             trial[position] = _moved(given[position], steps)

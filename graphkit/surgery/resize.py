@@ -70,6 +70,9 @@ def resize(
         repair_shapes: Compute the targets of Reshape nodes downstream that hold a size, where it is certain what they
             have to follow (GroupNorm, pixel_unshuffle, channel shuffle, flattening).
 
+    Where in * factor is cut down to the old size (5 * 1.1) torch copies along that axis, whatever the factor says, and ONNX
+    Runtime samples as the factor says, unless every axis keeps its size.
+
     A node that works at the old factor only (a Reshape or Expand with a fixed target, an Add or Concat with a tensor that
     does not grow along) is named in a GraphkitWarning.
 

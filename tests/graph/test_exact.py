@@ -75,3 +75,12 @@ def test_sizes_that_are_not_known_leave_the_nearest_float():
 def test_exact_scale_refuses_what_is_no_size_or_factor(size, factor):
     with pytest.raises(ValueError, match="positive factor"):
         gk.exact_scale(size, factor)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), 0.0, -1.0])
+def test_what_is_no_factor_is_left_to_the_runtime(factor):
+    resized = gk.resize(resize_model(ONE))
+    fed = exact_factor(resized.proto, "factor", factor, {"x": (1, 1, 15, 30)})
+    assert np.array_equal(fed, np.array([factor], np.float32), equal_nan=True)
+    with pytest.raises(gk.GraphkitError):
+        gk.run(resized, {"x": np.zeros((1, 1, 15, 30), np.float32), "factor": 0.0})

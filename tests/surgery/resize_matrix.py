@@ -127,6 +127,8 @@ def no_answer(case, size, factor, semantics):
         return "torch's nearest ignores the scale where the size stays or doubles"
     if case.mode == "bicubic" and out == size and factor != 1:
         return "torch's bicubic copies where the size stays"
+    if case.mode.endswith("linear") and out == size > 1 and factor != 1:
+        return "torch's linear modes copy along an axis whose size stays"
     return None
 
 

@@ -30,3 +30,13 @@ def test_the_matrix_can_fail(monkeypatch):
     monkeypatch.setattr(matrix, "reference", lambda *arguments: right(*arguments) * 1.0001)
     with pytest.raises(AssertionError, match="relative error"):
         matrix.check(case, matrix.Tally())
+
+
+def test_torch_copies_along_an_axis_whose_size_stays():
+    torch = pytest.importorskip("torch")
+    x = torch.arange(5.0).reshape(1, 1, 5, 1).square().repeat(1, 1, 1, 15)
+    scaled = torch.nn.functional.interpolate(x, scale_factor=1.1, mode="bilinear")
+    assert torch.equal(scaled, x[..., :1].expand(1, 1, 5, 16))
+    case = matrix.Case("bilinear", False, "scale_factor", "torchscript", 17, dynamic=True)
+    assert "copy" in matrix.no_answer(case, 5, 1.1, "scales")
+    assert matrix.no_answer(case, 15, 1.1, "scales") is None
