@@ -62,6 +62,13 @@ def test_data_that_contradicts_its_dims(refused, tmp_path, monkeypatch, wrong, w
     assert isinstance(error, gk.TensorError | gk.FormatError)
 
 
+def test_where_the_bytes_are_that_stand_beside_external_data(refused, monkeypatch):
+    """In a large file the payload is met before it would be read."""
+    monkeypatch.setattr(load, "SMALL_FILE", 0)
+    error = refused(holding(WRONG["bytes of its own and external data"]), f"and {BYTES} bytes of its own", "at byte")
+    assert isinstance(error, gk.FormatError)
+
+
 def test_dims_with_a_zero_hold_nothing_however_large_the_others(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(holding(tensor([1 << 62, 1 << 62, 0], raw_data=b"")))
