@@ -324,6 +324,8 @@ def _report(name: str, site: Resampler, decided: Semantics) -> list[str]:
     """What happened to one node, for the user."""
     was = "" if site.scales is None else f", which was {numbers(site.scales[list(site.spatial)])}"
     notes = [f"{name!r} sets {site.where}{was}"]
+    if site.node.op_type == "Upsample":
+        notes.append(f"{site.where} is an Upsample, which only enlarges: factors below 1 need opset 10 or later")
     if decided != site.semantics:
         notes.append(
             f"{site.where} was given {site.semantics} and is now given {decided}: the same for factors that make whole "

@@ -566,3 +566,10 @@ def test_fixed_targets_in_bodies_are_named():
       else_branch = b () => (float[k] q) {{ e = Constant<value_ints=[-1]>() q = Reshape(x, e) }}> }}"""
     with pytest.warns(gk.GraphkitWarning, match=r"Reshape 'flat' in a body of 'y' has the fixed target \[192\]"):
         gk.resize(parse(text))
+
+
+@pytest.mark.parametrize(("op", "opset", "said"), [("Upsample", 9, True), ("Resize", 10, False)])
+def test_an_upsample_only_enlarges_and_says_so(op, opset, said):
+    text = f'g (float[1,2,4,6] x) => (float[a,b,c,d] y) <float[4] s = {{1,1,2,2}}> {{ y = {op}<mode="nearest">(x, s) }}'
+    notes = gk.resize(parse(text, opset)).history[-1].notes
+    assert any("only enlarges" in note for note in notes) == said
