@@ -24,6 +24,10 @@ HISTORY_KEY = "graphkit.history"
 """The metadata_props key under which ``save`` writes the history, as JSON."""
 
 
+BASES_KEY = "graphkit.bases"
+"""The metadata_props key under which an overlay keeps what the files it refers to looked like, as JSON."""
+
+
 class Source(Protocol):
     """Bytes that lie somewhere and can be read by range: a local file, a remote object, a buffer."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -11,7 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from graphkit.errors import FormatError, ModelFileError, TensorError, WeightsError
 from graphkit.graph import walk
-from graphkit.model import Model, ModelLike, Source
+from graphkit.model import BASES_KEY, Model, ModelLike, Source
 from graphkit.storage.source import Buffer, LocalFile, RemoteFile, is_missing, is_url
 from graphkit.storage.split import Checker, Splitter
 from graphkit.tensor import DataRange, check_inline, data_range, expected_bytes, refer, type_name
@@ -39,7 +41,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises:
         ModelFileError: The file cannot be read.
         FormatError: It is not a serialised ONNX model; ``offset`` says where the damage is, as far as that can be seen.
-        WeightsError: External data lies outside of the model's folder, is no regular file, or is too short.
+        WeightsError: External data lies outside of the model's folder, is no regular file, or is too short; or the file
+            over which an overlay was saved is another one now.
         TensorError: A tensor has a negative dim, or another number of bytes or values than its dims say.
         MissingExtraError: The address needs a package that is not installed.
 
@@ -252,7 +255,30 @@ def _check_tensors(proto: onnx.ModelProto, source: Source, path: str, own: str) 
                 sources[where.location] = found
         if where.location in sources:
             _check_range(tensor, where, sources[where.location])
+    _check_bases(proto, sources, path)
     return sources
+
+
+def _check_bases(proto: onnx.ModelProto, sources: Mapping[str, Source], path: str) -> None:
+    """The files that an overlay refers to are still those over which it was saved."""
+    held = next((entry.value for entry in proto.metadata_props if entry.key == BASES_KEY), None)
+    if held is None:
+        return
+    try:
+        bases = json.loads(held)
+    except (json.JSONDecodeError, RecursionError):
+        bases = None
+    if not isinstance(bases, dict):
+        raise FormatError(f"{path}: its metadata entry {BASES_KEY!r} is damaged", path=path)
+    for location, fingerprint in bases.items():
+        source = sources.get(location)
+        if isinstance(source, LocalFile) and source.fingerprint() != fingerprint:
+            raise WeightsError(
+                f"{path} refers to bytes of {source.name}, which is another file than when {path} was saved",
+                location=location,
+                path=source.name,
+                hint="put the old file back, or make the overlay again",
+            )
 
 
 KEEP_OPEN = 64

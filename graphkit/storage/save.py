@@ -12,7 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
 from graphkit.errors import SaveError
-from graphkit.model import HISTORY_KEY, Model, ModelLike, Source
+from graphkit.model import BASES_KEY, HISTORY_KEY, Model, ModelLike, Source
 from graphkit.storage.commit import Commit, target_file
 from graphkit.storage.join import Joiner, Role, embedded
 from graphkit.storage.load import as_model
@@ -83,7 +83,8 @@ def save(
             ``"auto"``: into the ``.onnx`` file, or, where it would have 2 GiB or more, into ``NAME.onnx.data`` beside it.
             ``"keep"``: nowhere. They are referenced where they lie, in a data file or inside of another ``.onnx`` file,
             which must be in the folder of ``path`` or below it and must stay there: the new file is an overlay.
-            Saving over that other file moves the bytes in it, which the overlay does not notice.
+            It keeps in its metadata what that other file looked like, and ``load`` refuses it when another file was saved
+            there; ONNX Runtime and ``onnx.load`` would read other bytes.
             ``"link"``: a hard link to each file that holds them is made beside ``path`` (one disk). ONNX Runtime takes
             such files, for initializers of the main graph: other tensors are copied into the ``.onnx`` file.
             ``onnx.load`` and the checker of onnx 1.20 and later refuse hard-linked data.
@@ -193,11 +194,13 @@ class _Layout:
         self.data_size = 0
         self.sources: dict[str, Source] = {}
         self.references: set[str] = set()
+        self.bases: dict[str, LocalFile] = {}
         self.links: dict[str, LocalFile] = {}
         self._placed: dict[tuple[int, int, int], int] = {}
 
     def join(self) -> tuple[list[Piece], int]:
         """The pieces of the ``.onnx`` file and their length."""
+        self.bases.clear()
         proto = _with_history(self.model)
         try:
             skeleton = proto.SerializeToString()
@@ -208,7 +211,14 @@ class _Layout:
                 f"{self.target}: the graph does not fit into protobuf's 2 GiB, or is nested deeper than 100 messages",
                 path=self.target,
             ) from error
-        return Joiner(skeleton, self._place, INLINE_FROM).pieces()
+        pieces, size = Joiner(skeleton, self._place, INLINE_FROM).pieces()
+        if self.bases:
+            held = json.dumps({location: base.fingerprint() for location, base in sorted(self.bases.items())})
+            # A message goes on where its bytes do: repeated fields that follow are appended (protobuf, "Encoding").
+            entry = onnx.StringStringEntryProto(key=BASES_KEY, value=held)
+            pieces.append(onnx.ModelProto(metadata_props=[entry]).SerializeToString())
+            size += piece_length(pieces[-1])
+        return pieces, size
 
     def default_data_name(self) -> str:
         return os.path.basename(self.target) + ".data"
@@ -281,6 +291,8 @@ class _Layout:
             )
         self.references.add(path)
         location = os.path.relpath(path, self.folder)
+        if self.weights == "keep":
+            self.bases[location.replace(os.sep, "/")] = source
         where = data_range(tensor)
         if where.field is None and where.location == location:
             return None
@@ -317,10 +329,19 @@ def _reference(tensor: onnx.TensorProto, location: str, offset: int, length: int
 
 
 def _with_history(model: Model) -> onnx.ModelProto:
-    """The skeleton to write: with the steps of this session appended to those in the file's metadata."""
-    if not model.history:
+    """The skeleton to write: with the steps of this session appended to those in the file's metadata, and without what
+    an overlay that it was loaded from says about its bases.
+    """
+    overlay = any(entry.key == BASES_KEY for entry in model.proto.metadata_props)
+    if not model.history and not overlay:
         return model.proto
     proto = model.copy_proto()
+    if overlay:
+        kept = [entry for entry in proto.metadata_props if entry.key != BASES_KEY]
+        del proto.metadata_props[:]
+        proto.metadata_props.extend(kept)
+    if not model.history:
+        return proto
     entry = next((e for e in proto.metadata_props if e.key == HISTORY_KEY), None)
     if entry is None:
         entry = proto.metadata_props.add(key=HISTORY_KEY)

@@ -51,6 +51,40 @@ def test_an_overlay_is_a_few_kilobytes_beside_an_untouched_original(request, tmp
     assert_same_tensors(onnx.load(tmp_path / "over.onnx"), everything)
 
 
+@pytest.mark.parametrize("kind", ["file", "pair"])
+def test_an_overlay_notices_that_its_base_was_saved_over(request, tmp_path, kind):
+    path = request.getfixturevalue(kind)
+    overlay = tmp_path / "over.onnx"
+    gk.save(renamed(gk.load(path)), overlay, weights="keep")
+    held = gk.load(overlay)
+    base = next(p for p in (tmp_path / "m.data", path) if p.exists())
+    again = renamed(gk.load(path))
+    again.proto.graph.initializer.insert(0, raw(7, "new"))
+    gk.save(again, path, external="m.data" if base.name == "m.data" else None)
+    with pytest.raises(gk.WeightsError, match=rf"{base.name}, which is another file than when .*over.onnx was saved"):
+        gk.load(overlay)
+    # What was loaded before holds the file that it was loaded from.
+    assert all(held.array_of(tensor).size for tensor in walk.tensors(held.proto))
+
+
+def test_what_an_overlay_knows_of_its_base_goes_with_the_overlay(tmp_path, file):
+    gk.save(renamed(gk.load(file)), tmp_path / "over.onnx", weights="keep")
+    gk.save(gk.load(tmp_path / "over.onnx"), tmp_path / "whole.onnx")
+    assert [e.key for e in onnx.load(tmp_path / "over.onnx").metadata_props][-1] == "graphkit.bases"
+    assert "graphkit.bases" not in [e.key for e in onnx.load(tmp_path / "whole.onnx").metadata_props]
+    gk.save(gk.load(tmp_path / "over.onnx"), tmp_path / "again.onnx", weights="keep")
+    assert gk.load(tmp_path / "again.onnx").proto.metadata_props[-1].key == "graphkit.bases"
+
+
+@pytest.mark.parametrize("held", ["{", "[]", '"x"'])
+def test_a_damaged_entry_is_said(tmp_path, file, held):
+    proto = onnx.load(file)
+    proto.metadata_props.add(key="graphkit.bases", value=held)
+    onnx.save(proto, tmp_path / "bad.onnx")
+    with pytest.raises(gk.FormatError, match=r"graphkit\.bases"):
+        gk.load(tmp_path / "bad.onnx")
+
+
 def assert_same_tensors(proto, expected):
     for ours, theirs in zip(walk.tensors(proto), walk.tensors(expected), strict=True):
         assert np.array_equal(to_array(ours), to_array(theirs), equal_nan=theirs.data_type != onnx.TensorProto.BOOL)
