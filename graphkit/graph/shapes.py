@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 UNNAMED = "unk__"
 """What onnx.shape_inference calls dims that it knows nothing about: no names of the model's author."""
 
+LONG = 4096
+"""Elements of a vector from which on it is no shape. onnx propagates every vector as if it were one, 2.7 KB an element."""
+
 
 def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a model with the types that onnx.shape_inference finds; the model as it is where inference fails.
@@ -26,7 +29,7 @@ def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     Cost: O(graph), 20 microseconds a node; weights are not read.
     """
     try:
-        result = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        result = onnx.shape_inference.infer_shapes(model, data_prop=not _has_long_vector(model.graph))
     except (onnx.shape_inference.InferenceError, ValueError):
         return model
     waiting = [result.graph]
@@ -36,6 +39,14 @@ def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
             drop_unnamed(info.type)
         waiting.extend(body for node in graph.node for body in bodies(node))
     return result
+
+
+def _has_long_vector(graph: onnx.GraphProto) -> bool:
+    for info in (*graph.input, *graph.value_info):
+        shape = info.type.tensor_type.shape.dim
+        if len(shape) == 1 and shape[0].dim_value >= LONG:
+            return True
+    return False
 
 
 def drop_unnamed(type_proto: onnx.TypeProto) -> None:
