@@ -101,7 +101,7 @@ def curve(
     width: int = 480,
     height: int = 220,
 ) -> str:
-    """Positive numbers over x, on a logarithmic axis; zeros lie on its floor. ``limit`` is drawn as a dashed line.
+    """Positive numbers over x, on a logarithmic axis; zeros lie on a line of their own below. ``limit`` is drawn as a dashed line.
 
     Args:
         points: (x, y).
@@ -115,6 +115,8 @@ def curve(
     low = math.floor(math.log10(min(positive))) if positive else -8
     high = math.ceil(math.log10(max(positive)) + 1e-9) if positive else 0
     high = max(high, low + 1)
+    zeros = any(y <= 0 for _, y in shown)
+    low -= zeros
     left, bottom = 46, 34
     span_x = max((x for x, _ in shown), default=1) - min((x for x, _ in shown), default=0) or 1
     first_x = min((x for x, _ in shown), default=0)
@@ -127,8 +129,9 @@ def curve(
     parts = []
     for power in range(low, high + 1, max(1, (high - low) // 6)):
         _, y = place(first_x, 10.0**power)
+        label = "0" if zeros and power == low else f"1e{power}"
         parts.append(f'<line x1="{left}" x2="{width - 10}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">1e{power}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
     if limit:
         _, y = place(first_x, limit)
         parts.append(

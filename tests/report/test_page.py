@@ -99,6 +99,7 @@ def test_plots_of_odd_numbers():
     for points in ([], [(0.0, 0.0)], [(0.0, float("inf")), (1.0, 1e-3)], [(5.0, 1e-300), (5.0, 1e300)]):
         assert "nan" not in curve(points, limit=1e-5, x_title="n")
     assert "nan" not in curve([(0.0, 1.0)], x_title="n")
+    assert ">0</text>" in curve([(0.0, 0.0), (1.0, 1e-3)], x_title="n")
     assert bars([0, 0], ["a", "b"]).count("<rect") == 2
     assert heat([[0.0, 0.0]]).count("<rect") == 1
     assert heat([[0.0, 2.0]]).count('opacity="1.000"') == 1
