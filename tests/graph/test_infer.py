@@ -187,6 +187,18 @@ def test_a_model_that_contradicts_itself_has_no_inferred_types() -> None:
     assert types(model, "a", "y") in ({}, {"y": "float32"}, {"a": "float32", "y": "float32"})
 
 
+@pytest.mark.parametrize("where", ["main graph", "body"])
+def test_a_split_that_would_end_the_process(where) -> None:
+    """onnx's inference reads beyond its memory where num_outputs is less than the number of outputs."""
+    split = "a, b, z = Split<axis = 0, num_outputs = 1>(x)"
+    inside = f"y = If(c) <then_branch = t () => (a) {{ {split} }}, else_branch = e () => (q) {{ q = Neg(x) }}>"
+    model = parsed(
+        (split if where == "main graph" else inside) + " u = MatMul(x, x)", "float[4, 4] x, bool c", opset=18
+    )
+    assert types(model, "y" if where == "body" else "b") == {}
+    assert types(model, "u") == {"u": "float32[4,4]"}
+
+
 def test_old_broadcasting_is_left_to_inference(inferred_nodes) -> None:
     """Before opset 7 a second operand was aligned by ``axis``."""
     model = parsed("y = Add<axis = 0, broadcast = 1>(x, w)", "float[4, 3] x, float[4] w", opset=6, ir=3)
