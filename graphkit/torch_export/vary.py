@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 LONGER = 3
 """By how many elements a dynamic axis grows."""
 
+FACTORS = 3
+"""A vector of up to so many positive numbers is taken for factors: volumes have three axes to scale."""
+
 
 def varied(
     arguments: Arguments, dynamic: Mapping[str, Mapping[int, str]]
 ) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Two variations of a module's arguments: values that differ in sign and order; the same with longer dynamic axes.
 
-    Single numbers, as tensors or as Python numbers, grow by one: a factor or a count stays a sensible one. Integer
-    tensors are reversed, so that indices stay in range.
+    Single numbers, as tensors or as Python numbers, grow by one: a factor or a count stays a sensible one. So do short
+    vectors of positive numbers, which are factors or sizes one for each axis. Integer tensors are reversed, so that
+    indices stay in range.
 
     Args:
         arguments: The arguments.
@@ -51,6 +55,9 @@ def _tensor(tensor: torch.Tensor, axes: Mapping[int, str]) -> torch.Tensor:
 
     if tensor.numel() == 1 and not axes:
         return tensor if tensor.dtype == torch.bool else tensor + 1
+    few = tensor.dim() == 1 and tensor.numel() <= FACTORS and tensor.is_floating_point() and not axes
+    if few and bool((tensor > 0).all()):
+        return tensor.flip(0) + 1
     for axis in axes:
         more = tensor.narrow(axis, 0, 1).repeat_interleave(LONGER, axis)
         tensor = torch.cat([tensor, more], axis)

@@ -159,3 +159,16 @@ class Fixed(torch.nn.Module):
 def test_arguments_that_the_module_refuses_are_told_apart():
     with pytest.raises(gk.ExportError, match="Flattened does not run with x float32"):
         gk.find_baked(Flattened(), [(X[0],), (X,)], exporter="torchscript")
+
+
+class Factors(torch.nn.Module):
+    """One factor for each axis, iterated."""
+
+    def forward(self, x, factors):
+        return F.interpolate(x, scale_factor=[float(f) for f in factors], mode="bilinear")
+
+
+def test_factors_that_are_tried_stay_positive():
+    baked = found(Factors(), (X, torch.tensor([2.0, 3.0])), exporter="torchscript")
+    assert any("[1, 1, 2, 3], and [1, 1, 4, 3]" in str(f) and "graphkit resize" in str(f) for f in baked.findings)
+    assert not baked.refused
