@@ -93,7 +93,7 @@ def frontier(index: GraphIndex, outputs: Sequence[str], inputs: Collection[str])
     joining: set[str] = set()
     for position in region.nodes:
         if any(name in depends for name in index.nodes[position].output):
-            joining.update(name for name in index.reads(position) if name in unknown and name not in depends)
+            joining.update(name for name in index.reads(position) if name in unknown)
     for output in outputs:
         if output in unknown and output not in depends:
             joining.update(trace(index, [output], inputs).open_inputs)
@@ -145,7 +145,7 @@ def narrowest(index: GraphIndex, outputs: Sequence[str]) -> tuple[str, ...]:
 
 
 _Side = tuple[str, bool]
-"""A value's entry (False) or exit (True); the edge between them carries one unit at most, unless the value is an end."""
+"""A value's entry (False) or exit (True); the edge between them carries one unit at most. A path ends at an entry."""
 
 
 def _minimum_vertex_cut(after: dict[str, list[str]], starts: Sequence[str], ends: set[str]) -> tuple[str, ...]:
@@ -157,7 +157,7 @@ def _minimum_vertex_cut(after: dict[str, list[str]], starts: Sequence[str], ends
 
     most = len(starts) + 1
     for value in {*after, *ends, *starts, *(n for names in after.values() for n in names)}:
-        edge((value, False), (value, True), most if value in ends else 1)
+        edge((value, False), (value, True), 1)
     for value, names in after.items():
         for name in names:
             edge((value, True), (name, False), most)

@@ -119,6 +119,17 @@ def test_value_type_of_each_kind_of_value() -> None:
     }
 
 
+def test_an_empty_type_is_none_and_another_place_may_have_it() -> None:
+    graph = onnx.GraphProto()
+    graph.input.add(name="x")
+    graph.input.add(name="z").type.tensor_type.shape.dim.add(dim_value=3)
+    graph.value_info.add(name="x").type.CopyFrom(values.parse_type("float32[3]"))
+    index = GraphIndex(graph)
+    assert values.format_type(values.value_type(index, "x")) == "float32[3]"
+    assert values.value_type(index, "z") is None
+    assert values.value_type(index, "q") is None
+
+
 @pytest.mark.parametrize(
     ("attribute", "expected"),
     [
