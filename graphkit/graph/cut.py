@@ -85,7 +85,7 @@ def frontier(index: GraphIndex, outputs: Sequence[str], inputs: Collection[str])
     Raises:
         InvalidGraphError: A node reads a name that nothing defines, or nodes read from each other in a cycle.
 
-    Cost: O(region), times the number of outputs that do not depend on the inputs.
+    Cost: O(region), sorted.
     """
     region = trace(index, outputs, inputs)
     depends = _downstream(index, region.nodes, inputs)
@@ -94,9 +94,8 @@ def frontier(index: GraphIndex, outputs: Sequence[str], inputs: Collection[str])
     for position in region.nodes:
         if any(name in depends for name in index.nodes[position].output):
             joining.update(name for name in index.reads(position) if name in unknown)
-    for output in outputs:
-        if output in unknown and output not in depends:
-            joining.update(trace(index, [output], inputs).open_inputs)
+    apart = [output for output in outputs if output in unknown and output not in depends]
+    joining.update(trace(index, apart, inputs).open_inputs)
     found = [name for name in region.open_inputs if name in joining]
     known = {*inputs, *found}
     nodes = [index.nodes[position] for position in region.nodes]
@@ -106,6 +105,14 @@ def frontier(index: GraphIndex, outputs: Sequence[str], inputs: Collection[str])
         found += made if not determined else []
         known.update(made)
     return tuple(found)
+
+
+def undetermined(index: GraphIndex, outputs: Sequence[str], inputs: Collection[str]) -> tuple[str, ...]:
+    """Those of the outputs that the inputs do not determine. Cost: O(region)."""
+    region = trace(index, outputs, inputs)
+    unknown = _downstream(index, region.nodes, region.open_inputs)
+    given = set(inputs)
+    return tuple(name for name in outputs if name in unknown and name not in given)
 
 
 def _downstream(index: GraphIndex, nodes: Iterable[int], start: Iterable[str]) -> set[str]:

@@ -189,7 +189,7 @@ def _module_nodes(index: GraphIndex, path: str) -> list[int]:
 
 def _open_cut(index: GraphIndex, outputs: Sequence[str], inputs: Sequence[str], missing: Sequence[str]) -> CutError:
     suggestion = cut.frontier(index, outputs, inputs)
-    open_outputs = [name for name in outputs if cut.trace(index, [name], set(inputs)).open_inputs]
+    open_outputs = cut.undetermined(index, outputs, inputs)
     adding = " ".join(f"--input {shlex.quote(name)}" for name in suggestion)
     return CutError(
         f"the inputs {_listed(inputs)} do not determine {_listed(open_outputs)}: "

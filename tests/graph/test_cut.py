@@ -170,6 +170,8 @@ def test_frontier_closes_the_cut_with_nothing_to_spare(shape, random) -> None:
         assert found
     else:
         assert not found
+    left = cut.undetermined(built(shape, order), names(outputs), names(chosen))
+    assert list(left) == [f"v{n}" for n in outputs if not determines(shape, set(chosen), [n])]
 
 
 @settings(derandomize=True, max_examples=200)

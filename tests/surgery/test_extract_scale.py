@@ -138,6 +138,7 @@ WORK: dict[str, tuple[Callable[[int], onnx.ModelProto], Callable[[onnx.ModelProt
     "a ladder": (ladder, lambda m: gk.extract(m, inputs=["v3", "u3"])),
     "suggest for a ladder": (ladder, gk.suggest),
     "an open cut of a ladder": (ladder, refused),
+    "an open cut of many outputs": (wide, refused),
     "branches": (branches, lambda m: gk.extract(m, outputs=[last(m)])),
     "rename in branches": (branches, lambda m: gk.rename(m, values={"w": "q"})),
     "functions": (calls, lambda m: gk.extract(m, outputs=[last(m)])),
