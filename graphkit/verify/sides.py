@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import onnx
 
 from graphkit.errors import SessionError
-from graphkit.graph import values, walk
+from graphkit.graph import values
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.modules import module_path, stack_trace
 from graphkit.graph.order import topological_order
@@ -249,8 +249,3 @@ def constants_of(index: GraphIndex) -> set[str]:
     """Values that are the same in every run: initializers and what Constant nodes give."""
     made = {node.output[0] for node in index.nodes if is_constant_node(node)}
     return {*index.initializers, *index.sparse_initializers, *made} - set(index.inputs)
-
-
-def has_bodies(node: onnx.NodeProto) -> bool:
-    """Whether a node is made of other nodes in bodies."""
-    return any(True for _ in walk.bodies(node))
