@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 import onnx
-from google.protobuf.message import EncodeError
 
 from graphkit.errors import InvalidGraphError
 from graphkit.graph import walk
@@ -14,7 +13,7 @@ from graphkit.graph.elementwise import OPSET, types_behind
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.resampling import opset_of
-from graphkit.graph.shapes import drop_unnamed
+from graphkit.graph.shapes import drop_unnamed, has_long_vector, run_inference
 from graphkit.graph.values import dims, has_shape, is_typed, value_type
 
 _SHAPE_TYPES = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
@@ -119,56 +118,19 @@ def _part(
     return part
 
 
-LONGEST = 200_000
-"""Elements of vectors in all, up to which onnx may propagate values: it makes an object of 140 bytes for each."""
-
-
 def _inferred(part: onnx.ModelProto, names: Iterable[str]) -> dict[str, onnx.TypeProto]:
     """What onnx infers for values; with the values of computed shapes, where something is open without them."""
-    if _has_false_split(part):
-        return {}
-    plain = _run(part, propagate=False)
+    plain = run_inference(part, propagate=False)
     found = _types_in(plain, names)
-    if all(name in found and _is_complete(found[name]) for name in names):
+    if plain is None or all(name in found and _is_complete(found[name]) for name in names):
         return found
-    if sum(map(_vector_length, (v for g in walk.graphs(plain) for v in (*g.input, *g.value_info)))) > LONGEST:
-        return found
-    return found | _types_in(_run(part, propagate=True), names)
+    return found if has_long_vector(plain.graph) else found | _types_in(run_inference(part, propagate=True), names)
 
 
-def _run(part: onnx.ModelProto, *, propagate: bool) -> onnx.GraphProto:
-    try:
-        return onnx.shape_inference.infer_shapes(part, data_prop=propagate).graph
-    except (
-        onnx.shape_inference.InferenceError,
-        onnx.checker.ValidationError,
-        EncodeError,
-        ValueError,
-        RuntimeError,
-        MemoryError,  # of impossible dims
-    ):
-        # A model that contradicts itself, or an operator whose inference fails: nothing is known, as without rules.
-        return onnx.GraphProto()
-
-
-def _has_false_split(part: onnx.ModelProto) -> bool:
-    """Whether a Split says another number of outputs than it has: onnx 1.23 reads beyond its memory there and ends the
-    whole process.
-    """
-    kinds = {node.op_type for node in part.graph.node}
-    if kinds.isdisjoint(("Split", "If", "Loop", "Scan", "SequenceMap")) and not part.functions:
-        return False
-    return any(
-        attribute.name == "num_outputs" and attribute.i != len(node.output)
-        for node in walk.model_nodes(part)
-        if node.op_type == "Split"
-        for attribute in node.attribute
-    )
-
-
-def _types_in(graph: onnx.GraphProto, names: Iterable[str]) -> dict[str, onnx.TypeProto]:
+def _types_in(model: onnx.ModelProto | None, names: Iterable[str]) -> dict[str, onnx.TypeProto]:
     wanted = set(names)
-    found = {info.name: info.type for info in graph.value_info if info.name in wanted and is_typed(info.type)}
+    infos = model.graph.value_info if model is not None else ()
+    found = {info.name: info.type for info in infos if info.name in wanted and is_typed(info.type)}
     for type_proto in found.values():
         drop_unnamed(type_proto)
     return found
@@ -177,11 +139,6 @@ def _types_in(graph: onnx.GraphProto, names: Iterable[str]) -> dict[str, onnx.Ty
 def _is_complete(type_proto: onnx.TypeProto) -> bool:
     known = dims(type_proto)
     return None not in known if known is not None else has_shape(type_proto)
-
-
-def _vector_length(value: onnx.ValueInfoProto) -> int:
-    shape = value.type.tensor_type.shape.dim
-    return shape[0].dim_value if len(shape) == 1 else 0
 
 
 def _may_be_shape(type_proto: onnx.TypeProto) -> bool:

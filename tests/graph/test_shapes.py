@@ -31,4 +31,4 @@ def test_a_long_vector_is_not_propagated_as_a_shape(monkeypatch):
     )
     assert dims_of(inferred(onnx.parser.parse_model(TEXT.format(LONG))), "y") == [LONG]
     inferred(onnx.parser.parse_model(TEXT.format(LONG - 1)))
-    assert asked == [False, True]
+    assert asked == [False, False, True]  # at first without, to see how long the vectors are
