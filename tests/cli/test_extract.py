@@ -1,7 +1,10 @@
 """graphkit extract: exit codes, messages, what is written, and suggestions that can be run as they are printed."""
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -197,6 +200,16 @@ def test_the_suggestion_is_a_command_that_runs(graphkit, here, model, options, e
     if model == "net.onnx":
         feeds = dict.fromkeys(expected[0], X)
         assert list(run_ort(here / "OUT.onnx", feeds)) == expected[1]
+
+
+def test_the_suggestion_runs_as_a_shell_takes_it(graphkit, here) -> None:
+    line = graphkit("extract", "net.onnx", "--suggest", "--node", "left").out.splitlines()[-1]
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    ran = subprocess.run(
+        ["sh", "-c", line], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.startswith("wrote OUT.onnx: ")
+    assert names(onnx.load("OUT.onnx").graph.node) == ["left"]
 
 
 def test_the_suggestion_says_which_types_are_still_to_be_given(graphkit, here) -> None:
