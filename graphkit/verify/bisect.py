@@ -87,9 +87,10 @@ def bisect(
         tf32: Allow TF32 on a GPU, on both sides.
         isolate: Compare every value and try every node alone, fed with the reference's values: a node that is wrong then
             introduces error, the others pass it on.
-        memory: Bytes that may be held at once: the values of both sides and what comparing them needs, and the weights of
-            the nodes that run; also as "500MB" or "2GB". Pages of mapped files, which the system takes back when it
-            wants to, are not counted.
+        memory: Bytes that the process may hold at once: Python and the runtime themselves, the values of both sides and
+            what comparing them needs (about 18 times one float32 value), and the weights of the nodes that run; also as
+            "500MB" or "2GB". A value that needs more by itself is compared all the same, and a note says so. Pages of
+            mapped files, which the system takes back when it wants to, are not counted.
         progress: Called after every stretch.
 
     Returns:
@@ -109,6 +110,7 @@ def bisect(
     if (against is None) == (torch is None):
         raise ValueError("bisect needs either against= or torch=")
     limit = parse_bytes(memory)
+    limit -= min(PROCESS + limit // 10, limit // 2)  # a tenth for what the allocators keep
     where, note = providers.resolve(device)
     other_where = providers.resolve(reference_device)[0] if reference_device else where
     options = {"bind": bind or {}, "feeds": dict(feeds or {}), "map": dict(map or {}), "seed": seed}
@@ -134,7 +136,7 @@ def bisect(
             small=None if between == "same" else _outputs(pair.candidate),
         )
         search.run(progress)
-        result = _result(pair, search, where, [note] if note else [])
+        result = replace(_result(pair, search, where, [note] if note else []), memory=parse_bytes(memory))
     return _turned(result) if swapped else result
 
 
@@ -296,6 +298,10 @@ def _remarks(pair: Pair, rows: Sequence[Row], worst: Row | None) -> list[str]:
 
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+PROCESS = 100 << 20
+"""Bytes that Python, onnx and ONNX Runtime take before there is a value (95 MiB, measured on Linux)."""
 
 
 def parse_bytes(size: int | str) -> int:

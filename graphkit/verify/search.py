@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from graphkit.tensor import Array
     from graphkit.verify.tolerance import Policy
 
-WORKING_BYTES = 6 * 8
-"""Bytes of float64 arrays that ``measure`` holds at once for each element of the value that it looks at."""
+WORKING_BYTES = 9 * 8
+"""Bytes of float64 arrays that ``measure`` holds at once for each element of the value that it looks at (measured)."""
 
 BATCH = 8
 """Nodes that are tried alone at once while the first one that is wrong is looked for."""
