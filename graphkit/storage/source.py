@@ -66,9 +66,9 @@ class LocalFile:
             raise ModelFileError(f"cannot read {self.name}: it is {_kind(mode)}, not a file", path=self.name)
         return fd
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # when Python ends, os may be gone already
         if getattr(self, "_fd", -1) >= 0:
-            os.close(self._fd)
+            close(self._fd)
 
     def __repr__(self) -> str:
         return f"<LocalFile {self.path!r}: {self.size} bytes>"
