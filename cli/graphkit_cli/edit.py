@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -131,8 +131,11 @@ def save_edited(
     external: str | None = None,
     weights: Weights = "auto",
     dry_run: bool = False,
+    more: Mapping[str, object] | None = None,
 ) -> None:
     """Save an edited model and report what was written; with ``dry_run`` only report what would be.
+
+    ``more`` is what ``--json`` tells beyond ``Written``.
 
     Raises:
         click.UsageError, gk.SaveError: As ``check_target``, and where the weights cannot be written.
@@ -159,7 +162,7 @@ def save_edited(
         notes=step.notes if step else (),
         dry_run=dry_run,
     )
-    render.result(written, written.text)
+    render.result({**vars(written), **more} if more else written, written.text)
     for note in written.notes:
         render.note(note)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -52,6 +52,7 @@ def examine(
             f"{len(output_names)} output names were given ({', '.join(output_names)}), "
             f"and the module has {len(proto.graph.output)} outputs"
         )
+    _make_numbers(proto)
     _rename_symbols(proto, dynamic)
     found = [
         *_inputs(proto, bound),
@@ -113,6 +114,19 @@ def _opset(proto: onnx.ModelProto, asked: int | None, *, torchscript: bool) -> l
     return []
 
 
+def _every_dim(proto: onnx.ModelProto) -> Iterator[onnx.TensorShapeProto.Dimension]:
+    for graph in walk.graphs(proto.graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            yield from value.type.tensor_type.shape.dim
+
+
+def _make_numbers(proto: onnx.ModelProto) -> None:
+    """Give dims that torch writes as a symbol called ``3`` the size 3 (of a ScriptModule's inputs, torch 2.13)."""
+    for dim in _every_dim(proto):
+        if dim.dim_param.isdigit():
+            dim.dim_value = int(dim.dim_param)
+
+
 def _rename_symbols(proto: onnx.ModelProto, dynamic: Mapping[str, Mapping[int, str]]) -> None:
     """Call dims as the user did where torch has symbols of its own (``s48``): a ScriptModule comes with its own."""
     asked = {symbol for axes in dynamic.values() for symbol in axes.values()}
@@ -126,16 +140,15 @@ def _rename_symbols(proto: onnx.ModelProto, dynamic: Mapping[str, Mapping[int, s
     if not renamed:
         return
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, renamed)) + r")\b")
-    for graph in walk.graphs(proto.graph):
-        for value in (*graph.input, *graph.output, *graph.value_info):
-            for dim in value.type.tensor_type.shape.dim:
-                if dim.dim_param:
-                    dim.dim_param = pattern.sub(lambda match: renamed[match[1]], dim.dim_param)
+    for dim in _every_dim(proto):
+        if dim.dim_param:
+            dim.dim_param = pattern.sub(lambda match: renamed[match[1]], dim.dim_param)
 
 
 def _asked_dims(proto: onnx.ModelProto, dynamic: Mapping[str, Mapping[int, str]]) -> list[Finding]:
     found = []
     weights = {tensor.name for tensor in proto.graph.initializer}
+    symbols = {symbol for axes in dynamic.values() for symbol in axes.values()}
     for value in proto.graph.input:
         if value.name in weights:
             continue
@@ -144,7 +157,7 @@ def _asked_dims(proto: onnx.ModelProto, dynamic: Mapping[str, Mapping[int, str]]
             symbol = asked.get(axis)
             if symbol is not None and got != symbol:
                 found.append(Finding("dim", _other_dim(value.name, axis, symbol, got), value=value.name))
-            elif symbol is None and isinstance(got, str) and not dynamic:
+            elif symbol is None and isinstance(got, str) and got not in symbols:
                 message = f"axis {axis} of input {value.name!r} was not asked to be dynamic, and is: {got!r}"
                 found.append(Finding("dim", message, value=value.name))
     return found

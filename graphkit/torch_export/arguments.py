@@ -12,8 +12,11 @@ from graphkit.errors import ExportError, similar
 if TYPE_CHECKING:
     import torch
 
-DynamicAxes: TypeAlias = "Mapping[str, Mapping[int, str]] | Iterable[str]"
-"""Which input axes are dynamic: ``{"x": {2: "h", 3: "w"}}``, or ``["x:2=h", "x:3=w"]`` as on the command line."""
+DynamicAxes: TypeAlias = "Mapping[str, Mapping[int, str] | Sequence[int]] | Iterable[str]"
+"""Which input axes are dynamic: ``{"x": {2: "h", 3: "w"}}``, or ``["x:2=h", "x:3=w"]`` as on the command line.
+
+``{"x": [2, 3]}`` will do too, as in torch's ``dynamic_axes``: the axes are called ``x_2`` and ``x_3``.
+"""
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,25 @@ def _distinct(value: Any) -> Any:
     return _mapped(value, own)
 
 
+def forward_signature(module: Any) -> inspect.Signature:
+    """The parameters of a module's ``forward``; of a traced or loaded ScriptModule what its schema says."""
+    schema = getattr(module.forward, "schema", None)
+    if schema is None:
+        return inspect.signature(module.forward)
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                argument.name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=argument.default_value if argument.has_default_value() else inspect.Parameter.empty,
+            )
+            for argument in schema.arguments[1:]
+        ]
+    )
+
+
 def _bound(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    signature = inspect.signature(module.forward)
+    signature = forward_signature(module)
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
@@ -180,16 +200,17 @@ def dynamic_axes(wanted: DynamicAxes | None, tensors: Sequence[Leaf]) -> dict[st
     """
     table: dict[str, dict[int, str]] = {}
     shapes = {leaf.name: tuple(leaf.value.shape) for leaf in tensors}
-    for name, axis, symbol in _triples(wanted):
+    for name, axis, given in _triples(wanted):
         if name not in shapes:
             known = similar(name, shapes) or list(shapes)
             raise ExportError(
                 f"a dynamic axis is asked for on {name!r}, which is no input",
-                hint=f"did you mean {' or '.join(known)}?",
+                hint=f"did you mean {' or '.join(known)}? The dims of outputs follow from those of the inputs",
             )
         rank = len(shapes[name])
         if not -rank <= axis < rank:
             raise ExportError(f"input {name!r} has {rank} axes, shape {list(shapes[name])}; there is no axis {axis}")
+        symbol = f"{name}_{axis % rank}" if given is None else given
         if not symbol.isidentifier():
             raise ExportError(
                 f"{symbol!r} is no name for a dim", hint="use letters, digits and _, e.g. --dynamic x:2=height"
@@ -200,12 +221,14 @@ def dynamic_axes(wanted: DynamicAxes | None, tensors: Sequence[Leaf]) -> dict[st
     return table
 
 
-def _triples(wanted: DynamicAxes | None) -> Iterable[tuple[str, int, str]]:
+def _triples(wanted: DynamicAxes | None) -> Iterable[tuple[str, int, str | None]]:
+    """(input, axis, symbol) of each dynamic axis; the symbol is None where only the axis is given."""
     if wanted is None:
         return
     if isinstance(wanted, Mapping):
         for name, axes in wanted.items():
-            for axis, symbol in axes.items():
+            named = axes if isinstance(axes, Mapping) else dict.fromkeys(axes)
+            for axis, symbol in named.items():
                 yield name, int(axis), symbol
         return
     for text in wanted:

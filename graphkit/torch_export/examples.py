@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphkit.errors import ExportError, similar
+from graphkit.torch_export.arguments import forward_signature
 from graphkit.torch_export.types import DATA_TYPES
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def example_inputs(module: torch.nn.Module, texts: Sequence[str]) -> Examples:
         names = [name for name, _ in examples]
         twice = next(name for name in names if names.count(name) > 1)
         raise ExportError(f"input {twice!r} is described twice", hint="give each input one --input")
-    parameters = inspect.signature(module.forward).parameters
+    parameters = forward_signature(module).parameters
     unknown = [name for name in tensors if name not in parameters]
     if unknown and len(unknown) < len(tensors):
         close = similar(unknown[0], parameters)

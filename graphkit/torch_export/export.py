@@ -88,7 +88,7 @@ def export(
         external: The name of a data file beside ``path`` for the weights; None keeps them inside where they fit.
 
     Returns:
-        The model. ``model.history[-1].notes`` lists what was found.
+        The model. ``model.history[-1].notes`` says what was found; ``export_report`` gives the findings as data.
 
     Raises:
         ExportError: See ``export_report``.
@@ -146,7 +146,8 @@ def export_report(
         opset: The opset to ask for; None is torch's default. What the file has is ``Exported.opset``.
         input_names: Names for the tensors, in order; without them inputs have the names of forward's parameters.
         output_names: Names for the outputs, in order.
-        dynamic: Axes of inputs that may vary, for both exporters alike: ``{"x": {2: "h"}}`` or ``["x:2=h"]``.
+        dynamic: Axes of inputs that may vary, for both exporters alike: ``{"x": {2: "h"}}``, ``["x:2=h"]``, or
+            ``{"x": [2]}`` (the axis is called ``x_2``).
         parameters: The weights: "stored" in the model; "defaults": stored, and inputs that a caller may override;
             "inputs": required inputs, not stored. For the last two nothing is folded: each weight has torch's name and
             value.

@@ -30,7 +30,7 @@ _EXPLAINED: tuple[tuple[str, str, str], ...] = (
         "use torch.where, torch.cond or torch.while_loop; or 'torchscript' with the branch in a @torch.jit.script helper",
     ),
     (
-        r"found element of type Sym(Float|Int)|must be .*, not Sym(Float|Int)",
+        r"found element of type Sym(Float|Int)|must be .*, not Sym(Float|Int)|!list of \[Sym(Float|Int)",
         "a Python number is taken from a tensor (.item()) and given to an operator that wants a constant there",
         "export with the number fixed and make it an input of the file: graphkit resize or graphkit promote",
     ),
@@ -87,6 +87,12 @@ def export_error(
 def plain(text: str) -> str:
     """A text without the colour codes that torch writes into its messages."""
     return _ANSI.sub("", text)
+
+
+def first_sentence(error: Exception) -> str:
+    """What went wrong at the bottom of an exporter's exception, without its page of advice."""
+    text = next((text for link in causes(error) if (text := plain(str(link)).strip())), type(error).__name__)
+    return text.partition("\n")[0].partition(" Please feel free")[0].partition(" [Caused by")[0]
 
 
 def _unsupported(error: Exception, text: str, heard: str, exporter: str) -> tuple[str, str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from graphkit.errors import ComparisonError, ExportError
 from graphkit.runtime.feeds import tensor_array
-from graphkit.torch_export.arguments import Arguments, bind
+from graphkit.torch_export.arguments import Arguments, bind, forward_signature
 from graphkit.verify.device import to_tensor
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class ForwardCall:
 
     def __init__(self, subject: TorchSubject) -> None:
         self.has_example = subject.args is not None or bool(subject.kwargs)
-        parameters = inspect.signature(subject.module.forward).parameters.values()
+        parameters = forward_signature(subject.module).parameters.values()
         self._parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         self._bound: Arguments | None = None
         if self.has_example:

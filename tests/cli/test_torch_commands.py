@@ -68,6 +68,17 @@ def test_export_makes_the_inputs_it_is_told(graphkit, tmp_path):
     assert (tmp_path / "bare.data").exists()
 
 
+def test_a_script_gets_the_findings_as_data(graphkit):
+    ran = graphkit("export", "cli_nets:factor", "f.onnx", "--exporter", "torchscript", "--check-baked", "--json")
+    told = json.loads(ran.out)
+    assert (ran.code, told["exporter"], told["opset_asked"], told["opset"]) == (1, "torchscript", None, 20)
+    assert [f["kind"] for f in told["findings"]] == ["input-vanished", "traced-constant", "constant"]
+    assert told["findings"][0]["value"] == "factor"
+    assert told["findings"][2]["source"] == "cli_nets.py:6 (in forward)"
+    assert told["findings"][2]["remedy"] == "graphkit resize MODEL OUT --node '/Resize'"
+    assert len(told["notes"]) == len(told["findings"])
+
+
 def test_export_with_a_dry_run_writes_nothing(graphkit, tmp_path):
     ran = graphkit("export", "cli_nets:conv", "conv.onnx", "--exporter", "torchscript", "--dry-run")
     assert (ran.code, ran.out.startswith("would write conv.onnx")) == (0, True)

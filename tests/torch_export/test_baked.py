@@ -90,6 +90,13 @@ def test_a_factor_is_named_and_resize_mends_it(module, args, exporter, node, tmp
     assert_same(next(iter(answer.values())), expected.numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("factor", [2, 2.0])
+def test_dynamo_takes_no_factor_out_of_a_tensor_and_the_way_round_is_said(factor):
+    with pytest.raises(gk.ExportError, match=r"taken from a tensor \(.item\(\)\).*test_baked.py:\d+") as caught:
+        gk.export(Item(), (X, torch.tensor(factor)))
+    assert "graphkit resize" in caught.value.hint
+
+
 def test_an_element_of_the_input_is_named():
     (finding,) = found(Element(), (V,), exporter="torchscript").findings
     assert "it is element x[0]" in finding.message

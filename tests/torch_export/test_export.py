@@ -281,6 +281,36 @@ def test_while_loop_becomes_loop():
 
 
 @BOTH
+def test_dynamic_axes_without_names_are_called_after_their_input(exporter):
+    """``{"in": [2, 3]}`` is the tutorials' other spelling; torch makes up names, of its own or with a UserWarning."""
+    module, x = torch.nn.Conv2d(3, 3, 3), image(1, 3, 10, 10)
+    model = gk.export(module, x, exporter=exporter, input_names=["in"], dynamic={"in": [2, -1]})
+    (shape,) = [v.type.tensor_type.shape.dim for v in model.proto.graph.input]
+    assert [d.dim_param or d.dim_value for d in shape] == [1, 3, "in_2", "in_3"]
+    compare(model, module, {"in": image(1, 3, 20, 15)})
+    with pytest.raises(
+        gk.ExportError, match=r"'out', which is no input\n  hint: did you mean in.* dims of outputs follow"
+    ):
+        gk.export(module, x, exporter=exporter, input_names=["in"], output_names=["out"], dynamic={"out": [0]})
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["traced", "scripted", "loaded"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_module_that_was_traced_or_came_from_a_file_is_exported(exporter, kind, tmp_path):
+    module, x = torch.nn.Conv2d(3, 2, 3).eval(), image(1, 3, 8, 8)
+    held = torch.jit.script(module) if kind == "scripted" else torch.jit.trace(module, x)
+    if kind == "loaded":
+        torch.jit.save(held, tmp_path / "conv.pt")
+        held = torch.jit.load(tmp_path / "conv.pt")
+    model = gk.export(held, x, exporter=exporter, dynamic=["input:2=h", "input:3=w"])
+    (shape,) = [v.type.tensor_type.shape.dim for v in model.proto.graph.input]
+    assert [d.dim_param or d.dim_value for d in shape] == [1, 3, "h", "w"]
+    compare(model, module, {"input": image(1, 3, 9, 11)})
+    assert gk.validate(model, torch=(held, (x,)), device="cpu").match
+
+
+@BOTH
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_a_script_module_is_exported(exporter):
     class Loops(torch.nn.Module):
@@ -325,15 +355,21 @@ def test_another_output_type_than_torchs_is_found():
     assert_same(next(iter(run_ort(report.model, {"x": x.numpy()}).values())), Shift()(x).numpy())
 
 
-def test_only_in_an_export_works_in_both_exporters():
+@BOTH
+def test_what_is_done_only_in_an_export_is_in_the_model_and_not_in_torch(exporter):
     class Clipped(torch.nn.Module):
         def forward(self, x):
             x = x * 3
             return torch.clip(x, 0, 1) if torch.onnx.is_in_onnx_export() else x
 
-    for exporter in ("dynamo", "torchscript"):
-        model = gk.export(Clipped(), image(4), exporter=exporter)
-        assert "Clip" in [n.op_type for n in model.proto.graph.node]
+    model, x = gk.export(Clipped(), image(4), exporter=exporter), torch.tensor([-1.0, 0.1, 0.3, 2.0])
+    assert [n.op_type for n in model.proto.graph.node if n.op_type != "Constant"] == ["Mul", "Clip"]
+    assert_same(next(iter(run_ort(model, {"x": x.numpy()}).values())), np.clip(x.numpy() * 3, 0, 1))
+    assert torch.equal(Clipped()(x), x * 3)
+    assert not gk.validate(model, torch=(Clipped(), (x,)), device="cpu").match
+    if exporter == "dynamo":  # torch.export alone is no ONNX export
+        program = torch.export.export(Clipped(), (x,))
+        assert "Clip" not in [n.op_type for n in gk.export(program, (x,)).proto.graph.node]
 
 
 def test_nothing_is_printed_and_warnings_as_errors_do_no_harm(capfd):
@@ -483,7 +519,13 @@ def test_large_weights_go_through_a_file_and_stay_there(exporter, monkeypatch, t
 def test_a_script_module_in_dynamo_has_dynamic_axes_and_they_are_told_or_named():
     scripted = torch.jit.script(torch.nn.Conv2d(3, 2, 3))
     report = gk.export_report(scripted, image(1, 3, 8, 8))
-    assert {f.kind for f in report.findings} == {"dim"}
+    assert [f.kind for f in report.findings] == ["dim", "dim"]
+    (dims,) = [v.type.tensor_type.shape.dim for v in report.model.proto.graph.input]
+    assert [d.dim_value for d in dims] == [1, 3, 0, 0]  # torch calls axis 1 a symbol whose name is 3
+    half = gk.export_report(scripted, image(1, 3, 8, 8), dynamic=["input:2=h"])
+    assert [f.message.partition(",")[0] for f in half.findings] == [
+        "axis 3 of input 'input' was not asked to be dynamic"
+    ]
     named = gk.export_report(scripted, image(1, 3, 8, 8), dynamic=["input:2=h", "input:3=w"])
     (dims,) = [v.type.tensor_type.shape.dim for v in named.model.proto.graph.input]
     assert [dims[2].dim_param, dims[3].dim_param] == ["h", "w"]

@@ -68,7 +68,7 @@ def command(
     """Export a torch module with either of torch's exporters, and say what the exporter did not.
 
     The factory is a callable without arguments that gives an nn.Module, (module, args) or (module, args, kwargs);
-    the current directory is on the import path.
+    the current directory is on the import path. --json gives each finding as data: kind, message, source, remedy.
     """
     import graphkit as gk
 
@@ -93,18 +93,25 @@ def command(
             optimize=not no_optimize,
             **options,
         )
-        model, baked = report.model, None
+        model, baked, findings = report.model, None, report.findings
         if check_baked:
             shared = {key: options[key] for key in ("exporter", "opset", "dynamic")}
             baked = gk.find_baked(subject.module, [args], kwargs_list=[kwargs], input_names=names, **shared)
             step = model.history[-1]
             left_out = [f"not compared, {text}" for text in baked.refused]
             found = [str(finding) for finding in baked.findings]
+            findings += baked.findings
             if baked.agrees:
                 found = [f"nothing is baked in: {len(baked.trials)} sets of arguments give what the module gives"]
             step = step._replace(notes=(*step.notes, *found, *left_out))
-            model = gk.Model(model.proto, history=(step,))
+            model = gk.Model(model.proto, model.sources, history=(step,))
     if render.verbose and report.log:
         render.note(report.log)
-    save_edited(render, model, out, external=external, dry_run=dry_run)
+    more = {
+        "exporter": report.exporter,
+        "opset_asked": report.opset_asked,
+        "opset": report.opset,
+        "findings": findings,
+    }
+    save_edited(render, model, out, external=external, dry_run=dry_run, more=more)
     return 0 if baked is None or baked.agrees else 1
