@@ -10,7 +10,7 @@ import onnx
 
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune, reader_counts
-from graphkit.edit.stale import dependents
+from graphkit.edit.stale import SHAPE_ONLY, dependents
 from graphkit.graph import values
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.resampling import opset_of
@@ -29,6 +29,10 @@ RANDOM = frozenset(
 """Operators that may give another result each time."""
 
 
+FOLD_LIMIT = 1 << 20
+"""Bytes that a folded constant may take: a megabyte holds every shape, mask and table, and no feature map."""
+
+
 def fold_constants(model: Model, proto: onnx.ModelProto, names: list[str], limit: int) -> list[str]:
     """Replace nodes by their results where nothing but constants goes in. Changes the model.
 
@@ -42,30 +46,57 @@ def fold_constants(model: Model, proto: onnx.ModelProto, names: list[str], limit
     Scope: the main graph.
     Cost: O(graph), one run of onnx.shape_inference, one of onnx.reference for each folded node.
     """
+    return _told(_fold(model, proto, names, limit, sizes=False))
+
+
+def fold_sizes(model: Model, proto: onnx.ModelProto, names: list[str], limit: int = FOLD_LIMIT) -> list[str]:
+    """Compute what depends on nothing but the sizes of some inputs: ``Shape``, ``Size`` and what is made of them.
+
+    As ``fold_constants``, downstream of the inputs named, whose dims are sizes. Changes the model.
+
+    Returns:
+        What was done, one sentence.
+
+    Cost: that of ``fold_constants`` for each round; a round more where a shape is known only after the one before.
+    """
+    count = 0
+    while folded := _fold(model, proto, names, limit, sizes=True):
+        count += folded
+    return _told(count)
+
+
+def _told(count: int) -> list[str]:
+    return [f"{count} nodes were computed beforehand" if count else "nothing could be computed beforehand"]
+
+
+def _fold(model: Model, proto: onnx.ModelProto, names: list[str], limit: int, *, sizes: bool) -> int:
     index = GraphIndex(proto.graph)
     types = GraphIndex(inferred(_undeclared(proto, names)).graph)
     opset = opset_of(proto)
     known: dict[str, Array] = {}
     folded: set[int] = set()
-    reached = set(names)
+    reached = dependents(proto.graph, names) if sizes else set(names)
     for position, node in enumerate(index.nodes):
         if reached.isdisjoint(node.input) or not _may_be_run(node, types, limit):
             continue
-        inputs = _inputs(model, index, known, node, limit)
-        results = _run(node, inputs, opset) if inputs is not None else None
+        if sizes and node.op_type in SHAPE_ONLY:
+            results = _measured(node, types)
+        else:
+            inputs = _inputs(model, index, known, node, limit)
+            results = _run(node, inputs, opset) if inputs is not None else None
         if results is not None:
             known.update(results)
             reached.update(results)
             folded.add(position)
     if not folded:
-        return ["nothing could be computed beforehand"]
+        return 0
     set_nodes(proto.graph, [node for position, node in enumerate(index.nodes) if position not in folded])
     needed = reader_counts(proto.graph)
     for name, array in known.items():
         if needed.get(name):
             proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     prune(proto, [name for position in sorted(folded) for name in index.nodes[position].input])
-    return [f"{len(folded)} nodes were computed beforehand"]
+    return len(folded)
 
 
 def _undeclared(proto: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
@@ -118,6 +149,18 @@ def _inputs(
 
 FOLD_INPUT = 1 << 24
 """Bytes of a constant that is read for folding; a gather from a larger table is left to the runtime."""
+
+
+def _measured(node: onnx.NodeProto, types: GraphIndex) -> dict[str, Array] | None:
+    """What a Shape or Size gives, or None where a dim of its input is no size."""
+    known = values.value_type(types, node.input[0])
+    shape = values.dims(known) if known is not None else None
+    if shape is None or any(not isinstance(dim, int) for dim in shape):
+        return None
+    if node.op_type == "Size":
+        return {node.output[0]: np.array(math.prod(dim for dim in shape if isinstance(dim, int)), np.int64)}
+    bounds = {attribute.name: attribute.i for attribute in node.attribute}
+    return {node.output[0]: np.array(shape[bounds.get("start") : bounds.get("end")], np.int64)}
 
 
 def _run(node: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> dict[str, Array] | None:

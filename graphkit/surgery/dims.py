@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import onnx
 
 from graphkit.edit.breaking import Comparison, breaking, breaking_in_bodies
+from graphkit.edit.folding import fold_sizes
 from graphkit.edit.repair import repair_reshapes
 from graphkit.edit.stale import refresh, sharpen
 from graphkit.errors import EditError, GraphkitWarning, NameNotFoundError
@@ -21,7 +22,9 @@ Place = tuple[str, int]
 """(input, axis)."""
 
 
-def dims(model: ModelLike, values: Mapping[str, int | str], *, repair_shapes: bool = False) -> Model:
+def dims(
+    model: ModelLike, values: Mapping[str, int | str], *, repair_shapes: bool = False, fold: bool = False
+) -> Model:
     """Set dims of graph inputs: give a free dim a name or a size, make a fixed dim free.
 
     What happens depends on what the dim was:
@@ -36,12 +39,14 @@ def dims(model: ModelLike, values: Mapping[str, int | str], *, repair_shapes: bo
         model: A path, a ModelProto or a Model.
         values: ``"INPUT:AXIS"`` -> name or size (axes may count from behind), or ``"SYMBOL"`` -> name or size.
         repair_shapes: Compute baked Reshape targets where it is certain what they have to follow.
+        fold: Compute, once and now, what depends on nothing but sizes of inputs: Shape nodes and what is made of them.
 
     Raises:
         NameNotFoundError: No input and no symbol has the name.
         EditError: The axis does not exist, the shape of the input is not declared, or the value is no name and no size.
 
-    Changes: nothing; returns a new model. Only declarations change: the numbers a model computes stay what they are.
+    Changes: nothing; returns a new model. Only declarations change, and nodes that ``fold`` computes: the numbers a model
+        computes stay what they are.
     Scope: inputs, outputs and value_info of the main graph and of bodies.
     Cost: O(graph), and up to four runs of onnx.shape_inference; weights are not read.
     """
@@ -58,10 +63,12 @@ def dims(model: ModelLike, values: Mapping[str, int | str], *, repair_shapes: bo
         _set(_proto_dim(proto, place), value)
     if freed:
         refresh(proto, {name for name, _ in freed})
-    if places or any(isinstance(value, int) for value in symbols.values()):
+    if fold:
+        notes += fold_sizes(source, proto, [value.name for value in proto.graph.input])
+    if fold or places or any(isinstance(value, int) for value in symbols.values()):
         sharpen(proto)
-    arguments = {"values": dict(values), **({"repair_shapes": True} if repair_shapes else {})}
-    return source.edited(proto, "dims", arguments, notes)
+    arguments = {"values": dict(values), "repair_shapes": repair_shapes, "fold": fold}
+    return source.edited(proto, "dims", {key: value for key, value in arguments.items() if value}, notes)
 
 
 def _sorted_out(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from graphkit.edit.folding import fold_constants
+from graphkit.edit.folding import FOLD_LIMIT, fold_constants
 from graphkit.edit.frozen import note_frozen
 from graphkit.edit.stale import sharpen
 from graphkit.errors import FeedError, NameNotFoundError
@@ -19,9 +19,6 @@ from graphkit.tensor import type_name
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
-
-FOLD_LIMIT = 1 << 20
-"""Bytes that a folded constant may take: a megabyte holds every shape, mask and table, and no feature map."""
 
 
 def freeze(model: ModelLike, values: Mapping[str, Any], *, fold: bool = False, fold_limit: int = FOLD_LIMIT) -> Model:

@@ -50,6 +50,31 @@ def test_a_symbol_is_fixed_everywhere():
     assert shapes(fixed) == {"x": [2, 3, "h", 5], "bias": [2, 1], "c": [2, 3, "h", 5], "y": [2, 3, "h", 5]}
 
 
+COMPUTED_SIZES = """g (float[n,4,h] x, float[k] z) => (float[a,b] y, float[k] q) {
+  s = Shape(x) i = Constant<value_int = 0>() first = Gather(s, i) zero = Constant<value_ints = [0]>()
+  batch = Unsqueeze(first, zero) minus = Constant<value_ints = [-1]>() target = Concat<axis = 0>(batch, minus)
+  r = Relu(x) f = Reshape(r, target) wide = Shape<start = 1>(f) ones = Constant<value_floats = [1.0]>()
+  c = Expand(ones, wide) y = Add(f, c) count = Size(r) d = CastLike(count, z) q = Add(z, d) }"""
+
+
+def test_what_is_made_of_sizes_alone_is_computed_on_request():
+    model = parse(COMPUTED_SIZES)
+    assert len(gk.dims(model, {"n": 2, "h": 3}).proto.graph.node) == len(model.graph.node)
+    folded = gk.dims(model, {"n": 2, "h": 3}, fold=True)
+    onnx.checker.check_model(folded.proto, full_check=True)
+    assert [n.op_type for n in folded.proto.graph.node] == ["Relu", "Reshape", "Add", "CastLike", "Add"]
+    assert "computed beforehand" in folded.history[-1].notes[-1]
+    assert [d.dim_value for d in folded.proto.graph.output[0].type.tensor_type.shape.dim] == [2, 12]
+    x = np.random.default_rng(0).standard_normal((2, 4, 3), np.float32)
+    feeds = {"x": x, "z": np.ones(5, np.float32)}
+    expected = {"y": np.maximum(x, 0).reshape(2, 12) + 1, "q": np.full(5, 25, np.float32)}
+    assert_same(run_ort(folded, feeds), expected)
+    assert_same(run_ort(model, feeds), expected)
+    half = gk.dims(model, {"h": 3}, fold=True)
+    assert [n.op_type for n in half.proto.graph.node].count("Shape") == 2
+    assert_same(run_ort(half, feeds), expected)
+
+
 def test_two_symbols_may_swap_names():
     assert shapes(gk.dims(parse(CONV), {"h": "w", "w": "h"}))["x"] == ["batch", 3, "w", "h"]
 

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 @click.option(
     "--repair-shapes", is_flag=True, help="Compute baked Reshape targets where it is certain what they follow."
 )
-def command(model: str, values: tuple[str, ...], repair_shapes: bool) -> gk.Model:
+@click.option("--fold", is_flag=True, help="Compute now what depends on nothing but sizes: Shape and what follows.")
+def command(model: str, values: tuple[str, ...], repair_shapes: bool, fold: bool) -> gk.Model:
     """Set, rename and fix the dims of graph inputs, everywhere they occur."""
     import graphkit as gk
 
     given = {key: int(text) if text.lstrip("-").isdigit() else text for key, text in pairs(values, "--set").items()}
-    return gk.dims(model, given, repair_shapes=repair_shapes)
+    return gk.dims(model, given, repair_shapes=repair_shapes, fold=fold)
