@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.resources
 import json
 
+import numpy as np
 import onnx
 import pytest
 
 import graphkit as gk
+from oracle import run_ort
 
 RESIZE = """
 <ir_version: 8, opset_import: ["": {opset}]>
@@ -153,7 +155,10 @@ net (float[n, 3, h, w] x, float[n, 2] y, float[4] z) => (float[n, 3, h, w] out)
 def test_the_trtexec_line_has_a_profile_for_what_varies():
     model = onnx.parser.parse_model(DYNAMIC)
     assert gk.lint(model).dynamic == {"x": "nx3xhxw", "y": "nx2"}
-    line = gk.trtexec(model, "net.onnx", ranges={"h": (32, 64, 128), "w": (32, 64, 128)}, fp16=True)
+    ranges = {"h": (32, 64, 128), "w": (32, 64, 128)}
+    with pytest.warns(gk.GraphkitWarning, match=r"no range is given for n: the line has 1:4:16"):
+        line = gk.trtexec(model, "net.onnx", ranges=ranges, fp16=True)
+    assert gk.trtexec(model, "net.onnx", ranges=ranges | {"n": (1, 4, 16)}, fp16=True) == line
     assert line == (
         "trtexec --onnx=net.onnx --saveEngine=net.engine --minShapes=x:1x3x32x32,y:1x2 "
         "--optShapes=x:4x3x64x64,y:4x2 --maxShapes=x:16x3x128x128,y:16x2 --fp16"
@@ -163,6 +168,22 @@ def test_the_trtexec_line_has_a_profile_for_what_varies():
         gk.trtexec(model, ranges={"h": (3, 2, 1)})
     with pytest.raises(gk.FeedError, match="no input has a dim 'k'"):
         gk.trtexec(model, ranges={"k": (1, 2, 3)})
+
+
+def test_a_factor_has_one_size_or_one_for_each_axis():
+    model = gk.resize(resize())
+    line = gk.trtexec(model, "net.onnx")
+    assert line.endswith(" --minShapes=factor:1 --optShapes=factor:1 --maxShapes=factor:2")
+    shape = (1, 3, 8, 8)
+    for size in (1, 2):
+        feeds = {"x": np.ones(shape, np.float32), "factor": np.full(size, 2, np.float32)}
+        assert run_ort(model, feeds)["y"].shape == (1, 3, 16, 16)
+
+
+def test_an_input_whose_values_decide_shapes_is_named():
+    sizes = gk.resize(resize(), form="sizes")
+    with pytest.warns(gk.GraphkitWarning, match="the values of input 'factor' decide shapes: add its smallest"):
+        assert gk.trtexec(sizes, "net.onnx") == "trtexec --onnx=net.onnx --saveEngine=net.engine"
 
 
 def test_the_text_names_rule_remedy_and_source():
