@@ -113,8 +113,13 @@ def dynamo_rules(key: str) -> Iterator[Rule]:
 
 
 def torchscript_rules(operator: str) -> Iterator[Rule]:
-    """The torchscript exporter's rules of an operator, oldest first."""
-    group = _torchscript_registry().get_function_group(operator)
+    """The torchscript exporter's rules of an operator, oldest first.
+
+    The exporter looks every operator up without a ``_`` at its end, so ``aten::relu_`` is ``aten::relu``, and the rule of
+    ``aten::__lshift__`` is registered as ``aten::__lshift_`` (torch 2.13, ``_run_symbolic_function``).
+    """
+    registry = _torchscript_registry()
+    group = registry.get_function_group(operator.removesuffix("_")) or registry.get_function_group(operator)
     if group is None:
         return
     first = max(TORCHSCRIPT_OPSETS.start, group.get_min_supported())
@@ -126,6 +131,11 @@ def torchscript_rules(operator: str) -> Iterator[Rule]:
         if _only_refuses(plain):
             continue
         yield Rule("torchscript", operator, opset, _name(plain), _source(plain), _emits(plain))
+
+
+def load_symbolic_functions() -> None:
+    """Fill the torchscript exporter's table for every opset; an export alone does that for the opsets it has met."""
+    _torchscript_registry()
 
 
 def decomposed_overloads(operator: str) -> list[str]:

@@ -41,6 +41,12 @@ def test_an_opset_that_only_refuses_is_no_rule():
     assert min(r.since for r in gk.torch_lowering("cumsum").torchscript) == 11
 
 
+def test_an_operator_that_works_in_place_has_the_rule_of_the_other():
+    assert [r.emits for r in gk.torch_lowering("relu_").torchscript] == [
+        r.emits for r in gk.torch_lowering("relu").torchscript
+    ]
+
+
 def test_most_rules_tell_what_they_emit():
     from graphkit.torch_export.lowering import dynamo_rules, known_operators, torchscript_rules
 
@@ -145,6 +151,9 @@ def test_the_tutorials_first_exercise_asinh():
 def test_the_tutorials_second_exercise_bitshift():
     """The torchscript exporter has BitShift for unsigned types since opset 11, and multiplies for signed ones."""
     assert gk.operators()["BitShift"][0] == 11
+    (older, newer) = gk.torch_lowering("aten::__lshift__").torchscript
+    assert (older.since, newer.since) == (9, 11)
+    assert "BitShift" in set(newer.emits) - set(older.emits)
     for dtype, expected in ((torch.uint8, "BitShift"), (torch.int32, "Mul")):
         x = torch.tensor([1, 2, 33], dtype=dtype)
         model = gk.export(Shift(), x, exporter="torchscript", opset=11)
