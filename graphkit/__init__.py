@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _FACE = {
     "graphkit.bridge.graphsurgeon": "from_graphsurgeon to_graphsurgeon",
     "graphkit.builder": "RuntimeLimits build runtime_limits",
-    "graphkit.errors": "ComparisonError CutError EditError ExportError FactoryError FeedError FormatError GraphkitError GraphkitWarning InvalidGraphError MismatchError MissingExtraError ModelFileError NameNotFoundError NameTakenError NoResizeError ProviderError SaveError SessionError TensorError TypeUnknownError WeightsError",
+    "graphkit.errors": "ComparisonError CutError EditError ExportError FactoryError FeedError FormatError GraphkitError GraphkitWarning InvalidGraphError MismatchError MissingExtraError ModelFileError NameNotFoundError NameTakenError NoResizeError OutdatedPackageError ProviderError SaveError SessionError TensorError TypeUnknownError WeightsError",
     "graphkit.finding": "Finding",
     "graphkit.graph.operators": "Operator operator operators",
     "graphkit.graph.exact": "exact_scale",

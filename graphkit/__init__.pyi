@@ -21,6 +21,7 @@ from graphkit.errors import ModelFileError as ModelFileError
 from graphkit.errors import NameNotFoundError as NameNotFoundError
 from graphkit.errors import NameTakenError as NameTakenError
 from graphkit.errors import NoResizeError as NoResizeError
+from graphkit.errors import OutdatedPackageError as OutdatedPackageError
 from graphkit.errors import ProviderError as ProviderError
 from graphkit.errors import SaveError as SaveError
 from graphkit.errors import SessionError as SessionError

@@ -15,7 +15,8 @@
     ├── EditError                     an operation that the model does not allow
     │   └── NoResizeError             nothing in the model resizes
     ├── TensorError                   name: a tensor whose bytes contradict its type and dims
-    ├── MissingExtraError             package, extra (also an ImportError)
+    ├── MissingExtraError             package, extra: what is not installed (also an ImportError)
+    ├── OutdatedPackageError          package, installed, lowest: what is too old
     ├── FactoryError                  reference: ``package.module:factory`` that gives no module
     ├── ExportError                   torch could not export: operator, source line
     ├── SessionError                  the runtime refuses the model
@@ -201,20 +202,40 @@ class TensorError(GraphkitError):
 
 
 class MissingExtraError(GraphkitError, ImportError):
-    """A feature whose optional package is not installed.
+    """A feature whose optional package is not installed, or does not load.
 
     Attributes:
         package: The package that could not be imported.
         extra: The extra of onnx-graphkit that brings it; "" where none does.
     """
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str, purpose: str, reason: str | None = None) -> None:
+        why = "is not installed" if reason is None else f"is installed and cannot be imported: {reason}"
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed",
+            f"{purpose} needs the package {package!r}, which {why}",
             hint=f'pip install "onnx-graphkit[{extra}]"' if extra else f"pip install {package}",
         )
         self.package = package
         self.extra = extra
+
+
+class OutdatedPackageError(GraphkitError):
+    """An installed optional package that is older than what graphkit was tested with.
+
+    Attributes:
+        package: The package.
+        installed: Its version.
+        lowest: The lowest version that serves.
+    """
+
+    def __init__(self, package: str, installed: str, lowest: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package} {lowest} or later; {installed} is installed",
+            hint=f'pip install "{package}>={lowest}"',
+        )
+        self.package = package
+        self.installed = installed
+        self.lowest = lowest
 
 
 class FactoryError(GraphkitError):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from graphkit.errors import GraphkitError
+from graphkit.errors import GraphkitError, MissingExtraError
+from graphkit.optional import EXTRAS, installed_distributions, outdated
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,17 @@ class Diagnosis:
     providers: tuple[str, ...]
 
 
-_PACKAGES = {
-    "onnxruntime": ("cpu", "running models"),
-    "torch": ("torch", "exporting torch modules and comparing with them"),
-    "onnxscript": ("torch", "torch's dynamo exporter"),
-    "PIL": ("image", "pictures in and out"),
-    "fsspec": ("remote", "models behind addresses"),
-    "dask": ("fleet", "many models at once"),
-    "netron": ("view", "looking at graphs"),
+_PURPOSES = {
+    "onnxruntime": "running models",
+    "torch": "exporting torch modules and comparing with them",
+    "onnxscript": "torch's dynamo exporter",
+    "PIL": "pictures in and out",
+    "fsspec": "models behind addresses",
+    "aiohttp": "models behind http addresses",
+    "dask": "many models at once",
+    "netron": "looking at graphs",
 }
-"""Import name -> (extra, what it is for)."""
-
-_DISTRIBUTIONS = {"PIL": ("pillow",), "onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+"""Import name -> what it is for."""
 
 
 def doctor() -> Diagnosis:
@@ -75,29 +75,30 @@ def doctor() -> Diagnosis:
         Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *(Check(name, "ok", importlib.metadata.version(name)) for name in ("onnx", "numpy", "onnx-graphsurgeon")),
     ]
-    for name, (extra, purpose) in _PACKAGES.items():
-        checks.append(_package(name, extra, purpose))
+    packages = {name: _package(name, purpose) for name, purpose in _PURPOSES.items()}
+    checks += packages.values()
     loaded: list[str] = []
-    if importlib.util.find_spec("onnxruntime") is not None:
-        checks += _runtime(loaded)
+    if packages["onnxruntime"].state == "ok":
+        try:
+            checks += _runtime(loaded)
+        except MissingExtraError as error:  # it is installed and does not load
+            checks.append(Check("onnxruntime accepts", "broken", error.message, error.hint))
     checks.append(_memory())
     return Diagnosis(all(check.state != "broken" for check in checks), tuple(checks), tuple(loaded))
 
 
-def _package(name: str, extra: str, purpose: str) -> Check:
-    remedy = f'pip install "onnx-graphkit[{extra}]"'
+def _package(name: str, purpose: str) -> Check:
+    remedy = f'pip install "onnx-graphkit[{EXTRAS[name]}]"'
     if importlib.util.find_spec(name) is None:
         return Check(name, "missing", f"for {purpose}", remedy)
-    found = []
-    for distribution in _DISTRIBUTIONS.get(name, (name,)):
-        try:
-            found.append(f"{distribution} {importlib.metadata.version(distribution)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    found = installed_distributions(name)
+    said = " and ".join(f"{package} {version}" for package, version in found.items())
     if len(found) > 1:
-        both = " and ".join(found)
-        return Check(name, "broken", f"{both}: the two share one import name", "pip uninstall one of them")
-    return Check(name, "ok", found[0] if found else "installed, version unknown")
+        return Check(name, "broken", f"{said}: the two share one import name", "pip uninstall one of them")
+    for package, version in found.items():
+        if lowest := outdated(name, version):
+            return Check(name, "broken", f"{said}: {lowest} or later is needed", f'pip install "{package}>={lowest}"')
+    return Check(name, "ok", said or "installed, version unknown")
 
 
 def _runtime(loaded: list[str]) -> list[Check]:

@@ -7,22 +7,20 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from graphkit.errors import FeedError, GraphkitError, MissingExtraError, SessionError
+from graphkit.errors import FeedError, GraphkitError, SessionError
+from graphkit.optional import optional
 
 
 def import_runtime(purpose: str = "running a model") -> Any:
-    """The onnxruntime package.
+    """The onnxruntime package, of either distribution.
 
     Raises:
         MissingExtraError: It is not installed.
+        OutdatedPackageError: It is too old.
 
     Cost: about 0.1 s the first time.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "cpu", purpose) from error
-    return onnxruntime
+    return optional("onnxruntime", purpose)
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:

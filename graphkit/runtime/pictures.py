@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from graphkit.errors import FeedError, MissingExtraError, SaveError
+from graphkit.errors import FeedError, SaveError
+from graphkit.optional import optional
 from graphkit.runtime.ports import Port
 
 if TYPE_CHECKING:
@@ -18,10 +19,9 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def _pillow(purpose: str) -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("pillow", "image", purpose) from error
+    optional("PIL", purpose)
+    from PIL import Image
+
     return Image
 
 

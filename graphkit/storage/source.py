@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import MissingExtraError, ModelFileError, WeightsError
+from graphkit.optional import EXTRAS, optional
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -317,10 +318,7 @@ def is_url(path: str) -> bool:
 
 
 def _filesystem(url: str) -> tuple[Any, str]:
-    try:
-        import fsspec
-    except ImportError as error:
-        raise MissingExtraError("fsspec", "remote", f"reading {url}") from error
+    fsspec = optional("fsspec", f"reading {url}")
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
@@ -334,7 +332,7 @@ def _missing_package(error: ImportError, url: str) -> MissingExtraError:
     """fsspec raises an ImportError of its own from the one that names the module."""
     cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
     package = (cause.name or url).partition(".")[0]
-    return MissingExtraError(package, "remote" if package == "aiohttp" else "", f"reading {url}")
+    return MissingExtraError(package, EXTRAS.get(package, ""), f"reading {url}")
 
 
 def _reason(error: OSError) -> str:

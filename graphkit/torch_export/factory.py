@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from graphkit.errors import FactoryError, MissingExtraError, similar
+from graphkit.errors import FactoryError, similar
+from graphkit.optional import optional
 from graphkit.torch_export.source_line import user_line
 
 if TYPE_CHECKING:
@@ -69,12 +70,9 @@ def import_torch(purpose: str) -> Any:
 
     Raises:
         MissingExtraError: It is not installed.
+        OutdatedPackageError: It is too old.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("torch", "torch", purpose) from error
-    return torch
+    return optional("torch", purpose)
 
 
 def import_onnxscript(purpose: str) -> Any:
@@ -82,12 +80,9 @@ def import_onnxscript(purpose: str) -> Any:
 
     Raises:
         MissingExtraError: It is not installed.
+        OutdatedPackageError: It is too old.
     """
-    try:
-        import onnxscript
-    except ImportError as error:
-        raise MissingExtraError("onnxscript", "torch", purpose) from error
-    return onnxscript
+    return optional("onnxscript", purpose)
 
 
 @contextlib.contextmanager
