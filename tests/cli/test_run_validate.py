@@ -69,6 +69,33 @@ def test_run_wants_name_and_value(graphkit, models):
     assert graphkit("run", "scaled.onnx", "--feed", "x=1", "--feed", "x=2").code == 2
 
 
+TRT = ["--provider", "tensorrt", "--trt-fp16", "--trt-profile"]
+
+
+# R53
+@pytest.mark.parametrize("name", ["run", "validate"])
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--trt-fp16"], 2, "--trt-... options go with --provider tensorrt"),
+        ([*TRT, "x=2x3"], 2, "a profile is MIN:OPT:MAX"),
+        ([*TRT, "x=4x3:2x3:1x3"], 2, "must have one rank and grow"),
+        ([*TRT, "y=1x3:2x3:8x3"], 3, "'y'"),
+        ([*TRT, "x=1x4:2x4:8x4"], 3, "does not fit the input 'x'"),
+        ([*TRT, "x=1x3:2x3:8x3"], 3, "device 'tensorrt' was asked for and cannot be used"),
+    ],
+)
+def test_what_tensorrt_is_told(graphkit, models, monkeypatch, name, options, code, words):
+    monkeypatch.setattr("graphkit.runtime.providers.tensorrt_problem", lambda: "its libraries are not here")
+    more = ["--feed", "x=random"] if name == "run" else ["--against", "baked.onnx"]
+    ran = graphkit(name, "baked.onnx", *more, *options)
+    assert (ran.code, ran.out) == (code, "")
+    assert words in ran.err
+    if "cannot be used" in words:
+        assert "its libraries are not here" in ran.err
+        assert "hint: pip install" in ran.err
+
+
 def test_validate_answers_with_its_exit_code(graphkit, models):
     ran = graphkit("validate", "baked.onnx", "--against", "baked.onnx")
     assert ran.code == 0

@@ -7,6 +7,7 @@ import pytest
 import graphkit as gk
 
 
+# R34
 @pytest.mark.parametrize(
     ("name", "versions"),
     [("Relu", (1, 6, 13, 14)), ("Resize", (10, 11, 13, 18, 19)), ("Upsample", (1, 7, 9, 10)), ("Asinh", (9, 22))],
@@ -15,6 +16,7 @@ def test_the_table_lists_the_opsets_that_changed_an_operator(name, versions):
     assert gk.operators()[name] == versions
 
 
+# R34
 @pytest.mark.parametrize(("opset", "in_force"), [(9, None), (10, 10), (12, 11), (17, 13), (18, 18), (22, 19)])
 def test_the_rule_in_force_is_the_last_change_at_or_before_the_opset(opset, in_force):
     rule = gk.operator("Resize", opset).rule
@@ -42,6 +44,7 @@ def test_a_rule_has_inputs_attributes_and_types():
     assert mode.default == "nearest"
 
 
+# R36
 def test_the_tutorials_third_exercise_the_factor_is_the_third_input_of_resize():
     assert [p.name for p in gk.operator("Resize", 11).rule.inputs] == ["X", "roi", "scales", "sizes"]
 

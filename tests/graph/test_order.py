@@ -15,6 +15,7 @@ def test_sorted_nodes_stay_as_they_are() -> None:
     assert topological_order(nodes("a = Neg(x) b = Neg(a) c = Neg(x) y = Add(b, c)")) == [0, 1, 2, 3]
 
 
+# R39
 def test_readers_come_behind_what_they_read() -> None:
     assert topological_order(nodes("y = Add(b, c) b = Neg(a) c = Neg(x) a = Neg(x)")) == [2, 3, 1, 0]
 

@@ -1,6 +1,8 @@
 """TensorRT through ONNX Runtime: what the provider is handed. Its libraries could not be had, so nothing runs on it."""
 
+import importlib.util
 import os
+from pathlib import Path
 
 import onnx
 import pytest
@@ -21,6 +23,7 @@ def tf32_variable(monkeypatch):
     monkeypatch.setitem(os.environ, "NVIDIA_TF32_OVERRIDE", "0")
 
 
+# R53
 def test_profiles_and_precisions_reach_the_provider():
     chosen = gk.TensorRT({"x": "1x3x8x8:2x3x16x8:4x3x64x8"}, fp16=True, int8=True, calibration_table="c.flatbuffers")
     chosen.check(gk.Model(MODEL))
@@ -38,6 +41,34 @@ def test_profiles_and_precisions_reach_the_provider():
         "trt_profile_opt_shapes": "x:2x3x16x8",
         "trt_profile_max_shapes": "x:4x3x64x8",
     }
+
+
+# R53
+def test_the_options_have_the_names_that_the_providers_library_knows():
+    found = importlib.util.find_spec("onnxruntime")
+    assert found is not None
+    library = Path(found.submodule_search_locations[0]) / "capi" / "libonnxruntime_providers_tensorrt.so"
+    if not library.exists():
+        pytest.skip("this build of onnxruntime has no TensorRT provider")
+    known, full = library.read_bytes(), {"x": "1x3x8x8:2x3x16x8:4x3x64x8"}
+    for option in gk.TensorRT(full, fp16=True, int8=True, calibration_table="c").provider_options():
+        assert b"\0" + option.encode() + b"\0" in known, option
+
+
+# R53
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_the_dynamic_inputs_of_an_exported_module_get_their_profile(exporter):
+    torch = pytest.importorskip("torch")
+    module, x = torch.nn.Conv2d(3, 2, 3), torch.rand(1, 3, 8, 8)
+    model = gk.export(module, x, exporter=exporter, dynamic=["input:0=batch", "input:2=h", "input:3=w"])
+    sizes = {"batch": (1, 2, 4), "h": (8, 16, 64), "w": (8, 16, 32)}
+    line = gk.trtexec(model, "conv.onnx", ranges=sizes)
+    shapes = [next(p for p in line.split() if p.startswith(f"--{end}Shapes=input:")) for end in ("min", "opt", "max")]
+    chosen = gk.TensorRT({"input": ":".join(shape.rpartition(":")[2] for shape in shapes)})
+    chosen.check(model)
+    assert chosen.provider_options()["trt_profile_max_shapes"] == "input:4x3x64x32"
+    with pytest.raises(gk.FeedError, match="does not fit the input 'input'"):
+        gk.TensorRT({"input": "1x1x8x8:1x1x8x8:1x1x8x8"}).check(model)
 
 
 def test_without_options_the_provider_has_its_defaults():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -28,6 +29,7 @@ def tell(name: str, folder: Path) -> str:
     return done.stdout
 
 
+# R37, R38, R40
 def test_first_graph(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     told = tell("first_graph.py", tmp_path)
@@ -38,6 +40,7 @@ def test_first_graph(tmp_path: Path) -> None:
     assert [n.op_type for n in onnx.load(tmp_path / "difference.onnx").graph.node] == ["Mul", "Sub"]
 
 
+# R41, R42, R43, R44
 def test_extract_variants(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     told = tell("extract_variants.py", tmp_path)
@@ -47,6 +50,7 @@ def test_extract_variants(tmp_path: Path) -> None:
         onnx.checker.check_model(tmp_path / f"stage{stage}.onnx", full_check=True)
 
 
+# R04
 def test_espcn_color_photo(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     image = pytest.importorskip("PIL.Image")
@@ -54,10 +58,13 @@ def test_espcn_color_photo(tmp_path: Path) -> None:
     assert "2 photographs, (2, 1, 360, 360)" in told
     bicubic, ours = map(float, re.findall(r"(\d+\.\d+) dB", told))
     assert ours > bicubic + 0.5
-    with image.open(tmp_path / "espcn.png") as picture:
-        assert (picture.mode, picture.size) == ("RGB", (360, 360))
+    with image.open(tmp_path / "espcn.png") as picture, image.open(SAMPLES / "photos" / "astronaut.png") as photograph:
+        assert (picture.mode, picture.size) == ("RGB", photograph.size)
+        apart = np.asarray(picture, np.float32) - np.asarray(photograph.convert("RGB"), np.float32)
+    assert (np.abs(apart).mean(axis=(0, 1)) < 10).all()  # of 255; planes in another order are 20 and more apart
 
 
+# R01, R14
 def test_dynamic_super_resolution(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     image = pytest.importorskip("PIL.Image")
@@ -77,6 +84,7 @@ def test_dynamic_super_resolution(tmp_path: Path) -> None:
         assert picture.width > 1000
 
 
+# R52
 def test_lower_precision(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("PIL.Image")
@@ -111,6 +119,7 @@ def test_what_is_shipped_stays_small_and_says_where_it_is_from() -> None:
     assert all(f"`{path.name}`" in licences and path.stat().st_size < 300_000 for path in photos)
 
 
+# R13, R14, R16
 def test_dynamic_scale_five_ways(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     told = tell("dynamic_scale_five_ways.py", tmp_path)
@@ -131,6 +140,7 @@ def test_dynamic_scale_five_ways(tmp_path: Path) -> None:
     assert all(float(error) < 1e-5 for error in errors if error != "-")
 
 
+# R48, R49, R50, R51
 def test_custom_operators(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     told = tell("custom_operators.py", tmp_path)
@@ -140,6 +150,22 @@ def test_custom_operators(tmp_path: Path) -> None:
     assert all(float(error) < 1e-5 for error in re.findall(r"\d\.\de[-+]\d\d", told))
 
 
+# R27, R55
+def test_deploy_time_patches(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("PIL.Image")
+    told = tell("deploy_time_patches.py", tmp_path)
+    assert float(re.findall(r"torch: \S+ to (\S+)", told)[0]) > 1
+    ways = re.findall(r"^(\w+) +(\w+) +0\.000 to 1\.000 .* (\S+)$", told, re.MULTILINE)
+    expected = [(way, exporter) for exporter in ("dynamo", "torchscript") for way in ("module", "patches", "file")]
+    assert [(way, exporter) for way, exporter, _ in ways] == expected
+    assert all(float(error) < 1e-4 for _, _, error in ways)
+    for way, exporter in expected:
+        graph = onnx.load(tmp_path / f"clipped_{way}_{exporter}.onnx").graph
+        assert (graph.node[-1].op_type, graph.output[0].name) == ("Clip", "larger")
+
+
+# R46, R47
 def test_precision_alignment(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     told = tell("precision_alignment.py", tmp_path).splitlines()

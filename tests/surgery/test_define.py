@@ -35,6 +35,7 @@ def model(ir=8):
     return onnx.parser.parse_model(MODEL.format(ir=ir))
 
 
+# R51
 @pytest.mark.parametrize("form", ["text", "file", "proto"])
 def test_the_defined_operator_runs(form, tmp_path):
     (tmp_path / "body.txt").write_text(BODY)

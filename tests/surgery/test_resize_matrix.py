@@ -5,6 +5,7 @@ import pytest
 from surgery import resize_matrix as matrix
 
 
+# R12
 @pytest.mark.parametrize("case", matrix.some_cases(), ids=str)
 def test_a_part_of_the_matrix_agrees_with_torch(case):
     matrix.check(case, matrix.Tally())

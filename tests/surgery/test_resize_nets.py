@@ -243,6 +243,7 @@ def test_a_segmentation_head_gives_any_size(nets, exported, exporter, dynamic):
     assert_same(run_ort(by_factor, {"x": x, "factor": given(4, 5.5)})["y"], want, atol=1e-5)
 
 
+# R15
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_five_stacked_resizes(nets, exported, exporter):
     model, x = exported("decoder", exporter), image("decoder")

@@ -42,6 +42,7 @@ def test_a_plain_model_is_within_the_limits():
     assert (result.ok, result.violations, result.version) == (True, (), "10.15")
 
 
+# R54
 @pytest.mark.parametrize(
     ("model", "rule"),
     [
@@ -60,6 +61,7 @@ def test_each_limit_of_resize_is_named_with_its_source(model, rule):
     assert not gk.lint(model).ok
 
 
+# R54
 def test_computed_scales_are_a_limit_of_old_versions_and_freeze_mends_it():
     model = resize(fixed=False)
     assert rules(model) == {}
@@ -152,6 +154,7 @@ net (float[n, 3, h, w] x, float[n, 2] y, float[4] z) => (float[n, 3, h, w] out)
 """
 
 
+# R53
 def test_the_trtexec_line_has_a_profile_for_what_varies():
     model = onnx.parser.parse_model(DYNAMIC)
     assert gk.lint(model).dynamic == {"x": "nx3xhxw", "y": "nx2"}

@@ -68,6 +68,7 @@ def found(module, *args_list, **options):
     return baked
 
 
+# R11
 @pytest.mark.parametrize(
     ("module", "args", "exporter", "node"),
     [
@@ -90,6 +91,7 @@ def test_a_factor_is_named_and_resize_mends_it(module, args, exporter, node, tmp
     assert_same(next(iter(answer.values())), expected.numpy(), atol=1e-5)
 
 
+# R11
 @pytest.mark.parametrize("factor", [2, 2.0])
 def test_dynamo_takes_no_factor_out_of_a_tensor_and_the_way_round_is_said(factor):
     with pytest.raises(gk.ExportError, match=r"taken from a tensor \(.item\(\)\).*test_baked.py:\d+") as caught:
@@ -97,6 +99,7 @@ def test_dynamo_takes_no_factor_out_of_a_tensor_and_the_way_round_is_said(factor
     assert "graphkit resize" in caught.value.hint
 
 
+# R28
 def test_an_element_of_the_input_is_named():
     (finding,) = found(Element(), (V,), exporter="torchscript").findings
     assert "it is element x[0]" in finding.message
@@ -104,6 +107,7 @@ def test_an_element_of_the_input_is_named():
     assert gk.find_baked(Element(), [(V,)], exporter="dynamo").agrees
 
 
+# R28
 def test_an_output_made_of_python_values_is_named():
     (finding,) = found(Iterated(), (V,), exporter="torchscript").findings
     assert "it is argument 'x'" in finding.message

@@ -86,6 +86,7 @@ def test_training_mode_is_off_in_the_model_and_as_it_was_in_the_module(exporter)
     compare(model, module, {"x": image(2, 3, 11, 8)})
 
 
+# R20
 @BOTH
 def test_dynamic_axes_are_given_once_for_both_exporters(exporter):
     model = gk.export(Convs(), image(1, 3, 8, 8), exporter=exporter, dynamic={"x": {2: "h", -1: "w"}})
@@ -94,6 +95,7 @@ def test_dynamic_axes_are_given_once_for_both_exporters(exporter):
     assert model.history[-1].arguments["dynamic"] == ["x:2=h", "x:3=w"]
 
 
+# R30
 @BOTH
 def test_the_default_of_a_python_parameter_is_no_input(exporter):
     report = gk.export_report(Convs(), (image(1, 3, 8, 8), 3.0), exporter=exporter)
@@ -157,6 +159,7 @@ def test_the_opset_is_read_back_from_the_model(exporter, asked, got):
     compare(report.model, module, {"x": image(1, 3, 8, 8)})
 
 
+# R18
 @BOTH
 @pytest.mark.parametrize("parameters", ["defaults", "inputs"])
 def test_weights_as_inputs_make_a_valid_model(exporter, parameters):
@@ -229,6 +232,7 @@ def test_the_torchscript_exporters_shared_dim_is_repaired():
     assert out["y"].shape == (1, 3, 24, 32)
 
 
+# R28
 def test_tracer_warnings_come_back_as_findings_with_the_users_line():
     class Breaks(torch.nn.Module):
         def forward(self, x):
@@ -242,6 +246,7 @@ def test_tracer_warnings_come_back_as_findings_with_the_users_line():
     assert report.model.history[-1].notes == tuple(str(f) for f in report.findings)
 
 
+# R25
 def test_a_scripted_helper_keeps_its_branch_in_torchscript_and_is_explained_in_dynamo():
     module = Scripted()
     model = gk.export(module, image(1, 4), exporter="torchscript")
@@ -252,6 +257,7 @@ def test_a_scripted_helper_keeps_its_branch_in_torchscript_and_is_explained_in_d
         gk.export(module, image(1, 4))
 
 
+# R26
 def test_cond_becomes_if_and_is_explained_in_torchscript():
     class Cond(torch.nn.Module):
         def forward(self, x):
@@ -265,6 +271,7 @@ def test_cond_becomes_if_and_is_explained_in_torchscript():
         gk.export(Cond(), image(2, 3), exporter="torchscript")
 
 
+# R26
 def test_while_loop_becomes_loop():
     from torch._higher_order_ops.while_loop import while_loop
 
@@ -280,6 +287,7 @@ def test_while_loop_becomes_loop():
         assert_same(next(iter(answer.values())), x.numpy() * 2**n)
 
 
+# R20
 @BOTH
 def test_dynamic_axes_without_names_are_called_after_their_input(exporter):
     """``{"in": [2, 3]}`` is the tutorials' other spelling; torch makes up names, of its own or with a UserWarning."""
@@ -294,6 +302,7 @@ def test_dynamic_axes_without_names_are_called_after_their_input(exporter):
         gk.export(module, x, exporter=exporter, input_names=["in"], output_names=["out"], dynamic={"out": [0]})
 
 
+# R24
 @BOTH
 @pytest.mark.parametrize("kind", ["traced", "scripted", "loaded"])
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
@@ -310,6 +319,7 @@ def test_a_module_that_was_traced_or_came_from_a_file_is_exported(exporter, kind
     assert gk.validate(model, torch=(held, (x,)), device="cpu").match
 
 
+# R23, R24
 @BOTH
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_a_script_module_is_exported(exporter):
@@ -355,6 +365,7 @@ def test_another_output_type_than_torchs_is_found():
     assert_same(next(iter(run_ort(report.model, {"x": x.numpy()}).values())), Shift()(x).numpy())
 
 
+# R27
 @BOTH
 def test_what_is_done_only_in_an_export_is_in_the_model_and_not_in_torch(exporter):
     class Clipped(torch.nn.Module):
@@ -434,6 +445,7 @@ def test_more_output_names_than_outputs_are_refused_by_dynamo_too():
         gk.export(Three(), (image(2),) * 3, output_names=["y", "z"])
 
 
+# R03
 def test_checkpoints_find_their_prefix(tmp_path):
     module = Convs()
     state = {f"generator.{name}": tensor + 1 for name, tensor in module.state_dict().items()}

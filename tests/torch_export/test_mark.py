@@ -47,6 +47,7 @@ def marks(model):
     return json.loads({e.key: e.value for e in model.proto.metadata_props}["graphkit.marks"])
 
 
+# R45
 @BOTH
 def test_a_mark_is_a_name_and_nothing_else(net, exporter):
     x = torch.rand(1, 3, 8, 8)
@@ -63,6 +64,7 @@ def test_a_mark_is_a_name_and_nothing_else(net, exporter):
     assert_same(list(run_ort(proto, {"x": x.numpy()}).values()), expected, atol=1e-5)
 
 
+# R45
 @BOTH
 def test_the_cut_between_two_marks_is_the_same_computation(net, exporter):
     model = gk.export(net, torch.rand(1, 3, 8, 8), exporter=exporter, output_names=["answer", "mean"])

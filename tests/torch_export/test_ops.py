@@ -16,6 +16,7 @@ def rules(name):
     return {(r.exporter, r.operator, r.since): r for r in (*lowering.dynamo, *lowering.torchscript)}
 
 
+# R35
 def test_bicubic_upsampling_is_a_resize_since_opset_11():
     found = rules("aten::upsample_bicubic2d")
     tracing = found["torchscript", "aten::upsample_bicubic2d", 11]
@@ -87,6 +88,7 @@ class Unsupported(torch.nn.Module):
         return torch.special.i0(torch.asinh(x))
 
 
+# R33
 def test_the_operators_of_a_module_are_sorted():
     check = gk.check_operators(Mixed().train(), (torch.rand(1, 3, 8, 8),))
     kinds = {(u.exporter, u.operator): (u.kind, u.becomes) for u in check.uses}
@@ -102,6 +104,7 @@ def test_the_operators_of_a_module_are_sorted():
     assert all("test_ops.py" in u.sources[0] for u in check.uses if u.operator == "aten::silu")
 
 
+# R33
 def test_what_has_no_translation_is_named_with_its_line():
     check = gk.check_operators(Unsupported(), (torch.rand(3),))
     assert [(u.exporter, u.operator) for u in check.unsupported] == [
@@ -136,6 +139,7 @@ class Shift(torch.nn.Module):
         return x << 2
 
 
+# R36
 def test_the_tutorials_first_exercise_asinh():
     """ONNX has Asinh since opset 9; the torchscript exporter has no rule for it to this day, the dynamo exporter has."""
     assert gk.operators()["Asinh"][0] == 9
@@ -148,6 +152,7 @@ def test_the_tutorials_first_exercise_asinh():
     assert_same(next(iter(run_ort(model, {"x": x.numpy()}).values())), torch.asinh(x).numpy())
 
 
+# R36
 def test_the_tutorials_second_exercise_bitshift():
     """The torchscript exporter has BitShift for unsigned types since opset 11, and multiplies for signed ones."""
     assert gk.operators()["BitShift"][0] == 11

@@ -6,6 +6,7 @@ import onnx
 import pytest
 
 import graphkit as gk
+from oracle import assert_same
 
 SHAPES = [{"in": (1, 3, 10, 10)}, {"in": (2, 3, 10, 10)}, {"in": (1, 3, 20, 20)}]
 
@@ -22,6 +23,7 @@ net (float[n, 3, h, w] x, float[n] weight) => (float[n, k, l] y)
 """
 
 
+# R21
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 def test_the_tutorials_matrix(exporter):
     torch = pytest.importorskip("torch")
@@ -39,6 +41,22 @@ def test_the_tutorials_matrix(exporter):
     assert verdicts == [[True, False, False], [True, True, False], [True, False, True]]
 
 
+# R22
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_the_axis_that_is_to_blame_is_freed_by_the_command_that_is_named(exporter):
+    torch = pytest.importorskip("torch")
+    conv, x = torch.nn.Conv2d(3, 3, 3).eval(), torch.rand(2, 3, 10, 10)
+    model = gk.export(conv, x[:1], exporter=exporter, input_names=["in"], output_names=["out"])
+    (refused,) = gk.probe(model, [{"in": (2, 3, 10, 10)}])
+    assert [(b.input, b.axis, b.got, b.expected) for b in refused.blame] == [("in", 0, 2, 1)]
+    assert refused.remedy == "graphkit dims MODEL OUT --set in:0=NAME"
+    freed = gk.dims(model, {"in:0": "batch"})
+    assert gk.probe(freed, [{"in": (2, 3, 10, 10)}])[0].accepted
+    with torch.no_grad():
+        assert_same(gk.run(freed, {"in": x.numpy()}, device="cpu")["out"], conv(x).numpy(), atol=1e-5)
+
+
+# R22
 def test_a_refused_input_names_each_axis_and_the_command():
     proto = onnx.parser.parse_model(FIXED.replace("n, 3, h, w", "1, 3, 8, 8"))
     (attempt,) = gk.probe(proto, [{"x": (2, 3, 8, 9)}])
