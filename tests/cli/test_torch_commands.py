@@ -36,6 +36,9 @@ def raises():
 
 def nothing():
     return None
+
+def wide():
+    return torch.nn.Linear(64, 64), (torch.zeros(1, 64),)
 """
 
 
@@ -93,6 +96,14 @@ def test_check_baked_names_the_constant_and_answers_no(graphkit, tmp_path):
     ran = graphkit("export", "cli_nets:conv", "c.onnx", "--exporter", "torchscript", "--check-baked")
     assert ran.code == 0
     assert ran.err.startswith("note: nothing is baked in: ")
+
+
+def test_check_baked_keeps_weights_that_the_exporter_left_in_a_file(graphkit, tmp_path, monkeypatch):
+    monkeypatch.setattr("graphkit.torch_export.job.LARGE", 0)
+    ran = graphkit("export", "cli_nets:wide", "wide.onnx", "--exporter", "torchscript", "--check-baked")
+    assert (ran.code, ran.err.startswith("note: nothing is baked in: ")) == (0, True)
+    (weight, _) = onnx.load(tmp_path / "wide.onnx").graph.initializer
+    assert len(onnx.numpy_helper.to_array(weight)) == 64
 
 
 @pytest.mark.parametrize(
