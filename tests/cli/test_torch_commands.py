@@ -38,7 +38,7 @@ def nothing():
     return None
 
 def wide():
-    return torch.nn.Linear(64, 64), (torch.zeros(1, 64),)
+    return torch.nn.Linear(512, 512), (torch.zeros(1, 512),)
 """
 
 
@@ -103,7 +103,7 @@ def test_check_baked_keeps_weights_that_the_exporter_left_in_a_file(graphkit, tm
     ran = graphkit("export", "cli_nets:wide", "wide.onnx", "--exporter", "torchscript", "--check-baked")
     assert (ran.code, ran.err.startswith("note: nothing is baked in: ")) == (0, True)
     (weight, _) = onnx.load(tmp_path / "wide.onnx").graph.initializer
-    assert len(onnx.numpy_helper.to_array(weight)) == 64
+    assert len(onnx.numpy_helper.to_array(weight)) == 512
 
 
 @pytest.mark.parametrize(
