@@ -152,7 +152,7 @@ def build(
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
-        raise InvalidGraphError(f"onnx.checker refuses the model: {error}") from error
+        raise InvalidGraphError(f"onnx.checker refuses the model: {error}", hint=None) from error
     return Model(proto)
 
 

@@ -176,7 +176,13 @@ class InvalidGraphError(GraphkitError):
         names: The nodes or values concerned.
     """
 
-    def __init__(self, message: str, *, names: Sequence[str] = (), hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        names: Sequence[str] = (),
+        hint: str | None = "the model is not valid ONNX, and runtimes refuse it too: make it again with the tool that wrote it",
+    ) -> None:
         super().__init__(message, hint=hint)
         self.names = tuple(names)
 

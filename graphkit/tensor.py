@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import onnx
 
-from graphkit.errors import TensorError, WeightsError
+from graphkit.errors import FeedError, TensorError, WeightsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     import numpy.typing as npt
 
     Array: TypeAlias = npt.NDArray[Any]
@@ -135,6 +139,31 @@ def _from_bytes(np: Any, tensor: onnx.TensorProto, data: memoryview) -> Array:
 def bits(data_type: int) -> int:
     """Bits that one element of a TensorProto data type takes when it is packed in ``raw_data`` (0 for strings)."""
     return _BITS.get(data_type, 0)
+
+
+def numpy_type(data_type: int) -> np.dtype[Any] | None:
+    """The dtype of a TensorProto data type's arrays (ml_dtypes' where numpy has none); None where there is no such type."""
+    if not bits(data_type) and data_type != onnx.TensorProto.STRING:
+        return None
+    return onnx.helper.tensor_dtype_to_np_dtype(data_type)
+
+
+MOST_ELEMENTS = 1 << 29
+"""Elements that an array may have which is made for an input: half a billion numbers, 4 GB while they are drawn."""
+
+
+def check_size(name: str, shape: Sequence[int]) -> None:
+    """Refuse to make an array that no machine would hold.
+
+    Raises:
+        FeedError: An array of this shape has more than ``MOST_ELEMENTS`` elements.
+    """
+    if math.prod(shape) > MOST_ELEMENTS:
+        raise FeedError(
+            f"input {name!r} would be {list(shape)}: more numbers than an array is made of here ({MOST_ELEMENTS})",
+            name=name,
+            hint="give it from a file, or bind its dims to smaller sizes",
+        )
 
 
 _T = onnx.TensorProto

@@ -15,9 +15,10 @@ import onnx
 from graphkit.edit.stale import dependents
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.names import label, title
 from graphkit.graph.resampling import opset_of
 from graphkit.graph.scopes import Scope, scopes
-from graphkit.graph.shapes import Chain, inferred
+from graphkit.graph.shapes import Chain, strictly_inferred
 from graphkit.graph.values import constant, dims, value_type
 from graphkit.tensor import decode
 
@@ -97,7 +98,7 @@ def breaking(comparison: Comparison, *, cause: str) -> list[str]:
     for position, node in enumerate(comparison.index.nodes):
         why = _why(comparison, position, node)
         if why:
-            found.append(f"{node.op_type} {node.name or node.output[0]!r} {why}: it fails, or is wrong, at {cause}")
+            found.append(f"{title(node)} {why}: it fails, or is wrong, at {cause}")
     return found
 
 
@@ -120,7 +121,7 @@ def breaking_in_bodies(model: onnx.ModelProto, changed: Iterable[str], *, cause:
             target = scope.constant_array(node.input[1])
             sizes = [int(size) for size in target.reshape(-1).tolist()] if target is not None else []
             if sizes and -1 not in sizes and any(size > 1 for size in sizes):
-                where = f"{node.op_type} {node.name or node.output[0]!r} in a body of {owner.name or owner.output[0]!r}"
+                where = f"{title(node)} in a body of {label(owner)!r}"
                 found.append(f"{where} has the fixed target {sizes}: it may fail, or be wrong, at {cause}")
     return found
 
@@ -232,13 +233,9 @@ def _inferred(
         for output in graph.output:
             if output.type.HasField("tensor_type"):
                 output.type.tensor_type.ClearField("shape")
-    failures: dict[int, str] = {}
-    try:
-        return onnx.shape_inference.infer_shapes(copy, strict_mode=True, data_prop=True), failures
-    except (onnx.shape_inference.InferenceError, ValueError) as error:
-        found = {int(m["name"]): m["why"].strip() for m in _FAILURE.finditer(str(error))}
-        failures = {position: why for position, why in found.items() if _CONSEQUENCE not in why}
-    return inferred(copy), failures
+    found, why = strictly_inferred(copy)
+    failures = {int(m["name"]): m["why"].strip() for m in _FAILURE.finditer(why)}
+    return found, {position: why for position, why in failures.items() if _CONSEQUENCE not in why}
 
 
 def _static_dims(model: onnx.ModelProto) -> dict[str, list[int]]:

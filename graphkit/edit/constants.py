@@ -10,6 +10,7 @@ import onnx
 from graphkit.edit.prune import prune
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
+from graphkit.graph.names import label, title
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import constant_tensor, tensor_type
 from graphkit.model import Model
@@ -100,7 +101,7 @@ def find_constant(proto: onnx.ModelProto, name: str) -> Constant:
     if not homes:
         _explain_missing(proto, known, name)
     if len(homes) > 1:
-        owners = ", ".join(repr(s.owner.name or s.owner.output[0]) for s in homes if s.owner is not None)
+        owners = ", ".join(repr(label(s.owner)) for s in homes if s.owner is not None)
         raise EditError(
             f"{len(homes)} bodies (of {owners}) each have a value {name!r}, so the name says not which is meant",
             hint="rename one of them first",
@@ -118,7 +119,7 @@ def _explain_missing(proto: onnx.ModelProto, known: list[Scope], name: str) -> N
             )
     constants = [
         value for scope in known for value in (*scope.index.initializers, *scope.index.sparse_initializers)
-    ] + [node.output[0] for scope in known for node in scope.index.nodes if node.op_type == "Constant"]
+    ] + [name for scope in known for node in scope.index.nodes if node.op_type == "Constant" for name in node.output]
     raise NameNotFoundError("constant", name, constants)
 
 
@@ -159,7 +160,7 @@ def _no_constant(scope: Scope, name: str) -> EditError:
     if position is not None:
         node = scope.index.nodes[position]
         return EditError(
-            f"{name!r} is no constant: {node.op_type} {node.name or node.output[0]!r} computes it",
+            f"{name!r} is no constant: {title(node)} computes it",
             hint="constants are initializers, Constant nodes, and an Identity or Cast of one; "
             "to feed a computed value, cut the model there: graphkit extract --input",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -60,28 +61,28 @@ def thawed(
         if kept.name != name:
             continue
         position, digest = _record(kept)
-        if position.isdigit() and _fits(kept.type, data_type, shape):
+        if position is not None and _fits(kept.type, data_type, shape):
             info = onnx.ValueInfoProto()
             info.CopyFrom(kept)
             rest = [entry for entry in kept.metadata_props if entry.key != RECORD_KEY]
             del info.metadata_props[:]
             info.metadata_props.extend(rest)
-            frozen_before = sum(other < int(position) for other in _positions(graph))
-            found = Thawed(info, int(position) - frozen_before, digest == _digest(graph, name, functions))
+            frozen_before = sum(other < position for other in _positions(graph))
+            found = Thawed(info, position - frozen_before, digest == _digest(graph, name, functions))
         del graph.value_info[at]
     return found
 
 
-def _record(info: onnx.ValueInfoProto) -> tuple[str, str]:
+def _record(info: onnx.ValueInfoProto) -> tuple[int | None, str]:
     """The position and the digest that ``note_frozen`` wrote, or nothing."""
     position, _, digest = next((e.value for e in info.metadata_props if e.key == RECORD_KEY), "").partition(":")
-    return position, digest
+    return (int(position), digest) if re.fullmatch(r"[0-9]{1,9}", position) else (None, digest)
 
 
 def _positions(graph: onnx.GraphProto) -> list[int]:
     """The places of all frozen inputs, in order."""
     positions = (_record(info)[0] for info in graph.value_info)
-    return sorted(int(position) for position in positions if position.isdigit())
+    return sorted(position for position in positions if position is not None)
 
 
 def _fits(declared: onnx.TypeProto, data_type: int, shape: Sequence[int]) -> bool:

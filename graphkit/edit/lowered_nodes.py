@@ -13,7 +13,7 @@ from graphkit.edit.nodes import NodeWriter, set_inputs
 from graphkit.errors import EditError
 from graphkit.graph.names import Names
 from graphkit.graph.scopes import Scope
-from graphkit.graph.values import constant_tensor
+from graphkit.graph.values import attribute_value, constant_tensor
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -70,14 +70,6 @@ class Rule(NamedTuple):
     lower: Lower
 
 
-def _value(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    for attribute in node.attribute:
-        if attribute.name == name:
-            value = onnx.helper.get_attribute_value(attribute)
-            return value.decode() if isinstance(value, bytes) else value
-    return default
-
-
 def _set(node: onnx.NodeProto, name: str, value: Any) -> None:
     """Give an attribute another value; None takes it away."""
     kept = [attribute for attribute in node.attribute if attribute.name != name]
@@ -91,7 +83,7 @@ def _set(node: onnx.NodeProto, name: str, value: Any) -> None:
 def _softmax(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """Before 13 every axis from ``axis`` on was one: the same for the last axis, so that one is brought there."""
     rank = place.rank(node.input[0])
-    axis = int(_value(node, "axis", -1)) % max(rank, 1)
+    axis = int(attribute_value(node, "axis", -1)) % max(rank, 1)
     last = max(rank - 1, 0)
     _set(node, "axis", last)
     if axis == last:
@@ -123,7 +115,7 @@ def _constant(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
 
 def _shape(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """A window of a shape is a Slice of it before 15."""
-    start, end = int(_value(node, "start", 0)), _value(node, "end", None)
+    start, end = int(attribute_value(node, "start", 0)), attribute_value(node, "end", None)
     _set(node, "start", None)
     _set(node, "end", None)
     if start == 0 and end is None:
@@ -142,7 +134,7 @@ def _shape(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
 
 def _reshape(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """allowzero is about zeros in the target only."""
-    if _value(node, "allowzero", 0) and 0 in place.array(node.input[1], "target (with allowzero=1)"):
+    if attribute_value(node, "allowzero", 0) and 0 in place.array(node.input[1], "target (with allowzero=1)"):
         raise EditError("allowzero=1 with a 0 in the target came later")
     _set(node, "allowzero", None)
     return [node]
@@ -152,7 +144,7 @@ def _reduce(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """noop_with_empty_axes says something where there are no axes only."""
     given = len(node.input) > 1 and node.input[1]
     empty = not given or place.array(node.input[1], "list of axes").size == 0
-    if _value(node, "noop_with_empty_axes", 0) and empty:
+    if attribute_value(node, "noop_with_empty_axes", 0) and empty:
         raise EditError("noop_with_empty_axes=1 without axes came later")
     _set(node, "noop_with_empty_axes", None)
     return [node]
@@ -162,9 +154,9 @@ def _split(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """Before 18 a Split without sizes gave equal parts; num_outputs makes the last part smaller."""
     if len(node.input) > 1 and node.input[1]:
         return [node]
-    count = int(_value(node, "num_outputs", len(node.output)))
+    count = int(attribute_value(node, "num_outputs", len(node.output)))
     known = place.scope.dims_of(node.input[0])
-    axis = int(_value(node, "axis", 0))
+    axis = int(attribute_value(node, "axis", 0))
     size = None if known is None else known[axis]
     if not isinstance(size, int):
         raise EditError(f"the size of axis {axis} is not known, which num_outputs divides")
@@ -202,7 +194,7 @@ def _pad_axes(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
 
 def _pad_wrap(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     del place
-    if _value(node, "mode", "constant") == "wrap":
+    if attribute_value(node, "mode", "constant") == "wrap":
         raise EditError("mode='wrap' came with opset 19")
     return [node]
 
@@ -231,7 +223,7 @@ def _quantize(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
 def _roi_align(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """Before 16 there was what is called output_half_pixel since."""
     del place
-    if _value(node, "coordinate_transformation_mode", "half_pixel") != "output_half_pixel":
+    if attribute_value(node, "coordinate_transformation_mode", "half_pixel") != "output_half_pixel":
         raise EditError("half_pixel coordinates came with opset 16")
     _set(node, "coordinate_transformation_mode", None)
     return [node]
@@ -241,19 +233,19 @@ def _grid_sample(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """linear and cubic were called bilinear and bicubic, and worked on images only."""
     if place.rank(node.input[0]) != 4:
         raise EditError("more than two spatial axes came with opset 20")
-    mode = _value(node, "mode", "linear")
+    mode = attribute_value(node, "mode", "linear")
     _set(node, "mode", {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode))
     return [node]
 
 
 def _pool(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """Since 22 ceil_mode counts no window that starts behind the input; onnx's inference of before does."""
-    if not _value(node, "ceil_mode", 0):
+    if not attribute_value(node, "ceil_mode", 0):
         return [node]
-    kernel = list(_value(node, "kernel_shape", ()))
+    kernel = list(attribute_value(node, "kernel_shape", ()))
     axes = len(kernel)
-    strides, dilations = (_value(node, name, [1] * axes) for name in ("strides", "dilations"))
-    pads = _value(node, "pads", [0] * 2 * axes)
+    strides, dilations = (attribute_value(node, name, [1] * axes) for name in ("strides", "dilations"))
+    pads = attribute_value(node, "pads", [0] * 2 * axes)
     known = place.scope.dims_of(node.input[0]) or [None] * (axes + 2)
     for axis, (size, stride) in enumerate(zip(known[2:], strides, strict=True)):
         begin, end, reach = pads[axis], pads[axis + axes], dilations[axis] * (kernel[axis] - 1) + 1
@@ -275,14 +267,14 @@ def _other_meaning(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
 def _resize_18(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """Before 18 scales and sizes are for every axis, and there is no antialias and no aspect ratio."""
     for name, default in (("antialias", 0), ("keep_aspect_ratio_policy", "stretch")):
-        if _value(node, name, default) != default:
-            raise EditError(f"{name}={_value(node, name, default)!r} came with opset 18")
+        if attribute_value(node, name, default) != default:
+            raise EditError(f"{name}={attribute_value(node, name, default)!r} came with opset 18")
         _set(node, name, None)
-    axes = _value(node, "axes", None)
+    axes = attribute_value(node, "axes", None)
     _set(node, "axes", None)
     if axes is None:
         return [node]
-    if _value(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize":
+    if attribute_value(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize":
         raise EditError("a roi for some axes came with opset 18")
     rank = place.rank(node.input[0])
     inputs = [*node.input, "", "", ""][:4]
@@ -317,7 +309,7 @@ def _for_all_axes(
 
 def _resize_19(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     del place
-    if _value(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel_symmetric":
+    if attribute_value(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel_symmetric":
         raise EditError("half_pixel_symmetric came with opset 19")
     return [node]
 

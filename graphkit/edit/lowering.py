@@ -15,10 +15,11 @@ import onnx
 from graphkit.edit.lowered_nodes import RULES, Place
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune
-from graphkit.edit.raising import import_version, label, refuse_more_than_a_graph, rewritten, schema_of
+from graphkit.edit.raising import import_version, refuse_more_than_a_graph, rewritten
 from graphkit.errors import EditError
 from graphkit.graph import walk
-from graphkit.graph.names import Names
+from graphkit.graph.names import Names, title
+from graphkit.graph.operators import schema_of
 from graphkit.graph.resampling import opset_of
 from graphkit.graph.scopes import scopes
 from graphkit.graph.shapes import inferred
@@ -61,7 +62,7 @@ def lower_opset(model: onnx.ModelProto, target: int) -> list[str]:
         for node in graph.node:
             new = _lowered(node, Place(scope, before, target, names))
             if len(new) > 1 or new[0] != node:
-                changed.append(label(node))
+                changed.append(title(node))
                 unread.update(set(node.input) - {name for made in new for name in made.input})
             nodes.extend(new)
         set_nodes(graph, nodes)
@@ -110,7 +111,7 @@ def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
 
 def _refusal(node: onnx.NodeProto, place: Place, why: str) -> EditError:
     return EditError(
-        f"{label(node)} cannot be lowered from opset {place.before} to {place.target}: {why}",
+        f"{title(node)} cannot be lowered from opset {place.before} to {place.target}: {why}",
         hint="export the model with that opset",
     )
 

@@ -9,7 +9,7 @@ import onnx
 from graphkit.edit.raising import raise_opset
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
-from graphkit.graph.names import Names
+from graphkit.graph.names import Names, label
 from graphkit.graph.resampling import opset_of
 
 OTHER_NAMES = {("Pad", "value"): "constant_value", ("TopK", "k"): "K", ("Pad", "paddings"): "pads"}
@@ -56,12 +56,12 @@ def _node(proto: onnx.ModelProto, name: str) -> tuple[onnx.GraphProto, onnx.Node
         (graph, node)
         for graph in walk.graphs(proto.graph)
         for node in graph.node
-        if name in (node.name, node.output[0])
+        if name in (node.name, *node.output[:1])
     ]
     if len(found) > 1:
         raise NameNotFoundError("single node", name, hint=f"{len(found)} nodes have this name; name one by its output")
     if not found:
-        known = [node.name or node.output[0] for node in walk.nodes(proto.graph)]
+        known = [label(node) for node in walk.nodes(proto.graph)]
         raise NameNotFoundError("value, and no node,", name, known)
     return found[0]
 

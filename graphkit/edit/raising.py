@@ -12,7 +12,8 @@ import onnx
 from graphkit.edit.nodes import set_nodes
 from graphkit.errors import EditError
 from graphkit.graph import walk
-from graphkit.graph.names import Names
+from graphkit.graph.names import Names, label, title
+from graphkit.graph.operators import schema_of
 from graphkit.graph.resampling import opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.shapes import inferred
@@ -45,7 +46,7 @@ def raise_opset(model: onnx.ModelProto, target: int) -> list[str]:
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             new = _raised(node, scope, before, target, names)
-            changed.extend([label(node)] if len(new) > 1 or new[0] != node else [])
+            changed.extend([title(node)] if len(new) > 1 or new[0] != node else [])
             nodes.extend(new)
         set_nodes(graph, nodes)
     import_version(model, target)
@@ -75,11 +76,6 @@ def import_version(model: onnx.ModelProto, version: int) -> None:
             entry.version = version
 
 
-def label(node: onnx.NodeProto) -> str:
-    """What to call a node in a message: its operator, and its name or first output."""
-    return f"{node.op_type} {node.name or node.output[0]!r}"
-
-
 def rewritten(nodes: list[str], most: int = 12) -> str:
     """The end of a note that names nodes; nothing where there are none."""
     more = f" and {len(nodes) - most} more" if len(nodes) > most else ""
@@ -100,20 +96,12 @@ def _raised(node: onnx.NodeProto, scope: Scope, before: int, target: int, names:
         return [_without_empty_inputs(node, scope)]
     old, new = schema_of(node.op_type, before), schema_of(node.op_type, target)
     if old is None or new is None or new.deprecated:
-        raise EditError(f"{node.op_type} ({node.name or node.output[0]!r}) is not in opset {target if old else before}")
+        raise EditError(f"{node.op_type} ({label(node)!r}) is not in opset {target if old else before}")
     if old.since_version == new.since_version or _same_interface(old, new):
         return [node]
     if node.op_type in CONTROL_FLOW:
         raise EditError(f"{node.op_type} ({node.name!r}) changed its interface between opset {before} and {target}")
     return _converted(node, scope, before, target, names)
-
-
-def schema_of(op: str, version: int) -> onnx.defs.OpSchema | None:
-    """The definition of an ai.onnx operator that is in force at a version, or None."""
-    try:
-        return onnx.defs.get_schema(op, version)
-    except onnx.defs.SchemaError:
-        return None
 
 
 def _same_interface(old: onnx.defs.OpSchema, new: onnx.defs.OpSchema) -> bool:
@@ -132,7 +120,7 @@ def _without_empty_inputs(node: onnx.NodeProto, scope: Scope) -> onnx.NodeProto:
     What else differs has defaults that do what Resize 11 did.
     """
     if any(a.name == "coordinate_transformation_mode" and a.s == b"tf_half_pixel_for_nn" for a in node.attribute):
-        raise EditError(f"{label(node)}: tf_half_pixel_for_nn ended with opset 13")
+        raise EditError(f"{title(node)}: tf_half_pixel_for_nn ended with opset 13")
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     for place, name in enumerate(node.input[1:3], 1):
@@ -172,7 +160,7 @@ def _converted(node: onnx.NodeProto, scope: Scope, before: int, target: int, nam
         result = onnx.version_converter.convert_version(alone, target)
     except (RuntimeError, ValueError) as error:
         raise EditError(
-            f"{node.op_type} ({node.name or node.output[0]!r}) cannot be converted from opset {before} to {target}: {error}"
+            f"{node.op_type} ({label(node)!r}) cannot be converted from opset {before} to {target}: {error}"
         ) from error
     return _spliced(result.graph, node, names)
 
@@ -198,7 +186,7 @@ def _spliced(graph: onnx.GraphProto, origin: onnx.NodeProto, names: Names) -> li
             del node.metadata_props[:]
             node.metadata_props.extend(origin.metadata_props)
         elif not node.name or node.name in names:
-            node.name = names.fresh(f"{origin.name or origin.output[0]}_{node.op_type}")
+            node.name = names.fresh(f"{label(origin)}_{node.op_type}")
     return nodes
 
 

@@ -11,7 +11,7 @@ import onnx
 
 from graphkit.edit.breaking import Comparison, reshape_adapts, reshape_groups
 from graphkit.edit.nodes import NodeWriter, insert_before, set_inputs
-from graphkit.graph.names import Names
+from graphkit.graph.names import Names, label
 
 if TYPE_CHECKING:
     from graphkit.graph.index import GraphIndex
@@ -48,7 +48,7 @@ def repair_reshapes(model: onnx.ModelProto, comparison: Comparison) -> list[str]
         if node.op_type == "Reshape" and node.domain in ("", "ai.onnx") and not reshape_adapts(comparison, node):
             what = repair.restored(node) or repair.unshuffled(node) or repair.followed(node)
             if what:
-                notes.append(f"the fixed target of Reshape {node.name or node.output[0]!r} is computed now: {what}")
+                notes.append(f"the fixed target of Reshape {label(node)!r} is computed now: {what}")
     insert_before(model.graph, repair.before)
     return notes
 
@@ -137,7 +137,7 @@ class _Repair:
 
         self._retarget(node, split)
         self._retarget(self._nodes[last.output[0]], joined)
-        return f"a pixel_unshuffle by {rows}, with Reshape {last.name or last.output[0]!r}"
+        return f"a pixel_unshuffle by {rows}, with Reshape {label(last)!r}"
 
     def _shape_of(self, name: str, here: list[onnx.NodeProto]) -> str:
         return self._writer.add(here, "Shape", [name], "shape")

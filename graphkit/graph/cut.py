@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from graphkit.errors import InvalidGraphError
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.names import title
 from graphkit.graph.order import topological_order
 
 
@@ -69,7 +70,8 @@ def trace(
         elif name in index.inputs:
             open_inputs.add(name)
         else:
-            raise InvalidGraphError(f"a node reads {name!r}, which nothing in the model defines", names=[name])
+            who = title(index.nodes[reader]) if reader < len(index.nodes) else "a graph output"
+            raise InvalidGraphError(f"{who} reads {name!r}, which nothing in the model defines", names=[name])
     places = tuple(sorted(nodes))
     if not ordered:
         topological_order([index.nodes[position] for position in places])
@@ -209,7 +211,7 @@ def around(index: GraphIndex, positions: Iterable[int], hops: int) -> list[int]:
     return sorted(found)
 
 
-_DRAWS = "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
+DRAWS = "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
 """Operators that give other numbers each time."""
 
 
@@ -218,7 +220,7 @@ def _varying(index: GraphIndex) -> set[str]:
     put nodes between a weight and its reader (Identity, Transpose, DequantizeLinear).
     """
     start = [name for name in index.inputs if not index.is_constant(name)]
-    start += [name for node in index.nodes if node.op_type in _DRAWS for name in node.output if name]
+    start += [name for node in index.nodes if node.op_type in DRAWS for name in node.output if name]
     return _downstream(index, range(len(index.nodes)), start)
 
 

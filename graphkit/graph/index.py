@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import onnx
 
-from graphkit.errors import NameNotFoundError
+from graphkit.errors import InvalidGraphError, NameNotFoundError
 from graphkit.graph import walk
+from graphkit.graph.names import title
+
+
+def producers(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
+    """Value name -> position of the node that makes it.
+
+    Raises:
+        InvalidGraphError: A value is made twice (docs/IR.md: static single assignment).
+
+    Cost: O(nodes).
+    """
+    # A slice is a plain list; to iterate over a protobuf list costs more.
+    made = [(name, position) for position, node in enumerate(nodes) for name in node.output[:]]
+    found = dict(made)
+    if len(found) < len(made):
+        _refuse_doubles(nodes, made)
+    found.pop("", None)
+    return found
+
+
+def _refuse_doubles(nodes: Sequence[onnx.NodeProto], made: Sequence[tuple[str, int]]) -> None:
+    """Raise for the first value that is made twice; "" stands for an output that is left out."""
+    first: dict[str, int] = {}
+    for name, position in made:
+        if name and name in first:
+            one, other = nodes[first[name]], nodes[position]
+            makers = f"{title(one)} makes it twice" if one is other else f"{title(one)} and {title(other)} make it"
+            raise InvalidGraphError(f"the value {name!r} has two definitions: {makers}", names=[name])
+        first[name] = position
 
 
 class GraphIndex:
     """Answers about one graph (not about the values inside of its bodies), each in O(1) after an O(graph) pass.
 
-    The graph must not change while its index is in use.
+    The graph must not change while its index is in use. A value has one definition: where it has two (made by two nodes,
+    or by one and being a graph input or an initializer too), an InvalidGraphError says so, which every user of an index
+    passes on.
 
     Attributes:
         graph: The graph.
@@ -25,15 +56,18 @@ class GraphIndex:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
         self.nodes = list(graph.node)
-        # A slice is a plain list; to iterate over a protobuf list costs more.
-        self.producer = {name: position for position, node in enumerate(self.nodes) for name in node.output[:]}
-        self.producer.pop("", None)
+        self.producer = producers(self.nodes)
         self._captures: dict[int, tuple[str, ...]] = {}
 
     @cached_property
     def inputs(self) -> dict[str, onnx.ValueInfoProto]:
         """Graph inputs by name, those with a default value (an initializer of the same name) included."""
-        return {value.name: value for value in self.graph.input}
+        found = {value.name: value for value in self.graph.input}
+        if len(found) < len(self.graph.input):
+            names = [value.name for value in self.graph.input]
+            self._refuse(next(name for name in names if names.count(name) > 1), "two graph inputs have it")
+        self._refuse_made(found, "a graph input")
+        return found
 
     @cached_property
     def outputs(self) -> dict[str, onnx.ValueInfoProto]:
@@ -43,12 +77,24 @@ class GraphIndex:
     @cached_property
     def initializers(self) -> dict[str, onnx.TensorProto]:
         """Dense initializers by name."""
-        return {tensor.name: tensor for tensor in self.graph.initializer}
+        found = {tensor.name: tensor for tensor in self.graph.initializer}
+        self._refuse_made(found, "an initializer")
+        return found
 
     @cached_property
     def sparse_initializers(self) -> dict[str, onnx.SparseTensorProto]:
         """Sparse initializers by the name of their values, which is the name of the whole."""
-        return {sparse.values.name: sparse for sparse in self.graph.sparse_initializer}
+        found = {sparse.values.name: sparse for sparse in self.graph.sparse_initializer}
+        self._refuse_made(found, "an initializer")
+        return found
+
+    def _refuse_made(self, others: Mapping[str, object], kind: str) -> None:
+        if not others.keys().isdisjoint(self.producer.keys()):
+            name = next(name for name in others if name in self.producer)
+            self._refuse(name, f"{title(self.nodes[self.producer[name]])} makes it, and it is {kind}")
+
+    def _refuse(self, name: str, why: str) -> None:
+        raise InvalidGraphError(f"the value {name!r} has two definitions: {why}", names=[name])
 
     @cached_property
     def value_info(self) -> dict[str, onnx.ValueInfoProto]:
@@ -131,7 +177,7 @@ class GraphIndex:
         if len(places) == 1:
             return places[0]
         if len(places) > 1:
-            outputs = ", ".join(repr(self.nodes[p].output[0]) for p in places[:3])
+            outputs = ", ".join(repr(name) for p in places[:3] for name in self.nodes[p].output[:1])
             raise NameNotFoundError(
                 "single node", name, hint=f"{len(places)} nodes have this name; name one by its output: {outputs}"
             )

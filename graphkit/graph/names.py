@@ -1,10 +1,20 @@
-"""Fresh names: such as no value and no node of a model has, in any scope, so that nothing is shadowed."""
+"""Names: what to call a node, and fresh ones, such as no value and no node of a model has, in any scope."""
 
 from __future__ import annotations
 
 import onnx
 
 from graphkit.graph import walk
+
+
+def label(node: onnx.NodeProto) -> str:
+    """What to call a node: its name; where it has none its first output, and where it makes nothing its operator."""
+    return node.name or next(filter(None, node.output), node.op_type)
+
+
+def title(node: onnx.NodeProto) -> str:
+    """A node's operator and its label: ``Resize 'up'``."""
+    return f"{node.op_type} {label(node)!r}"
 
 
 class Names:

@@ -123,6 +123,14 @@ def operators(domain: str = "") -> dict[str, tuple[int, ...]]:
     return {name: tuple(schema.since_version for schema in schemas) for name, schemas in sorted(_all(domain).items())}
 
 
+def schema_of(name: str, opset: int) -> Schema | None:
+    """The definition of an ai.onnx operator that is in force at an opset, or None; a later opset counts as the newest."""
+    try:
+        return onnx.defs.get_schema(name, min(opset, onnx.defs.onnx_opset_version()))
+    except onnx.defs.SchemaError:
+        return None
+
+
 @functools.cache
 def _all(domain: str) -> dict[str, list[Schema]]:
     found: dict[str, list[Schema]] = {}

@@ -6,6 +6,7 @@ import heapq
 from typing import TYPE_CHECKING
 
 from graphkit.errors import InvalidGraphError
+from graphkit.graph.names import label
 from graphkit.graph.walk import reads
 
 if TYPE_CHECKING:
@@ -69,6 +70,6 @@ def _cycle(nodes: Sequence[onnx.NodeProto], sources: list[set[int]], stuck: list
         position = min(sources[position] & left)
     walk = list(path)
     cycle = walk[walk.index(position) :][::-1]
-    names = [nodes[p].name or f"{nodes[p].op_type} of {nodes[p].output[0]!r}" for p in cycle]
+    names = [nodes[p].name or f"{nodes[p].op_type} of {label(nodes[p])!r}" for p in cycle]
     shown = " -> ".join([*names[:6], *(["..."] if len(names) > 6 else []), names[0]])
     return InvalidGraphError(f"the nodes read from each other in a cycle: {shown}", names=names)

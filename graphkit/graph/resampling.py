@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 import onnx
 
+from graphkit.errors import InvalidGraphError
+from graphkit.graph.names import label, title
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.shapes import Chain
+from graphkit.graph.values import attribute_value
 from graphkit.graph.walk import nested
 
 if TYPE_CHECKING:
@@ -59,13 +62,13 @@ class Resampler:
     @property
     def name(self) -> str:
         """What to call the node: its name, or its output where it has none."""
-        return self.node.name or self.node.output[0]
+        return label(self.node)
 
     @property
     def where(self) -> str:
         """The name, and the node whose body it stands in."""
         owner = self.scope.owner
-        return repr(self.name) if owner is None else f"{self.name!r} (in a body of {owner.name or owner.output[0]!r})"
+        return repr(self.name) if owner is None else f"{self.name!r} (in a body of {label(owner)!r})"
 
     @property
     def data(self) -> str:
@@ -75,7 +78,7 @@ class Resampler:
     @property
     def policy(self) -> str:
         """Which one scale a node that is given sizes takes for all its axes (Resize-18): the least, the largest, or none."""
-        found = self.text("keep_aspect_ratio_policy", "stretch")
+        found = str(attribute_value(self.node, "keep_aspect_ratio_policy", "stretch"))
         return found if self.semantics == "sizes" and found in ("not_larger", "not_smaller") else ""
 
     @property
@@ -154,15 +157,6 @@ class Resampler:
         ]
         return np.array(mine) if len(mine) == len(self.own) else None
 
-    def attribute(self, name: str) -> onnx.AttributeProto | None:
-        """One attribute of the node, or None."""
-        return next((a for a in self.node.attribute if a.name == name), None)
-
-    def text(self, name: str, default: str) -> str:
-        """The value of a string attribute."""
-        found = self.attribute(name)
-        return found.s.decode() if found is not None else default
-
 
 def is_resampler(node: onnx.NodeProto) -> bool:
     """Whether a node is ONNX's own Resize or Upsample."""
@@ -200,20 +194,35 @@ def _recognise(scope: Scope, node: onnx.NodeProto, opset: int) -> Resampler:
     semantics, source = _source(scope, node, opset)
     axes = next((tuple(a.ints) for a in node.attribute if a.name == "axes"), None)
     dims = scope.dims_of(node.input[0])
+    if axes is not None and dims is not None and not all(-len(dims) <= axis < len(dims) for axis in axes):
+        raise InvalidGraphError(f"{title(node)} resizes the axes {list(axes)} of a tensor that has {len(dims)}")
     own: Array | None
     measured: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     copies = False
     if not source:
         own = _attribute_scales(node)
+        if own is None:
+            raise InvalidGraphError(f"{title(node)} is given neither scales nor sizes", names=[label(node)])
     else:
         chain = Chain(scope, source)
         own = chain.evaluate(opset)
         measured = tuple(name for name in chain.measured() if name != node.input[0])
         copies = semantics == "sizes" and not chain.computes
         inputs = tuple(chain.sources)
+    _check_length(node, own, len(axes) if axes is not None else len(dims) if dims is not None else None)
     rank = len(dims) if dims is not None else len(own) if own is not None and axes is None else None
     return Resampler(scope, node, opset, semantics, source, own, axes, rank, measured, copies, inputs)
+
+
+def _check_length(node: onnx.NodeProto, own: Array | None, length: int | None) -> None:
+    """Raise where a node has another number of scales or sizes than axes to resize."""
+    if own is None:
+        return
+    if own.ndim != 1 or own.dtype.kind not in "fiu":
+        raise InvalidGraphError(f"{title(node)}: scales or sizes are a list of numbers", names=[label(node)])
+    if length is not None and len(own) != length:
+        raise InvalidGraphError(f"{title(node)} has {len(own)} scales or sizes for {length} axes", names=[label(node)])
 
 
 def _source(scope: Scope, node: onnx.NodeProto, opset: int) -> tuple[Semantics, str]:

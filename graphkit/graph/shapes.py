@@ -34,10 +34,29 @@ def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     if not has_long_vector(result.graph):
         result = run_inference(model, propagate=True) or result
-    for graph in graphs(result.graph):
-        for info in (*graph.value_info, *graph.output):
-            drop_unnamed(info.type)
+    _drop_all_unnamed(result)
     return result
+
+
+def strictly_inferred(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+    """``inferred``, and what onnx says about each node at which types do not fit together, "" where all do.
+
+    Cost: up to three runs of inference.
+    """
+    plain = run_inference(model, propagate=False)
+    if plain is None:
+        return model, ""
+    propagate = not has_long_vector(plain.graph)
+    result, why = _attempt(model, data_prop=propagate, strict_mode=True)
+    if result is None:
+        result = (run_inference(model, propagate=True) if propagate else None) or plain
+    _drop_all_unnamed(result)
+    return result, why
+
+
+def objection(model: onnx.ModelProto) -> str:
+    """What onnx has against the types of a model; "" where it has nothing, or the model is too large to be asked about."""
+    return _attempt(model, check_type=True, strict_mode=True)[1]
 
 
 def run_inference(model: onnx.ModelProto, *, propagate: bool) -> onnx.ModelProto | None:
@@ -47,19 +66,31 @@ def run_inference(model: onnx.ModelProto, *, propagate: bool) -> onnx.ModelProto
         model: The model; it is not changed.
         propagate: Follow the values of computed shapes. Only for models without a ``has_long_vector``.
     """
+    return _attempt(model, data_prop=propagate)[0]
+
+
+def _attempt(model: onnx.ModelProto, **options: bool) -> tuple[onnx.ModelProto | None, str]:
+    """(the model with types, or None where inference fails; what it says then)."""
     if _has_false_split(model):
-        return None
+        return None, "a Split has another number of outputs than it says"
     try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=propagate)
+        return onnx.shape_inference.infer_shapes(model, **options), ""
+    except EncodeError:
+        return None, ""  # more than 2 GB
     except (
         onnx.shape_inference.InferenceError,
         onnx.checker.ValidationError,
-        EncodeError,
         ValueError,
         RuntimeError,
         MemoryError,
-    ):
-        return None
+    ) as error:
+        return None, str(error) or "its inference fails"
+
+
+def _drop_all_unnamed(model: onnx.ModelProto) -> None:
+    for graph in graphs(model.graph):
+        for info in (*graph.value_info, *graph.output):
+            drop_unnamed(info.type)
 
 
 def has_long_vector(graph: onnx.GraphProto) -> bool:

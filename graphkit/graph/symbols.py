@@ -20,6 +20,13 @@ _FUNCTIONS: Mapping[str, Callable[..., float]] = {
 """Functions that torch writes into expressions (torch.utils._sympy.functions), as far as dims need them."""
 
 
+LONGEST = 400
+"""Characters of an expression; longer ones are taken for a name. Python's parser has limits of its own."""
+
+LARGEST = 1 << 63
+"""No dim is as large as this (onnx.in.proto: int64)."""
+
+
 def names_in(symbol: str) -> set[str]:
     """The names that a symbolic dim is made of: itself, or those of an expression such as ``2*h + 1``."""
     if symbol.isidentifier():
@@ -57,6 +64,8 @@ def substituted(symbol: str, values: Mapping[str, int | str]) -> int | str | Non
 
 
 def _parsed(symbol: str) -> ast.Expression | None:
+    if len(symbol) > LONGEST:
+        return None
     try:
         return ast.parse(symbol, mode="eval")
     except (SyntaxError, ValueError):
@@ -68,7 +77,7 @@ def _evaluated(node: ast.expr, sizes: Mapping[str, int]) -> int | None:
         value = _value(node, sizes)
     except (TypeError, ValueError, ArithmeticError, KeyError):
         return None
-    return int(value) if value == int(value) and value >= 0 else None
+    return int(value) if 0 <= value < LARGEST and value == int(value) else None
 
 
 def _value(node: ast.expr, sizes: Mapping[str, int]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import onnx
 
@@ -106,6 +107,15 @@ def constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
     return None
 
 
+def attribute_value(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """The value of an attribute, a text as ``str``; the default where it is absent, or given by a function's caller."""
+    for attribute in node.attribute:
+        if attribute.name == name and not attribute.ref_attr_name:
+            value = onnx.helper.get_attribute_value(attribute)
+            return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return default
+
+
 def dims(type_proto: onnx.TypeProto) -> list[int | str | None] | None:
     """A tensor type's dims: size, symbol, or None for unknown; None for an unknown rank or no tensor."""
     kind = type_proto.WhichOneof("value")
@@ -118,9 +128,11 @@ def dims(type_proto: onnx.TypeProto) -> list[int | str | None] | None:
 
 
 def dim(proto: onnx.TensorShapeProto.Dimension) -> int | str | None:
-    """One dim: its size, its symbol, or None where nothing (or an empty symbol) is given."""
+    """One dim: its size, its symbol, or None where nothing is given (or an empty symbol, or a negative size, which ONNX
+    Runtime takes for an unknown one).
+    """
     if proto.HasField("dim_value"):
-        return proto.dim_value
+        return proto.dim_value if proto.dim_value >= 0 else None
     return proto.dim_param or None
 
 

@@ -49,9 +49,14 @@ def model_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Every node of a model: main graph, bodies, functions and the bodies in functions."""
     yield from nodes(model.graph)
     for function in model.functions:
-        yield from function.node
-        for body in nested(function.node):
-            yield from body.node
+        yield from function_nodes(function)
+
+
+def function_nodes(function: onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
+    """Every node of a function and of the bodies in it."""
+    yield from function.node
+    for body in nested(function.node):
+        yield from body.node
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -15,7 +15,7 @@ from graphkit.graph.exact import drives_resize, exact_factor
 from graphkit.model import Model
 from graphkit.runtime.pictures import read_picture
 from graphkit.runtime.ports import Port
-from graphkit.tensor import type_name
+from graphkit.tensor import check_size, type_name
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -198,7 +198,9 @@ def _shaped(port: Port, array: Array) -> Array:
     """A single number fills the declared shape, symbols taken as 1; a list stands for itself."""
     if array.ndim or port.dims is None:
         return array
-    return np.full([d if isinstance(d, int) else 1 for d in port.dims], array)
+    shape = [d if isinstance(d, int) else 1 for d in port.dims]
+    check_size(port.name, shape)
+    return np.full(shape, array)
 
 
 def _literal(port: Port, text: str) -> Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx
 
 from graphkit.graph import values
+from graphkit.tensor import numpy_type
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Port:
 
     Attributes:
         name: The value.
-        data_type: TensorProto data type of a tensor; 0 for sequences, maps and optionals.
+        data_type: TensorProto data type of a tensor; 0 for sequences, maps and optionals, and where there is no such type.
         dims: Sizes, symbols, None for unknown; None as a whole for an unknown rank.
         text: The type as users write it, such as ``float32[n,3]``.
         required: False for an input with a default value.
@@ -46,10 +47,11 @@ def output_ports(proto: onnx.ModelProto) -> dict[str, Port]:
 
 def _port(value: onnx.ValueInfoProto, *, required: bool = True) -> Port:
     kind = value.type.WhichOneof("value")
+    data_type = value.type.tensor_type.elem_type if kind == "tensor_type" else 0
     dims = values.dims(value.type) if kind == "tensor_type" else None
     return Port(
         name=value.name,
-        data_type=value.type.tensor_type.elem_type if kind == "tensor_type" else 0,
+        data_type=data_type if numpy_type(data_type) is not None else 0,
         dims=None if dims is None else tuple(dims),
         text=values.format_type(value.type),
         required=required,

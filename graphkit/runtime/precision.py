@@ -12,7 +12,7 @@ from graphkit.errors import EditError
 from graphkit.model import Model, ModelLike
 from graphkit.runtime.float16 import Kept, to_float16
 from graphkit.runtime.int8 import to_int8
-from graphkit.storage.load import as_model
+from graphkit.storage.load import as_valid_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +71,7 @@ def precision(
         raise ValueError(f"precision is lowered to float16 or int8, not to {to!r}")
     if (to == "int8" and keep_io) or (to == "float16" and (feeds or per_channel)):
         raise ValueError("keep_io goes with float16; feeds and per_channel go with int8")
-    source = as_model(model)
+    source = as_valid_model(model)
     _refuse(source)
     if to == "float16":
         proto, notes = to_float16(source, Kept(keep_ops, keep_nodes, keep_io))

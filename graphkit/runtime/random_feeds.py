@@ -16,6 +16,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.model import Model
 from graphkit.runtime.ports import Port, input_ports
 from graphkit.runtime.ranges import Range, input_range
+from graphkit.tensor import check_size
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -156,6 +157,7 @@ class RandomFeeds:
         """
         port = self.ports[name]
         shape = self.shape(name)
+        check_size(name, shape)
         generator = np.random.default_rng([self.seed, sample, zlib.crc32(name.encode())])
         return draw(generator, port, shape, self._range(name))
 

@@ -71,6 +71,22 @@ def as_model(model: ModelLike) -> Model:
     raise TypeError(f"expected a path, an onnx.ModelProto or a graphkit.Model, not {type(model).__name__}")
 
 
+def as_valid_model(model: ModelLike) -> Model:
+    """``as_model`` for operations that look into nodes: a model that contradicts itself is refused.
+
+    Raises:
+        InvalidGraphError: See ``graph.valid``.
+        TypeError, ModelFileError, FormatError, WeightsError, TensorError, MissingExtraError: As ``as_model``.
+
+    Cost: O(nodes), about 8 microseconds each.
+    """
+    from graphkit.graph.valid import require_valid  # 5 ms that those who only cut and rename do without
+
+    found = as_model(model)
+    require_valid(found.proto)
+    return found
+
+
 def from_proto(proto: onnx.ModelProto) -> Model:
     """A ModelProto as a Model. A large one is split from its weights, which are copied once; also one above 2 GiB, which
     protobuf itself can no longer serialise.

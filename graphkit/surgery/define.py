@@ -10,6 +10,7 @@ import onnx
 
 from graphkit.errors import EditError, FormatError, GraphkitWarning, ModelFileError, NameTakenError
 from graphkit.graph import walk
+from graphkit.graph.names import label
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
 
@@ -101,13 +102,13 @@ def _check_call(node: onnx.NodeProto, body: onnx.FunctionProto) -> None:
     for kind, given, known in (("inputs", node.input, body.input), ("outputs", node.output, body.output)):
         if len(given) > len(known):
             raise EditError(
-                f"node {node.name or node.output[0]!r} has {len(given)} {kind}, and {body.domain}::{body.name} has {len(known)}",
+                f"node {label(node)!r} has {len(given)} {kind}, and {body.domain}::{body.name} has {len(known)}",
             )
     known_attributes = {*body.attribute, *(attribute.name for attribute in body.attribute_proto)}
     unknown = sorted({attribute.name for attribute in node.attribute} - known_attributes)
     if unknown:
         raise EditError(
-            f"node {node.name or node.output[0]!r} has the attribute {unknown[0]!r}, which the function does not take",
+            f"node {label(node)!r} has the attribute {unknown[0]!r}, which the function does not take",
             hint=f"declare it: {body.name} <{unknown[0]}> (...) => (...)",
         )
 

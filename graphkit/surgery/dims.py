@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 
@@ -13,10 +14,10 @@ from graphkit.edit.repair import repair_reshapes
 from graphkit.edit.stale import refresh, sharpen
 from graphkit.errors import EditError, GraphkitWarning, NameNotFoundError
 from graphkit.graph import walk
-from graphkit.graph.symbols import names_in, substituted, tensor_types
+from graphkit.graph.symbols import LARGEST, names_in, substituted, tensor_types
 from graphkit.graph.values import dim as dim_of
 from graphkit.model import Model, ModelLike
-from graphkit.storage.load import as_model
+from graphkit.storage.load import as_valid_model
 
 Place = tuple[str, int]
 """(input, axis)."""
@@ -50,7 +51,7 @@ def dims(
     Scope: inputs, outputs and value_info of the main graph and of bodies.
     Cost: O(graph), and up to four runs of onnx.shape_inference; weights are not read.
     """
-    source = as_model(model)
+    source = as_valid_model(model)
     if not values:
         raise ValueError("dims needs at least one dim to set")
     proto = source.copy_proto()
@@ -95,7 +96,7 @@ def _sorted_out(
 
 
 def _check_value(key: str, value: int | str) -> None:
-    if isinstance(value, bool) or (isinstance(value, int) and value < 0) or value == "":
+    if isinstance(value, bool) or (isinstance(value, int) and not 0 <= value < LARGEST) or value == "":
         raise EditError(f"{key!r} cannot be {value!r}", hint="a dim is a size, 0 or more, or a name")
     if isinstance(value, str) and not value.isidentifier():
         raise EditError(
@@ -106,8 +107,9 @@ def _check_value(key: str, value: int | str) -> None:
 def _place(proto: onnx.ModelProto, key: str, known: set[str]) -> Place:
     name, colon, axis = key.rpartition(":")
     inputs = {value.name: value for value in proto.graph.input}
-    if not colon or not axis.lstrip("-").isdigit() or name not in inputs:
-        wanted = name if colon and axis.lstrip("-").isdigit() else key
+    is_axis = bool(colon and re.fullmatch(r"-?[0-9]{1,9}", axis))
+    if not is_axis or name not in inputs:
+        wanted = name if is_axis else key
         raise NameNotFoundError("input or symbolic dim", wanted, [*inputs, *sorted(known)])
     tensor = next(tensor_types(inputs[name].type), None)
     if tensor is None or not tensor.HasField("shape"):
@@ -179,7 +181,7 @@ def _beware(proto: onnx.ModelProto, freed: Mapping[Place, int | str], *, repair:
     def change(model: onnx.ModelProto, times: int) -> None:
         for place, size in sizes.items():
             assert isinstance(size, int)
-            _set(_proto_dim(model, place), size * times)
+            _set(_proto_dim(model, place), min(size * times, LARGEST - 1))
 
     comparison = Comparison(proto, change)
     notes: list[str] = []

@@ -14,8 +14,8 @@ from graphkit.edit.stale import sharpen
 from graphkit.errors import FeedError, NameNotFoundError
 from graphkit.graph.values import dims, format_type
 from graphkit.model import Model, ModelLike
-from graphkit.storage.load import as_model
-from graphkit.tensor import type_name
+from graphkit.storage.load import as_valid_model
+from graphkit.tensor import check_size, numpy_type, type_name
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -42,7 +42,7 @@ def freeze(model: ModelLike, values: Mapping[str, Any], *, fold: bool = False, f
     Scope: inputs of the main graph; what bodies read of them follows. Folding goes through the main graph.
     Cost: O(graph + values); ``fold`` reads constants up to ``fold_limit`` and runs onnx.reference.
     """
-    source = as_model(model)
+    source = as_valid_model(model)
     if not values:
         raise ValueError("freeze needs at least one input")
     proto = source.copy_proto()
@@ -76,10 +76,10 @@ def fitted(declared: onnx.ValueInfoProto, value: Any) -> Array:
         FeedError: It does not fit.
     """
     name, wanted = declared.name, format_type(declared.type)
-    if declared.type.WhichOneof("value") != "tensor_type":
-        raise FeedError(f"input {name!r} is {wanted}; only tensors can be fixed", name=name)
     data_type, shape = declared.type.tensor_type.elem_type, dims(declared.type)
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(data_type)
+    dtype = numpy_type(data_type)
+    if dtype is None:
+        raise FeedError(f"input {name!r} is {wanted}; only tensors can be fixed", name=name)
     array: Array = np.asarray(value)
     if isinstance(value, np.ndarray | np.generic):
         if array.dtype != dtype and not (array.dtype.kind in "OUST" and data_type == onnx.TensorProto.STRING):
@@ -91,7 +91,9 @@ def fitted(declared: onnx.ValueInfoProto, value: Any) -> Array:
     else:
         array = _converted(name, wanted, array, dtype)
         if not array.ndim and shape:
-            array = np.full([d if isinstance(d, int) else 1 for d in shape], array)
+            whole = [d if isinstance(d, int) else 1 for d in shape]
+            check_size(name, whole)
+            array = np.full(whole, array)
     fits = shape is None or (
         len(shape) == array.ndim
         and all(not isinstance(d, int) or d == size for d, size in zip(shape, array.shape, strict=True))
@@ -107,6 +109,8 @@ def _converted(name: str, wanted: str, plain: Array, dtype: np.dtype[Any]) -> Ar
         array: Array = plain.astype(dtype)
     except (ValueError, TypeError, OverflowError) as error:
         raise FeedError(f"input {name!r} is {wanted}; {plain.tolist()!r} does not make one", name=name) from error
+    if dtype.kind == "O" and not all(isinstance(item, str | bytes) for item in array.ravel().tolist()):
+        raise FeedError(f"input {name!r} is {wanted}; {plain.tolist()!r} is no text", name=name)
     if dtype.kind in "iub" and not np.array_equal(plain, array):
         raise FeedError(f"input {name!r} is {wanted}; {plain.tolist()!r} does not fit that type", name=name)
     return array

@@ -8,7 +8,7 @@ from graphkit.edit.lowering import lower_opset
 from graphkit.edit.raising import raise_opset
 from graphkit.graph.resampling import opset_of
 from graphkit.model import Model, ModelLike
-from graphkit.storage.load import as_model
+from graphkit.storage.load import as_valid_model
 
 
 def opset(model: ModelLike, *, to: int) -> Model:
@@ -39,7 +39,7 @@ def opset(model: ModelLike, *, to: int) -> Model:
     newest = onnx.defs.onnx_opset_version()
     if not 1 <= to <= newest:
         raise ValueError(f"the installed onnx knows opsets 1 to {newest}, not {to}")
-    source = as_model(model)
+    source = as_valid_model(model)
     proto = source.copy_proto()
     before = opset_of(proto)
     notes = raise_opset(proto, to) if to > before else lower_opset(proto, to)

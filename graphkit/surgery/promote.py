@@ -13,10 +13,10 @@ from graphkit.edit.raised_inputs import attribute_as_input
 from graphkit.edit.stale import refresh, shaped_by
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph import walk
-from graphkit.graph.names import Names
+from graphkit.graph.names import Names, label
 from graphkit.graph.values import format_type
 from graphkit.model import Model, ModelLike
-from graphkit.storage.load import as_model
+from graphkit.storage.load import as_valid_model
 
 
 def promote(
@@ -54,7 +54,7 @@ def promote(
     Cost: O(graph); weights are not read, but for the default of a sparse or cast constant.
     Source: docs/IR.md (initializers as default values), onnx Changelog (Constant-13).
     """
-    source = as_model(model)
+    source = as_valid_model(model)
     wanted = _wanted(tensors)
     proto = source.copy_proto()
     notes: list[str] = []
@@ -136,10 +136,10 @@ def _refuse_bound(proto: onnx.ModelProto, name: str) -> None:
 
 def _only(readers: list[onnx.NodeProto], only: Sequence[str], name: str) -> list[onnx.NodeProto]:
     """The readers that were asked for."""
-    found = [node for node in readers if node.name in only or node.output[0] in only]
+    found = [node for node in readers if {node.name, *node.output[:1]}.intersection(only)]
     for wanted in only:
-        if not any(wanted in (node.name, node.output[0]) for node in found):
-            raise NameNotFoundError(f"reader of {name!r}", wanted, [node.name or node.output[0] for node in readers])
+        if not any(wanted in (node.name, *node.output[:1]) for node in found):
+            raise NameNotFoundError(f"reader of {name!r}", wanted, [label(node) for node in readers])
     return found
 
 
@@ -211,8 +211,8 @@ def _report(
 ) -> list[str]:
     kind = "an input that may be left out" if optional else "a required input"
     named = "" if info.name == constant.name else f" {info.name!r}"
-    read = ", ".join(repr(node.name or node.output[0]) for node in now[:8]) + (", ..." if len(now) > 8 else "")
+    read = ", ".join(repr(label(node)) for node in now[:8]) + (", ..." if len(now) > 8 else "")
     notes = [f"{constant.name!r} is now {kind}{named}: {format_type(info.type)}, read by {read or 'nobody'}"]
     taken = {id(node) for node in now}
-    rest = [repr(node.name or node.output[0]) for node in readers if id(node) not in taken]
+    rest = [repr(label(node)) for node in readers if id(node) not in taken]
     return notes + ([f"{constant.name!r} stays a constant for {', '.join(rest[:8])}"] if rest else [])

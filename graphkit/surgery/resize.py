@@ -18,12 +18,12 @@ from graphkit.edit.stale import refresh
 from graphkit.edit.wiring import Form, Place, Wiring, fix_scales, places
 from graphkit.errors import EditError, GraphkitWarning, NameNotFoundError, NameTakenError, NoResizeError
 from graphkit.graph import resampling, walk
-from graphkit.graph.names import Names
+from graphkit.graph.names import Names, label
 from graphkit.graph.resampling import Resampler, Semantics
 from graphkit.graph.shapes import inferred
-from graphkit.graph.values import tensor_type
+from graphkit.graph.values import attribute_value, tensor_type
 from graphkit.model import Model, ModelLike
-from graphkit.storage.load import as_model
+from graphkit.storage.load import as_valid_model
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -91,7 +91,7 @@ def resize(
         raise ValueError(
             "form 'sizes' gives the size itself: it goes neither with relative nor with semantics 'scales'"
         )
-    source = as_model(model)
+    source = as_valid_model(model)
     proto = source.copy_proto()
     notes = _take_scales_as_input(proto)
     sites = dict(zip(places(proto), resampling.resamplers(inferred(proto)), strict=True))
@@ -172,7 +172,7 @@ def _indexed(model: onnx.ModelProto) -> list[str]:
     """Nodes that gather the pixels of an interpolation which the exporter had no Resize for (it names the torch op)."""
     marks = ("aten._unsafe_index.", "aten.index.Tensor")
     return [
-        node.name or node.output[0]
+        label(node)
         for node in walk.nodes(model.graph)
         if node.op_type == "GatherND"
         and any(
@@ -203,7 +203,7 @@ def _repaired(node: onnx.NodeProto, site: Resampler, decided: Semantics, *, torc
     """Mend attributes that would be wrong from now on. Changes the node."""
     notes = []
     for attribute in list(node.attribute):
-        value = attribute.s.decode() if attribute.type == onnx.AttributeProto.STRING else ""
+        value = attribute_value(node, attribute.name)
         if attribute.name == "coordinate_transformation_mode" and value == "pytorch_half_pixel" and torch_2:
             attribute.s = b"half_pixel"
             notes.append(
@@ -267,7 +267,7 @@ def _beware(proto: onnx.ModelProto, chosen: Sites, *, separate: bool, relative: 
 def _left_alone(model: onnx.ModelProto, sites: Sites, chosen: Sites) -> list[str]:
     """The nodes that nobody would expect to stay as they are."""
     hidden = [
-        f"{node.name or node.output[0]!r} is inside of the function {function.name!r} and is left as it is"
+        f"{label(node)!r} is inside of the function {function.name!r} and is left as it is"
         for function, node in resampling.in_functions(model)
     ]
     return hidden + [
@@ -314,8 +314,7 @@ def _decide(site: Resampler, form: Form, semantics: Literal["keep", "scales", "s
         return "sizes"
     if semantics != "keep":
         return semantics
-    antialias = site.attribute("antialias")
-    if form == "scales" or (antialias is not None and antialias.i):
+    if form == "scales" or attribute_value(site.node, "antialias", 0):
         return "scales"
     return site.semantics
 

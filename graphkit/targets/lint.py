@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 import onnx
 
+from graphkit.graph.names import label
+from graphkit.graph.operators import schema_of
 from graphkit.graph.resampling import opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.shapes import inferred
-from graphkit.graph.values import dims
+from graphkit.graph.values import attribute_value, dims
 from graphkit.graph.walk import call_key, function_key
 from graphkit.model import ModelLike
-from graphkit.storage.load import as_model
+from graphkit.storage.load import as_valid_model
 from graphkit.tensor import type_name
 
 Severity = Literal["error", "note"]
@@ -82,6 +84,7 @@ def lint(model: ModelLike, target: str = "tensorrt", version: str | None = None)
 
     Raises:
         ValueError: An unknown target, a version that is no version.
+        InvalidGraphError: The model contradicts itself.
 
     Changes: nothing.
     Scope: main graph and bodies. Functions are taken for what a target has to know itself.
@@ -92,7 +95,7 @@ def lint(model: ModelLike, target: str = "tensorrt", version: str | None = None)
     book = _book(target)
     wanted = version or book["tables"][-1]["from"]
     table = next((t for t in reversed(book["tables"]) if _number(t["from"]) <= _number(wanted)), book["tables"][0])
-    proto = inferred(as_model(model).proto)
+    proto = inferred(as_valid_model(model).proto)
     found = [*_opset(proto, table), *_inputs(proto, book, wanted)]
     functions = {function_key(function) for function in proto.functions}
     for scope in scopes(proto.graph):
@@ -149,7 +152,7 @@ def _inputs(proto: onnx.ModelProto, book: Mapping[str, Any], version: str) -> It
 def _operator(
     scope: Scope, node: onnx.NodeProto, table: Mapping[str, Any], functions: set[tuple[str, str, str]]
 ) -> Iterator[Violation]:
-    name = node.name or (node.output[0] if node.output else node.op_type)
+    name = label(node)
     if not _standard(node):
         if call_key(node) not in functions:
             message = f"{node.domain}::{node.op_type} needs a plugin of this name, or a body"
@@ -178,7 +181,7 @@ def _applied(
 
 
 def _violation(rule: Mapping[str, Any], node: onnx.NodeProto | None, **values: Any) -> Violation:
-    name = None if node is None else node.name or node.output[0]
+    name = None if node is None else label(node)
     filled = {"op": node.op_type if node is not None else "", "root": "NAME", **values}
     remedy = rule.get("remedy")
     return Violation(
@@ -197,7 +200,7 @@ Found = dict[str, Any] | None
 
 def _attribute(rule: Mapping[str, Any], scope: Scope, node: onnx.NodeProto, opset: int) -> Found:
     del scope, opset
-    value = _value(node, rule["attribute"], rule["default"])
+    value = attribute_value(node, rule["attribute"], rule["default"])
     return None if value in rule["allowed"] else {"value": value}
 
 
@@ -218,13 +221,13 @@ def _empty_input(rule: Mapping[str, Any], scope: Scope, node: onnx.NodeProto, op
 def _no_attribute_with_input(rule: Mapping[str, Any], scope: Scope, node: onnx.NodeProto, opset: int) -> Found:
     if _constant_input(rule, scope, node, opset) is None:
         return None
-    axes, known = _value(node, rule["attribute"], None), scope.dims_of(node.input[0])
+    axes, known = attribute_value(node, rule["attribute"], None), scope.dims_of(node.input[0])
     return None if axes is None or (known is not None and list(axes) == list(range(len(known)))) else {}
 
 
 def _all_ones(rule: Mapping[str, Any], scope: Scope, node: onnx.NodeProto, opset: int) -> Found:
     del scope, opset
-    return None if all(number == 1 for number in _value(node, rule["attribute"], ())) else {}
+    return None if all(number == 1 for number in attribute_value(node, rule["attribute"], ())) else {}
 
 
 def _rank(rule: Mapping[str, Any], scope: Scope, node: onnx.NodeProto, opset: int) -> Found:
@@ -250,18 +253,10 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any], Scope, onnx.NodeProto, int], Fou
 }
 
 
-def _value(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    for attribute in node.attribute:
-        if attribute.name == name and not attribute.ref_attr_name:
-            value = onnx.helper.get_attribute_value(attribute)
-            return value.decode() if isinstance(value, bytes) else value
-    return default
-
-
 def _input(node: onnx.NodeProto, name: str, opset: int) -> str:
     """The value that a node has for a named input of its operator; "" where it has none."""
-    schema = onnx.defs.get_schema(node.op_type, opset, "")
-    names = [parameter.name for parameter in schema.inputs]
+    schema = schema_of(node.op_type, opset)
+    names = [parameter.name for parameter in schema.inputs] if schema is not None else []
     position = names.index(name) if name in names else len(node.input)
     return node.input[position] if position < len(node.input) else ""
 

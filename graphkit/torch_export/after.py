@@ -13,6 +13,7 @@ from graphkit.errors import ExportError
 from graphkit.finding import Finding
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.shapes import inferred
 from graphkit.graph.values import dims
 from graphkit.tensor import type_name
 from graphkit.torch_export.source_line import is_users, stack_line
@@ -240,14 +241,14 @@ def _repaired_dims(proto: onnx.ModelProto, asked: set[str]) -> list[Finding]:
     Inference by onnx says what it can (a batch that goes through unchanged keeps its name); the rest gets new names.
     """
     found = []
-    inferred: dict[str, onnx.ValueInfoProto] | None = None
+    outputs: dict[str, onnx.ValueInfoProto] | None = None
     for value in proto.graph.output:
         made_up = [d.dim_param for d in value.type.tensor_type.shape.dim if d.dim_param and d.dim_param not in asked]
         if len(made_up) == len(set(made_up)):
             continue
         twice = sorted({name for name in made_up if made_up.count(name) > 1})
-        inferred = inferred if inferred is not None else _inferred(proto)
-        _rename_axes(value, inferred[value.name], set(twice))
+        outputs = outputs if outputs is not None else _inferred_outputs(proto)
+        _rename_axes(value, outputs[value.name], set(twice))
         found.append(
             Finding(
                 "dim-shared",
@@ -258,24 +259,23 @@ def _repaired_dims(proto: onnx.ModelProto, asked: set[str]) -> list[Finding]:
     return found
 
 
-def _inferred(proto: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
+def _inferred_outputs(proto: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     bare = onnx.ModelProto()
     bare.CopyFrom(proto)
     for value in bare.graph.output:
         value.type.tensor_type.ClearField("shape")
-    known = onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    return {value.name: value for value in known.graph.output}
+    return {value.name: value for value in inferred(bare).graph.output}
 
 
-def _rename_axes(value: onnx.ValueInfoProto, inferred: onnx.ValueInfoProto, twice: set[str]) -> None:
-    known = dims(inferred.type) or []
+def _rename_axes(value: onnx.ValueInfoProto, again: onnx.ValueInfoProto, twice: set[str]) -> None:
+    known = dims(again.type) or []
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
         if dim.dim_param not in twice:
             continue
         better = known[axis] if axis < len(known) else None
         if isinstance(better, int):
             dim.dim_value = better
-        elif isinstance(better, str) and not better.startswith("unk__"):
+        elif isinstance(better, str):
             dim.dim_param = better
         else:
             dim.dim_param = f"{value.name}_dim_{axis}"

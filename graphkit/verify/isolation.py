@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import GraphkitError
+from graphkit.graph.names import label
 from graphkit.runtime.exchange import declared_type, shared, to_runtime
 from graphkit.runtime.pieces import is_constant_node, piece
 from graphkit.runtime.ports import Port
@@ -114,7 +115,7 @@ class Isolation:
     def named(self, positions: Iterable[int]) -> tuple[str, ...]:
         """Nodes by name, Constant nodes left out."""
         nodes = [self.side.index.nodes[p] for p in positions]
-        return tuple(n.name or n.output[0] for n in nodes if not is_constant_node(n))
+        return tuple(label(n) for n in nodes if not is_constant_node(n))
 
 
 def _port(name: str, array: Array) -> Port:

@@ -1,0 +1,156 @@
+"""Models that contradict themselves are refused by name; models that a runtime takes are not."""
+
+import onnx
+import pytest
+from onnx import AttributeProto, TensorProto
+
+import graphkit as gk
+from backend_cases import file_cases, light_models, node_cases
+from graphkit.graph.valid import require_valid
+
+HEAD = '<ir_version: 9, opset_import: ["" : 18, "local" : 1]>'
+X = "g (float[2] x) => (float[2] y)"
+
+
+def model(text, functions=""):
+    return onnx.parser.parse_model(f"{HEAD} {text} {functions}")
+
+
+CASES = {
+    "made by two nodes": (f"{X} {{ y = Relu(x) [two] y = Neg(x) }}", "'y' has two definitions: Relu 'y' and Neg 'two'"),
+    "made twice by one node": (
+        f"{X} {{ a, a = Split <num_outputs: int = 2>(x) y = Neg(x) }}",
+        "Split 'a' makes it twice",
+    ),
+    "made, and an input": (f"{X} {{ x = Relu(x) y = Neg(x) }}", "'x' has two definitions: .* it is a graph input"),
+    "made, and a weight": (f"{X} <float[2] a = {{1.0, 2.0}}> {{ a = Relu(x) y = Neg(a) }}", "and it is an initializer"),
+    "an input twice": ("g (float[2] x, float[2] x) => (float[2] y) { y = Neg(x) }", "'x' has .*two graph inputs"),
+    "made twice in a body": (
+        (
+            "g (float[2] x, bool c) => (float[2] y) { y = If (c) <then_branch = t () => (float[2] p) { p = Neg(x) p = Abs(x) },"
+            " else_branch = e () => (float[2] q) { q = Neg(x) }> }"
+        ),
+        "'p' has two definitions",
+    ),
+    "too few inputs": (f"{X} {{ [sum] y = Add(x) }}", "Add 'sum' has 1 input, and Add of opset 18 has 2"),
+    "too many inputs": (f"{X} {{ y = Relu(x, x) }}", "Relu 'y' has 2 inputs, and Relu of opset 18 has 1"),
+    "none of many inputs": (f"{X} {{ y = Concat <axis: int = 0>() }}", "has 0 inputs, .* has 1 or more"),
+    "an input left out": (f"{X} {{ y = Add(, x) }}", "Add 'y' has no input 'A', which may not be left out"),
+    "no outputs": (f"{X} {{ = Relu(x) y = Neg(x) }}", "Relu 'Relu' has 0 outputs"),
+    "an output left out": (f"{X} {{ , i = TopK(x, k) y = Neg(x) k = Shape(x) }}", "has no output 'Values'"),
+    "a missing attribute": (f"{X} {{ y = Cast(x) }}", "Cast 'y' has no attribute 'to', which it must have"),
+    "an attribute of another type": (f'{X} {{ y = Cast <to: string = "a">(x) }}', "'to' as STRING, and it is INT"),
+    "an attribute twice": (f"{X} {{ y = Cast <to: int = 1, to: int = 6>(x) }}", "two attributes 'to'"),
+    "a function's attribute in no function": (f"{X} {{ y = Cast <to: int = @k>(x) }}", "in no function"),
+    "a cycle": (f"{X} {{ a = Neg(b) b = Neg(a) y = Add(a, x) }}", "in a cycle: Neg of 'b' -> Neg of 'a'"),
+    "a cycle through a body": (
+        (
+            "g (float[2] x, bool c) => (float[2] y) { y = If (c) <then_branch = t () => (float[2] p) { p = Neg(y) },"
+            " else_branch = e () => (float[2] q) { q = Neg(x) }> }"
+        ),
+        "in a cycle: If of 'y'",
+    ),
+    "a name that nothing defines": (f"{X} {{ y = Add(x, ghost) }}", "Add 'y' reads 'ghost', which nothing"),
+    "an output that nothing makes": ("g (float[2] x) => (float[2] z) { y = Neg(x) }", "an output reads 'z'"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_contradiction_is_named(case):
+    text, message = CASES[case]
+    with pytest.raises(gk.InvalidGraphError, match=message) as caught:
+        require_valid(model(text))
+    assert "make it again" in caught.value.hint
+
+
+FUNCTION = '<domain: "local", opset_import: ["" : 18, "local" : 1]>'
+CALL = f"{X} {{ y = local.F(x) }}"
+
+
+@pytest.mark.parametrize(
+    ("functions", "message"),
+    [
+        (f"{FUNCTION} F (a) => (b) {{ b = local.F(a) }}", "local::F calls local::F"),
+        (
+            f"{FUNCTION} F (a) => (b) {{ b = local.G(a) }} {FUNCTION} G (a) => (b) {{ b = local.F(a) }}",
+            "local::F calls local::G calls local::F|local::G calls local::F calls local::G",
+        ),
+        (f"{FUNCTION} F (a) => (b) {{ b = Neg(a) }} {FUNCTION} F (a) => (b) {{ b = Abs(a) }}", "local::F twice"),
+        (f"{FUNCTION} F (a) => (b) {{ b = Neg(a) b = Abs(a) }}", "'b' has two definitions"),
+        (f"{FUNCTION} F (a) => (b) {{ b = Add(a) }}", "Add 'b' has 1 input"),
+    ],
+)
+def test_functions(functions, message):
+    with pytest.raises(gk.InvalidGraphError, match=message):
+        require_valid(model(CALL, functions))
+
+
+def test_functions_may_call_each_other_and_take_attributes():
+    require_valid(
+        model(
+            f"{X} {{ y = local.F <k: int = 1>(x) }}",
+            f"{FUNCTION} F <k> (a) => (b) {{ c = local.G(a) b = Cast <to: int = @k>(c) }}"
+            f" {FUNCTION} G (a) => (b) {{ b = Neg(a) }}",
+        )
+    )
+
+
+def change_opsets(proto, *imports):
+    del proto.opset_import[:]
+    for domain, version in imports:
+        proto.opset_import.add(domain=domain, version=version)
+
+
+@pytest.mark.parametrize(
+    ("imports", "message"),
+    [
+        ((("", 18), ("ai.onnx", 13)), "imports ai.onnx twice, as versions 18 and 13"),
+        ((("", 0),), "version 0 of ai.onnx"),
+        ((("local", 1),), "imports no version of ai.onnx .* Neg 'y' belongs"),
+    ],
+)
+def test_opset_imports(imports, message):
+    proto = model(f"{X} {{ y = Neg(x) }}")
+    change_opsets(proto, *imports)
+    with pytest.raises(gk.InvalidGraphError, match=message):
+        require_valid(proto)
+
+
+def test_an_opset_that_is_newer_than_the_installed_onnx_is_taken_for_the_newest():
+    proto = model(f"{X} {{ y = Neg(x) }}")
+    change_opsets(proto, ("", 1 << 40), ("ai.onnx", 1 << 40))
+    require_valid(proto)
+
+
+def test_attributes_hold_what_they_say():
+    proto = model(f"{X} {{ y = Neg(x) z = ConstantOfShape(s) s = Shape(x) }}")
+    value = proto.graph.node[1].attribute.add(name="value", type=AttributeProto.TENSOR)
+    with pytest.raises(gk.InvalidGraphError, match="attribute 'value' of type TENSOR that holds none"):
+        require_valid(proto)
+    value.t.data_type = TensorProto.FLOAT
+    value.t.dims.append(1)
+    with pytest.raises(gk.TensorError, match="takes 1"):
+        require_valid(proto)
+    value.t.float_data.append(1)
+    require_valid(proto)
+
+
+def test_a_number_that_is_left_out_is_zero():
+    proto = model(f"{X} {{ y = Concat(x) }}")
+    proto.graph.node[0].attribute.add(name="axis", type=AttributeProto.INT)
+    require_valid(proto)
+
+
+def test_what_only_some_runtimes_know_is_let_through():
+    """Operators of TensorRT's plugins stand in the default domain; nodes may stand in any order."""
+    require_valid(model(f"{X} {{ y = EfficientNMS_TRT(a, a, a) a = local.What() }}"))
+
+
+def test_every_model_of_onnx_is_valid():
+    for case in node_cases():
+        require_valid(case.model)
+    for kind in ("simple", "pytorch-operator", "pytorch-converted"):
+        for case in file_cases(kind):
+            require_valid(case.model)
+    for path in light_models().values():
+        require_valid(onnx.load(path))
