@@ -84,21 +84,33 @@ def _rule_row(rule: Rule) -> tuple[str, ...]:
 
 @operators_text.register
 def _(result: OperatorCheck) -> str:
-    rows = [("exporter", "torch operator", "calls", "", "becomes", "opset", "first called at")]
+    rows = [("exporter", "torch operator", "calls", "kind", "becomes", "smallest opset", "first called at")]
     for use in result.uses:
-        becomes = ", ".join(use.becomes) if use.kind != "supported" else f"some of {', '.join(use.becomes)}"
         since = "-" if use.since is None else str(use.since)
+        becomes = ", ".join(use.becomes)
         rows.append((use.exporter, use.operator, str(use.count), use.kind, becomes, since, (*use.sources, "")[0]))
-    lines = [columns(rows, right=(2, 5))]
-    for exporter, smallest in result.smallest_opset.items():
-        if exporter in result.problems:
-            lines.append(f"{exporter}: {result.problems[exporter]}")
-        elif smallest is None:
-            missing = ", ".join(use.operator for use in result.unsupported if use.exporter == exporter)
-            lines.append(f"{exporter}: cannot export this module; no translation for {missing}")
-        else:
-            lines.append(f"{exporter}: opset {smallest} or later serves this module")
+    lines = [columns(rows, right=(2, 5))] if result.uses else []
+    for exporter in result.opset:
+        lines += _verdict(result, exporter)
     return "\n".join(lines)
+
+
+def _verdict(result: OperatorCheck, exporter: str) -> list[str]:
+    """What one exporter does with the whole module."""
+    if exporter in result.problems:
+        return [f"{exporter}: {result.problems[exporter]}"]
+    opset, smallest = result.opset[exporter], result.smallest_opset[exporter]
+    missing = [use for use in result.unsupported if use.exporter == exporter]
+    lines = [f"{exporter}: opset {smallest} or later serves this module; the table shows opset {opset}"]
+    if missing:
+        names = ", ".join(use.operator for use in missing)
+        later = f"; opset {smallest} or later serves" if smallest is not None else ""
+        lines = [f"{exporter}: cannot export this module at opset {opset}; no translation for {names}{later}"]
+        lines += [f"  {use.operator}: {use.reason}" for use in missing if use.reason]
+    if dropped := result.dropped.get(exporter):
+        calls = ", ".join(name if count == 1 else f"{name} ({count} calls)" for name, count in dropped.items())
+        lines.append(f"  no node is left of {calls}")
+    return lines
 
 
 def _indented(text: str) -> list[str]:

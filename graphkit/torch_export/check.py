@@ -2,55 +2,47 @@
 
 from __future__ import annotations
 
-import io
-import itertools
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-import onnx
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from graphkit.errors import ExportError
-from graphkit.graph import walk
-from graphkit.graph.modules import fx_node
 from graphkit.torch_export.arguments import bind
-from graphkit.torch_export.factory import import_torch
+from graphkit.torch_export.calls_dynamo import DynamoCalls
+from graphkit.torch_export.calls_torchscript import TorchscriptCalls
+from graphkit.torch_export.factory import import_onnxscript, import_torch
 from graphkit.torch_export.failure import export_error
-from graphkit.torch_export.job import evaluating, taking_tensors_only
-from graphkit.torch_export.lowering import (
-    TORCHSCRIPT_OPSETS,
-    Rule,
-    decomposition_table,
-    dynamo_rules,
-    operator_key,
-    torchscript_rules,
-)
+from graphkit.torch_export.job import evaluating
 from graphkit.torch_export.quiet import quiet_torch
-from graphkit.torch_export.source_line import stack_line, users_stack
 
 if TYPE_CHECKING:
     import torch
 
     from graphkit.torch_export.arguments import Arguments
+    from graphkit.torch_export.calls import Call
 
-Kind: TypeAlias = Literal["one-to-one", "one-to-many", "nothing", "decomposed", "supported", "unsupported"]
+Kind: TypeAlias = Literal["one-to-one", "one-to-many", "decomposed", "unsupported"]
+
+DEFAULT_OPSET = 20
+"""The opset that both exporters write unless asked for another (torch 2.13)."""
 
 
 @dataclass(frozen=True)
 class OperatorUse:
-    """One torch operator of a module, and what an exporter does with it.
+    """One torch operator of a module, and what an exporter does with it at ``OperatorCheck.opset``.
 
     Attributes:
         exporter: "dynamo" or "torchscript". The two see other operators of the same module.
-        operator: The operator with its overload, as the exporter sees it.
+        operator: The operator, as the exporter sees it (dynamo: with its overload).
         count: How often the module calls it.
-        kind: "one-to-one" and "one-to-many": ONNX operators for each call; "nothing": it leaves no node; "decomposed":
-            into other torch operators first; "supported": it has a rule (what it emits depends on the call);
-            "unsupported".
-        becomes: The ONNX operators; for "decomposed" and "unsupported" the torch operators it is taken apart into.
-        since: The smallest opset with a rule, or None.
+        kind: "one-to-one": no call becomes more than one ONNX node; "one-to-many": a call does; "decomposed": into other
+            torch operators first; "unsupported": a call has no translation.
+        becomes: The ONNX operators of all calls; for "decomposed" the torch operators it is taken apart into; for
+            "unsupported" the operators without a translation, itself or parts of it.
+        since: The smallest opset at which the exporter translates every call (to other nodes, maybe); None: there is none.
         sources: The user's lines that call it.
+        reason: What the exporter says about a call that its rule does not take; "" where there is no rule at all.
     """
 
     exporter: str
@@ -60,6 +52,7 @@ class OperatorUse:
     becomes: tuple[str, ...]
     since: int | None
     sources: tuple[str, ...]
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,203 +61,170 @@ class OperatorCheck:
 
     Attributes:
         uses: The operators, those of the dynamo exporter first, each in the order of the first call.
+        dropped: exporter -> the operators of which no node is left (dropout in eval mode, detach, shapes that are
+            constants) -> how often the module calls them. They are not among ``uses``.
+        opset: exporter -> the opset that was looked at.
         smallest_opset: exporter -> the smallest opset that serves the whole module; None where it cannot be exported.
         problems: exporter -> why the module could not even be traced.
     """
 
     uses: tuple[OperatorUse, ...]
+    dropped: dict[str, dict[str, int]]
+    opset: dict[str, int]
     smallest_opset: dict[str, int | None]
     problems: dict[str, str]
 
     @property
     def unsupported(self) -> tuple[OperatorUse, ...]:
-        """The operators that keep an exporter from exporting the module."""
+        """The operators that keep an exporter from exporting the module at the opset that was looked at."""
         return tuple(use for use in self.uses if use.kind == "unsupported")
 
+    @property
+    def exporters(self) -> tuple[str, ...]:
+        """The exporters that can export the module at the opset that was looked at."""
+        refusing = {use.exporter for use in self.unsupported} | set(self.problems)
+        return tuple(exporter for exporter in self.opset if exporter not in refusing)
 
-def check_operators(module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any] | None = None) -> OperatorCheck:
+
+class _Calls(Protocol):
+    """A module's calls as one exporter sees them."""
+
+    exporter: str
+    opsets: range
+
+    def at(self, opset: int) -> list[Call]: ...
+
+    def lowest(self, operator: str) -> int: ...
+
+
+def check_operators(
+    module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any] | None = None, *, opset: int | None = None
+) -> OperatorCheck:
     """Sort the torch operators that a module calls by what each exporter does with them.
+
+    Every operator is translated as it is in an export, the others too where one has no translation. Of what becomes of
+    it, the nodes that compute from the module's inputs count: not those that constant folding takes (they depend on
+    weights and constants only), nor Identity. Operators of different kinds are not fused (BatchNorm into Conv).
 
     Args:
         module: The module.
         args: Example arguments.
         kwargs: Example keyword arguments.
+        opset: The opset to look at; the nearest one that an exporter writes itself (dynamo from 18 on, torchscript up to
+            20). None is torch's default.
 
     Raises:
         ExportError: The arguments do not fit the module.
         MissingExtraError: torch or onnxscript is not installed.
 
     Changes: nothing.
-    Cost: an export with each exporter, and about four seconds for the tables the first time.
+    Scope: submodules, branches and loops too.
+    Cost: two or three exports with each exporter, more where an operator needs a later opset than its rule says, and
+        about four seconds for the tables the first time.
     """
     import_torch("checking a module's operators")
+    import_onnxscript("checking a module's operators")
     bound = bind(module, args, kwargs, None)
+    check = OperatorCheck((), {}, {}, {}, {})
     uses: list[OperatorUse] = []
-    smallest: dict[str, int | None] = {}
-    problems: dict[str, str] = {}
-    for exporter, look in (("dynamo", _dynamo_uses), ("torchscript", _torchscript_uses)):
+    exporters: tuple[_Calls, ...] = (DynamoCalls(module, bound), TorchscriptCalls(module, bound))
+    for calls in exporters:
+        name = calls.exporter
+        check.opset[name] = min(max(opset or DEFAULT_OPSET, calls.opsets[0]), calls.opsets[-1])
+        look = _Look(calls, module, bound)
         try:
-            found = list(_looked(look, module, bound, exporter))
+            operators = look.at(check.opset[name])
         except ExportError as error:
-            problems[exporter], smallest[exporter] = error.message, None
+            check.problems[name], check.smallest_opset[name] = error.message, None
             continue
-        uses += found
-        smallest[exporter] = _smallest(found)
-    return OperatorCheck(tuple(uses), smallest, problems)
+        since = look.since(operators)
+        check.smallest_opset[name] = _latest(since.values(), calls.opsets[0])
+        check.dropped[name] = {operator: len(made) for operator, made in operators.items() if _leaves_nothing(made)}
+        left = {operator: made for operator, made in operators.items() if operator not in check.dropped[name]}
+        uses += [_use(name, operator, made, since[operator]) for operator, made in left.items()]
+    return dataclasses.replace(check, uses=tuple(uses))
 
 
-def _looked(look: Any, module: Any, bound: Arguments, exporter: str) -> Iterable[OperatorUse]:
-    failure = None
-    with evaluating(module), quiet_torch() as heard:
+@dataclass(frozen=True)
+class _Look:
+    """Looking at a module's calls at one opset after the other: quietly, in eval mode, at each opset once."""
+
+    calls: _Calls
+    module: Any
+    bound: Arguments
+    seen: dict[int, dict[str, list[Call]]] = field(default_factory=dict)
+
+    def at(self, opset: int) -> dict[str, list[Call]]:
+        """Operator -> its calls, in the order of the first one.
+
+        Raises:
+            ExportError: torch cannot trace the module, or not even export it with stand-ins.
+        """
+        if opset not in self.seen:
+            found: dict[str, list[Call]] = {}
+            for call in self._looked(opset):
+                found.setdefault(call.operator, []).append(call)
+            self.seen[opset] = found
+        return self.seen[opset]
+
+    def _looked(self, opset: int) -> list[Call]:
+        with evaluating(self.module), quiet_torch(native_errors=True) as heard:
+            try:
+                return self.calls.at(opset)
+            except Exception as error:  # noqa: BLE001 (tracing runs the user's code, which may raise anything)
+                failure = error
+        with evaluating(self.module), quiet_torch():
+            args, kwargs = self.bound.args, self.bound.kwargs
+            told = export_error(failure, self.calls.exporter, self.module, args, kwargs, heard.text)
+        raise told from failure
+
+    def since(self, operators: Mapping[str, Sequence[Call]]) -> dict[str, int | None]:
+        """Operator -> the smallest opset at which every call of it is translated; None where there is none.
+
+        A rule tells from which opset on it exists, but not which calls it takes there: an export tells.
+        """
+        found: dict[str, int | None] = dict.fromkeys(operators)
+        refused = {operator for operator, calls in operators.items() if any(call.refused for call in calls)}
+        if refused:
+            refused -= self._served(self.calls.opsets[-1], refused)
+        lowest = {operator: self.calls.lowest(operator) for operator in operators if operator not in refused}
+        for opset in self.calls.opsets:
+            ready = {operator for operator, least in lowest.items() if least <= opset and found[operator] is None}
+            found.update(dict.fromkeys(self._served(opset, ready), opset))
+        return found
+
+    def _served(self, opset: int, operators: set[str]) -> set[str]:
+        """Those of some operators of which every call is translated at an opset."""
+        if not operators:
+            return set()
         try:
-            return list(look(module, bound))
-        except Exception as error:  # noqa: BLE001 (tracing runs the user's code, which may raise anything)
-            failure = error
-    with evaluating(module), quiet_torch():
-        told = export_error(failure, exporter, module, bound.args, bound.kwargs, heard.text)
-    raise told from failure
+            calls = self.at(opset)
+        except ExportError:
+            return set()
+        return {operator for operator in operators if not any(call.refused for call in calls.get(operator, ()))}
 
 
-def _smallest(uses: Iterable[OperatorUse]) -> int | None:
-    opsets = [
-        None if use.kind == "unsupported" else use.since for use in uses if use.since or use.kind == "unsupported"
-    ]
-    known = [opset for opset in opsets if opset is not None]
-    return max(known, default=None) if len(known) == len(opsets) else None
+def _latest(since: Collection[int | None], first: int) -> int | None:
+    """The smallest opset that serves all; None where there is none for one of them."""
+    known = [opset for opset in since if opset is not None]
+    return max(known, default=first) if len(known) == len(since) else None
 
 
-def _dynamo_uses(module: Any, bound: Arguments) -> Iterator[OperatorUse]:
-    import torch
-
-    program = torch.export.export(module, bound.args, bound.kwargs, strict=False)
-    parts = _parts(program.run_decompositions(decomposition_table()))
-    emitted = _emitted(program)
-    calls: dict[str, list[Any]] = {}
-    for node in program.graph.nodes:
-        if node.op == "call_function" and operator_key(node.target) is not None:
-            calls.setdefault(operator_key(node.target) or "", []).append(node)
-    for key, nodes in calls.items():
-        becomes = list(dict.fromkeys(part for node in nodes for _, part in parts.get(node.name, ())))
-        rules = {part: list(dynamo_rules(part)) for part in becomes}
-        missing = [part for part in becomes if not rules[part]]
-        onnx_nodes = [[op for name, _ in parts.get(node.name, ()) for op in emitted.get(name, ())] for node in nodes]
-        since = max((min(rule.since for rule in found) for found in rules.values() if found), default=None)
-        kind, shown = _kind(key, becomes, missing, onnx_nodes, rules, converted=bool(emitted))
-        yield OperatorUse("dynamo", key, len(nodes), kind, shown, None if missing else since, _dynamo_lines(nodes))
+def _leaves_nothing(calls: Iterable[Call]) -> bool:
+    return not any(call.nodes or call.refused for call in calls)
 
 
-def _kind(
-    key: str,
-    becomes: list[str],
-    missing: list[str],
-    onnx_nodes: list[list[str]],
-    rules: Mapping[str, list[Rule]],
-    *,
-    converted: bool,
-) -> tuple[Kind, tuple[str, ...]]:
-    if missing:
-        return "unsupported", tuple(missing)
-    if becomes and becomes != [key]:
-        return "decomposed", tuple(becomes)
-    if converted:
-        return _counted(onnx_nodes)
-    return "supported", tuple(dict.fromkeys(op for rule in rules.get(key, ()) for op in rule.emits))
+def _use(exporter: str, operator: str, calls: Sequence[Call], since: int | None) -> OperatorUse:
+    kind, becomes = _kind(calls)
+    sources = tuple(dict.fromkeys(call.source for call in calls if call.source))
+    reason = next((call.reason for call in calls if call.reason), "")
+    return OperatorUse(exporter, operator, len(calls), kind, becomes, since, sources, reason)
 
 
-def _parts(program: Any) -> dict[str, list[tuple[str, str]]]:
-    """fx node before the decompositions -> the (fx node, operator) pairs after them."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for node in program.graph.nodes:
-        origin = node.meta.get("from_node") or ()
-        key = operator_key(node.target) if node.op == "call_function" else None
-        if key is not None and origin:
-            found.setdefault(origin[0].name, []).append((node.name, key))
-    return found
-
-
-def _emitted(program: Any) -> dict[str, list[str]]:
-    """fx node after the decompositions -> the ONNX operators made for it; {} where the program does not convert."""
-    import torch
-
-    try:
-        made = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False)
-    except torch.onnx.OnnxExporterError:
-        return {}
-    found: dict[str, list[str]] = {}
-    for node in walk.nodes(made.model_proto.graph):
-        origin = fx_node(node)
-        if origin is not None and node.op_type != "Constant":
-            found.setdefault(origin[0], []).append(node.op_type)
-    return found
-
-
-def _dynamo_lines(nodes: Iterable[Any]) -> tuple[str, ...]:
-    lines = (stack_line(node.meta.get("stack_trace") or "") for node in nodes)
-    return tuple(dict.fromkeys(line for line in lines if line))
-
-
-def _torchscript_uses(module: Any, bound: Arguments) -> Iterator[OperatorUse]:
-    import torch
-
-    with taking_tensors_only(module, bound) as args:
-        graph, refused = torch.onnx.utils.unconvertible_ops(module, args, opset_version=TORCHSCRIPT_OPSETS[-1])
-        made = {} if refused else _made_at(module, args)
-    calls: dict[str, list[str]] = {}
-    for node in graph.nodes():
-        if not node.kind().startswith("prim::") or node.kind() in ("prim::If", "prim::Loop"):
-            calls.setdefault(node.kind(), []).append(node.sourceRange())
-    places = Counter(_place(source) for sources in calls.values() for source in sources)
-    for key, sources in calls.items():
-        rules = list(torchscript_rules(key))
-        alone = [source for source in sources if places[_place(source)] == 1]
-        exact = [None if refused else made.get(_place(source), []) for source in alone]
-        kind, shown = _torchscript_kind(key, rules, exact if len(exact) == len(sources) else [None])
-        lines = (stack_line(users_stack(source)) for source in sources)
-        since = rules[0].since if rules else None
-        yield OperatorUse(
-            "torchscript", key, len(sources), kind, shown, since, tuple(dict.fromkeys(line for line in lines if line))
-        )
-
-
-def _torchscript_kind(key: str, rules: list[Rule], exact: list[list[str] | None]) -> tuple[Kind, tuple[str, ...]]:
-    if not rules and not key.startswith("prim::"):
-        return "unsupported", ()
-    known = [ops for ops in exact if ops is not None]
-    if len(known) < len(exact):
-        return "supported", rules[-1].emits if rules else ()
-    return _counted(known)
-
-
-def _counted(made: list[list[str]]) -> tuple[Kind, tuple[str, ...]]:
-    """The kind of an operator by what each of its calls became."""
-    shown = tuple(dict.fromkeys(op for ops in made for op in ops))
-    if not shown:
-        return "nothing", ()
-    return ("one-to-one" if max(map(len, made)) == 1 else "one-to-many"), shown
-
-
-def _made_at(module: Any, args: tuple[Any, ...]) -> dict[str, list[str]]:
-    """Where in Python an operator was called -> the ONNX operators made there, by exporting once."""
-    import torch
-
-    buffer = io.BytesIO()
-    torch.onnx.export(
-        module,
-        args,
-        buffer,
-        dynamo=False,
-        verbose=True,
-        opset_version=TORCHSCRIPT_OPSETS[-1],
-        do_constant_folding=False,
-    )
-    found: dict[str, list[str]] = {}
-    for node in walk.nodes(onnx.load_from_string(buffer.getvalue()).graph):
-        if node.op_type != "Constant":
-            found.setdefault(_place(node.doc_string), []).append(node.op_type)
-    return found
-
-
-def _place(stack: str) -> str:
-    """The part of a stack below the tracer: what is above depends on who called it."""
-    lines = stack.splitlines()
-    return "\n".join(itertools.takewhile(lambda line: "torch/jit/_trace.py" not in line, lines))
+def _kind(calls: Sequence[Call]) -> tuple[Kind, tuple[str, ...]]:
+    if refused := dict.fromkeys(part for call in calls for part in call.refused):
+        return "unsupported", tuple(refused)
+    if parts := dict.fromkeys(part for call in calls for part in call.parts):
+        return "decomposed", tuple(parts)
+    nodes = tuple(dict.fromkeys(node for call in calls for node in call.nodes))
+    return ("one-to-one" if max(len(call.nodes) for call in calls) == 1 else "one-to-many"), nodes

@@ -115,7 +115,7 @@ class Job:
 
         args, kwargs = _not_taken_for_keywords(self.bound)
         program = torch.onnx.export(
-            _exportable(self.module, self.bound),
+            exportable(self.module, self.bound),
             args,
             kwargs=kwargs,
             dynamo=True,
@@ -212,7 +212,7 @@ def _not_taken_for_keywords(bound: given.Arguments) -> tuple[tuple[Any, ...], di
     return args[:-1], {name: args[-1]}
 
 
-def _exportable(module: Any, bound: given.Arguments) -> Any:
+def exportable(module: Any, bound: given.Arguments) -> Any:
     """What the dynamo exporter takes in the module's place: a ScriptModule goes through torch's own converter."""
     import torch
 

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="[OP]", required=False)
-@click.option("--opset", type=click.IntRange(min=1), metavar="N", help="Show the rule in force at this opset.")
+@click.option(
+    "--opset",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Show the rule in force at this opset; with --check: what the operators become at it.",
+)
 @click.option("--domain", default="", metavar="DOMAIN", help="The operator's domain; ai.onnx without.")
 @click.option("--torch", "torch_name", metavar="ATEN::OP", help="What each exporter makes of this torch operator.")
 @click.option(
@@ -45,22 +50,22 @@ def command(
 
     if sum(value is not None for value in (name, torch_name, factory)) > 1:
         raise click.UsageError("OP, --torch and --check exclude each other")
-    if opset is not None and name is None:
-        raise click.UsageError("--opset goes with OP")
+    if opset is not None and name is None and factory is None:
+        raise click.UsageError("--opset goes with OP or --check")
     result: Any
     if torch_name is not None:
         with render.progress(f"reading torch's tables for {torch_name}"):
             result = gk.torch_lowering(torch_name)
     elif factory is not None:
         with render.progress(f"checking {factory}"):
-            result = _check(factory, inputs)
+            result = _check(factory, inputs, opset)
     else:
         result = gk.operators(domain) if name is None else gk.operator(name, opset, domain)
     render.result(result, lambda: gk.operators_text(result))
-    return 1 if factory is not None and not any(result.smallest_opset.values()) else 0
+    return 1 if factory is not None and not result.exporters else 0
 
 
-def _check(factory: str, inputs: tuple[str, ...]) -> Any:
+def _check(factory: str, inputs: tuple[str, ...], opset: int | None) -> Any:
     import graphkit as gk
 
     subject = gk.load_factory(factory)
@@ -73,4 +78,4 @@ def _check(factory: str, inputs: tuple[str, ...]) -> Any:
             reference=factory,
             hint="let it return (module, args), or describe them: --input x=1,3,64,64",
         )
-    return gk.check_operators(subject.module, args, kwargs)
+    return gk.check_operators(subject.module, args, kwargs, opset=opset)
