@@ -18,8 +18,6 @@ EXTRAS = {
     "PIL": "image",
     "fsspec": "remote",
     "aiohttp": "remote",
-    "dask": "fleet",
-    "netron": "view",
 }
 """Import name -> the extra of onnx-graphkit that brings it."""
 

@@ -53,8 +53,6 @@ _PURPOSES = {
     "PIL": "pictures in and out",
     "fsspec": "models behind addresses",
     "aiohttp": "models behind http addresses",
-    "dask": "many models at once",
-    "netron": "looking at graphs",
 }
 """Import name -> what it is for."""
 
