@@ -326,7 +326,7 @@ def _saved_history(text: str) -> Iterator[Step]:
     """The steps that ``save`` wrote into a file; nothing where somebody else wrote under that key."""
     try:
         entries = json.loads(text or "[]")
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and "operation" in entry:

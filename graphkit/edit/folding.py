@@ -12,6 +12,7 @@ from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune, reader_counts
 from graphkit.edit.stale import SHAPE_ONLY, dependents
 from graphkit.graph import values
+from graphkit.graph.elementwise import OPSET as BROADCASTS
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.resampling import opset_of
 from graphkit.graph.shapes import inferred
@@ -28,6 +29,20 @@ RANDOM = frozenset(
 )
 """Operators that may give another result each time."""
 
+NEVER = 1 << 31
+
+TRUE_SINCE = {
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), 13),
+    "BatchNormalization": 14,
+    "DynamicQuantizeLinear": NEVER,
+    "LRN": NEVER,
+    "Resize": 11,
+    "RoiAlign": 16,
+}
+"""Operator -> the opset since which onnx.reference computes what runtimes compute. It takes an older node for a newer one
+(a Softmax of opset 12 flattens what is behind its axis, a BatchNormalization of opset 13 is not in training), leaves out
+channels in LRN, and gives another scale to zeros.
+"""
 
 FOLD_LIMIT = 1 << 20
 """Bytes that a folded constant may take: a megabyte holds every shape, mask and table, and no feature map."""
@@ -77,7 +92,7 @@ def _fold(model: Model, proto: onnx.ModelProto, names: list[str], limit: int, *,
     folded: set[int] = set()
     reached = dependents(proto.graph, names) if sizes else set(names)
     for position, node in enumerate(index.nodes):
-        if reached.isdisjoint(node.input) or not _may_be_run(node, types, limit):
+        if reached.isdisjoint(node.input) or not _may_be_run(node, types, limit, opset):
             continue
         if sizes and node.op_type in SHAPE_ONLY:
             results = _measured(node, types)
@@ -113,8 +128,12 @@ def _undeclared(proto: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
     return copy
 
 
-def _may_be_run(node: onnx.NodeProto, types: GraphIndex, limit: int) -> bool:
-    """Whether a node gives the same result each time, of a size that is known and not too large."""
+def _may_be_run(node: onnx.NodeProto, types: GraphIndex, limit: int, opset: int) -> bool:
+    """Whether a node gives the same result each time, of a size that is known and not too large, and onnx.reference the
+    same as runtimes.
+    """
+    if opset < TRUE_SINCE.get(node.op_type, BROADCASTS):
+        return False
     if node.domain not in ("", "ai.onnx") or node.op_type in RANDOM or any(True for _ in bodies(node)):
         return False
     for name in node.output:

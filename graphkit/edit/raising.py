@@ -158,7 +158,13 @@ def _converted(node: onnx.NodeProto, scope: Scope, before: int, target: int, nam
     alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", before)], ir_version=8)
     try:
         result = onnx.version_converter.convert_version(alone, target)
-    except (RuntimeError, ValueError) as error:
+    except (
+        onnx.version_converter.ConvertError,
+        onnx.shape_inference.InferenceError,
+        onnx.checker.ValidationError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise EditError(
             f"{node.op_type} ({label(node)!r}) cannot be converted from opset {before} to {target}: {error}"
         ) from error

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import onnx
+
 from graphkit.errors import FeedError, GraphkitError, SessionError
 from graphkit.optional import optional
 
@@ -27,8 +29,8 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    # The binding itself raises plain RuntimeError and ValueError for feeds that it cannot convert.
-    return (*own, RuntimeError, ValueError)
+    # The binding itself raises plain RuntimeError and ValueError for feeds that it cannot convert; its quantizer asks onnx.
+    return (*own, RuntimeError, ValueError, onnx.shape_inference.InferenceError, onnx.checker.ValidationError)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ It stands in this room and not in surgery because int8 is calibrated: the model 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -104,3 +105,7 @@ def _refuse(source: Model) -> None:
     for what, present, hint in parts:
         if present:
             raise EditError(f"the model has {what}, which keep their precision", hint=hint)
+    names = Counter(tensor.name for tensor in proto.graph.initializer)
+    twice = next((name for name, count in names.items() if count > 1), None)
+    if twice is not None:
+        raise EditError(f"the model has two weights named {twice!r}", hint="take one of them out")

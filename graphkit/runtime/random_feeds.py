@@ -113,7 +113,7 @@ class RandomFeeds:
         """
         port = self.ports[name]
         like = self._like.get(name)
-        if port.dims is None and like is not None:
+        if port.data_type and port.dims is None and like is not None:
             return tuple(d if isinstance(d, int) else 1 for d in like)
         if not port.data_type or port.dims is None:
             raise FeedError(
@@ -186,7 +186,7 @@ def draw(generator: np.random.Generator, port: Port, shape: tuple[int, ...], wan
     """A random array of a port's dtype within a range."""
     if port.data_type == onnx.TensorProto.STRING:
         words = np.array(["alpha", "beta", "gamma", "delta"], dtype=object)
-        return words[generator.integers(0, len(words), shape)]
+        return np.asarray(words[generator.integers(0, len(words), shape)], dtype=object)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(port.data_type)
     if wanted.mask:
         return _mask(generator, shape).astype(dtype)

@@ -140,7 +140,8 @@ def _wanted(model: Model, index: GraphIndex, node: onnx.NodeProto, place: int) -
         return _rows(index, node)
     if (op, place) == ("OneHot", 0):
         depth = values.constant(index, node.input[1])
-        return None if depth is None else Range(0, int(np.ravel(model.array_of(depth))[0]) - 1)
+        array = None if depth is None else np.ravel(model.array_of(depth))
+        return None if array is None or not array.size else Range(0, int(array[0]) - 1)
     if (op, place) in (("Resize", 2), ("Resize", 1), ("Upsample", 1)) and not (
         op == "Resize" and len(node.input) > 2 and place == 1
     ):

@@ -186,3 +186,31 @@ def test_folding_reaches_nodes_whose_declared_dims_were_symbols():
     frozen = gk.freeze(model, {"x": np.ones((2, 3), np.float32)}, fold=True)
     assert not frozen.proto.graph.node
     assert_same(run_ort(frozen, {})["y"], np.exp(-np.ones((2, 3), np.float32)))
+
+
+OLD = {
+    "Softmax of opset 11 flattens": (11, "y = Softmax <axis: int = 1>(x)"),
+    "Hardmax of opset 12 flattens": (12, "y = Hardmax <axis: int = 1>(x)"),
+    "BatchNormalization of opset 9": (9, "y = BatchNormalization(x, s, s, s, s)"),
+    "Resize of opset 10 samples asymmetric": (10, 'y = Resize <mode: string = "linear">(x, r)'),
+    "LRN": (13, "y = LRN <size: int = 3>(x)"),
+    "Slice of opset 9": (9, "y = Slice <axes: ints = [1], starts: ints = [1], ends: ints = [3]>(x)"),
+    "Split of opset 9": (9, "y, z = Split <axis: int = 1, split: ints = [1, 1]>(x)"),
+    "Clip of opset 9": (9, "y = Clip <min: float = 0.3>(x)"),
+    "AveragePool of opset 8": (8, "y = AveragePool <kernel_shape: ints = [2, 2], pads: ints = [1, 1, 1, 1]>(x)"),
+    "ReduceMean of opset 13": (13, "y = ReduceMean <axes: ints = [1]>(x)"),
+}
+
+
+@pytest.mark.parametrize("case", OLD)
+def test_folding_an_older_node_gives_what_the_runtime_gives(case):
+    opset, node = OLD[case]
+    model = parse(
+        f"""g (float[1,2,3,4] x) => (float[a,b,c,d] y)
+        <float[2] s = {{1.0, 2.0}}, float[4] r = {{1.0, 1.0, 2.0, 2.0}}> {{ {node} }}""",
+        opset,
+        ir=6,
+    )
+    x = np.linspace(0.1, 0.9, 24, dtype=np.float32).reshape(1, 2, 3, 4)
+    frozen = gk.freeze(model, {"x": x}, fold=True)
+    assert_same(run_ort(frozen.proto, {}), run_ort(model, {"x": x}))
