@@ -55,6 +55,17 @@ class Place:
         return array
 
 
+def _counted(axis: int, rank: int) -> int:
+    """An axis counted from the front.
+
+    Raises:
+        EditError: There is no such axis.
+    """
+    if not -rank <= axis < rank:
+        raise EditError(f"it has the axis {axis} of a tensor that has {rank}")
+    return axis % rank
+
+
 Lower = Callable[[onnx.NodeProto, Place], list[onnx.NodeProto]]
 
 
@@ -83,7 +94,7 @@ def _set(node: onnx.NodeProto, name: str, value: Any) -> None:
 def _softmax(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """Before 13 every axis from ``axis`` on was one: the same for the last axis, so that one is brought there."""
     rank = place.rank(node.input[0])
-    axis = int(attribute_value(node, "axis", -1)) % max(rank, 1)
+    axis = _counted(attribute_value(node, "axis", -1), max(rank, 1))
     last = max(rank - 1, 0)
     _set(node, "axis", last)
     if axis == last:
@@ -155,9 +166,11 @@ def _split(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     if len(node.input) > 1 and node.input[1]:
         return [node]
     count = int(attribute_value(node, "num_outputs", len(node.output)))
+    if count != len(node.output):
+        raise EditError(f"it says num_outputs={count} and has {len(node.output)}")
     known = place.scope.dims_of(node.input[0])
     axis = int(attribute_value(node, "axis", 0))
-    size = None if known is None else known[axis]
+    size = None if known is None else known[_counted(axis, len(known))]
     if not isinstance(size, int):
         raise EditError(f"the size of axis {axis} is not known, which num_outputs divides")
     _set(node, "num_outputs", None)
@@ -181,8 +194,10 @@ def _pad_axes(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     if len(node.input) < 4 or not node.input[3]:
         return [node]
     rank = place.rank(node.input[0])
-    axes = [int(axis) % rank for axis in place.array(node.input[3], "list of axes")]
+    axes = [_counted(int(axis), rank) for axis in place.array(node.input[3], "list of axes").ravel()]
     pads = place.array(node.input[1], "list of pads")
+    if pads.size != 2 * len(axes):
+        raise EditError(f"it has {pads.size} pads for {len(axes)} axes")
     whole = np.zeros((2, rank), np.int64)
     whole[:, axes] = pads.reshape(2, -1)
     made: list[onnx.NodeProto] = []
@@ -247,6 +262,8 @@ def _pool(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     strides, dilations = (attribute_value(node, name, [1] * axes) for name in ("strides", "dilations"))
     pads = attribute_value(node, "pads", [0] * 2 * axes)
     known = place.scope.dims_of(node.input[0]) or [None] * (axes + 2)
+    if {len(strides), len(dilations), len(pads) / 2, len(known) - 2} != {axes} or min(strides, default=1) < 1:
+        raise EditError("its kernel, strides, dilations and pads do not fit each other or its input")
     for axis, (size, stride) in enumerate(zip(known[2:], strides, strict=True)):
         begin, end, reach = pads[axis], pads[axis + axes], dilations[axis] * (kernel[axis] - 1) + 1
         if isinstance(size, int):
@@ -280,8 +297,10 @@ def _resize_18(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     inputs = [*node.input, "", "", ""][:4]
     inputs[1] = ""
     at = 2 if inputs[2] else 3
+    if not inputs[at]:
+        raise EditError("it is given neither scales nor sizes")
     made: list[onnx.NodeProto] = []
-    inputs[at] = _for_all_axes(made, node, place, [int(axis) % rank for axis in axes], rank, scales=at == 2)
+    inputs[at] = _for_all_axes(made, node, place, [_counted(axis, rank) for axis in axes], rank, scales=at == 2)
     set_inputs(node, inputs[: at + 1])
     return [*made, node]
 
@@ -293,6 +312,8 @@ def _for_all_axes(
     given, write, stem = node.input[2 if scales else 3], place.writer, node.output[0]
     array = place.scope.constant_array(given)
     if scales and array is not None:
+        if array.shape != (len(axes),):
+            raise EditError(f"it has {array.size} scales for {len(axes)} axes")
         whole = np.ones(rank, np.float32)
         whole[axes] = array
         return write.constant(made, whole, f"{stem}_scales")

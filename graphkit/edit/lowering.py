@@ -191,10 +191,19 @@ def _inputs(
             tensor = place.scope.constant(name)
             if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
                 raise _refusal(origin, place, f"its {what} had to be an attribute then, and {name!r} is computed")
-            value = decode(tensor, None).tolist()
-            if value != []:
-                node.attribute.append(onnx.helper.make_attribute(what, _as_kind(value, old.attributes[what])))
+            array = decode(tensor, None)
+            if array.dtype.kind not in ("f" if _is_float(old.attributes[what]) else "iu") or array.ndim > 1:
+                raise _refusal(
+                    origin, place, f"its {what} {name!r} is {type_name(tensor.data_type)}{list(tensor.dims)}"
+                )
+            if array.size:
+                value = _as_kind(array.tolist(), old.attributes[what])
+                node.attribute.append(onnx.helper.make_attribute(what, value))
         del node.input[position]
+
+
+def _is_float(definition: onnx.defs.OpSchema.Attribute) -> bool:
+    return definition.type in (onnx.defs.OpSchema.AttrType.FLOAT, onnx.defs.OpSchema.AttrType.FLOATS)
 
 
 def _as_kind(value: Any, definition: onnx.defs.OpSchema.Attribute) -> Any:
