@@ -81,11 +81,11 @@ def test_inspect_tells_attributes_edges_and_weights(exporter):
     model = gk.export(module, image(1, 3, 8, 8), exporter=exporter)
     summary = gk.inspect(model)
     resize, conv = (node for node in summary.nodes if node.operator != "Constant")
-    assert (conv.attributes["kernel_shape"], conv.attributes["pads"]) == ("[3, 3]", "[1, 1, 1, 1]")
+    assert (conv.attributes["strides"], conv.attributes["pads"]) == ("[1, 1]", "[1, 1, 1, 1]")
     assert conv.inputs == (resize.outputs[0], "conv.weight", "conv.bias")
     weights = {weight.name: weight.type for weight in summary.initializers}
     assert weights["conv.weight"] == "float32[3,3,3,3]"
-    assert "kernel_shape=[3, 3]" in gk.summary_text(summary, nodes=True)
+    assert "strides=[1, 1]" in gk.summary_text(summary, nodes=True)
     assert_same(np.array(model.array("conv.weight")), module.conv.weight.detach().numpy())
 
 
