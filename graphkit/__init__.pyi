@@ -96,13 +96,13 @@ from graphkit.verify.baked import Baked as Baked
 from graphkit.verify.baked import Trial as Trial
 from graphkit.verify.baked import find_baked as find_baked
 from graphkit.verify.bisect import bisect as bisect
-from graphkit.verify.bisect import parse_bytes as parse_bytes
 from graphkit.verify.bisection import Bisection as Bisection
 from graphkit.verify.bisection import First as First
 from graphkit.verify.bisection import Row as Row
 from graphkit.verify.layers import Layer as Layer
 from graphkit.verify.layers import Layers as Layers
 from graphkit.verify.layers import layers as layers
+from graphkit.verify.memory import parse_bytes as parse_bytes
 from graphkit.verify.metrics import Metrics as Metrics
 from graphkit.verify.repro import save_repro as save_repro
 from graphkit.verify.results import Report as Report

@@ -9,7 +9,7 @@ from graphkit.report.page import bars, curve, escape, figure, heat, page, table
 from graphkit.report.text import BISECTION_TITLES, METRIC_TITLES, bisection_row, metrics_row, number, report_text
 from graphkit.storage.commit import write_file
 from graphkit.verify.bisection import Bisection
-from graphkit.verify.metrics import BINS, ErrorPicture
+from graphkit.verify.picture import BINS, ErrorPicture
 from graphkit.verify.results import Report
 
 

@@ -84,4 +84,14 @@ def shared(value: Any) -> Any:
     return from_runtime(value)
 
 
+def apart(value: Any) -> Any:
+    """One of the OrtValues that a run gave, kept alive by itself: as they come, any one keeps all of the run's values."""
+    if value.has_value() and value.is_tensor() and value.element_type() in _LENT:
+        return import_runtime().OrtValue.from_dlpack(value)
+    return value
+
+
+_LENT = _PLAIN - {_T.STRING} | {_T.BFLOAT16}
+"""What DLPack has a type for."""
+
 _SHARED = _PLAIN - {_T.STRING, _T.BOOL}

@@ -10,7 +10,7 @@ from graphkit.errors import NameNotFoundError, ProviderError
 from graphkit.model import Model, ModelLike
 from graphkit.runtime import providers
 from graphkit.runtime.carry import CarriedModel, carry
-from graphkit.runtime.exchange import from_runtime, to_runtime
+from graphkit.runtime.exchange import apart, from_runtime, to_runtime
 from graphkit.runtime.failures import import_runtime, translated
 from graphkit.runtime.feeds import complete
 from graphkit.runtime.host import named, shape_nodes
@@ -242,7 +242,8 @@ class PieceSession:
         """
         fed = {name: value for name, value in values.items() if name in self._inputs}
         with translated(f"running {self._name}"):
-            return dict(zip(outputs, self._raw.run_with_ort_values(list(outputs), fed), strict=True))
+            made = self._raw.run_with_ort_values(list(outputs), fed)
+        return {name: apart(value) for name, value in zip(outputs, made, strict=True)}
 
 
 def _raw_session(runtime: Any, carried: CarriedModel, settings: Any, wanted: list[tuple[str, dict[str, str]]]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from graphkit.storage.load import as_model
 from graphkit.verify.bisection import Bisection, Row, first_of
 from graphkit.verify.bodies import inside
 from graphkit.verify.matching import match_values
+from graphkit.verify.memory import parse_bytes
 from graphkit.verify.reference import OnnxReference
 from graphkit.verify.search import Search, goes_wrong, introduced
 from graphkit.verify.sides import OnnxSide, Side
@@ -87,10 +87,13 @@ def bisect(
         tf32: Allow TF32 on a GPU, on both sides.
         isolate: Compare every value and try every node alone, fed with the reference's values: a node that is wrong then
             introduces error, the others pass it on.
-        memory: Bytes that the process may hold at once: Python and the runtime themselves, the values of both sides and
-            what comparing them needs (about 18 times one float32 value), and the weights of the nodes that run; also as
-            "500MB" or "2GB". A value that needs more by itself is compared all the same, and a note says so. Pages of
-            mapped files, which the system takes back when it wants to, are not counted.
+        memory: Bytes that the process may hold at once: what it holds when the search begins, the values of both sides
+            that are compared together or read later, 12 MB to compare them, and the weights of the nodes that run; also
+            as "500MB" or "2GB". At least it takes the process itself (100 MB, with torch 350 to 450 MB), twice the values that
+            live at one place of the graph, and those 12 MB. A value for which that is more than the limit is compared
+            all the same, and a note says so; where the process alone is beyond the limit, it holds for the values. What
+            kernels need beside their results, and pages of mapped files, which the system takes back when it wants to,
+            are not counted.
         progress: Called after every stretch.
 
     Returns:
@@ -110,7 +113,6 @@ def bisect(
     if (against is None) == (torch is None):
         raise ValueError("bisect needs either against= or torch=")
     limit = parse_bytes(memory)
-    limit -= min(PROCESS + limit // 10, limit // 2)  # a tenth for what the allocators keep
     where, note = providers.resolve(device)
     other_where = providers.resolve(reference_device)[0] if reference_device else where
     options = {"bind": bind or {}, "feeds": dict(feeds or {}), "map": dict(map or {}), "seed": seed}
@@ -136,7 +138,7 @@ def bisect(
             small=None if between == "same" else _outputs(pair.candidate),
         )
         search.run(progress)
-        result = replace(_result(pair, search, where, [note] if note else []), memory=parse_bytes(memory))
+        result = _result(pair, search, where, [note] if note else [])
     return _turned(result) if swapped else result
 
 
@@ -242,8 +244,7 @@ def _result(pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bis
         if isinstance(pair.reference, OnnxSide) and isinstance(pair.candidate, OnnxSide):
             first, failing = inside(pair.candidate, pair.reference, search, worst) or (first, failing)
     found += _remarks(pair, rows, worst)
-    if search.oversized is not None:
-        found.append(f"value {search.oversized!r} alone takes more than the memory limit")
+    found += search.notes
     if search.stopped is not None:
         found.append(f"the candidate cannot run any further: {search.stopped}")
     runs = {"candidate": pair.candidate.runs, "reference": pair.reference.runs, "alone": search.tried}
@@ -295,22 +296,3 @@ def _remarks(pair: Pair, rows: Sequence[Row], worst: Row | None) -> list[str]:
         if len(outputs) == len(pair.candidate.index.outputs) and all(row.match for row in outputs):
             notes.append("the outputs agree all the same")
     return notes
-
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-PROCESS = 100 << 20
-"""Bytes that Python, onnx and ONNX Runtime take before there is a value (95 MiB, measured on Linux)."""
-
-
-def parse_bytes(size: int | str) -> int:
-    """A number of bytes from a text such as ``500MB``, ``2GB`` or ``1GiB``.
-
-    Raises:
-        ValueError: The text is no size, or the size is not positive.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B?)\s*", str(size).upper())
-    if match is None or match[2] not in _UNITS or float(match[1]) <= 0:
-        raise ValueError(f"{size!r} is no size; write 500MB or 2GB")
-    return int(float(match[1]) * _UNITS[match[2]])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.runtime import providers
 from graphkit.storage.load import as_model
-from graphkit.verify.bisect import Pair, interface, parse_bytes
+from graphkit.verify.bisect import Pair, interface
+from graphkit.verify.memory import parse_bytes
 from graphkit.verify.metrics import Metrics
 from graphkit.verify.search import Search
 from graphkit.verify.tolerance import Policy

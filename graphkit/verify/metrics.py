@@ -1,4 +1,4 @@
-"""How different two arrays are, in numbers: computed once, in float64, on the host."""
+"""How different two arrays are, in numbers: computed once, in float64, where the arrays are."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphkit.verify.blocks import Block, Blocks, as_integers, on_device, on_host, thinned, wide
 from graphkit.verify.tolerance import FEW, SMALLEST_SCALE, Policy, Tolerance, coarser
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
 
-BINS = tuple(range(-12, 3))
-"""Powers of ten between which errors are counted; below the first, and zero, is the first bin."""
+SAMPLE = 1 << 16
+"""Elements from which the magnitude of an array is taken at most; larger arrays are thinned out evenly."""
 
-QUANTILE_SIZE = 1 << 20
-"""Elements from which quantiles are taken at most; larger arrays are thinned out evenly."""
-
-HEAT = 48
-"""Rows and columns of the heat map at most."""
+QUANTILE_SAMPLE = 1 << 18
+"""The same for quantiles."""
 
 
 @dataclass(frozen=True)
@@ -80,108 +78,138 @@ def measure(
     """Compare two arrays.
 
     Args:
-        actual: The candidate's array; a list of arrays for a sequence.
+        actual: The candidate's array, or a torch tensor; a list of arrays for a sequence.
         expected: The reference's.
         policy: The tolerances.
         any_dtype: Compare the numbers also where the dtypes differ, with the tolerance of the coarser one.
         equal_nan: NaN agrees with NaN; otherwise any NaN is a failure.
         small: Hold small numbers against themselves (``drowned``). Inner values may be nothing but rounding noise.
 
-    Cost: O(elements), in float64.
+    Cost: O(elements), in float64, block by block: ``WORKING_BYTES`` at most, whatever the size. Tensors on a device are
+    compared there.
     """
-    if hasattr(actual, "is_cuda") or hasattr(expected, "is_cuda"):
-        from graphkit.verify.device import measure_tensors, to_tensor
-
-        where = str((actual if hasattr(actual, "is_cuda") else expected).device)
-        actual, expected = to_tensor(actual, where), to_tensor(expected, where)
-        return measure_tensors(actual, expected, policy, any_dtype=any_dtype, equal_nan=equal_nan, small=small)
     if isinstance(actual, list) or isinstance(expected, list) or actual is None or expected is None:
         return _measure_sequence(actual, expected, policy, any_dtype=any_dtype, equal_nan=equal_nan, small=small)
-    actual, expected = np.asarray(actual), np.asarray(expected)
+    if on_device(actual) or on_device(expected):
+        from graphkit.verify.device import to_tensor
+
+        where = str((actual if on_device(actual) else expected).device)
+        actual, expected = to_tensor(actual, where), to_tensor(expected, where)
+    else:
+        actual, expected = np.asarray(actual), np.asarray(expected)
     dtype, other = dtype_name(actual), dtype_name(expected)
-    if actual.shape != expected.shape:
-        return Metrics(False, f"shape {list(actual.shape)} instead of {list(expected.shape)}", dtype, actual.shape)
+    shape = tuple(actual.shape)
+    if shape != tuple(expected.shape):
+        return Metrics(False, f"shape {list(shape)} instead of {list(expected.shape)}", dtype, shape)
     wrong = None if dtype == other else f"dtype {dtype} instead of {other}"
-    tolerance = policy.tolerance(coarser(dtype, other))
-    if actual.dtype.kind in "OSUT" or expected.dtype.kind in "OSUT":
+    if "string" in (dtype, other):
         return _measure_text(actual, expected, wrong, dtype)
+    tolerance = policy.tolerance(coarser(dtype, other))
     found = _numbers(actual, expected, tolerance, equal_nan=equal_nan, small=small)
     problem = found.problem if any_dtype else wrong or found.problem
     return replace(found, problem=problem, match=found.match and problem is None, dtype=dtype)
 
 
-def dtype_name(array: Array) -> str:
-    """A dtype's name as ONNX users write it."""
-    return "string" if array.dtype.kind in "OSUT" else str(array.dtype)
+def dtype_name(array: Any) -> str:
+    """The name of the dtype of an array or tensor as ONNX users write it."""
+    text = isinstance(array, np.ndarray) and array.dtype.kind in "OSUT"
+    return "string" if text else str(array.dtype).removeprefix("torch.")
 
 
-def _numbers(actual: Array, expected: Array, tolerance: Tolerance, *, equal_nan: bool, small: bool) -> Metrics:
-    wide = np.complex128 if "c" in (actual.dtype.kind, expected.dtype.kind) else np.float64
-    a, b = actual.astype(wide), expected.astype(wide)
-    problem, valid = _special(a, b, equal_nan=equal_nan)
-    atol = tolerance.atol * (scale_of(b) if tolerance.scaled else 1.0)
-    shape = actual.shape
-    base = Metrics(problem is None, problem, str(actual.dtype), shape, rtol=tolerance.rtol, atol=atol)
-    base = replace(base, tolerance=tolerance.source)
-    if valid is not None:
-        a, b = np.where(valid, a, 0), np.where(valid, b, 0)
-    if not a.size:
+@dataclass
+class _Sums:
+    """What is added up over the blocks of two arrays."""
+
+    error: float = 0.0
+    squares: float = 0.0
+    own: float = 0.0
+    right: float = 0.0
+    product: float = 0.0
+    outside: int = 0
+    relative: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+    magnitude: float = 0.0
+    largest: float = -1.0
+    worst: tuple[int, ...] = ()
+    actual: float = 0.0
+    expected: float = 0.0
+
+    def add(self, blocks: Blocks, block: Block, rtol: float, atol: float, *, exact: bool) -> None:
+        """Take in a block."""
+        a, b, error, magnitude = block.a, block.b, block.error, block.magnitude
+        self.error += float(error.sum())
+        self.squares += float((error * error).sum())
+        # Sums without BLAS: its threads and those of the runtime keep each other waiting, for milliseconds a call.
+        self.own += float((a * a.conj()).real.sum())
+        self.right += float((magnitude * magnitude).sum())
+        self.product += float((a * b.conj()).real.sum())
+        # float64 does not tell neighbours above 2**53 apart.
+        native = blocks.actual[block.box], blocks.expected[block.box]
+        outside = native[0] != native[1] if exact else error > atol + rtol * magnitude
+        self.outside += int(outside.sum())
+        relevant = magnitude > max(atol, 1e-300)
+        if bool(relevant.any()):
+            self.relative = max(self.relative, float((error[relevant] / magnitude[relevant]).max()))
+        self.low, self.high = min(self.low, float(b.real.min())), max(self.high, float(b.real.max()))
+        self.magnitude = max(self.magnitude, float(magnitude.max()))
+        at = int(error.argmax())
+        largest = float(error.reshape(-1)[at])
+        if largest > self.largest:
+            self.largest = largest
+            self.worst = blocks.place(block.box, at)
+            self.actual, self.expected = float(a.reshape(-1)[at].real), float(b.reshape(-1)[at].real)
+
+    @property
+    def cosine(self) -> float:
+        norms = math.sqrt(self.own) * math.sqrt(self.right)
+        if norms == 0:
+            return 1.0 if self.own == self.right else 0.0
+        return min(1.0, max(-1.0, self.product / norms))
+
+    def psnr(self, rms: float) -> float:
+        return 20 * math.log10((self.high - self.low or self.magnitude or 1.0) / rms) if rms else math.inf
+
+
+def _numbers(actual: Any, expected: Any, tolerance: Tolerance, *, equal_nan: bool, small: bool) -> Metrics:
+    atol = tolerance.atol * (scale_of(expected) if tolerance.scaled else 1.0)
+    dtype, blocks = dtype_name(actual), Blocks(actual, expected)
+    base = Metrics(True, None, dtype, blocks.shape, rtol=tolerance.rtol, atol=atol, tolerance=tolerance.source)
+    if not blocks.count:
         return replace(base, max_abs=0.0, max_rel=0.0, mean_abs=0.0, rms=0.0, cosine=1.0, psnr=math.inf, share_out=0.0)
-    error, magnitude = np.abs(a - b), np.abs(b)
-    if actual.dtype.kind in "iub" and not tolerance.rtol and not atol:
-        outside = actual != expected  # float64 does not tell neighbours above 2**53 apart
-    else:
-        outside = error > atol + tolerance.rtol * magnitude
-    share = float(np.count_nonzero(outside)) / a.size
-    if problem is None and small and share == 0:
-        problem = drowned(error, magnitude, tolerance)
-    at = tuple(int(i) for i in np.unravel_index(int(error.argmax()), shape))
-    rms = float(np.sqrt(np.mean(np.square(error))))
+    sums = _Sums()
+    exact = dtype.startswith(("int", "uint", "bool")) and not tolerance.rtol and not atol
+    for block in blocks:
+        sums.add(blocks, block, tolerance.rtol, atol, exact=exact)
+    problem = blocks.special.problem(equal_nan=equal_nan)
+    if problem is None and small and not sums.outside and sums.largest > 0:
+        problem = drowned(blocks, tolerance)
+    rms = math.sqrt(sums.squares / blocks.count)
     return replace(
         base,
         problem=problem,
-        match=problem is None and share == 0,
-        max_abs=float(error[at]),
-        max_rel=_max_relative(error, magnitude, atol),
-        mean_abs=float(error.mean()),
+        match=problem is None and not sums.outside,
+        max_abs=sums.largest,
+        max_rel=sums.relative,
+        mean_abs=sums.error / blocks.count,
         rms=rms,
-        cosine=_cosine(a, b),
-        psnr=_psnr(b.real, rms),
+        cosine=sums.cosine,
+        psnr=sums.psnr(rms),
         ulp=ulp_quantiles(actual, expected),
-        share_out=share,
-        worst=at,
-        actual=float(a[at].real),
-        expected=float(b[at].real),
+        share_out=sums.outside / blocks.count,
+        worst=sums.worst,
+        actual=sums.actual,
+        expected=sums.expected,
     )
 
 
-def _special(a: Array, b: Array, *, equal_nan: bool) -> tuple[str | None, Array | None]:
-    """(what is wrong with NaN and infinities, which elements are finite on both sides; None for all)."""
-    # A sum is finite unless an element is not (or the sum overflows, which float64 does not do here): one pass.
-    with np.errstate(invalid="ignore", over="ignore"):
-        if np.isfinite(a.sum()) and np.isfinite(b.sum()):
-            return None, None
-    nan_a, nan_b = np.isnan(a), np.isnan(b)
-    inf_a, inf_b = np.isinf(a), np.isinf(b)
-    valid = ~(nan_a | nan_b | inf_a | inf_b)
-    problems = []
-    if not equal_nan and (nan_a.any() or nan_b.any()):
-        problems.append(f"NaN: {int(nan_a.sum())} elements, {int(nan_b.sum())} in the reference")
-    elif equal_nan and (nan_a != nan_b).any():
-        problems.append(f"NaN in other places: {int((nan_a != nan_b).sum())} elements")
-    infinite = (inf_a | inf_b) & ~(nan_a | nan_b)
-    if (a[infinite] != b[infinite]).any():
-        problems.append(f"infinite: {int(inf_a.sum())} elements, {int(inf_b.sum())} in the reference")
-    return "; ".join(problems) or None, valid
-
-
-def scale_of(expected: Array) -> float:
+def scale_of(expected: Any) -> float:
     """The magnitude of an array: root mean square of what is not zero, outliers clipped at 100 times the median; at least 0.01.
 
     Zeros are left out because a Relu makes many and takes no error away; clipping keeps a mask of -1e9 from hiding every
     other difference.
     """
-    flat = _thinned(np.abs(expected).ravel())
+    flat = np.abs(wide(thinned(expected, SAMPLE)))
     flat = flat[np.isfinite(flat) & (flat > 0)]
     if not flat.size:
         return SMALLEST_SCALE
@@ -189,32 +217,39 @@ def scale_of(expected: Array) -> float:
     return max(SMALLEST_SCALE, float(np.sqrt(np.mean(np.square(clipped)))))
 
 
-def drowned(error: Any, magnitude: Any, tolerance: Tolerance) -> str | None:
+def drowned(blocks: Blocks, tolerance: Tolerance) -> str | None:
     """What is wrong with numbers so small that ``atol`` would let any error of theirs pass.
 
     The whole output may be smaller than the smallest scale (probabilities of a large vocabulary); or a part of it, as
     the scores of a detector beside coordinates in pixels. So the errors of the output, and of each slice of FEW
-    elements or more along each axis, are held against the numbers of that slice. Numpy arrays or torch tensors.
+    elements or more along each axis, are held against the numbers of that slice.
 
     Returns:
         What to tell the user; None where nothing is wrong or the user gave ``atol``.
     """
-    if not tolerance.scaled or not bool((error > 0).any()):
+    if not tolerance.scaled:
         return None
-    squares, numbers = error * error, magnitude * magnitude
-    wrong, right = float(squares.sum()), float(numbers.sum())
-    if wrong > tolerance.share**2 * right > 0:
-        return _share_text("", wrong, right, error.size if isinstance(error, np.ndarray) else error.numel())
-    count = math.prod(error.shape)
-    for axis, size in enumerate(error.shape):
-        if size == 1 or count // size < FEW:
-            continue
-        others = tuple(other for other in range(error.ndim) if other != axis)
-        wrongs, rights = squares.sum(others), numbers.sum(others)
-        bad = (wrongs > tolerance.share**2 * rights) & (rights > 0)
-        if bool(bad.any()):
-            at = int(bad.argmax()) if isinstance(bad, np.ndarray) else int(bad.int().argmax())
-            return _share_text(f" at {at} on axis {axis}", float(wrongs[at]), float(rights[at]), count // size)
+    shape, count = blocks.shape, blocks.count
+    axes = [axis for axis, size in enumerate(shape) if size > 1 and count // size >= FEW]
+    wrongs, rights = ({axis: np.zeros(shape[axis]) for axis in axes} for _ in range(2))
+    wrong = right = 0.0
+    for block in blocks:
+        squares, numbers = block.error * block.error, block.magnitude * block.magnitude
+        wrong, right = wrong + float(squares.sum()), right + float(numbers.sum())
+        for axis in axes:
+            others = tuple(other for other in range(len(shape)) if other != axis)
+            part = block.box[axis] if axis < len(block.box) - 1 else slice(None)
+            wrongs[axis][part] += on_host(squares.sum(others))
+            rights[axis][part] += on_host(numbers.sum(others))
+    allowed = tolerance.share**2
+    if wrong > allowed * right > 0:
+        return _share_text("", wrong, right, count)
+    for axis in axes:
+        bad = (wrongs[axis] > allowed * rights[axis]) & (rights[axis] > 0)
+        if bad.any():
+            at = int(bad.argmax())
+            where = f" at {at} on axis {axis}"
+            return _share_text(where, float(wrongs[axis][at]), float(rights[axis][at]), count // shape[axis])
     return None
 
 
@@ -224,55 +259,40 @@ def _share_text(where: str, wrong: float, right: float, count: int) -> str:
     )
 
 
-def _thinned(flat: Array, limit: int = 1 << 16) -> Array:
-    return flat[:: -(-flat.size // limit)] if flat.size > limit else flat
-
-
-def _max_relative(error: Array, magnitude: Array, atol: float) -> float:
-    relevant = magnitude > max(atol, 1e-300)
-    if not relevant.any():
-        return 0.0
-    return float(np.max(error[relevant] / magnitude[relevant]))
-
-
-def _cosine(a: Array, b: Array) -> float:
-    a, b = a.ravel(), b.ravel()
-    # Sums without BLAS: its threads and those of the runtime keep each other waiting, for milliseconds a call.
-    norms = math.sqrt(float(np.sum(np.square(np.abs(a))))) * math.sqrt(float(np.sum(np.square(np.abs(b)))))
-    if norms == 0:
-        return 1.0 if not a.any() and not b.any() else 0.0
-    return float(min(1.0, max(-1.0, np.sum(np.conj(a) * b).real / norms)))
-
-
-def _psnr(expected: Array, rms: float) -> float:
-    if rms == 0:
-        return math.inf
-    peak = float(expected.max() - expected.min()) or float(np.abs(expected).max()) or 1.0
-    return 20 * math.log10(peak / rms)
-
-
-def ulp_quantiles(actual: Array, expected: Array) -> dict[str, float] | None:
-    """Quantiles of the distance in units in the last place of the arrays' own float type."""
-    plain = {2: np.int16, 4: np.int32, 8: np.int64}.get(actual.dtype.itemsize)
-    floats = actual.dtype.kind == "f" or str(actual.dtype) == "bfloat16"
-    if actual.dtype != expected.dtype or plain is None or not floats or not actual.size:
+def ulp_quantiles(actual: Any, expected: Any) -> dict[str, float] | None:
+    """Quantiles of the distance in units in the last place of the arrays' own float type; the largest is that of all."""
+    dtype = dtype_name(actual)
+    if dtype != dtype_name(expected) or dtype not in _FLOATS:
         return None
-    a, b = (_ordered(_thinned(np.ascontiguousarray(x).ravel(), QUANTILE_SIZE).view(plain)) for x in (actual, expected))
-    if actual.dtype.itemsize == 8:
-        distance = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    else:
-        distance = np.abs(a - b).astype(np.float64)
+    pair = Blocks(actual, expected)
+    if not pair.count:
+        return None
+    distance = _distance(thinned(actual, QUANTILE_SAMPLE), thinned(expected, QUANTILE_SAMPLE))
     last = distance.size - 1
     places = [last // 2, int(last * 0.99)]
-    parted = np.partition(distance, places)
-    return {"p50": float(parted[places[0]]), "p99": float(parted[places[1]]), "max": float(distance.max())}
+    distance.partition([*places, last])
+    largest = float(distance[last])
+    if pair.count > QUANTILE_SAMPLE:
+        largest = max(float(_distance(actual[box], expected[box]).max()) for box in pair.boxes())
+    return {"p50": float(distance[places[0]]), "p99": float(distance[places[1]]), "max": largest}
 
 
-def _ordered(bits: Array) -> Array:
-    """Float bits as integers in the order of the floats, so that neighbours differ by one."""
-    wide = bits.astype(np.int64)
-    lowest = int(np.iinfo(bits.dtype).min)
-    return np.where(wide < 0, lowest - wide, wide)
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def _distance(a: Any, b: Any) -> Any:
+    """By how many floats of their type two arrays are apart, element by element."""
+    return abs(_ordered(a) - _ordered(b))
+
+
+def _ordered(array: Any) -> Any:
+    """Floats as integers in their order, so that neighbours differ by one; in float64, which holds those of 32 bits.
+
+    A float's bits are its sign and its magnitude; those of negative ones become minus the magnitude.
+    """
+    bits, width = as_integers(array)
+    sign = bits >> width - 1  # 0 or -1
+    return wide((bits ^ sign & (1 << width - 1) - 1) - sign)
 
 
 def _measure_text(actual: Array, expected: Array, wrong: str | None, dtype: str) -> Metrics:
@@ -299,45 +319,3 @@ def badness(metrics: Metrics) -> tuple[int, float, float]:
     """What to sort by to have the worst last: failures, then the largest error, then the share out of tolerance."""
     error = metrics.max_abs or 0.0
     return (int(not metrics.match) + int(metrics.problem is not None), error, metrics.share_out or 0.0)
-
-
-@dataclass(frozen=True)
-class ErrorPicture:
-    """Where an error lies: for the HTML page.
-
-    Attributes:
-        histogram: Number of elements whose absolute error is below each power of ten in BINS (the last: above all).
-        heat: Largest absolute error by place, the array seen as rows and columns and thinned to 48 each; row by row.
-    """
-
-    histogram: tuple[int, ...]
-    heat: tuple[tuple[float, ...], ...]
-
-
-def error_picture(actual: Any, expected: Any) -> ErrorPicture | None:
-    """The error of two arrays as a histogram and a heat map; None where they cannot be subtracted."""
-    if not isinstance(actual, np.ndarray) or not isinstance(expected, np.ndarray) or actual.shape != expected.shape:
-        return None
-    if actual.dtype.kind in "OSUT" or not actual.size:
-        return None
-    with np.errstate(invalid="ignore"):
-        error = np.nan_to_num(np.abs(actual.astype(np.float64) - expected.astype(np.float64)), posinf=0, neginf=0)
-    with np.errstate(divide="ignore"):
-        places = np.digitize(np.log10(error).ravel(), BINS)
-    counts = np.bincount(places, minlength=len(BINS) + 1)
-    return ErrorPicture(tuple(int(c) for c in counts), _heat(error))
-
-
-def _heat(error: Array) -> tuple[tuple[float, ...], ...]:
-    if error.ndim >= 3:
-        plane = error.reshape(-1, *error.shape[-2:]).max(axis=0)
-    elif error.ndim == 2:
-        plane = error
-    else:
-        side = math.ceil(math.sqrt(max(1, error.size)))
-        plane = np.zeros(side * side)
-        plane[: error.size] = error.ravel()
-        plane = plane.reshape(side, side)
-    rows = np.array_split(plane, min(HEAT, plane.shape[0]), axis=0)
-    cells = [np.array_split(row, min(HEAT, plane.shape[1]), axis=1) for row in rows]
-    return tuple(tuple(float(cell.max()) for cell in row) for row in cells)

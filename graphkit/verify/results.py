@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphkit.errors import MismatchError
-from graphkit.verify.metrics import ErrorPicture, Metrics
+from graphkit.verify.metrics import Metrics
+from graphkit.verify.picture import ErrorPicture
 
 
 @dataclass(frozen=True)

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphkit.errors import SessionError
-from graphkit.tensor import bits
 from graphkit.verify.bisection import Failing, Row
+from graphkit.verify.blocks import blocks
 from graphkit.verify.isolation import Isolation
+from graphkit.verify.memory import BATCH, MOST_VALUES, Budget
 from graphkit.verify.metrics import Metrics, measure
 from graphkit.verify.sides import OnnxSide, Place, Side
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
     from graphkit.verify.tolerance import Policy
-
-WORKING_BYTES = 9 * 8
-"""Bytes of float64 arrays that ``measure`` holds at once for each element of the value that it looks at (measured)."""
-
-BATCH = 8
-"""Nodes that are tried alone at once while the first one that is wrong is looked for."""
-
-MOST_VALUES = 500
-"""Values in a stretch at most: the runtime's time for a piece grows faster than its number of outputs."""
 
 
 @dataclass
@@ -39,7 +30,7 @@ class Search:
         reference: The other side.
         twins: Value of the candidate -> value of the reference.
         policy: The tolerances.
-        memory: Bytes that may be held at once: the values of both sides, what comparing needs, weights in use.
+        memory: Bytes that the process may hold at once (``graphkit.verify.memory``).
         isolate: Try every node alone, on the reference's values.
         stop: Without ``isolate``, end with the stretch that holds the first difference.
         swapped: The side whose order is followed is the reference: what it gives is what is expected.
@@ -49,7 +40,7 @@ class Search:
         stretches: Into how many stretches the graph was cut.
         complete: Whether every value was compared.
         tried: How often pieces were run alone.
-        oversized: A value that takes more than the memory limit by itself, or None.
+        notes: Why the memory limit could not be kept.
         stopped: Why the candidate could not run on, behind a value that diverges.
         failing: The node behind the first value that diverges, with the reference's values for its inputs.
     """
@@ -67,7 +58,7 @@ class Search:
     stretches: int = 0
     complete: bool = True
     tried: int = 0
-    oversized: str | None = None
+    notes: tuple[str, ...] = ()
     stopped: str | None = None
     failing: Failing | None = None
 
@@ -78,15 +69,15 @@ class Search:
         self.reference.expect(self.twins[place.value] for place in places)
         alone = Isolation(self.candidate, self.twins) if isinstance(self.candidate, OnnxSide) else None
         borders = _Borders(alone, places)
-        done = 0
-        waiting = [*self._stretches(places)][::-1]
-        while waiting:
-            stretch = waiting.pop()
+        budget = Budget(places, (self.candidate, self.reference), self.twins, self.memory, isolate=self.isolate)
+        done, most = 0, MOST_VALUES
+        while done < len(places):
+            stretch = places[done : done + budget.count(done, most, self._kept_bytes())]
             try:
                 mine = self.candidate.fetch([place.value for place in stretch])
             except SessionError as error:
                 if len(stretch) > 1:  # one of its nodes cannot run: up to there the values can still be compared
-                    waiting += [stretch[len(stretch) // 2 :], stretch[: len(stretch) // 2]]
+                    most = len(stretch) // 2
                     continue
                 if not any(goes_wrong(row) for row in self.rows):
                     raise
@@ -94,26 +85,42 @@ class Search:
                 self.complete = False
                 break
             self.stretches += 1
-            rows = self._visited(stretch, mine, alone, borders)
+            rows = self._visited(stretch, mine, alone, borders, budget)
             self.rows += rows
             done += len(stretch)
             borders.forget(done)
+            budget.give_back()
             if progress is not None:
                 progress(done, len(places), "comparing values")
             if self.stop and not self.isolate and any(goes_wrong(row) for row in rows):
                 self.complete = done == len(places)
                 break
         self.tried = alone.runs if alone is not None else 0
+        self.notes = tuple(budget.notes)
+
+    def _kept_bytes(self) -> int:
+        """Bytes of the arrays that are kept to reproduce the first difference."""
+        if self.failing is None:
+            return 0
+        arrays = [*self.failing.feeds.values(), self.failing.expected, self.failing.made]
+        return sum(getattr(array, "nbytes", 0) for array in arrays)
 
     def _visited(
-        self, stretch: Sequence[Place], mine: dict[str, Any], alone: Isolation | None, borders: _Borders
+        self,
+        stretch: Sequence[Place],
+        mine: dict[str, Any],
+        alone: Isolation | None,
+        borders: _Borders,
+        budget: Budget,
     ) -> list[Row]:
         """The rows of a stretch, nodes tried alone where that is wanted."""
+        budget.give_back()
         theirs = self.reference.fetch([self.twins[place.value] for place in stretch])
         twins = {place.value: theirs.pop(self.twins[place.value]) for place in stretch}
         rows, dtypes = self._compared(stretch, mine, twins)
         borders.add(twins, dtypes)
         del twins
+        budget.give_back()
         if alone is not None and (self.isolate or any(not row.match for row in rows)):
             rows = self._tried(alone, rows, borders)
         return rows
@@ -123,32 +130,6 @@ class Search:
         if self.swapped:
             actual, expected = expected, actual
         return judge(actual, expected, self.policy, small=self.small is None or value in self.small)
-
-    def _stretches(self, places: Sequence[Place]) -> Iterator[list[Place]]:
-        """Values in order, as many at once as the memory limit takes; one at least."""
-        own, other = self.candidate.sizes(), self.reference.sizes()
-        weights = _Weights(self.candidate)
-        copies = 3 if self.isolate else 2
-        stretch: list[Place] = []
-        held = largest = 0
-        for place in places:
-            size = own.get(place.value, 0)
-            size = max(size, other.get(self.twins[place.value], size))
-            working = size // 2 * WORKING_BYTES // 2
-            needed = copies * size + 2 * weights.new(place.value)
-            full = held + needed + max(largest, working) > self.memory or len(stretch) == MOST_VALUES
-            if stretch and full:
-                yield stretch
-                stretch, held, largest = [], 0, 0
-                weights.forget()
-                needed = copies * size + 2 * weights.new(place.value)
-            if needed + working > self.memory and self.oversized is None:
-                self.oversized = place.value
-            stretch.append(place)
-            held += needed
-            largest = max(largest, working)
-        if stretch:
-            yield stretch
 
     def _compared(
         self, stretch: Sequence[Place], mine: dict[str, Any], twins: Mapping[str, Any]
@@ -208,28 +189,6 @@ def goes_wrong(row: Row) -> bool:
     return not row.match and row.introduces is not False
 
 
-class _Weights:
-    """Bytes of the weights that a stretch reads: the runtime holds them, and for a moment twice, while it runs."""
-
-    def __init__(self, side: Side) -> None:
-        self._index = side.index if isinstance(side, OnnxSide) else None
-        self._seen: set[str] = set()
-
-    def new(self, value: str) -> int:
-        """Bytes that the node behind a value adds to those of the stretch so far."""
-        if self._index is None:
-            return 0
-        position = self._index.producer.get(value)
-        names = set() if position is None else {n for n in self._index.reads(position) if n not in self._seen}
-        self._seen |= names
-        tensors = [self._index.initializers[name] for name in names if name in self._index.initializers]
-        return sum(math.prod(tensor.dims) * bits(tensor.data_type) // 8 for tensor in tensors)
-
-    def forget(self) -> None:
-        """A new stretch begins."""
-        self._seen.clear()
-
-
 def _failing(alone: Isolation, value: str, borders: _Borders, made: Any, *, wrong: bool) -> Failing:
     read = sorted(alone.behind(value)[1])
     feeds = {name: np.asarray(borders.arrays[name]) for name in read}
@@ -279,7 +238,9 @@ def judge(actual: Any, expected: Any, policy: Policy, *, small: bool) -> Metrics
 
 
 def _identical(a: Array, b: Array) -> bool:
-    return a.dtype == b.dtype and a.shape == b.shape and a.dtype.kind in "fiub" and bool(np.array_equal(a, b))
+    if a.dtype != b.dtype or a.shape != b.shape or a.dtype.kind not in "fiub":
+        return False
+    return all(np.array_equal(a[box], b[box]) for box in blocks(a.shape))
 
 
 def introduced(rows: Iterable[Row]) -> tuple[Row, ...]:

@@ -23,6 +23,7 @@ from graphkit.runtime.session import PieceSession
 from graphkit.storage.source import LocalFile
 from graphkit.tensor import bits
 from graphkit.torch_export.source_line import stack_line
+from graphkit.verify.memory import living
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -67,6 +68,9 @@ class Side(Protocol):
 
     def sizes(self) -> dict[str, int]:
         """Value -> bytes, as far as it is known."""
+
+    def held(self) -> dict[str, tuple[int, int]]:
+        """Value -> bytes that are held when it is made: (values still to be read, those of them that are not fetched)."""
 
     def expect(self, names: Iterable[str]) -> None:
         """Say which values will be fetched, before the first fetch."""
@@ -168,6 +172,12 @@ class OnnxSide:
         except SessionError:
             return {}  # a model that cannot run to its end: the search says where
         return {name: int(made[size].numpy()) * bits(typed[name]) // 8 for name, size in asked.items()}
+
+    def held(self) -> dict[str, tuple[int, int]]:
+        """Value -> bytes that are held when it is made; feeds and constants are not counted."""
+        nodes = enumerate(self.index.nodes)
+        steps = [(node.output[:], self.index.reads(at)) for at, node in nodes if not is_constant_node(node)]
+        return living(steps, self.sizes(), self._wanted)
 
     def expect(self, names: Iterable[str]) -> None:
         """Say which values will be fetched, before the first fetch."""

@@ -15,6 +15,7 @@ from graphkit.runtime.random_feeds import RandomFeeds
 from graphkit.torch_export.mark import marks_heard
 from graphkit.torch_export.quiet import quiet_torch
 from graphkit.torch_export.source_line import stack_line, user_line
+from graphkit.verify.memory import living
 from graphkit.verify.sides import OnnxSide, Place
 from graphkit.verify.torch_call import flattened, placed
 from graphkit.verify.torch_matching import match_fx, match_modules, values_first
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     import torch
 
     from graphkit.verify.bisect import Interface, Pair
+
+KERNELS = 2
+"""Copies of their inputs and results, in another layout, that torch's kernels make (its convolutions do)."""
+
+LIBRARY = 32 << 20
+"""Bytes of torch's libraries that are read from their files while the module runs for the first time (20 MB, measured)."""
 
 
 class TorchRun:
@@ -131,6 +138,11 @@ class ModuleSide:
     def sizes(self) -> dict[str, int]:
         """Key -> bytes."""
         return self._sizes
+
+    def held(self) -> dict[str, tuple[int, int]]:
+        """Value -> bytes that are held when it is made: between submodules that is not known; two values, and KERNELS."""
+        most = (2 + KERNELS) * max(self._sizes.values(), default=0) + LIBRARY
+        return dict.fromkeys(self._sizes, (0, most))
 
     def expect(self, names: Iterable[str]) -> None:
         """Nothing is kept from one run to the next."""
@@ -252,6 +264,15 @@ class FxSide:
             if hasattr(value, "numel"):
                 known[node.name] = int(value.numel()) * value.element_size()
         return known
+
+    def held(self) -> dict[str, tuple[int, int]]:
+        """Value -> bytes that are held when it is made: every fetch runs all of the graph, so the most that it ever holds."""
+        nodes = [node for node in self.graph.nodes if node.op == "call_function"]
+        steps = [((node.name,), [read.name for read in node.all_input_nodes]) for node in nodes]
+        sizes = self.sizes()
+        most = max((part for _, part in living(steps, sizes, ()).values()), default=0)
+        most += KERNELS * max(sizes.values(), default=0) + LIBRARY
+        return {node.name: (0, most) for node in nodes}
 
     def expect(self, names: Iterable[str]) -> None:
         """Nothing is kept from one run to the next."""

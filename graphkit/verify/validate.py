@@ -14,7 +14,8 @@ from graphkit.runtime.feeds import check, fit
 from graphkit.runtime.random_feeds import RandomFeeds
 from graphkit.runtime.session import Session, session
 from graphkit.runtime.tensorrt import TensorRT
-from graphkit.verify.metrics import ErrorPicture, Metrics, badness, error_picture, measure
+from graphkit.verify.metrics import Metrics, badness, measure
+from graphkit.verify.picture import ErrorPicture, error_picture
 from graphkit.verify.reference import OnnxReference, Ported, Reference, run_session
 from graphkit.verify.results import Report, Sample
 from graphkit.verify.tolerance import Policy

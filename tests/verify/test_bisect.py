@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 import graphkit as gk
-from graphkit.verify.bisect import bisect, parse_bytes
+from graphkit.verify.bisect import bisect
 from nets import NETS, with_fault
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18]>'
@@ -163,20 +163,6 @@ def test_numbers_below_every_tolerance_are_no_hiding_place():
     assert result.first.value == "b"
     assert [row.value for row in result.introduced_by] == ["b"]
     assert not bisect(right, against=right, isolate=True).diverges
-
-
-def test_sizes_of_memory():
-    assert [parse_bytes(t) for t in ("500MB", "2GB", "1KiB", 77, "1.5kb", "12")] == [
-        500_000_000,
-        2_000_000_000,
-        1024,
-        77,
-        1500,
-        12,
-    ]
-    for bad in ("much", "0", "-1", "GB"):
-        with pytest.raises(ValueError, match="no size"):
-            parse_bytes(bad)
 
 
 def test_values_are_never_held_beyond_the_limit(monkeypatch):

@@ -6,7 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from graphkit.verify.metrics import error_picture, measure, scale_of, ulp_quantiles
+from graphkit.verify.metrics import measure, scale_of, ulp_quantiles
+from graphkit.verify.picture import error_picture
 from graphkit.verify.tolerance import TORCH_TESTING, Policy
 
 B = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)

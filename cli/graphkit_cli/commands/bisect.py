@@ -41,7 +41,7 @@ DIVERGES = 1
     metavar="SIZE",
     default="2GB",
     show_default=True,
-    help="Limit for values and weights held at once.",
+    help="What the process may hold at once; where it cannot be kept, a note says so.",
 )
 @click.option("--save-repro", metavar="DIR", help="Write the smallest failing model, its feeds and a script.")
 @click.option("--html", metavar="FILE", help="Write one self-contained page.")
