@@ -41,6 +41,9 @@ _FUSED = {"aten::mm": "aten::addmm", "aten::add": "aten::addmm"}
 
 _CONTROL_FLOW = ("prim::If", "prim::Loop")
 
+_PART = "prim::ListUnpack"
+"""What picks the results of an operator that gives a list; torch counts their nodes as made for it."""
+
 _FUNCTION = "prim::PythonOp"
 """A torch.autograd.Function. The exporter calls its ``symbolic`` in another way than it translates operators; without
 one it exports what is called inside of it.
@@ -94,7 +97,8 @@ class TorchscriptCalls:
 
     def lowest(self, operator: str) -> int:
         """The opset below which the operator has no rule."""
-        return next((rule.since for rule in torchscript_rules(operator)), self.opsets[0])
+        names = [operator, *(renamed for renamed, name in _RENAMED.items() if name == operator)]
+        return min((rule.since for name in names for rule in torchscript_rules(name)), default=self.opsets[0])
 
     def at(self, opset: int) -> list[Call]:
         """The calls at an opset, in the order of the module.
@@ -110,7 +114,7 @@ class TorchscriptCalls:
             self._traced = self._trace()
         found = self._export(opset)
         functions = {place for kind, place in self._traced if not _is_operator(kind)}
-        if set(found.functions) - functions:
+        if set(found.functions) - functions and not any(entry.nodes for entry in found.entries):
             raise ExportError("this version of torch translates operators in a way that graphkit cannot follow")
         return list(_calls(self._traced, found))
 
@@ -142,7 +146,7 @@ class TorchscriptCalls:
                 custom_opsets={DOMAIN: 1},
             )
         made = [node for _, node in working_nodes(onnx.load_from_string(buffer.getvalue()).graph, inputs)]
-        for node, place in zip(made, _places(made), strict=True):
+        for node, place in zip(made, _places(made, found.entries), strict=True):
             if match := _MARKED.search(place):
                 found.entries[int(match[1])].nodes += [node.op_type] if node.domain != DOMAIN else []
             else:
@@ -172,7 +176,10 @@ def _translations_recorded() -> Iterator[_Translations]:
             entry.error = error
             return _stand_in(block, node, inputs, new_nodes=rest[2])
         finally:
-            _mark(node, number)
+            if node.kind() == _PART:
+                node.copyMetadata(next(node.inputs()).node())
+            else:
+                _mark(node, number)
 
     utils._run_symbolic_function = recorded  # noqa: SLF001 (see above)
     try:
@@ -193,12 +200,16 @@ def _mark(node: Any, number: int) -> None:
     node.copyMetadata(graph.findNode("aten::add"))
 
 
-def _places(nodes: list[onnx.NodeProto]) -> list[str]:
-    """Where each node was called, or its mark; one that torch added without either was for its reader."""
+def _places(nodes: list[onnx.NodeProto], entries: list[_Translated]) -> list[str]:
+    """Where each node was called, or its mark. One that torch added without either, or that makes a list for an
+    operator, was made for its reader.
+    """
     found: list[str] = []
     readers: dict[str, str] = {}
     for node in reversed(nodes):
-        place = node.doc_string or next((readers[name] for name in node.output if name in readers), "")
+        match = _MARKED.search(node.doc_string)
+        own = node.doc_string if match is None or _is_operator(entries[int(match[1])].kind) else ""
+        place = own or next((readers[name] for name in node.output if name in readers), "")
         readers.update(dict.fromkeys(node.input, place))
         found.append(place)
     return found[::-1]

@@ -168,7 +168,7 @@ class _Look:
         return self.seen[opset]
 
     def _looked(self, opset: int) -> list[Call]:
-        with evaluating(self.module), quiet_torch(native_errors=True) as heard:
+        with evaluating(self.module), quiet_torch(native_errors=self.calls.exporter == "torchscript") as heard:
             try:
                 return self.calls.at(opset)
             except Exception as error:  # noqa: BLE001 (tracing runs the user's code, which may raise anything)

@@ -151,6 +151,16 @@ def test_ops_in_its_three_forms(graphkit):
     assert (unknown.code, "no translation for aten::i0" in unknown.out) == (1, True)
 
 
+def test_ops_check_at_an_opset_and_as_data(graphkit):
+    ran = graphkit("ops", "--check", "cli_nets:conv", "--opset", 11, "--json")
+    told = json.loads(ran.out)
+    assert (ran.code, ran.err, told["opset"]) == (0, "", {"dynamo": 18, "torchscript": 11})
+    assert [(u["exporter"], u["kind"], u["becomes"], u["since"]) for u in told["uses"]] == [
+        ("dynamo", "one-to-one", ["Conv"], 18),
+        ("torchscript", "one-to-one", ["Conv"], 9),
+    ]
+
+
 def test_ops_says_what_is_wrong(graphkit):
     assert "did you mean Resize or" in graphkit("ops", "Resise").err
     assert "no operator 'aten::upsampel'" in graphkit("ops", "--torch", "upsampel").err

@@ -83,6 +83,14 @@ class Types(nn.Module):
         return x + i, F.gelu(x) + x.float() + x / 2, torch.rand(4) + x
 
 
+class Lists(nn.Module):
+    """Operators that give and take lists; torchscript has nodes between, which are no operators."""
+
+    def forward(self, a, b):
+        x, y = torch.meshgrid(a, b, indexing="ij")
+        return torch.stack(x.unbind(0)) * y, torch.cat(y.split([1, 2], 1), 1)
+
+
 class Branches(nn.Module):
     def forward(self, x):
         return torch.cond(x.sum() > 0, lambda a: F.silu(a) + 1, lambda a: torch.relu(a + 2) * 2, (x + 1,))
@@ -94,7 +102,7 @@ def repeated(x, count):
         x = torch.relu(x)
     for _ in range(int(count)):
         x = torch.sigmoid(x) * 2
-    return x
+    return x.view([x.size(1), x.size(0)])
 
 
 class Scripted(nn.Module):
@@ -115,6 +123,7 @@ MODULES = {
     "picture": (Picture(), (example(1, 4, 4, 4),)),
     "residual": (Residual(), (example(1, 4, 5, 5),)),
     "types": (Types(), (example(3, 4), torch.ones(4, dtype=torch.int64))),
+    "lists": (Lists(), (example(2), example(3))),
     "branches": (Branches(), (example(3),)),
     "script": (Scripted(), (example(3, 4), torch.tensor(3))),
 }
@@ -211,6 +220,7 @@ def test_operators_in_branches_and_loops():
     assert found["torchscript", "prim::Loop"] == ("one-to-one", ("Loop",))
     assert found["torchscript", "prim::If"] == ("one-to-many", ("Cast", "If"))
     assert found["torchscript", "aten::sigmoid"] == ("one-to-one", ("Sigmoid",))
+    assert found["torchscript", "aten::view"] == ("one-to-many", ("Unsqueeze", "Concat", "Reshape"))
     assert all("test_ops_check.py" in use.sources[0] for use in check.uses)
 
 
@@ -290,12 +300,19 @@ def test_a_rule_that_does_not_take_a_call_says_why():
     assert check.exporters == ("dynamo",)
 
 
+class Chunks(nn.Module):
+    """torch.jit calls chunk ``prim::ConstantChunk``, and that has a rule before ``aten::chunk`` has."""
+
+    def forward(self, x):
+        return x.chunk(2, 1)
+
+
 @pytest.mark.parametrize(
     ("module", "args", "operator", "since"),
     [
         (Attention(), MODULES["attention"][1], "aten::scaled_dot_product_attention", 14),
         (nn.Unflatten(1, (2, 2)), (torch.rand(3, 4),), "aten::unflatten", 13),
-        (nn.PixelUnshuffle(2), (torch.rand(1, 1, 4, 4),), "aten::pixel_unshuffle", 9),
+        (Chunks(), (torch.rand(3, 4),), "aten::chunk", 9),
         (nn.Upsample(scale_factor=2.0, mode="bicubic"), (torch.rand(1, 1, 4, 4),), "aten::upsample_bicubic2d", 11),
     ],
 )

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     "--check",
     "factory",
     metavar="PACKAGE.MODULE:FACTORY",
-    help="Sort the torch operators of a module by what the exporters do with them. Exit code 1 where neither can "
-    "export it.",
+    help="Sort the torch operators of a module: one-to-one, one-to-many, decomposed or unsupported, each with the smallest "
+    "opset. Exit code 1 where neither exporter can export the module.",
 )
 @click.option(
     "--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, help="An example input for --check: x=1,3,64,64."
