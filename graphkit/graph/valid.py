@@ -18,7 +18,7 @@ from graphkit.errors import InvalidGraphError, TensorError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex, producers
 from graphkit.graph.names import label, title
-from graphkit.graph.operators import schema_of
+from graphkit.graph.operators import operators, schema_of
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.resampling import opset_of
 from graphkit.tensor import check_inline, data_range
@@ -153,16 +153,23 @@ class _Rule(NamedTuple):
 @cache
 def _rule(op: str, opset: int) -> _Rule | None:
     schema = schema_of(op, opset)
+    later = schema is None  # ONNX Runtime has LayerNormalization in every opset: what came later has its first form
+    if schema is None:
+        versions = operators().get(op)
+        schema = schema_of(op, versions[0]) if versions else None
     if schema is None:
         return None
     return _Rule(
-        (schema.min_input, schema.max_input),
-        (schema.min_output, schema.max_output),
+        (schema.min_input, MANY if later else schema.max_input),
+        (schema.min_output, MANY if later else schema.max_output),
         tuple(_singles(schema.inputs)),
         tuple(_singles(schema.outputs)),
         {name: int(rule.type) for name, rule in schema.attributes.items()},  # type: ignore[call-overload]  # the stubs say no enum
-        tuple(name for name, rule in schema.attributes.items() if rule.required),
+        tuple(name for name, rule in schema.attributes.items() if rule.required and not later),
     )
+
+
+MANY = 1 << 30
 
 
 def _singles(formals: Sequence[onnx.defs.OpSchema.FormalParameter]) -> Iterator[str]:
@@ -177,7 +184,7 @@ def _check_node(node: onnx.NodeProto, rule: _Rule, opset: int, *, inside_functio
         ("output", node.output[:], rule.outputs, rule.made),
     ):
         if not least <= len(names) <= most:
-            wanted = f"{least}" if least == most else f"{least} or more" if most > 99 else f"{least} to {most}"
+            wanted = f"{least}" if least == most else f"{least} or more" if most >= MANY else f"{least} to {most}"
             raise _broken(node, f"{_count(len(names), what)}, and {node.op_type} of opset {opset} has {wanted}")
         if "" in names:
             for name, formal in zip(names, formals, strict=False):
