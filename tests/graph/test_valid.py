@@ -152,7 +152,7 @@ def test_an_operator_of_a_later_opset_is_held_against_its_first_form():
     change_opsets(old, ("", 12))
     require_valid(old)
     del old.graph.node[0].input[1:]
-    with pytest.raises(gk.InvalidGraphError, match="has 1 input, .* has 2 or more"):
+    with pytest.raises(gk.InvalidGraphError, match=r"has 1 input, .* has 2 or more"):
         require_valid(old)
 
 
