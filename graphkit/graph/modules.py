@@ -59,7 +59,12 @@ def fx_node(node: onnx.NodeProto) -> tuple[str, str] | None:
     None where the file does not say it: the TorchScript exporter, or tools that dropped the metadata. Several nodes
     may come from one; the value with the name of the fx node is its result.
     """
-    match = _FX_NODE.search(_entry(node, FX_NODE_KEY))
+    return fx_call(_entry(node, FX_NODE_KEY))
+
+
+def fx_call(text: str) -> tuple[str, str] | None:
+    """(name, operator) of a torch.fx node that calls a function, from the text that ``torch.fx.Node.format_node`` gives."""
+    match = _FX_NODE.search(text)
     return (match["name"], match["target"]) if match else None
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from graphkit.graph.modules import fx_node, lineage, module_path
+from graphkit.graph.modules import fx_call, fx_node, lineage, module_path
 from graphkit.runtime.pieces import is_constant_node
 from graphkit.torch_export.mark import MARKS_KEY
 
 if TYPE_CHECKING:
+    import onnx
+
     from graphkit.graph.index import GraphIndex
     from graphkit.model import Model
     from graphkit.verify.torch_side import Call, FxSide, ModuleSide
@@ -22,6 +25,9 @@ def match_fx(index: GraphIndex, side: FxSide) -> dict[str, str]:
 
     The names agree where the module is exported with the same shapes. A dynamic export numbers its nodes otherwise, so a
     name counts only where operator and module agree too; else the n-th node of an operator in a module is the n-th there.
+
+    An operator with several results (min along a dim, unbind, LSTM, cond) has a ``getitem`` node for each of them that is
+    used; the operator itself is no tensor, and never a twin.
     """
     from graphkit.verify.torch_side import path_of
 
@@ -30,29 +36,83 @@ def match_fx(index: GraphIndex, side: FxSide) -> dict[str, str]:
     for node in index.nodes:
         if (found := fx_node(node)) is not None:
             mine.setdefault(found[0], (found[1], module_path(node)))
-    kinds = {name: (f"torch.ops.{n.target}", path_of(n)) for name, n in theirs.items()}
+    calls = {name: fx_call(n.format_node()) for name, n in theirs.items()}
+    kinds = {name: (call[1], path_of(theirs[name])) for name, call in calls.items() if call is not None}
     twins = {name: name for name, kind in mine.items() if kinds.get(name, (None,))[0] == kind[0]}
-    if any(not _alike(kinds[name], mine[name]) for name in twins) or len(twins) < len(mine):
+    same = len(twins) == len(mine) and all(_alike(kinds[name], mine[name]) for name in twins)
+    if not same:
         twins = _by_ordinal(mine, kinds)
-    children = {
-        (str(n.args[0]), n.args[1]): n.name for n in theirs.values() if "getitem" in n.name and len(n.args) == 2
-    }
+    parts = _results(theirs)
     # A mark, or graphkit.rename, gave the result another name: the last node of an fx node makes it.
     renamed = {f[0]: n.output[0] for n in index.nodes if (f := fx_node(n)) is not None and f[0] not in index.producer}
     matched: dict[str, str] = {}
     for node in index.nodes:
-        if (found := fx_node(node)) is None or found[0] not in twins:
-            continue
-        twin = twins[found[0]]
-        for at, name in enumerate(node.output):
-            result = name == found[0] or (
-                len(node.output) == 1 and (name in index.outputs or renamed.get(found[0]) == name)
-            )
-            if name.startswith("getitem") and (twin, at) in children:
-                matched[name] = children[twin, at]
-            elif result and name:
-                matched[name] = children.get((twin, at), twin) if (twin, 0) in children else twin
-    return matched
+        if (found := fx_node(node)) is None:
+            if same:
+                matched.update(_split(node, parts))
+        elif (twin := twins.get(found[0])) in parts:
+            matched.update(_parts(node, found[0], parts[twin], named=same))
+        elif twin is not None:
+            for name in node.output:
+                alone = len(node.output) == 1 and (name in index.outputs or renamed.get(found[0]) == name)
+                if name == found[0] or (name and alone):
+                    matched[name] = twin
+    once = {twin: value for value, twin in matched.items() if hasattr(theirs[twin].meta.get("val"), "numel")}
+    return {value: twin for value, twin in matched.items() if once.get(twin) == value}
+
+
+def _results(nodes: Mapping[str, Any]) -> dict[str, dict[int, str]]:
+    """fx node with several results -> number of a result -> the getitem node that is this result."""
+    found: dict[str, dict[int, str]] = {
+        name: {} for name, node in nodes.items() if isinstance(node.meta.get("val"), (tuple, list))
+    }
+    for name, node in nodes.items():
+        if node.target is operator.getitem and str(node.args[0]) in found and isinstance(node.args[1], int):
+            found[str(node.args[0])].setdefault(node.args[1], name)
+    return found
+
+
+def _parts(node: onnx.NodeProto, call: str, parts: dict[int, str], *, named: bool) -> dict[str, str]:
+    """Outputs of a node -> the results that they are, where the fx node behind it has several.
+
+    torch calls result 2 of ``lstm`` ``lstm__2``, the node that makes it ``node_lstm__2``, and then the value after its
+    getitem node. A node that makes several results has the name of its last one, and makes them in their order.
+
+    Args:
+        node: The node.
+        call: The fx node it came from, and
+        parts: the results of its twin.
+        named: Whether the names of getitem nodes are those of the twin too.
+    """
+    last = _numbered(node.name, f"node_{call}__")
+    found = {}
+    for at, name in enumerate(node.output):
+        number = _numbered(name, f"{call}__")
+        if number is None and last is not None:
+            number = last if len(node.output) == 1 else at if at <= last else None
+        elif number is None and named:
+            number = next((number for number, part in parts.items() if part == name), None)
+        if name and number in parts:
+            found[name] = parts[number]
+    return found
+
+
+def _numbered(name: str, prefix: str) -> int | None:
+    number = name.removeprefix(prefix)
+    return int(number) if number != name and number.isdecimal() else None
+
+
+_SPLIT = re.compile(r"(?P<call>\w+)_split_(?P<number>\d+)")
+
+
+def _split(node: onnx.NodeProto, parts: Mapping[str, dict[int, str]]) -> dict[str, str]:
+    """Outputs of a Split that torch's optimizer made of SplitToSequence: it has no metadata but the name of the fx node."""
+    found = {}
+    for name in node.output if node.op_type == "Split" else ():
+        match = _SPLIT.fullmatch(name)
+        if match and (part := parts.get(match["call"], {}).get(int(match["number"]))) is not None:
+            found[name] = part
+    return found
 
 
 def _alike(kind: tuple[str, str | None], other: tuple[str, str | None]) -> bool:
