@@ -198,6 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         render.error("interrupted")
         return INTERRUPTED
+    except SystemExit as stop:  # no code of ours: a user's module, while it runs
+        render.error(f"the code that was run left Python: SystemExit({stop.code!r})")
+        return FAILED
     except BrokenPipeError:
         _abandon_stdout()
         return BROKEN_PIPE

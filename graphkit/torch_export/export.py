@@ -93,7 +93,7 @@ def export(
     Raises:
         ExportError: See ``export_report``.
         MissingExtraError: See ``export_report``.
-        ValueError: See ``export_report``.
+        TypeError, ValueError: See ``export_report``.
         SaveError: The file cannot be written.
 
     Changes: nothing; the module's training mode is what it was before.
@@ -160,6 +160,7 @@ def export_report(
         ExportError: torch cannot export; the arguments do not fit; a name is given twice; a dynamic axis is not there.
             ``details`` has torch's own message.
         MissingExtraError: torch or onnxscript is not installed.
+        TypeError: The module is no module, the opset no number.
         ValueError: An unknown exporter or kind of parameters.
 
     Changes: nothing.
@@ -174,6 +175,8 @@ def export_report(
         raise ValueError(
             "translations are for the dynamo exporter; torchscript takes torch.onnx.register_custom_op_symbolic"
         )
+    if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int)):
+        raise TypeError(f"opset is a number, not {opset!r}")
     bound = _bound(module, args, kwargs, input_names, exporter)
     table = given.dynamic_axes(dynamic, bound.tensors)
     if output_names is not None:
@@ -203,6 +206,11 @@ def _bound(
 ) -> given.Arguments:
     import torch
 
+    if not isinstance(module, torch.nn.Module | torch.export.ExportedProgram):
+        raise TypeError(
+            f"a torch.nn.Module or an ExportedProgram can be exported, not an object of type {type(module).__name__}; "
+            "put a function into the forward of a module"
+        )
     if not isinstance(module, torch.export.ExportedProgram):
         return given.bind(module, args, kwargs, names)
     if exporter != "dynamo":

@@ -51,7 +51,7 @@ def load_factory(reference: str) -> TorchSubject:
 
     Raises:
         FactoryError: The text has another form; the module does not import; it has no such attribute; the factory
-            raises, needs arguments, or gives no module.
+            raises or leaves Python (SystemExit), needs arguments, or gives no module.
         MissingExtraError: torch is not installed.
 
     Cost: importing torch takes about a second.
@@ -110,7 +110,7 @@ def _import(path: str, reference: str) -> Any:
         raise FactoryError(
             f"importing {path!r} failed: it needs the module {missing!r}, which is not there", reference=reference
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FactoryError(f"importing {path!r} failed: {_summary(error)}", reference=reference) from error
 
 
@@ -146,7 +146,7 @@ def _made(factory: Any, reference: str, torch: Any) -> Any:
         )
     try:
         return factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # argparse leaves by SystemExit
         raise FactoryError(f"the factory {reference!r} raised {_summary(error)}", reference=reference) from error
 
 
@@ -177,7 +177,7 @@ def _subject(made: Any, reference: str, torch: Any) -> TorchSubject:
     return TorchSubject(module, None if args is None else tuple(args), dict(kwargs or {}), reference)
 
 
-def _summary(error: Exception) -> str:
+def _summary(error: BaseException) -> str:
     line = user_line(error)
     text = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {text}" + (f", at {line}" if line else "")

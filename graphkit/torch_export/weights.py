@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import onnx
 from graphkit.errors import ExportError, ModelFileError, similar
 from graphkit.graph.values import tensor_type
 from graphkit.torch_export.factory import import_torch
+from graphkit.torch_export.failure import plain
 
 if TYPE_CHECKING:
     import torch
@@ -68,8 +70,9 @@ def load_checkpoint(
         key: The entry of the checkpoint that holds the state dict; None takes ``state_dict`` or ``model`` if there.
 
     Raises:
-        ModelFileError: The file cannot be read, or holds more than tensors.
-        ExportError: Keys or shapes that do not fit; all of them are listed.
+        ModelFileError: The file cannot be read, holds more than tensors, or no state dict.
+        ExportError: Keys or shapes that do not fit; all of them are listed. Or the checkpoint has no entry ``key``, or none
+            that is a state dict by itself.
         MissingExtraError: torch is not installed.
 
     Changes: the module's parameters and buffers.
@@ -103,27 +106,64 @@ def load_checkpoint(
 
 
 def _state(checkpoint: Any, key: str | None) -> dict[str, Any]:
-    import pickle
-
     import torch
 
-    if not isinstance(checkpoint, Mapping):
-        path = os.fspath(checkpoint)
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except OSError as error:
-            raise ModelFileError(f"cannot read the checkpoint {path}: {error.strerror or error}", path=path) from error
-        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise ModelFileError(
-                f"{path} is no checkpoint of tensors: {str(error).partition(chr(10))[0]}",
-                path=path,
-                hint="save the weights with torch.save(module.state_dict(), path)",
-            ) from error
-    for name in (key,) if key else ("state_dict", "model"):
-        if isinstance(checkpoint.get(name), Mapping):
-            checkpoint = checkpoint[name]
+    held = checkpoint if isinstance(checkpoint, Mapping) else _loaded(os.fspath(checkpoint))
+    state = held
+    for name in (key,) if key is not None else ("state_dict", "model"):
+        if isinstance(held.get(name), Mapping):
+            state = held[name]
             break
-    return {name: value for name, value in checkpoint.items() if isinstance(value, torch.Tensor)}
+    found = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    if not found or (key is not None and state is held):
+        raise _no_state(held, key)
+    return found
+
+
+def _loaded(path: str) -> Mapping[str, Any]:
+    import torch
+
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelFileError(f"cannot read the checkpoint {path}: {error.strerror or error}", path=path) from error
+    except Exception as error:  # other bytes are taken for a pickle, which may raise anything
+        raise ModelFileError(
+            f"{path} is no checkpoint of tensors: {_reason(error)}",
+            path=path,
+            hint="save the weights with torch.save(module.state_dict(), path)",
+        ) from error
+    if not isinstance(loaded, Mapping):
+        raise ModelFileError(f"{path} holds an object of type {type(loaded).__name__}, no state dict", path=path)
+    return loaded
+
+
+_OBJECT = re.compile(r"GLOBAL (?P<name>[\w.]+)")
+
+
+def _reason(error: Exception) -> str:
+    """Why torch does not read a file, without its page of advice."""
+    match = _OBJECT.search(plain(str(error)))
+    return f"it holds an object of {match['name']}" if match else "it is damaged, or something else"
+
+
+def _no_state(held: Mapping[str, Any], key: str | None) -> ExportError:
+    entries = {name: _entry(value) for name, value in held.items()}
+    told = [f"{name!r} ({what})" for name, what in entries.items()]
+    listed = ", ".join(told[:8]) + (" ..." if told[8:] else "") if told else "no entry"
+    nested = [name for name, what in entries.items() if what.endswith("tensors")]
+    message = "the checkpoint's entries are no tensors" if key is None else f"the checkpoint has no state dict {key!r}"
+    return ExportError(
+        f"{message}: it has {listed}", hint=f"name the state dict: key={nested[0]!r}" if nested else None
+    )
+
+
+def _entry(value: Any) -> str:
+    import torch
+
+    if isinstance(value, Mapping) and value and all(isinstance(one, torch.Tensor) for one in value.values()):
+        return f"{len(value)} tensors"
+    return type(value).__name__
 
 
 def _stripped(state: dict[str, Any], strip: int | str | None, wanted: set[str]) -> dict[str, Any]:
