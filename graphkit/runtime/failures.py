@@ -68,7 +68,7 @@ _HINTS = (
     ("Opset", "lower it with `graphkit opset MODEL OUT --to N`, or install a newer onnxruntime"),
     (
         "is not a registered function/op",
-        "the installed onnxruntime has no kernel for this operator: add a model function for it, or register the library that has it",
+        "the installed onnxruntime has no kernel for this operator: give it a body with `graphkit define MODEL OUT --function FILE`, or register the library that has it",
     ),
     ("NOT_IMPLEMENTED", "this onnxruntime has no kernel for this operator with these types on this provider"),
 )

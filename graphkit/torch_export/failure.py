@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 from graphkit.errors import ExportError, MissingExtraError
+from graphkit.torch_export.lowering import torch_lowering
 from graphkit.torch_export.source_line import causes, is_users, stack_line, user_line
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -73,7 +74,7 @@ def export_error(
             return MissingExtraError(link.name, "torch", "torch's dynamo exporter")
     text = "\n".join(plain(str(link)) for link in causes(error))
     details = "\n".join([heard, plain("".join(traceback.format_exception(error)))]).strip()
-    unsupported = _unsupported(error, text, heard, exporter)
+    unsupported = _unsupported(error, text, heard)
     if unsupported:
         message, hint = unsupported
         return ExportError(message, details=details, hint=hint)
@@ -95,15 +96,11 @@ def first_sentence(error: Exception) -> str:
     return text.partition("\n")[0].partition(" Please feel free")[0].partition(" [Caused by")[0]
 
 
-def _unsupported(error: Exception, text: str, heard: str, exporter: str) -> tuple[str, str] | None:
+def _unsupported(error: Exception, text: str, heard: str) -> tuple[str, str] | None:
     if match := _UNSUPPORTED.search(text):
         operator, where = match["op"], _traced_line(match["op"], heard) or user_line(error)
-        if added := _ADDED.search(text):
-            hint = f"ask for opset {added['opset']} or later"
-        else:
-            hint = (
-                f"try exporter '{OTHER_EXPORTER[exporter]}'; 'graphkit ops --torch {operator}' shows what each can do"
-            )
+        added = _ADDED.search(text)
+        hint = f"ask for opset {added['opset']} or later" if added else _instead(operator)
         return f"{operator} has no translation to opset {match['opset']}{_at(where)}", hint
     if match := _NAMESPACE.search(text):
         where = _traced_line(match["op"], heard) or user_line(error)
@@ -119,6 +116,22 @@ def _unsupported(error: Exception, text: str, heard: str, exporter: str) -> tupl
         )
         return f"{operator} has no translation in the dynamo exporter{_at(where)}", hint
     return None
+
+
+def _instead(operator: str) -> str:
+    """What to do about an operator that the torchscript exporter has no rule for: dynamo is named where it has one."""
+    lowering = torch_lowering(operator)
+    if lowering.dynamo:
+        return f"use exporter 'dynamo', which has a rule for it since opset {min(r.since for r in lowering.dynamo)}"
+    if lowering.decomposed:
+        return (
+            "the dynamo exporter has no rule for it either, and takes it apart; whether it can write what that leaves, "
+            "'graphkit ops --check PACKAGE.MODULE:FACTORY' says"
+        )
+    return (
+        "the dynamo exporter has no rule for it either: write it with other operators, or register a rule of your own "
+        f"with torch.onnx.register_custom_op_symbolic({operator!r}, function, opset)"
+    )
 
 
 def _explained(error: Exception, text: str, exporter: str) -> tuple[str, str]:
