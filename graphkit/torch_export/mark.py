@@ -172,6 +172,8 @@ def resolve_marks(proto: onnx.ModelProto, kept: Collection[str]) -> list[Finding
                 found.append(
                     Finding("mark-repeated", f"mark {wish!r} is met more than once; this one is {value!r}", value=value)
                 )
+            elif value != wish:
+                found.append(Finding("mark-renamed", _other_name(proto.graph, wish, value, kept), value=value))
             placed[key] = value
     if placed:
         proto.metadata_props.add(key=MARKS_KEY, value=json.dumps(placed))
@@ -200,6 +202,16 @@ def _taken_out(
     if not made_here or source in kept or source == wish:
         return source
     return _renamed(main, source, wish, names)
+
+
+def _other_name(main: onnx.GraphProto, wish: str, value: str, kept: Collection[str]) -> str:
+    if value in kept:
+        return f"mark {wish!r} is on the output {value!r}, which keeps this name"
+    if value in {entry.name for entry in main.input}:
+        return f"mark {wish!r} is on the input {value!r}, which keeps this name"
+    if value.startswith(wish):
+        return f"mark {wish!r}: something else has this name already; the marked value is {value!r}"
+    return f"mark {wish!r} is on {value!r}, which comes from outside of its body and keeps this name"
 
 
 def _renamed(main: onnx.GraphProto, old: str, wish: str, names: Names) -> str:

@@ -58,7 +58,7 @@ def test_a_mark_is_a_name_and_nothing_else(net, exporter):
     assert {n.op_type for n in proto.graph.node} <= {"Conv", "Relu", "Sub", "Constant", "ReduceMean", "Squeeze"}
     placed = marks(report.model)
     assert placed == {"start": "x", "features": "features", "step": "step", "step_1": "step_1", "end": "end"}
-    assert [f.kind for f in report.findings] == ["mark-repeated"]
+    assert [(f.kind, f.value) for f in report.findings] == [("mark-renamed", "x"), ("mark-repeated", "step_1")]
     with torch.no_grad():
         expected = [t.numpy() for t in net(x)]
     assert_same(list(run_ort(proto, {"x": x.numpy()}).values()), expected, atol=1e-5)
@@ -74,6 +74,21 @@ def test_the_cut_between_two_marks_is_the_same_computation(net, exporter):
     expected = np.maximum(np.maximum(y, 0) - np.float32(0.25), 0) - np.float32(0.25)
     assert_same(run_ort(part, {"features": y}), {"step_1": expected})
     assert marks(model)["end"] == "answer"
+
+
+@BOTH
+def test_a_mark_that_is_called_otherwise_is_told(exporter):
+    class Clash(torch.nn.Module):
+        def forward(self, x):
+            return gk.mark(gk.mark(x, "start") * 2, "x") + 1, gk.mark(x - 1, "end")
+
+    report = gk.export_report(Clash(), torch.ones(3), exporter=exporter, output_names=["a", "b"])
+    assert marks(report.model) == {"start": "x", "x": "x_1", "end": "b"}
+    assert [str(f) for f in report.findings] == [
+        "mark 'start' is on the input 'x', which keeps this name",
+        "mark 'x': something else has this name already; the marked value is 'x_1'",
+        "mark 'end' is on the output 'b', which keeps this name",
+    ]
 
 
 def test_a_mark_in_a_branch_of_cond():
