@@ -97,15 +97,17 @@ def _raised(node: onnx.NodeProto, scope: Scope, before: int, target: int, names:
     old, new = schema_of(node.op_type, before), schema_of(node.op_type, target)
     if old is None or new is None or new.deprecated:
         raise EditError(f"{node.op_type} ({label(node)!r}) is not in opset {target if old else before}")
-    if old.since_version == new.since_version or _same_interface(old, new):
+    if old.since_version == new.since_version or same_interface(old, new):
         return [node]
     if node.op_type in CONTROL_FLOW:
         raise EditError(f"{node.op_type} ({node.name!r}) changed its interface between opset {before} and {target}")
     return _converted(node, scope, before, target, names)
 
 
-def _same_interface(old: onnx.defs.OpSchema, new: onnx.defs.OpSchema) -> bool:
-    """Whether two versions take the same inputs and attributes with the same defaults (and differ in types only)."""
+def same_interface(old: onnx.defs.OpSchema, new: onnx.defs.OpSchema) -> bool:
+    """Whether two versions of an operator take the same inputs and attributes with the same defaults, so that they differ
+    in types only.
+    """
 
     def interface(schema: onnx.defs.OpSchema) -> object:
         attributes = {n: (a.required, a.default_value.SerializeToString()) for n, a in schema.attributes.items()}

@@ -8,9 +8,12 @@ from typing import Any
 
 import onnx
 
+from graphkit.edit.raising import same_interface
 from graphkit.errors import EditError, FormatError, GraphkitWarning, ModelFileError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import label
+from graphkit.graph.operators import schema_of
+from graphkit.graph.resampling import opset_of
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
 
@@ -34,7 +37,8 @@ def define(model: ModelLike, function: onnx.FunctionProto | str | os.PathLike[st
         The model with the function; its IR version is raised to 8 where it was lower.
 
     Raises:
-        EditError: The function is in the default domain, or a node calls it with more inputs or outputs than it has.
+        EditError: The function is in the default domain, or a node calls it with more inputs or outputs than it has. Or
+            the body and the model import a domain in two versions that do not agree about an operator of the body.
         NameTakenError: The model has a function of this domain, name and overload.
         FormatError: The text is no function.
         ModelFileError: The file cannot be read.
@@ -59,6 +63,7 @@ def define(model: ModelLike, function: onnx.FunctionProto | str | os.PathLike[st
     calls = [node for node in walk.model_nodes(proto) if walk.call_key(node) == key]
     for node in calls:
         _check_call(node, body)
+    _check_opsets(proto, body)
     notes = _lift(proto, body)
     proto.functions.append(body)
     if not calls:
@@ -111,6 +116,30 @@ def _check_call(node: onnx.NodeProto, body: onnx.FunctionProto) -> None:
             f"node {label(node)!r} has the attribute {unknown[0]!r}, which the function does not take",
             hint=f"declare it: {body.name} <{unknown[0]}> (...) => (...)",
         )
+
+
+def _check_opsets(proto: onnx.ModelProto, body: onnx.FunctionProto) -> None:
+    """A function may import another opset than the model as long as its operators mean the same in both (docs/IR.md,
+    "Functions"). ONNX Runtime inlines it, and takes its nodes for nodes of the model's opset.
+    """
+    theirs = next((entry.version for entry in body.opset_import if entry.domain in ("", "ai.onnx")), None)
+    ours = opset_of(proto)
+    if theirs is None or theirs == ours:
+        return
+    for node in walk.function_nodes(body):
+        old, new = (schema_of(node.op_type, version) for version in (ours, theirs))
+        if walk.call_key(node)[0] != "" or old is new is None:
+            continue
+        if old is None or new is None or (old.since_version != new.since_version and not same_interface(old, new)):
+            if theirs > ours:
+                hint = f"raise the model first: graphkit opset MODEL OUT --to {theirs}"
+            else:
+                hint = f"write the body for opset {ours}"
+            raise EditError(
+                f"the body of {body.domain}::{body.name} is written for opset {theirs} and the model for {ours}, and "
+                f"{node.op_type} is not the same in both",
+                hint=hint,
+            )
 
 
 def _lift(proto: onnx.ModelProto, body: onnx.FunctionProto) -> list[str]:

@@ -88,3 +88,33 @@ def test_what_cannot_be_defined_is_said(tmp_path):
         gk.define(model(), 3)
     with pytest.warns(gk.GraphkitWarning, match="no node calls custom::other"):
         gk.define(model(), BODY.replace("twice_plus", "other"))
+
+
+@pytest.mark.parametrize(
+    ("opset", "body_opset", "body", "hint"),
+    [
+        (17, 18, "c = ReduceMean<keepdims = 1>(a)", "graphkit opset MODEL OUT --to 18"),
+        (18, 17, "c = ReduceMean<axes = [0]>(a)", "write the body for opset 18"),
+        (17, 11, "c = Softmax<axis = 0>(a)", "write the body for opset 17"),
+        (16, 17, "k = Constant<value_floats = [1.0]>() c = LayerNormalization(a, k)", "--to 17"),
+    ],
+)
+def test_a_body_of_another_opset_is_refused_where_that_is_another_operator(opset, body_opset, body, hint):
+    plain = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": {opset}, "custom": 1]> net (float[2, 3] a) => (float[n, m] y) {{ y = custom.f(a) }}'
+    )
+    text = f'<domain: "custom", opset_import: ["": {body_opset}]> f (a) => (c) {{ {body} }}'
+    with pytest.raises(gk.EditError, match=f"written for opset {body_opset} and the model for {opset}") as caught:
+        gk.define(plain, text)
+    assert hint in caught.value.hint
+    if body_opset > opset:
+        raised = gk.define(gk.opset(plain, to=body_opset), text)
+        run_ort(raised, {"a": np.ones((2, 3), np.float32)})
+
+
+def test_a_body_of_another_opset_is_taken_where_its_operators_are_the_same():
+    plain = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 13, "custom": 1]> net (float[2] a) => (float[2] y) { y = custom.f(a) }'
+    )
+    defined = gk.define(plain, '<domain: "custom", opset_import: ["": 18]> f (a) => (c) { c = Add(a, a) }')
+    assert_same(run_ort(defined, {"a": np.ones(2, np.float32)}), {"y": np.full(2, 2, np.float32)})
