@@ -107,8 +107,12 @@ def check_target(out: str, external: str | None = None, weights: Weights = "auto
     """
     if external is not None and weights != "auto":
         raise click.UsageError("--external says where the weights go: it excludes --weights.")
-    if external is not None and (os.path.isabs(external) or ".." in external.split("/")):
+    parts = (external or "data").split("/")
+    if external is not None and (not external or os.path.isabs(external) or ".." in parts or parts[-1] in ("", ".")):
         raise click.UsageError(f"--external names a file beside OUT, not {external!r}.")
+    target = os.path.realpath(out)
+    if external is not None and os.path.realpath(os.path.join(os.path.dirname(target), external)) == target:
+        raise click.UsageError(f"--external names a second file, for the weights, and {external!r} is OUT itself.")
     folder = os.path.dirname(out) or "."
     problem = hint = None
     if os.path.isdir(out):
@@ -165,6 +169,8 @@ def save_edited(
     render.result({**vars(written), **more} if more else written, written.text)
     for note in written.notes:
         render.note(note)
+    if external is not None and saved is not None and saved.data_path is None and not saved.references:
+        render.note(f"no tensor has 1 KiB or more: all are in {out}, and {external} was not needed")
 
 
 def _size(count: int) -> str:

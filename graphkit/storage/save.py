@@ -75,7 +75,8 @@ def save(
     Args:
         model: A Model, a ModelProto or a path. It is not changed.
         path: The ``.onnx`` file to write, on a local disk. Its folder must exist.
-        external: Name of a data file, inside of the folder of ``path``, for all tensors of 1 KiB or more. Tensors of
+        external: Name of a data file, inside of the folder of ``path``, for all tensors of 1 KiB or more; it is not
+            written where there are none. Tensors of
             64 KiB or more begin at multiples of 4096 bytes, so that they can be mapped (of 1 MiB or more: at multiples of
             64 KiB, for Windows); smaller ones at multiples of 64. Tensors of attributes and sparse tensors stay in the
             ``.onnx`` file, as with ``onnx.save``; those of attributes go out as well where it would have 2 GiB otherwise.
@@ -106,10 +107,11 @@ def save(
     layout, pieces, size = _lay_out(source, target, external, weights)
     layout.check_unchanged()
     files = [NewFile(target, pieces, size, target)]
-    if layout.data is not None:
+    if layout.data is not None and layout.data_pieces:
         files.insert(0, NewFile(layout.data, layout.data_pieces, layout.data_size, target))
     Commit(files, external is not None, layout.links, layout.check_unchanged, progress).run()
-    return Saved(target, size, layout.data, layout.data_size if layout.data else 0, tuple(sorted(layout.references)))
+    data = layout.data if layout.data_pieces else None
+    return Saved(target, size, data, layout.data_size, tuple(sorted(layout.references)))
 
 
 def _target(path: str, external: str | None, weights: str) -> str:

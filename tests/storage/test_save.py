@@ -93,6 +93,14 @@ def test_a_float_tensor_that_became_another_type_goes_into_raw_data(file, tmp_pa
 # external data
 
 
+def test_a_data_file_that_nothing_goes_into_is_not_written(tmp_path):
+    saved = gk.save(
+        plain(numpy_helper.from_array(np.ones((1, 4), np.float32), "w")), tmp_path / "out.onnx", external="w.data"
+    )
+    assert (saved.data_path, saved.data_size) == (None, 0)
+    assert os.listdir(tmp_path) == ["out.onnx"]
+
+
 def test_external_moves_initializers_everywhere_and_leaves_attributes(file, tmp_path, everything):
     saved = gk.save(file, tmp_path / "out.onnx", external="w.data")
     assert saved.data_path == str(tmp_path / "w.data")

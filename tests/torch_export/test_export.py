@@ -182,7 +182,7 @@ def test_weights_as_inputs_make_a_valid_model(exporter, parameters):
 
 def test_the_file_is_written_whole_or_not_at_all(tmp_path):
     target = tmp_path / "convs.onnx"
-    gk.export(Convs(), image(1, 3, 8, 8), target, exporter="torchscript", external="convs.data")
+    gk.export(torch.nn.Linear(32, 32), image(1, 32), target, exporter="torchscript", external="convs.data")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["convs.data", "convs.onnx"]
     before = target.read_bytes()
     with pytest.raises(gk.ExportError):
@@ -413,7 +413,7 @@ class Unsupported(torch.nn.Module):
             Unsupported(),
             (image(2),),
             {"exporter": "torchscript"},
-            r"aten::i0 has no translation to opset 20, at .*test_export.py:\d+",
+            r"aten::i0 has no translation to opset 20, at .*test_export.py:\d+\n  hint: the dynamo exporter has no rule",
         ),
         (Three(), (image(2),), {}, r"do not fit Three.forward\(a, b, c\): missing a required argument: 'b'"),
         (
@@ -440,6 +440,23 @@ def test_what_is_wrong_is_said_in_one_sentence(module, args, options, says):
     assert len(str(caught.value).splitlines()) <= 3
 
 
+def test_the_other_exporter_is_named_where_it_has_a_rule():
+    class Asinh(torch.nn.Module):
+        def forward(self, x):
+            return torch.asinh(x)
+
+    with pytest.raises(gk.ExportError, match="use exporter 'dynamo', which has a rule for it since opset 18"):
+        gk.export(Asinh(), image(2), exporter="torchscript")
+    assert gk.export(Asinh(), image(2)).proto.graph.node[0].op_type == "Asinh"
+
+
+def test_what_is_no_module_and_no_opset_is_refused():
+    with pytest.raises(TypeError, match="not an object of type function; put a function into the forward"):
+        gk.export(lambda x: x, image(2))
+    with pytest.raises(TypeError, match="opset is a number, not '18'"):
+        gk.export(Three(), (image(2),) * 3, opset="18")
+
+
 def test_more_output_names_than_outputs_are_refused_by_dynamo_too():
     with pytest.raises(gk.ExportError, match="2 output names were given"):
         gk.export(Three(), (image(2),) * 3, output_names=["y", "z"])
@@ -463,6 +480,36 @@ def test_checkpoints_find_their_prefix(tmp_path):
         gk.load_checkpoint(module, tmp_path / "bad.pth")
     with pytest.raises(gk.ModelFileError, match="cannot read the checkpoint"):
         gk.load_checkpoint(module, tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize(
+    ("held", "options", "says"),
+    [
+        (b"junk", {}, r"bad.pth is no checkpoint of tensors: it is damaged, or something else\n"),
+        (b"", {}, "it is damaged, or something else"),
+        (Convs(), {}, r"it holds an object of [\w.]*test_export.Convs\n  hint: save the weights with"),
+        (torch.ones(2), {}, "holds an object of type Tensor, no state dict"),
+        (
+            {"params_ema": Convs().state_dict(), "epoch": 3},
+            {},
+            r"'params_ema' \(9 tensors\), 'epoch' \(int\)\n.*key='params",
+        ),
+        (
+            {"params_ema": Convs().state_dict()},
+            {"key": "zzz"},
+            r"no state dict 'zzz': it has 'params_ema' \(9 tensors\)",
+        ),
+        ({"epoch": 3}, {"key": "epoch"}, r"no state dict 'epoch': it has 'epoch' \(int\)"),
+        (Convs().state_dict(), {"key": "zzz"}, r"no state dict 'zzz': it has 'conv.weight' \(Tensor\)"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_told(held, options, says, tmp_path):
+    path = tmp_path / "bad.pth"
+    path.write_bytes(held) if isinstance(held, bytes) else torch.save(held, path)
+    with pytest.raises(gk.GraphkitError, match=says) as caught:
+        gk.load_checkpoint(Convs(), path, **options)
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 def test_examples_from_texts():

@@ -72,7 +72,7 @@ def command(
     """
     import graphkit as gk
 
-    check_target(out)
+    check_target(out, external)
     with render.progress(f"export {factory}"):
         subject = gk.load_factory(factory)
         args, kwargs, names = subject.args, subject.kwargs, None
