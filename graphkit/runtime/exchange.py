@@ -23,7 +23,7 @@ def to_runtime(value: Any, port: Port) -> Any:
     if array.dtype.kind in "fiub" and array.dtype.isbuiltin:
         return runtime.OrtValue.ortvalue_from_numpy(array)
     if array.dtype.kind in "OUST":
-        return runtime.OrtValue.ortvalue_from_numpy(array.astype(object).astype(str))
+        return _texts(array)
     width = bits(port.data_type)
     if width < 8:
         raise FeedError(f"input {port.name!r} is {port.text}; {width}-bit inputs cannot be fed", name=port.name)
@@ -31,12 +31,50 @@ def to_runtime(value: Any, port: Port) -> Any:
     return runtime.OrtValue.ortvalue_from_numpy_with_onnx_type(plain, port.data_type)
 
 
+def _texts(array: Any) -> Any:
+    """Texts as an OrtValue: the runtime makes none out of them, but for a constant of a model."""
+    tensor = onnx.numpy_helper.from_array(array.astype(object), "texts")
+    graph = onnx.GraphProto(name="texts", initializer=[tensor])
+    graph.node.add(op_type="Identity", input=["texts"], output=["made"])
+    graph.output.add(name="made").type.tensor_type.elem_type = onnx.TensorProto.STRING
+    return _made_by(graph, {})
+
+
+def _elements(value: Any) -> list[Any]:
+    """The elements of a sequence, which the runtime gives out one by one."""
+    graph = onnx.GraphProto(name="elements")
+    graph.input.add(name="sequence", type=declared_type(value))
+    length = onnx.GraphProto.FromString(graph.SerializeToString())
+    length.node.add(op_type="SequenceLength", input=["sequence"], output=["made"])
+    length.output.add(name="made")
+    graph.input.add(name="at").type.tensor_type.elem_type = onnx.TensorProto.INT64
+    graph.node.add(op_type="SequenceAt", input=["sequence", "at"], output=["made"])
+    graph.output.add(name="made")
+    count = int(_made_by(length, {"sequence": value}).numpy())
+    number = import_runtime().OrtValue.ortvalue_from_numpy
+    return [_made_by(graph, {"sequence": value, "at": number(np.array(at))}) for at in range(count)]
+
+
+def _made_by(graph: onnx.GraphProto, values: dict[str, Any]) -> Any:
+    """What a graph of one node makes of OrtValues."""
+    runtime = import_runtime()
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    settings = runtime.SessionOptions()
+    settings.log_severity_level = 4
+    session = runtime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    return session.run_with_ort_values(["made"], values)[0]
+
+
 def from_runtime(value: Any) -> Any:
-    """An OrtValue as an array, as a list of arrays for a sequence, or None for an empty optional."""
+    """An OrtValue as an array, as a list of arrays for a sequence, or None for an empty optional.
+
+    Raises:
+        SessionError: It is a map.
+    """
     if not value.has_value():
         return None
     if not value.is_tensor():
-        return value.numpy()
+        return [from_runtime(element) for element in _elements(value)]
     data_type = value.element_type()
     if data_type in _PLAIN:
         return value.numpy()

@@ -112,11 +112,13 @@ class OnnxSide:
         return self._ports[name]
 
     def places(self) -> list[Place]:
-        """Every output of every node of the main graph but of Constant nodes."""
+        """Every output of every node of the main graph but of Constant nodes, and of ZipMap, which makes maps: the runtime
+        hands none of these out.
+        """
         return [
             place_of(node, name)
             for node in self.index.nodes
-            if not is_constant_node(node)
+            if not is_constant_node(node) and node.op_type != "ZipMap"
             for name in node.output
             if name
         ]
@@ -257,5 +259,5 @@ def _sorted(model: Model) -> Model:
 
 def constants_of(index: GraphIndex) -> set[str]:
     """Values that are the same in every run: initializers and what Constant nodes give."""
-    made = {node.output[0] for node in index.nodes if is_constant_node(node)}
+    made = {name for node in index.nodes if is_constant_node(node) for name in node.output}
     return {*index.initializers, *index.sparse_initializers, *made} - set(index.inputs)

@@ -138,6 +138,65 @@ def test_types_that_numpy_has_no_word_for():
     assert made["s"].tolist() == ["word"]
 
 
+TEXTS = onnx.parser.parse_model("""
+<ir_version: 9, opset_import: ["" : 20]>
+g (string[n] x, string t) => (string[n] y, seq(string) s) <string[1] w = {"b"}> {
+  y = StringConcat(x, w)
+  s = SequenceConstruct(y, t)
+}""")
+
+PARTS = onnx.parser.parse_model("""
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[4,3] x) => (seq(float[a,3]) s, float[a,3] y) <int64[2] sizes = {1, 3}, int64 last = {1}> {
+  s = SplitToSequence <axis: int = 0>(x, sizes)
+  y = SequenceAt(s, last)
+}""")
+
+CLASSES = onnx.parser.parse_model("""
+<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]>
+g (float[n,2] x) => (int64[n] label, seq(map(int64, float)) p) {
+  label, scores = ai.onnx.ml.LinearClassifier <coefficients: floats = [1.0, 2.0, 3.0, 4.0],
+    intercepts: floats = [0.0, 0.5], classlabels_ints: ints = [7, 8]>(x)
+  p = ai.onnx.ml.ZipMap <classlabels_int64s: ints = [7, 8]>(scores)
+}""")
+
+
+def test_texts_go_in_and_come_out():
+    made = gk.run(TEXTS, {"x": np.array(["é", "zz"], object), "t": "q"})
+    assert made["y"].tolist() == ["éb", "zzb"]
+    assert [part.tolist() for part in made["s"]] == [["éb", "zzb"], "q"]
+    random = gk.run(TEXTS, {"x": "random", "t": "random"})
+    assert random["y"].shape == (4,)
+    assert gk.validate(TEXTS, against=TEXTS, device="cpu", samples=1).match
+
+
+def test_sequences_come_out_as_lists_of_arrays():
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    made = gk.run(PARTS, {"x": x})
+    assert_same(made["s"][0], x[:1])
+    assert_same(made["s"][1], x[1:])
+    assert_same(made["y"], x[1:])
+    report = gk.run_report(PARTS, {"x": x})
+    assert (report.outputs["s"].type, report.outputs["y"].type) == ("sequence of 2", "float32[3,3]")
+    assert gk.validate(PARTS, against=PARTS, device="cpu", samples=1).match
+    other = onnx.ModelProto.FromString(PARTS.SerializeToString())
+    other.graph.node[0].attribute[0].i = 0
+    other.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.array([2, 2]), "sizes"))
+    assert not gk.validate(other, against=PARTS, device="cpu", samples=1).match
+
+
+def test_maps_come_out_as_dicts():
+    made = gk.run(CLASSES, {"x": np.array([[1, 2], [3, 4]], np.float32)})
+    assert made["label"].tolist() == [8, 8]
+    assert made["p"] == [{7: 5.0, 8: 11.5}, {7: 11.0, 8: 25.5}]
+    assert gk.validate(CLASSES, against=CLASSES, device="cpu", samples=1).match
+
+
+@pytest.mark.parametrize("model", [TEXTS, PARTS, CLASSES], ids=["texts", "sequences", "maps"])
+def test_bisect_goes_past_values_that_are_no_numbers(model):
+    assert gk.bisect(model, against=model, device="cpu").first is None
+
+
 def test_torch_tensors_go_in_and_come_out_where_they_are():
     torch = pytest.importorskip("torch")
     session = gk.session(RELU, device="cpu")
