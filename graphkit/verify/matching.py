@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from graphkit.graph import values
@@ -21,10 +21,14 @@ def match_values(
 ) -> dict[str, str]:
     """Value of the candidate -> the same value of the reference, for values that nodes make.
 
-    Equal names are the same value, unless most of them are made by other operators: then names were given anew and mean
-    nothing. What is left is matched by structure: forwards, where an operator with the same attributes reads the same
-    values and constants; backwards, where the same operator makes the same value, its inputs are the same; and forwards
-    once more without looking at attributes and at what is in the constants.
+    Structure is looked at first: an operator with the same attributes that reads the same values and constants makes the
+    same value. Where most of what is found this way has other names on the two sides, names were given anew and mean
+    nothing. Else equal names are the same value, unless the nodes around it contradict (``_Pairs.by_name``): tools that
+    fuse nodes give their result the name of either.
+
+    What is left is matched by structure: forwards; backwards, where the same operator makes the same value, its inputs
+    are the same; and forwards once more without looking at attributes and at what is in the constants, because there the
+    fault may lie.
 
     Args:
         candidate: One model, and
@@ -35,14 +39,18 @@ def match_values(
 
     Cost: O(nodes); of each constant 2 KiB are read.
     """
+    strict = (_Keys(candidate, own, strict=True), _Keys(reference, other, strict=True))
+    certain = _Pairs(own, other, dict(seeds))
+    certain.forwards(*strict)
     pairs = _Pairs(own, other, dict(seeds))
-    pairs.by_name()
+    if certain.names_mean_something(seeds):
+        pairs.by_name()
     if len(pairs.found) < len(own.producer):
-        strict = (_Keys(candidate, own, strict=True), _Keys(reference, other, strict=True))
+        loose = (_Keys(candidate, own, strict=False), _Keys(reference, other, strict=False))
         pairs.forwards(*strict)
-        pairs.backwards()
-        pairs.forwards(_Keys(candidate, own, strict=False), _Keys(reference, other, strict=False))
-        pairs.backwards()
+        pairs.backwards(*strict)
+        pairs.forwards(*loose)
+        pairs.backwards(*strict)
     return {c: r for c, r in pairs.found.items() if c in own.producer and r in other.producer}
 
 
@@ -60,45 +68,95 @@ class _Pairs:
             self.found[value] = twin
             self.taken.add(twin)
 
-    def by_name(self) -> None:
+    def names_mean_something(self, seeds: Mapping[str, str]) -> bool:
+        """Whether values that are the same by structure have the same name; where there are none, operators decide."""
+        known = [name for name in self.found if name not in seeds and name in self.other.producer]
+        if known:
+            return 2 * sum(self.found[name] == name for name in known) >= len(known)
         same = [name for name in self.own.producer if name in self.other.producer]
-        alike = sum(self._op(self.own, name) == self._op(self.other, name) for name in same)
-        if 2 * alike >= len(same):
-            for name in same:
+        return 2 * sum(_op(self.own, name) == _op(self.other, name) for name in same) >= len(same)
+
+    def by_name(self) -> None:
+        """Pair values of the same name, where the nodes around them do not contradict.
+
+        A fault changes what one node does, so that what it reads and who reads it stay. Where a value is made from
+        something else and goes to something else, or goes to other nodes than before, a tool has fused nodes and has used
+        the name for another value.
+        """
+        for name in self.own.producer:
+            if name in self.other.producer and self._agree(name):
                 self.add(name, name)
 
+    def _agree(self, name: str) -> bool:
+        mine, its = self._maker(self.own, name), self._maker(self.other, name)
+        reads = self._reads(self.own, mine) & self._reads(self.other, its)
+        reads_alike = bool(reads) or not (self._reads(self.own, mine) or self._reads(self.other, its))
+        readers, others = self._readers(self.own, name), self._readers(self.other, name)
+        if not readers or not others:
+            return reads_alike or mine.op_type == its.op_type
+        made_alike = reads_alike or mine.op_type == its.op_type
+        mine_by, its_by = ({o: n.op_type for n in nodes for o in n.output if o} for nodes in (readers, others))
+        if common := mine_by.keys() & its_by.keys():
+            return made_alike or any(mine_by[name] == its_by[name] for name in common)
+        alike = {(n.op_type, _attributes(n)) for n in readers} & {(n.op_type, _attributes(n)) for n in others}
+        return bool(alike) and made_alike
+
+    @staticmethod
+    def _maker(index: GraphIndex, name: str) -> onnx.NodeProto:
+        return index.nodes[index.producer[name]]
+
+    @staticmethod
+    def _readers(index: GraphIndex, name: str) -> list[onnx.NodeProto]:
+        return [index.nodes[position] for position in index.consumers.get(name, ())]
+
+    def _reads(self, index: GraphIndex, node: onnx.NodeProto) -> set[str]:
+        """The values that a node reads, constants left out, by their names in the reference."""
+        names = self.found if index is self.own else {}
+        return {names.get(n, n) for n in node.input if n and values.constant(index, n) is None}
+
     def forwards(self, own: _Keys, other: _Keys) -> None:
-        """Pair nodes that read the same things, in graph order; the first of several that look alike goes first."""
+        """Pair nodes that read the same things, in graph order.
+
+        Of several that look alike that of the same name is the one, else the first. Without attributes and constants
+        nodes look alike that are not, so those that read the two have to look alike as well.
+        """
         waiting: dict[tuple[object, ...], list[onnx.NodeProto]] = {}
         for node in other.index.nodes:
-            if any(name and name not in self.taken for name in node.output):
+            if any(name and name not in self.taken for name in node.output) and not is_constant_node(node):
                 waiting.setdefault(other.key(node, None), []).append(node)
         for node in own.index.nodes:
-            if not any(name and name not in self.found for name in node.output):
+            if is_constant_node(node) or not any(name and name not in self.found for name in node.output):
                 continue
-            alike = waiting.get(own.key(node, self.found))
-            if alike:
-                for value, twin in zip(node.output, alike.pop(0).output, strict=False):
+            alike = waiting.get(own.key(node, self.found), [])
+            places = [at for at, twin in enumerate(alike) if own.strict or self._read_alike(node, twin)]
+            if places:
+                at = next((at for at in places if alike[at].output[0] == node.output[0]), places[0])
+                for value, twin in zip(node.output, alike.pop(at).output, strict=False):
                     if value and twin:
                         self.add(value, twin)
 
-    def backwards(self) -> None:
-        """Pair what two nodes of one kind read, where they make the same value."""
+    def _read_alike(self, node: onnx.NodeProto, twin: onnx.NodeProto) -> bool:
+        mine = {reader.op_type for name in node.output for reader in self._readers(self.own, name)}
+        its = {reader.op_type for name in twin.output for reader in self._readers(self.other, name)}
+        return bool(mine & its) or not mine or not its
+
+    def backwards(self, own: _Keys, other: _Keys) -> None:
+        """Pair what two nodes read, where they make the same value and do the same with the same constants."""
         for node in reversed(self.own.nodes):
             for value in node.output:
-                twin = self.other.producer.get(self.found.get(value, ""))
-                if twin is None:
+                position = self.other.producer.get(self.found.get(value, ""))
+                if position is None:
                     continue
-                other = self.other.nodes[twin]
-                if other.op_type == node.op_type and len(other.input) == len(node.input):
-                    for mine, its in zip(node.input, other.input, strict=True):
-                        if mine and its and self._op(self.own, mine) == self._op(self.other, its) is not None:
+                twin = self.other.nodes[position]
+                if own.call(node) == other.call(twin):
+                    for mine, its in zip(node.input, twin.input, strict=True):
+                        if mine and its and _op(self.own, mine) == _op(self.other, its) is not None:
                             self.add(mine, its)
 
-    @staticmethod
-    def _op(index: GraphIndex, name: str) -> str | None:
-        position = index.producer.get(name)
-        return None if position is None else index.nodes[position].op_type
+
+def _op(index: GraphIndex, name: str) -> str | None:
+    position = index.producer.get(name)
+    return None if position is None else index.nodes[position].op_type
 
 
 class _Keys:
@@ -109,21 +167,31 @@ class _Keys:
         self.index = index
         self.strict = strict
         self._constants: dict[str, object] = {}
+        self._plain = _without_identities(index)
 
     def key(self, node: onnx.NodeProto, names: Mapping[str, str] | None) -> tuple[object, ...]:
-        """The key of a node; ``names`` translates what it reads into the names of the other graph."""
+        """The key of a node; ``names`` translates what it reads into the names of the other graph.
+
+        Identity nodes are looked through, because tools drop them.
+        """
         read = tuple(self._read(name, names) for name in node.input)
         return (node.domain, node.op_type, len(node.output), _attributes(node) if self.strict else 0, read)
+
+    def call(self, node: onnx.NodeProto) -> tuple[object, ...]:
+        """The key of a node without the values that it reads, only the constants."""
+        read = tuple(self._constant(name) if name else "" for name in node.input)
+        return (node.domain, node.op_type, _attributes(node), read)
 
     def _read(self, name: str, names: Mapping[str, str] | None) -> object:
         if not name:
             return ""
-        if names is not None and name in names:
-            return names[name]
-        constant = self._constant(name)
+        plain = self._plain.get(name, name)
+        if names is not None and (twin := names.get(plain) or names.get(name)):
+            return twin
+        constant = self._constant(plain)
         if constant is not None:
             return constant
-        return name if names is None else ("unmatched", name)
+        return plain if names is None else ("unmatched", plain)
 
     def _constant(self, name: str) -> object:
         if name not in self._constants:
@@ -142,16 +210,18 @@ class _Keys:
         return (*kind, hashlib.blake2b(ends, digest_size=8).digest())
 
 
+def _without_identities(index: GraphIndex) -> dict[str, str]:
+    """What Identity nodes give -> the value that it is."""
+    found: dict[str, str] = {}
+    for node in index.nodes:
+        if node.op_type == "Identity" and not node.domain:
+            found[node.output[0]] = found.get(node.input[0], node.input[0])
+    return found
+
+
 def _attributes(node: onnx.NodeProto) -> bytes:
     """The attributes of a node in one short text, whatever their order; bodies are left out, their names mean nothing."""
     parts = sorted(
         a.SerializeToString(deterministic=True) for a in node.attribute if not a.HasField("g") and not a.graphs
     )
     return hashlib.blake2b(b"\0".join(parts), digest_size=8).digest()
-
-
-def unmatched(index: GraphIndex, pairs: Mapping[str, str]) -> Iterator[str]:
-    """Values that nodes make and that have no twin; constants left out."""
-    for node in index.nodes:
-        if not is_constant_node(node):
-            yield from (name for name in node.output if name and name not in pairs)
