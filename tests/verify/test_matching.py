@@ -1,5 +1,7 @@
 """Which value is which after a rewriting: equal names with another meaning, names given anew, nodes fused."""
 
+import itertools
+
 import numpy as np
 import onnx
 import pytest
@@ -66,7 +68,7 @@ def test_a_fold_that_keeps_the_name_of_its_first_node_is_no_difference():
 def chain(names, first=""):
     lines = [f"{names[0]} = Identity(x)"] if first else []
     values = [names[0] if first else "x", *names[1 if first else 0 :]]
-    lines += [f"{b} = Add({a}, w{at})" for at, (a, b) in enumerate(zip(values, values[1:], strict=False))]
+    lines += [f"{b} = Add({a}, w{at})" for at, (a, b) in enumerate(itertools.pairwise(values))]
     weights = ", ".join(f"float w{at} = {{{at}.5}}" for at in range(len(lines)))
     return model(f"g (float[3] x) => (float[3] y) <{weights}> {{ " + "\n ".join(lines) + " }")
 
