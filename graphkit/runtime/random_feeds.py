@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import copy
-import re
+import operator
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,15 +15,18 @@ import onnx
 from graphkit.errors import FeedError
 from graphkit.graph.index import GraphIndex
 from graphkit.model import Model
+from graphkit.runtime.input_ranges import input_ranges
 from graphkit.runtime.ports import Port, input_ports
-from graphkit.runtime.ranges import Range, input_range
+from graphkit.runtime.ranges import MaskKind, Range
 from graphkit.tensor import check_size
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
 
 DEFAULT_SIZES = {1: (4,), 2: (2, 16), 3: (2, 16, 16), 4: (2, 3, 32, 32), 5: (2, 3, 8, 32, 32)}
-"""Sizes that an unbound dim takes, by rank and axis. The batch is 2, so that a batch of 1 baked into a graph shows."""
+"""Sizes that an unbound dim takes, by rank and axis. The batch is 2, so that a batch of 1 baked into a graph shows.
+Pictures whose last axis is the colours, so of fixed size 1, 3 or 4, take the sizes of those whose second axis is.
+"""
 
 
 class RandomFeeds:
@@ -133,7 +137,7 @@ class RandomFeeds:
         if dim is None:
             return default
         if dim not in self.sizes:
-            computed = _computed(dim, self.sizes)
+            computed = _computed(dim, self._size_of)
             self.sizes[dim] = default if computed is None else computed
         return self.sizes[dim]
 
@@ -142,11 +146,21 @@ class RandomFeeds:
         if (length := self._range(port.name).length) is not None:
             return length
         sizes = DEFAULT_SIZES.get(len(port.dims), ())
+        if len(sizes) > 3 and port.dims[-1] in (1, 3, 4) and not isinstance(port.dims[1], int):
+            sizes = (sizes[0], *sizes[2:], sizes[1])
         return sizes[axis] if axis < len(sizes) else 2
+
+    def _size_of(self, symbol: str) -> int | None:
+        """The size of a symbol of some input, or None."""
+        for port in self.ports.values():
+            if port.dims is not None and symbol in port.dims:
+                return self._size(port, port.dims.index(symbol), symbol)
+        return self.sizes.get(symbol)
 
     def _range(self, name: str) -> Range:
         if name not in self._ranges:
-            self._ranges[name] = input_range(self.model, self.index, name)
+            wanted = {n for n, port in self.ports.items() if port.required} | {name}
+            self._ranges.update(input_ranges(self.model, self.index, wanted))
         return self._ranges[name]
 
     def draw(self, name: str, sample: int) -> Array:
@@ -159,7 +173,7 @@ class RandomFeeds:
         shape = self.shape(name)
         check_size(name, shape)
         generator = np.random.default_rng([self.seed, sample, zlib.crc32(name.encode())])
-        return draw(generator, port, shape, self._range(name))
+        return draw(generator, port, shape, self._range(name).resolved(lambda symbol: self._size_of(symbol) or 1))
 
     def draw_all(self, sample: int, without: Iterable[str] = ()) -> dict[str, Array]:
         """Arrays for every required input but those in ``without``."""
@@ -167,19 +181,25 @@ class RandomFeeds:
         return {n: self.draw(n, sample) for n, p in self.ports.items() if p.required and n not in left_out}
 
 
-_PRODUCT = re.compile(r"\s*(\d+)\s*\*\s*([A-Za-z_]\w*)\s*|\s*([A-Za-z_]\w*)\s*\*\s*(\d+)\s*")
-_SUM = re.compile(r"\s*([A-Za-z_]\w*)\s*([+-])\s*(\d+)\s*")
+_ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv}
 
 
-def _computed(symbol: str, sizes: Mapping[str, int]) -> int | None:
-    """The size of a symbol such as ``2*h`` or ``n + 1`` (torch writes them), where the other symbol is known."""
-    if (product := _PRODUCT.fullmatch(symbol)) is not None:
-        name = product[2] or product[3]
-        return int(product[1] or product[4]) * sizes[name] if name in sizes else None
-    if (total := _SUM.fullmatch(symbol)) is not None and total[1] in sizes:
-        step = int(total[3])
-        return sizes[total[1]] + (step if total[2] == "+" else -step)
-    return None
+def _computed(symbol: str, size_of: Callable[[str], int | None]) -> int | None:
+    """The size of a symbol such as ``2*h``, ``n + 1`` or ``past + new`` (exporters write them), out of the others'."""
+
+    def value(node: ast.expr) -> int:
+        if isinstance(node, ast.Constant) and isinstance(node.value, int):
+            return node.value
+        if isinstance(node, ast.Name) and node.id != symbol and (size := size_of(node.id)) is not None:
+            return size
+        if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+            return int(_ARITHMETIC[type(node.op)](value(node.left), value(node.right)))
+        raise ValueError(symbol)
+
+    try:
+        return max(value(ast.parse(symbol.strip(), mode="eval").body), 0)
+    except (SyntaxError, ValueError, ZeroDivisionError):
+        return None
 
 
 def draw(generator: np.random.Generator, port: Port, shape: tuple[int, ...], wanted: Range) -> Array:
@@ -189,24 +209,39 @@ def draw(generator: np.random.Generator, port: Port, shape: tuple[int, ...], wan
         return np.asarray(words[generator.integers(0, len(words), shape)], dtype=object)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(port.data_type)
     if wanted.mask:
-        return _mask(generator, shape).astype(dtype)
+        return _mask(generator, shape, wanted.mask).astype(dtype)
     if dtype.kind == "b":
-        return generator.integers(0, 2, shape).astype(dtype)
-    if dtype.kind in "iu":
-        low, high = wanted.integers(dtype)
+        low, high = (0, 1) if wanted.low is None or wanted.high is None else (int(wanted.low), int(wanted.high))
         return generator.integers(low, high, shape, endpoint=True).astype(dtype)
-    array: Any = wanted.reals(generator, shape)
+    array = _integers(generator, shape, wanted, dtype) if dtype.kind in "iu" else wanted.reals(generator, shape)
     if dtype.kind == "c":
-        array = array + 1j * wanted.reals(generator, shape)
-    if wanted.leading_ones and array.ndim == 1:
-        array[: wanted.leading_ones] = 1
-    return np.asarray(array).astype(dtype)
+        array = np.asarray(array + 1j * wanted.reals(generator, shape))
+    if wanted.leading and array.ndim == 1:
+        array[: len(wanted.leading)] = wanted.leading[: len(array)]
+    return array.astype(dtype)
 
 
-def _mask(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Ones followed by zeros along the last axis, at least half of them ones, as padding masks are."""
-    if not shape:
-        return np.ones(())
-    length = shape[-1]
-    kept = generator.integers((length + 1) // 2, length, (*shape[:-1], 1), endpoint=True)
-    return (np.arange(length) < kept).astype(np.int64)
+def _integers(generator: np.random.Generator, shape: tuple[int, ...], wanted: Range, dtype: np.dtype[Any]) -> Array:
+    low, high = wanted.integers(dtype)
+    numbers = np.asarray(generator.integers(low, high, shape, endpoint=True))
+    if wanted.order == "falling" and numbers.size:
+        numbers.flat[0] = high
+        return np.asarray(-np.sort(-numbers, axis=0))
+    if wanted.order == "counting":
+        return np.arange(low, low + numbers.size).reshape(shape)
+    return numbers
+
+
+def _mask(generator: np.random.Generator, shape: tuple[int, ...], kind: MaskKind) -> Array:
+    """What is kept, then what is dropped, along the last axis that is longer than 1; at least half of each row is kept.
+
+    Where it is not known which of one and zero is kept, every row has both.
+    """
+    axis = max((axis for axis, size in enumerate(shape) if size > 1), default=-1)
+    if axis < 0:
+        return np.full(shape, 0 if kind == "drops" else 1)
+    length = shape[axis]
+    most = length - 1 if kind == "either" else length
+    kept = generator.integers((length + 1) // 2, most, (*shape[:axis], 1, *shape[axis + 1 :]), endpoint=True)
+    places = np.arange(length).reshape(-1, *[1] * (len(shape) - axis - 1))
+    return np.asarray((places < kept) != (kind == "drops"), np.int64)

@@ -1,22 +1,19 @@
-"""What range of numbers an input can take, read from what the graph does with it."""
+"""The range of numbers that an input is drawn from, and how several demands on it become one."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import onnx
-
-from graphkit.graph import values
-from graphkit.graph.exact import drives_resize
-from graphkit.graph.index import GraphIndex
-from graphkit.model import Model
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
+
+MaskKind = Literal["", "keeps", "drops", "either"]
+"""What a one in a mask does: it keeps its element, it drops it, or that is not known. "" is no mask."""
 
 
 @dataclass(frozen=True)
@@ -27,24 +24,33 @@ class Range:
         low: Lowest value, or None for no bound: a standard normal distribution is drawn then.
         high: Highest value (included), or None.
         step: Values are multiples of this; 0 for any.
-        mask: Ones followed by zeros.
-        leading_ones: Leading elements of a vector that must be 1 (the batch and channels of Resize scales).
+        mask: Zeros and ones, what is kept first: never is a whole row dropped.
+        leading: The first elements of a vector, where they are others (1 for the batch and channels of Resize scales);
+            a symbolic dim stands for its size.
         length: Length of a vector whose size the graph fixes.
+        below: Symbolic dims whose sizes the values stay below: the rows of a table that is an input itself.
+        shift: The values and this together stay below them.
+        order: "falling": the first value is the highest, and none is higher than the one before (lengths of padded
+            sequences); "counting": one more each time (axes); "corners": the second half of each row is not below the
+            first (two corners of a box).
     """
 
     low: float | None = None
     high: float | None = None
     step: float = 0.0
-    mask: bool = False
-    leading_ones: int = 0
+    mask: MaskKind = ""
+    leading: tuple[int | str, ...] = ()
     length: int | None = None
+    below: tuple[str, ...] = ()
+    shift: float = 0.0
+    order: Literal["", "falling", "counting", "corners"] = ""
 
     def integers(self, dtype: np.dtype[Any]) -> tuple[int, int]:
-        """(lowest, highest) for an integer dtype; 0 to 9 where the graph says nothing, the whole range of 8-bit types."""
+        """(lowest, highest) for an integer dtype; where the graph says nothing 0 to 9, all numbers of an 8-bit type."""
         if self.low is None and self.high is None:
             return (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)) if dtype.itemsize == 1 else (0, 9)
-        low = 0 if self.low is None else int(np.ceil(self.low))
-        high = low + 9 if self.high is None else int(np.floor(self.high))
+        low = 0 if self.low is None else math.ceil(self.low)
+        high = low + 9 if self.high is None else math.floor(self.high)
         return low, max(low, high)
 
     def reals(self, generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -52,132 +58,57 @@ class Range:
         if self.low is None or self.high is None:
             return np.asarray(generator.standard_normal(shape))
         numbers = np.asarray(generator.uniform(self.low, self.high, shape))
+        if self.order == "corners" and shape and shape[-1] % 2 == 0:
+            numbers = np.sort(numbers.reshape(*shape[:-1], 2, -1), axis=-2).reshape(shape)
         return np.round(numbers / self.step) * self.step if self.step else numbers
+
+    def resolved(self, size_of: Callable[[str], int]) -> Range:
+        """The same with sizes in the place of symbols."""
+        leading = tuple(size_of(item) if isinstance(item, str) else item for item in self.leading)
+        if not self.below:
+            return replace(self, leading=leading)
+        low = self.low or 0.0
+        ends = [size_of(symbol) - 1 - self.shift for symbol in self.below]
+        high = min([*ends, math.inf if self.high is None else self.high])
+        return replace(self, low=low, high=max(low, high), below=(), leading=leading)
+
+    def behind(self, slope: float, offset: float) -> Range | None:
+        """The range of x for which slope * x + offset lies in this one; None where nothing follows."""
+        if (slope, offset) == (1, 0):
+            return self
+        if slope == 0 or (self.below and slope != 1):
+            return None
+        ends = [None if end is None else (end - offset) / slope for end in (self.low, self.high)]
+        low, high = ends if slope > 0 else reversed(ends)
+        return replace(self, low=low, high=high, shift=self.shift + offset)
 
 
 POSITIVE = Range(0.1, 2.0)
 PIXELS = Range(0.0, 1.0)
 FACTORS = Range(1.5, 3.0, step=0.5)
 
-_SAME_NUMBERS = frozenset(
-    "Identity Cast Reshape Unsqueeze Squeeze Flatten Transpose Concat Slice Expand Split Gather Tile "
-    "DepthToSpace SpaceToDepth Dropout SequenceConstruct".split()
-)
-"""Operators that hand on numbers of their first input unchanged (Concat: of every input)."""
 
-_DOMAINS = {
-    "Log": POSITIVE,
-    "Sqrt": POSITIVE,
-    "Reciprocal": POSITIVE,
-    "Asin": Range(-0.9, 0.9),
-    "Acos": Range(-0.9, 0.9),
-    "Atanh": Range(-0.9, 0.9),
-    "Acosh": Range(1.1, 3.0),
-}
-
-
-def input_range(model: Model, index: GraphIndex, name: str) -> Range:
-    """The range of a graph input, from its readers, the readers of what hands its numbers on, its type and its name.
-
-    Rows of an embedding bound the token ids; Log and Sqrt want positive numbers; what becomes Resize scales is a
-    factor of 1.5 to 3; what is called a mask is ones and zeros; pictures (4 dims, 1 or 3 channels) lie in 0..1.
-    A narrower range wins.
-
-    Cost: O(nodes that the numbers reach).
-    """
-    info = index.inputs[name]
-    dims = values.dims(info.type)
-    kind = info.type.tensor_type.elem_type
-    if dims is not None and len(dims) == 1 and drives_resize(model.proto, name):
-        if kind == onnx.TensorProto.INT64:
-            return Range(8, 24)
-        if all(index.nodes[position].op_type == "Expand" for position in index.consumers.get(name, ())):
-            return replace(FACTORS, length=1)  # what gk.resize makes: one factor for all axes, or one for each
-    found = [r for r in _readers_want(model, index, name) if r is not None]
-    if found:
-        return _narrowest(found)
-    if re.search(r"mask(?!ed)", name, re.IGNORECASE) and kind != onnx.TensorProto.BOOL:
-        return Range(mask=True)
-    if dims is not None and len(dims) == 4 and 1 in (dims[1] == 1, dims[1] == 3, dims[3] == 3, dims[1] is None):
-        return PIXELS
-    return Range()
-
-
-def _narrowest(found: list[Range]) -> Range:
+def together(wanted: Iterable[Range]) -> Range:
+    """One range for several demands: their intersection, or the narrowest where they exclude each other."""
+    found = list(wanted)
+    low = max((r.low for r in found if r.low is not None), default=None)
+    high = min((r.high for r in found if r.high is not None), default=None)
+    best = min(found, key=_width)
+    if low is not None and high is not None and low > high:
+        low, high = best.low, best.high
     lengths = [r.length for r in found if r.length is not None]
-    best = min(
-        found, key=lambda r: (r.high if r.high is not None else np.inf) - (r.low if r.low is not None else -np.inf)
+    symbolic = [r for r in found if r.below]
+    return Range(
+        low,
+        high,
+        step=max(r.step for r in found),
+        leading=max((r.leading for r in found), key=len),
+        length=lengths[0] if lengths else None,
+        below=tuple(dict.fromkeys(symbol for r in symbolic for symbol in r.below)),
+        shift=max((r.shift for r in symbolic), default=0.0),
+        order=next((r.order for r in found if r.order), ""),
     )
-    return replace(best, length=lengths[0]) if lengths else best
 
 
-def _readers_want(model: Model, index: GraphIndex, name: str) -> Iterator[Range | None]:
-    waiting, seen = [name], {name}
-    while waiting:
-        value = waiting.pop()
-        for position in index.consumers.get(value, ()):
-            node = index.nodes[position]
-            if node.domain not in ("", "ai.onnx"):
-                continue
-            places = [i for i, read in enumerate(node.input) if read == value]
-            for place in places:
-                yield _wanted(model, index, node, place)
-            handed_on = node.op_type == "Concat" or 0 in places
-            if handed_on and node.op_type in _SAME_NUMBERS:
-                fresh = [output for output in node.output[:1] if output not in seen]
-                seen.update(fresh)
-                waiting.extend(fresh)
-
-
-def _wanted(model: Model, index: GraphIndex, node: onnx.NodeProto, place: int) -> Range | None:
-    """The range that one reader wants at one of its inputs, or None for any."""
-    op = node.op_type
-    if op in _DOMAINS:
-        return _DOMAINS[op]
-    if (op, place) in (("Div", 1), ("Pow", 0)):
-        return POSITIVE
-    if (op, place) in (("Gather", 1), ("GatherElements", 1), ("ScatterElements", 1), ("GatherND", 1), ("ScatterND", 1)):
-        return _rows(index, node)
-    if (op, place) == ("OneHot", 0):
-        depth = values.constant(index, node.input[1])
-        array = None if depth is None else np.ravel(model.array_of(depth))
-        return None if array is None or not array.size else Range(0, int(array[0]) - 1)
-    if (op, place) in (("Resize", 2), ("Resize", 1), ("Upsample", 1)) and not (
-        op == "Resize" and len(node.input) > 2 and place == 1
-    ):
-        return _scales(index, node, place)
-    if (op, place) in (("Loop", 0), ("Tile", 1), ("TopK", 1), ("Range", 1), ("Range", 2)):
-        return Range(1, 3)
-    if (op, place) in (("Expand", 1), ("ConstantOfShape", 0), ("Reshape", 1)):
-        return Range(1, 4)
-    if (op, place) in (("Slice", 1), ("Range", 0)):
-        return Range(0, 0)
-    return None
-
-
-def _rows(index: GraphIndex, node: onnx.NodeProto) -> Range | None:
-    """Indices within the axis of the data that a gathering node reads."""
-    if node.op_type in ("GatherND", "ScatterND"):
-        axis = 0
-    else:
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-    declared = values.value_type(index, node.input[0])
-    dims = values.dims(declared) if declared is not None else None
-    if dims is None:
-        constant = values.constant(index, node.input[0])
-        dims = list(constant.dims) if constant is not None else None
-    if dims is None or not -len(dims) <= axis < len(dims):
-        return Range(0, 0)
-    size = dims[axis]
-    return Range(0, size - 1) if isinstance(size, int) and size > 0 else Range(0, 0)
-
-
-def _scales(index: GraphIndex, node: onnx.NodeProto, place: int) -> Range:
-    """Scales: 1 for batch and channels where the input is the whole vector, a factor elsewhere."""
-    if node.input[place] not in index.inputs:
-        return replace(FACTORS, length=1)  # a factor on its way to be expanded: one number counts for every axis
-    axes = next((list(a.ints) for a in node.attribute if a.name == "axes"), None)
-    declared = values.value_type(index, node.input[0])
-    dims = values.dims(declared) if declared is not None else None
-    rank = len(axes) if axes else len(dims) if dims else None
-    return replace(FACTORS, leading_ones=0 if axes else 2, length=rank)
+def _width(wanted: Range) -> float:
+    return (math.inf if wanted.high is None else wanted.high) - (-math.inf if wanted.low is None else wanted.low)
