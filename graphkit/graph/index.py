@@ -20,19 +20,25 @@ def producers(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
 
     Cost: O(nodes).
     """
-    # A slice is a plain list; to iterate over a protobuf list costs more.
-    made = [(name, position) for position, node in enumerate(nodes) for name in node.output[:]]
-    found = dict(made)
-    if len(found) < len(made):
-        _refuse_doubles(nodes, made)
+    # A slice is a plain list; to iterate over a protobuf list costs more. Pairs would cost a garbage collection.
+    places: list[int] = []
+    names = [
+        name
+        for position, node in enumerate(nodes)
+        for name in node.output[:]
+        if not places.append(position)  # type: ignore[func-returns-value, redundant-expr]  # it gives None
+    ]
+    found = dict(zip(names, places, strict=True))
+    if len(found) < len(names):
+        _refuse_doubles(nodes, names, places)
     found.pop("", None)
     return found
 
 
-def _refuse_doubles(nodes: Sequence[onnx.NodeProto], made: Sequence[tuple[str, int]]) -> None:
+def _refuse_doubles(nodes: Sequence[onnx.NodeProto], names: Sequence[str], places: Sequence[int]) -> None:
     """Raise for the first value that is made twice; "" stands for an output that is left out."""
     first: dict[str, int] = {}
-    for name, position in made:
+    for name, position in zip(names, places, strict=True):
         if name and name in first:
             one, other = nodes[first[name]], nodes[position]
             makers = f"{title(one)} makes it twice" if one is other else f"{title(one)} and {title(other)} make it"
