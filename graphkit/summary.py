@@ -13,7 +13,8 @@ import onnx
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.infer import types_of
-from graphkit.graph.modules import module_classes, module_path, modules
+from graphkit.graph.module_weights import module_weights
+from graphkit.graph.modules import calls_around, module_call, module_classes, modules
 from graphkit.graph.values import format_type, tensor_type, value_type
 from graphkit.model import HISTORY_KEY, Step
 from graphkit.storage.load import as_model
@@ -55,7 +56,8 @@ class NodeSummary:
         inputs: Names of the values it reads; "" is an omitted one.
         outputs: Names of the values it makes; "" is an omitted one.
         attributes: Attribute name -> value as text; tensors and graphs by their size only.
-        module: Path of the torch module it came from, "" for the root; None where the file does not say.
+        module: Path of the torch module it came from, "" for the root; None where the file does not say. ``act#2`` is
+            the second call of a module that is called more than once (in graphkit's exports).
         scope: "" for the main graph, else the name of the body or function it stands in.
     """
 
@@ -92,12 +94,22 @@ class ModuleSummary:
     Attributes:
         path: As ``Module.get_submodule`` takes it; "" is the root.
         class_name: ``torch.nn.modules.conv.Conv2d``; None where the file does not say.
-        nodes: Number of its nodes in the main graph, those of its submodules included.
+        nodes: Number of its nodes in the main graph, those of its submodules and of all its calls included.
+        bytes: Bytes of the weights and constants that these nodes read, each counted once; 0 where they read none. A
+            weight that two modules share is in both, and once in what is around them.
+        parameters: Elements of those that are weights: initializers with an axis, of another type than int64, bool and
+            string. As many as torch counts in ``module.parameters()``, but for buffers, which a file does not tell from
+            parameters, for constants that an exporter adds (scales of a Resize, states of an LSTM), and for what it folds: Conv + BatchNorm have the convolution's weight and one bias, in the
+            module that the exporter names.
+        calls: How many times it is called, those that left no node not counted; 1 where the file does not say.
     """
 
     path: str
     class_name: str | None
     nodes: int
+    bytes: int = 0
+    parameters: int = 0
+    calls: int = 1
 
 
 @dataclass(frozen=True)
@@ -205,7 +217,7 @@ def inspect(model: ModelLike, *, infer: bool = False) -> Summary:
         weight_bytes=sum(stored_bytes(tensor) for tensor in walk.tensors(proto)),
         weight_count=sum(_count(tensor) for scope in walk.graphs(graph) for tensor in scope.initializer),
         functions=tuple(_function(function) for function in proto.functions),
-        modules=_modules(graph),
+        modules=_modules(index),
         metadata=metadata,
         history=(*_saved_history(metadata.get(HISTORY_KEY, "")), *source.history),
     )
@@ -250,7 +262,7 @@ def _nodes(proto: onnx.ModelProto) -> Iterator[NodeSummary]:
                 inputs=tuple(node.input),
                 outputs=tuple(node.output),
                 attributes={attribute.name: _attribute(attribute) for attribute in node.attribute},
-                module=module_path(node),
+                module=module_call(node),
                 scope=scope,
             )
 
@@ -349,8 +361,16 @@ def _function(function: onnx.FunctionProto) -> FunctionSummary:
     )
 
 
-def _modules(graph: onnx.GraphProto) -> tuple[ModuleSummary, ...]:
+def _modules(index: GraphIndex) -> tuple[ModuleSummary, ...]:
     classes: dict[str, str] = {}
-    for node in graph.node:
+    numbers: dict[str, set[int | None]] = {}
+    for node in index.nodes:
         classes.update(module_classes(node))
-    return tuple(ModuleSummary(path, classes.get(path), len(places)) for path, places in modules(graph).items())
+        for path, number in calls_around(node):
+            numbers.setdefault(path, set()).add(number)
+    found = modules(index.graph)
+    held = module_weights(index, found)
+    return tuple(
+        ModuleSummary(path, classes.get(path), len(places), *held[path], len(numbers[path]))
+        for path, places in found.items()
+    )

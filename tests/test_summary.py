@@ -157,6 +157,31 @@ def test_modules_and_their_classes() -> None:
     assert [node.module for node in summary.nodes] == ["body.act", None]
 
 
+def test_what_modules_hold() -> None:
+    """A shared weight, one that goes through a node without a path, a body's own, sizes and scalars."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 18]>
+        net (float[2, 3] x, bool c) => (float[3, 2] y)
+        <float[3, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9}, float[3] b = {1, 2, 3}, float s = {2}, int64[2] shape = {3, 2}>
+        {
+            [t] wt = Transpose(w)
+            [x_a_m] m = MatMul(x, wt)
+            [x_a_n] n = MatMul(m, wt)
+            [x_b_o] o = MatMul(n, w)
+            [x_b_p] p = Mul(o, s)
+            [x_b_q] q = If(c) <
+                then_branch = t () => (float[2, 3] u) <float[3] inner = {4, 5, 6}> { v = Add(p, b) u = Add(v, inner) },
+                else_branch = e () => (float[2, 3] z) { z = Identity(p) }
+            >
+            [x_r] y = Reshape(q, shape)
+        }"""
+    )
+    for node in model.graph.node[1:]:
+        node.name = node.name.removeprefix("x").replace("_", "/")
+    told = {m.path: (m.nodes, m.bytes, m.parameters, m.calls) for m in gk.inspect(model).modules}
+    assert told == {"": (6, 36 + 12 + 4 + 12 + 16, 9 + 3 + 3, 1), "a": (2, 36, 9, 1), "b": (3, 36 + 12 + 4 + 12, 15, 1)}
+
+
 def test_the_model_stays_as_it_was() -> None:
     model = onnx.parser.parse_model(MODEL)
     before = model.SerializeToString(deterministic=True)

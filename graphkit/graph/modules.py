@@ -6,6 +6,7 @@ exporter (``dynamo=False``) into the node's name. Tools that rebuild nodes lose 
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,10 @@ FX_NODE_KEY = "pkg.torch.onnx.fx_node"
 STACK_KEY = "pkg.torch.onnx.stack_trace"
 """Node metadata of the dynamo exporter: the Python lines that led to the operator, outermost first."""
 
+CALLS_KEY = "graphkit.module_calls"
+"""Node metadata of graphkit's exports, where modules are called more than once or have more than one name: a JSON list,
+``["block#2", "block.act#4"]``, of the calls around the node, outermost first."""
+
 _FX_NODE = re.compile(r"%(?P<name>\w+) :.*?= call_function\[target=(?P<target>[\w.]+)\]", re.DOTALL)
 
 _STRING = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
@@ -38,13 +43,53 @@ def module_path(node: onnx.NodeProto) -> str | None:
     "" is the root module. Where an exporter folded two modules into one node, it is the one the exporter names: for
     Conv + BatchNorm the TorchScript exporter names the convolution, the dynamo exporter the normalisation.
 
-    The TorchScript exporter writes the second call of module ``relu`` as ``relu_1``. A node alone does not tell this
-    from a module of that name, so the path keeps the suffix.
+    It is the exporter's word. The TorchScript exporter writes the second call of module ``relu`` as ``relu_1``. A node
+    alone does not tell this from a module of that name, so the path keeps the suffix; see ``module_call``.
     """
-    scopes = _listed(node, SCOPES_KEY)
+    scopes = scope_names(node)
     if len(scopes) > 1:
         return scopes[-2]
     return _from_name(node.name) if node.name.startswith("/") else None
+
+
+def scope_names(node: onnx.NodeProto) -> list[str]:
+    """What the dynamo exporter writes under ``SCOPES_KEY``; [] where it is not there."""
+    return _listed(node, SCOPES_KEY)
+
+
+def module_call(node: onnx.NodeProto) -> str | None:
+    """The module that made a node, and the number of the call where it is called more than once: ``block.act#2``.
+
+    As ``graphkit.export`` wrote it, the same under both exporters, with the first name of a module that has several;
+    ``module_path`` in files of others.
+    """
+    calls = _calls(node)
+    return calls[-1] if calls else module_path(node)
+
+
+def calls_around(node: onnx.NodeProto) -> list[tuple[str, int | None]]:
+    """(module, number of the call) of every module around a node, the root and the module itself included, containers too.
+
+    The number is None where the module is called once or nobody says it.
+    """
+    found: dict[str, int | None] = {}
+    for call in _calls(node) or filter(None, [module_path(node)]):
+        path, mark, number = call.rpartition("#")
+        counted = mark and number.isdecimal()
+        found.update((ancestor, None) for ancestor in lineage(path if counted else call) if ancestor not in found)
+        if counted:
+            found[path] = int(number)
+    if not found and module_path(node) == "":
+        found[""] = None
+    return list(found.items())
+
+
+def _calls(node: onnx.NodeProto) -> list[str]:
+    try:
+        calls = json.loads(_entry(node, CALLS_KEY) or "[]")
+    except (json.JSONDecodeError, RecursionError):
+        return []
+    return [call for call in calls if isinstance(call, str)] if isinstance(calls, list) else []
 
 
 def module_classes(node: onnx.NodeProto) -> dict[str, str]:
@@ -81,18 +126,31 @@ def modules(graph: onnx.GraphProto) -> dict[str, list[int]]:
     """Every module path of a graph -> positions of its nodes, those of its submodules included.
 
     Parents come before children, otherwise in the order of the first node. Containers that are never called
-    (ModuleList, ModuleDict) are listed too. Nodes without a path are in no list; a graph without paths gives {}.
+    (ModuleList, ModuleDict) are listed too. Nodes without a path are in no list; a graph without paths gives {}. All
+    calls of a module count together, as far as the file tells them.
 
     Scope: this graph; a node counts with its bodies.
     Cost: O(nodes).
     """
     found: dict[str, list[int]] = {}
     for position, node in enumerate(graph.node):
-        path = module_path(node)
-        if path is not None:
-            for ancestor in lineage(path):
-                found.setdefault(ancestor, []).append(position)
+        for path, _ in calls_around(node):
+            found.setdefault(path, []).append(position)
     return found
+
+
+def module_calls(graph: onnx.GraphProto, path: str) -> dict[int, list[int]]:
+    """Number of a call -> positions of its nodes; {} where the module is called once, or nobody says it.
+
+    Scope: this graph; a node counts with its bodies.
+    Cost: O(nodes).
+    """
+    found: dict[int, list[int]] = {}
+    for position, node in enumerate(graph.node):
+        number = dict(calls_around(node)).get(path)
+        if number is not None:
+            found.setdefault(number, []).append(position)
+    return dict(sorted(found.items()))
 
 
 def lineage(path: str) -> Iterator[str]:

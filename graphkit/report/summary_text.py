@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from graphkit.model import Step
-    from graphkit.summary import NodeSummary, ValueSummary
+    from graphkit.summary import ModuleSummary, NodeSummary, ValueSummary
 
 MODULES_SHOWN = 40
 METADATA_SHOWN = 100
@@ -99,14 +99,20 @@ def _step_row(step: Step) -> tuple[str, ...]:
 
 
 def _modules(summary: Summary) -> list[str]:
-    rows = [
-        (str(module.nodes), module.path or "(the whole module)", (module.class_name or "").rpartition(".")[2])
-        for module in summary.modules
-    ]
-    lines = _section("torch modules, with their number of nodes", rows[:MODULES_SHOWN])
-    if len(rows) > MODULES_SHOWN:
-        lines.append(f"  ... and {len(rows) - MODULES_SHOWN} more; --json lists them all")
+    rows = [_module_row(module) for module in summary.modules[:MODULES_SHOWN]]
+    if not rows:
+        return []
+    lines = _section("torch modules", [("nodes", "parameters", "bytes", "module", "class"), *rows])
+    if len(summary.modules) > MODULES_SHOWN:
+        lines.append(f"  ... and {len(summary.modules) - MODULES_SHOWN} more; --json lists them all")
     return lines
+
+
+def _module_row(module: ModuleSummary) -> tuple[str, ...]:
+    path = "  " * (module.path.count(".") + 1) + module.path if module.path else "(the whole module)"
+    times = f" (called {module.calls} times)" if module.calls > 1 else ""
+    class_name = (module.class_name or "").rpartition(".")[2]
+    return (str(module.nodes), f"{module.parameters:,}", _size(module.bytes), path, (class_name + times).strip())
 
 
 def _short(text: str) -> str:

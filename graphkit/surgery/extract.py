@@ -46,7 +46,8 @@ def extract(
             needs is kept, with a warning.
         outputs: Values that become graph outputs, in this order; by default the graph outputs. An input or an
             initializer may be an output too.
-        module: Path of a torch module as exporters write it into the file, such as ``layers.0.attn``; "" is the root.
+        module: Path of a torch module as exporters write it into the file, such as ``layers.0.attn``; "" is the root. Of
+            a module that is called more than once, one call: ``act#2`` (in files that ``graphkit.export`` wrote).
         nodes: Names of nodes (or, for nodes without one, of a value they make).
         hops: With ``nodes``: take the nodes within this many steps of them too.
         input_types: Types of values that neither the file nor inference knows, or that shall be others, such as
@@ -60,7 +61,8 @@ def extract(
     Raises:
         NameNotFoundError: No such value, module or node; names that look alike are suggested.
         CutError: The inputs do not determine the outputs (``missing`` has the graph inputs that are open, and
-            ``suggestion`` the values to add), or an input or an output is given twice.
+            ``suggestion`` the values to add), an input or an output is given twice, or a module is called more than once
+            and the call is not said.
         TypeUnknownError: The type of a boundary value cannot be found.
         InvalidGraphError: A node of the cut reads a name that nothing defines, or nodes read from each other in a cycle.
         ValueError: Options exclude each other, there is no output, or a type is none.
@@ -156,6 +158,7 @@ def boundary(
 
     Raises:
         NameNotFoundError: The file names no such module, no node has a name, or several have it.
+        CutError: The module is called more than once, and the call is not said.
     """
     if module is not None:
         positions = _module_nodes(index, module)
@@ -177,6 +180,15 @@ def given_types(index: GraphIndex, types: Mapping[str, str | onnx.TypeProto] | N
 
 def _module_nodes(index: GraphIndex, path: str) -> list[int]:
     known = modules.modules(index.graph)
+    plain, mark, number = path.rpartition("#")
+    if path not in known and mark and number.isdecimal():
+        calls = modules.module_calls(index.graph, plain) or {1: known[plain]} if plain in known else {}
+        known = {f"{plain}#{one}": places for one, places in calls.items()} or known
+    elif len(calls := modules.module_calls(index.graph, path)) > 1:
+        raise CutError(
+            f"the module {path!r} is called {len(calls)} times: {_listed(f'{path}#{one}' for one in calls)}",
+            hint=f"name one call: --module {shlex.quote(f'{path}#{next(iter(calls))}')}",
+        )
     if path in known:
         # The TorchScript exporter's own optimizations leave nodes without a path in the midst of a module (LSTM, GRU).
         pathless = [p for p, node in enumerate(index.nodes) if modules.module_path(node) is None]

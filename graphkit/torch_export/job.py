@@ -19,6 +19,7 @@ from graphkit.storage.load import load
 from graphkit.torch_export import arguments as given
 from graphkit.torch_export.failure import export_error
 from graphkit.torch_export.mark import marks_kept
+from graphkit.torch_export.module_calls import calls_recorded, give_exported_calls, give_traced_calls
 from graphkit.torch_export.naming import give_names, stand_ins
 from graphkit.torch_export.quiet import Overheard, quiet_torch
 from graphkit.torch_export.source_line import users_stack
@@ -134,6 +135,7 @@ class Job:
         else:
             proto, sources = self._through_a_file(lambda path: program.save(path, external_data=True))
         self._give_scopes(proto)
+        give_exported_calls(proto, program.exported_program, self.module)
         return Produced(proto, sources, program.exported_program)
 
     def _give_scopes(self, proto: onnx.ModelProto) -> None:
@@ -150,7 +152,9 @@ class Job:
                 node.metadata_props.extend(by_output[node.output[0]].metadata_props)
 
     def _torchscript(self) -> Produced:
-        proto, sources = self._through_a_file(self._trace)
+        with calls_recorded(self.module) as calls:
+            proto, sources = self._through_a_file(self._trace)
+        give_traced_calls(proto, calls)
         for node in walk.nodes(proto.graph):
             node.doc_string = users_stack(node.doc_string)
         return Produced(proto, sources, None)

@@ -22,7 +22,11 @@ CLI_ONLY = {"suggest": "calls gk.suggest instead of gk.extract"}
 @click.argument("out", required=False)
 @click.option("--input", "inputs", metavar="NAME", multiple=True, help="A value that becomes an input; repeat it.")
 @click.option("--output", "outputs", metavar="NAME", multiple=True, help="A value that becomes an output; repeat it.")
-@click.option("--module", metavar="PATH", help="Cut out a torch module by its path, such as layers.0.attn.")
+@click.option(
+    "--module",
+    metavar="PATH",
+    help="Cut out a torch module by its path, such as layers.0.attn; act#2 is its second call.",
+)
 @click.option("--node", "nodes", metavar="NAME", multiple=True, help="Cut out a node by its name; repeat it.")
 @click.option(
     "--hops", metavar="K", type=click.IntRange(0), default=0, help="With --node: and the nodes K steps around."
