@@ -20,7 +20,10 @@ from graphkit.graph.values import attribute_value, dims
 from graphkit.graph.walk import call_key, function_key
 from graphkit.model import ModelLike
 from graphkit.storage.load import as_valid_model
+from graphkit.targets.constant import making_constant
 from graphkit.tensor import type_name
+
+NO_COMMAND = "no command mends it: write it with other operators in the module and export again, or give TensorRT a plugin for it"
 
 Severity = Literal["error", "note"]
 TARGETS = ("tensorrt",)
@@ -35,7 +38,7 @@ class Violation:
         severity: "error": the target refuses it; "note": it runs and computes otherwise.
         message: What is wrong, in one sentence.
         node: The node, by its name or first output; None where it is about an input or the opset.
-        remedy: The command or change that mends it, where there is one.
+        remedy: The command that mends it, or what to change where no command does.
         source: Where the rule is documented.
     """
 
@@ -43,7 +46,7 @@ class Violation:
     severity: Severity
     message: str
     node: str | None
-    remedy: str | None
+    remedy: str
     source: str
 
 
@@ -162,13 +165,14 @@ def _operator(
         return
     if node.op_type in table["unsupported"]:
         message = f"{table['documents']} does not support {node.op_type}"
-        yield Violation("operator", "error", message, name, None, table["source"])
+        yield Violation("operator", "error", message, name, NO_COMMAND, table["source"])
     types = next((entry["types"] for entry in table["types"] if node.op_type in entry["operators"]), None)
     held = scope.type_of(node.input[0]) if node.input and types else None
     kind = type_name(held.tensor_type.elem_type) if held is not None and held.HasField("tensor_type") else None
     if types and kind not in (None, *types) and kind not in ("float64", "undefined"):
         message = f"{node.op_type} works on {', '.join(types)}, not on {kind}"
-        yield Violation("operator-type", "error", message, name, None, table["source"])
+        remedy = f"no command mends it: cast to {types[0]} before it in the module, and export again"
+        yield Violation("operator-type", "error", message, name, remedy, table["source"])
 
 
 def _applied(
@@ -182,14 +186,13 @@ def _applied(
 
 def _violation(rule: Mapping[str, Any], node: onnx.NodeProto | None, **values: Any) -> Violation:
     name = None if node is None else label(node)
-    filled = {"op": node.op_type if node is not None else "", "root": "NAME", **values}
-    remedy = rule.get("remedy")
+    filled = {"op": node.op_type if node is not None else "", **values}
     return Violation(
         rule["id"],
         rule.get("severity", "error"),
         rule["message"].format(**filled),
         name,
-        remedy.format(**filled) if remedy else None,
+        rule.get("remedy", NO_COMMAND).format(**filled),
         rule["source"],
     )
 
@@ -208,8 +211,7 @@ def _constant_input(rule: Mapping[str, Any], scope: Scope, node: onnx.NodeProto,
     name = _input(node, rule["input"], opset)
     if not name or scope.constant(name) is not None:
         return None
-    home = scope.home(name)
-    return {"root": name if home is not None and name in home.index.inputs else "NAME"}
+    return {"constant": making_constant(scope, name)}
 
 
 def _empty_input(rule: Mapping[str, Any], scope: Scope, node: onnx.NodeProto, opset: int) -> Found:
