@@ -93,8 +93,8 @@ from graphkit.torch_export.lowering import torch_lowering as torch_lowering
 from graphkit.torch_export.mark import mark as mark
 from graphkit.torch_export.weights import load_checkpoint as load_checkpoint
 from graphkit.verify.baked import Baked as Baked
-from graphkit.verify.baked import Trial as Trial
 from graphkit.verify.baked import find_baked as find_baked
+from graphkit.verify.baked_runs import Trial as Trial
 from graphkit.verify.bisect import bisect as bisect
 from graphkit.verify.bisection import Bisection as Bisection
 from graphkit.verify.bisection import First as First

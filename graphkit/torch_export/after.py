@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -16,6 +17,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.shapes import inferred
 from graphkit.graph.values import dims
 from graphkit.tensor import type_name
+from graphkit.torch_export.conversions import symbolic_forwards
 from graphkit.torch_export.source_line import is_users, stack_line
 
 if TYPE_CHECKING:
@@ -182,7 +184,10 @@ _TRACED: tuple[tuple[str, str], ...] = (
 def _traced(heard: Sequence[warnings.WarningMessage]) -> list[Finding]:
     """The TracerWarnings, one for each line of the user's source; and what the torchscript exporter warns about."""
     found: dict[tuple[str, str], Finding] = {}
+    hidden = symbolic_forwards()
     for warning in heard:
+        if any(_stands_in(code, warning) for code in hidden):
+            continue  # the exporter takes the Function's symbolic, not what its forward computes
         text = " ".join(str(warning.message).split())
         users = is_users(warning.filename)
         where = stack_line(f'File "{warning.filename}", line {warning.lineno}') if users else None
@@ -197,6 +202,11 @@ def _traced(heard: Sequence[warnings.WarningMessage]) -> list[Finding]:
             continue
         found.setdefault((finding.message, where or text), finding)
     return list(found.values())
+
+
+def _stands_in(code: CodeType, warning: warnings.WarningMessage) -> bool:
+    lines = [line for *_, line in code.co_lines() if line is not None]
+    return code.co_filename == warning.filename and code.co_firstlineno <= warning.lineno <= max(lines)
 
 
 def _output_types(proto: onnx.ModelProto, program: Any) -> list[Finding]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from graphkit.errors import ExportError, similar
-from graphkit.torch_export.arguments import forward_signature
+from graphkit.torch_export.arguments import Arguments, Leaf, forward_signature
 from graphkit.torch_export.types import DATA_TYPES
+from graphkit.torch_export.vary import resized
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +66,53 @@ def example_inputs(module: torch.nn.Module, texts: Sequence[str]) -> Examples:
         return Examples(tuple(tensors.values()), {}, tuple(tensors))
     ordered = {name: tensors[name] for name in parameters if name in tensors}
     return Examples((), ordered, tuple(ordered))
+
+
+def second_set(arguments: Arguments, texts: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Other arguments from texts, for those who know which ones a module takes.
+
+    Args:
+        arguments: The arguments; what no text names stays as it is.
+        texts: ``NAME=SHAPE`` (``x=1,3,96,64``: the same values again and again in this shape), ``NAME=[VALUES]``
+            (``scale=[1,1,3,3]``), ``NAME=@FILE.npy``, and for a Python number ``NAME=NUMBER``.
+
+    Raises:
+        ExportError: A text of another form, an unknown argument, one twice, values that do not fit it.
+        OSError: The file cannot be read.
+    """
+    known = {leaf.name: leaf for leaf in arguments.leaves}
+    given: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not value:
+            raise ExportError(
+                f"{text!r} gives no other input", hint="write NAME=SHAPE, NAME=[VALUES] or NAME=@FILE.npy"
+            )
+        if name not in known:
+            close = similar(name, known) or list(known)
+            raise ExportError(f"there is no argument {name!r}", hint=f"did you mean {' or '.join(close)}?")
+        if name in given:
+            raise ExportError(f"input {name!r} is given twice", hint="give each input one --check-input")
+        given[name] = _other(known[name], value)
+    return arguments.changed(lambda leaf: given.get(leaf.name, leaf.value))
+
+
+def _other(leaf: Leaf, text: str) -> Any:
+    import torch
+
+    wrong = f"{text!r} is no value for {leaf.name!r}"
+    try:
+        if text.startswith("@"):
+            return torch.from_numpy(np.load(text[1:], allow_pickle=False)).to(leaf.value)
+        if not leaf.is_tensor:
+            return type(leaf.value)(ast.literal_eval(text))
+        if not text.startswith("["):
+            return resized(leaf.value, [int(size) for size in text.replace("x", ",").split(",")])
+        values = torch.tensor(ast.literal_eval(text)).to(leaf.value)
+        return values.reshape(leaf.value.shape) if values.numel() == leaf.value.numel() else values
+    except (ValueError, SyntaxError, TypeError, RuntimeError) as error:
+        what = "[VALUES], a shape or @FILE.npy" if leaf.is_tensor else f"a Python {type(leaf.value).__name__}"
+        raise ExportError(f"{wrong}: {str(error).partition(chr(10))[0]}", hint=f"write {what}") from error
 
 
 def _example(text: str) -> tuple[str, Any]:

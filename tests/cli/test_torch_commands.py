@@ -78,7 +78,7 @@ def test_a_script_gets_the_findings_as_data(graphkit):
     assert [f["kind"] for f in told["findings"]] == ["input-vanished", "traced-constant", "constant"]
     assert told["findings"][0]["value"] == "factor"
     assert told["findings"][2]["source"] == "cli_nets.py:6 (in forward)"
-    assert told["findings"][2]["remedy"] == "graphkit resize MODEL OUT --node '/Resize'"
+    assert told["findings"][2]["remedy"] == "graphkit resize f.onnx f_mended.onnx --node /Resize"
     assert len(told["notes"]) == len(told["findings"])
 
 
@@ -91,7 +91,7 @@ def test_export_with_a_dry_run_writes_nothing(graphkit, tmp_path):
 def test_check_baked_names_the_constant_and_answers_no(graphkit, tmp_path):
     ran = graphkit("export", "cli_nets:factor", "f.onnx", "--exporter", "torchscript", "--check-baked")
     assert ran.code == 1
-    assert "it is argument 'factor' [cli_nets.py:6 (in forward)] -> graphkit resize MODEL OUT" in ran.err
+    assert "it is argument 'factor' [cli_nets.py:6 (in forward)] -> graphkit resize f.onnx f_mended.onnx" in ran.err
     assert (tmp_path / "f.onnx").exists()
     ran = graphkit("export", "cli_nets:conv", "c.onnx", "--exporter", "torchscript", "--check-baked")
     assert ran.code == 0

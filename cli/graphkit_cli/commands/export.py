@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +13,7 @@ from graphkit_cli.edit import check_target, save_edited
 from graphkit_cli.options import out_argument, output_options
 
 if TYPE_CHECKING:
+    import graphkit as gk
     from graphkit_cli.render import Render
 
 
@@ -48,7 +52,15 @@ if TYPE_CHECKING:
     "--check-baked",
     is_flag=True,
     help="Export and run with other arguments too, and name each constant that comes from the example arguments. "
-    "Exit code 1 where there is one.",
+    "Exit code 1 where there is one, or where something could not be compared.",
+)
+@click.option(
+    "--check-input",
+    "check_inputs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="--check-baked with arguments of yours: a shape x=1,3,96,64, values scale=[1,1,3,3], a file x=@x.npy, or for a "
+    "Python number k=5; repeats. What it leaves as it was is made up.",
 )
 @click.option("--external", metavar="NAME", help="Write the weights to this file beside OUT, as external data.")
 @click.option("--dry-run", is_flag=True, help="Do the work and say what would be written; write nothing.")
@@ -61,6 +73,7 @@ def command(
     outputs: tuple[str, ...],
     no_optimize: bool,
     check_baked: bool,
+    check_inputs: tuple[str, ...],
     external: str | None,
     dry_run: bool,
     **options: Any,
@@ -94,17 +107,16 @@ def command(
             **options,
         )
         model, baked, findings = report.model, None, report.findings
-        if check_baked:
+        if check_baked or check_inputs:
             shared = {key: options[key] for key in ("exporter", "opset", "dynamic")}
-            baked = gk.find_baked(subject.module, [args], kwargs_list=[kwargs], input_names=names, **shared)
-            step = model.history[-1]
-            left_out = [f"not compared, {text}" for text in baked.refused]
-            found = [str(finding) for finding in baked.findings]
-            findings += baked.findings
+            baked = gk.find_baked(
+                subject.module, [args], kwargs_list=[kwargs], input_names=names, check_inputs=check_inputs, **shared
+            )
+            findings = (*_without_advice(findings), *_for_file(baked.findings, out))
+            notes = [*map(str, findings), *(f"not compared, {text}" for text in baked.not_compared)]
             if baked.agrees:
-                found = [f"nothing is baked in: {len(baked.trials)} sets of arguments give what the module gives"]
-            step = step._replace(notes=(*step.notes, *found, *left_out))
-            model = gk.Model(model.proto, model.sources, history=(step,))
+                notes.append(f"nothing is baked in: {len(baked.trials)} sets of arguments give what the module gives")
+            model = gk.Model(model.proto, model.sources, history=(model.history[-1]._replace(notes=tuple(notes)),))
     if render.verbose and report.log:
         render.note(report.log)
     more = {
@@ -115,3 +127,21 @@ def command(
     }
     save_edited(render, model, out, external=external, dry_run=dry_run, more=more)
     return 0 if baked is None or baked.agrees else 1
+
+
+def _without_advice(findings: tuple[gk.Finding, ...]) -> list[gk.Finding]:
+    """The findings without the advice to do what is being done."""
+    return [
+        dataclasses.replace(finding, remedy=None) if "--check-baked" in (finding.remedy or "") else finding
+        for finding in findings
+    ]
+
+
+def _for_file(findings: tuple[gk.Finding, ...], out: str) -> list[gk.Finding]:
+    """The findings with commands that name the file that is written, and one for what they make of it."""
+    stem, extension = os.path.splitext(out)
+    names = f"{shlex.quote(out)} {shlex.quote(f'{stem}_mended{extension}')}"
+    return [
+        dataclasses.replace(finding, remedy=finding.remedy and finding.remedy.replace("MODEL OUT", names))
+        for finding in findings
+    ]
