@@ -10,9 +10,7 @@ import onnx
 from graphkit.graph.intervals import ANY, Interval
 
 Violation = Literal["undefined", "pole"]
-"""``undefined``: numbers of the interval give NaN (or -inf, for the logarithm of 0); ``pole``: one number of it, 0, may
-give inf, and those near it large results.
-"""
+"""``undefined``: numbers of the interval give NaN; ``pole``: one number of it, 0, gives infinity or cannot be divided by."""
 
 
 def violation(node: onnx.NodeProto, given: Sequence[Interval | None]) -> Violation | None:
@@ -22,6 +20,9 @@ def violation(node: onnx.NodeProto, given: Sequence[Interval | None]) -> Violati
     """
     if not given:
         return None
+    if node.op_type == "Log":
+        low, _ = given[0] or ANY
+        return "undefined" if low < 0 else "pole" if low == 0 else None
     if (defined := _DEFINED.get(node.op_type)) is not None:
         return None if defined(given[0] or ANY) else "undefined"
     if (place := _DIVISOR.get(node.op_type)) is not None and place < len(given):
@@ -33,7 +34,7 @@ def violation(node: onnx.NodeProto, given: Sequence[Interval | None]) -> Violati
 
 
 def _of_power(base: Interval, exponent: Interval) -> Violation | None:
-    if base[0] < 0 and (exponent[0] != exponent[1] or not exponent[0].is_integer()):
+    if base[0] < 0 and (exponent[0] != exponent[1] or not float(exponent[0]).is_integer()):
         return "undefined"
     return "pole" if exponent[0] < 0 and base[0] <= 0 <= base[1] else None
 
@@ -43,7 +44,6 @@ _DEFINED: dict[str, Callable[[Interval], bool]] = {
     "Acosh": lambda x: x[0] >= 1,
     "Asin": lambda x: x[0] >= -1 and x[1] <= 1,
     "Atanh": lambda x: x[0] > -1 and x[1] < 1,
-    "Log": lambda x: x[0] > 0,
     "ReduceLogSum": lambda x: x[0] >= 0,
     "Sqrt": lambda x: x[0] >= 0,
 }

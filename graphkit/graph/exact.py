@@ -14,8 +14,7 @@ import numpy as np
 import onnx
 
 from graphkit.graph import resampling
-from graphkit.graph.shapes import Chain, inferred
-from graphkit.graph.values import dims
+from graphkit.graph.shapes import Chain, at_shapes
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -67,7 +66,7 @@ def exact_factor(
     """
     given = np.atleast_1d(np.asarray(factor, np.float64))
     best = given.astype(np.float32)
-    nodes = [_Driven(site, name) for site in resampling.resamplers(_at(model, shapes)) if name in site.inputs]
+    nodes = [_Driven(site, name) for site in resampling.resamplers(at_shapes(model, shapes)) if name in site.inputs]
     for position in range(len(given)):
         if not 0 < given[position] < math.inf:
             continue  # no size follows from it; the runtime says so
@@ -115,22 +114,6 @@ class _Driven:
 
     def _result(self, fed: Array) -> Array | None:
         return self._chain.evaluate(self._opset, given={self._name: fed.astype(np.float32)})
-
-
-def _at(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
-    """The model with its inputs at given shapes, and the types that follow."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for value in copy.graph.input:
-        shape = shapes.get(value.name)
-        declared = dims(value.type)
-        if shape is not None and declared is not None and len(shape) == len(declared):
-            for dim, size in zip(value.type.tensor_type.shape.dim, shape, strict=True):
-                dim.dim_value = size
-    del copy.graph.value_info[:]
-    for output in copy.graph.output:
-        output.type.tensor_type.ClearField("shape")
-    return inferred(copy)
 
 
 def _moved(factor: float, steps: int) -> np.float32:

@@ -95,7 +95,7 @@ def _power(known: Known) -> Interval:
     base, exponent = known[0], known[1]
     if base[0] >= 0:
         corners = [_raised(x, e) for x in base for e in exponent]
-    elif exponent[0] != exponent[1] or not exponent[0].is_integer():
+    elif exponent[0] != exponent[1] or not float(exponent[0]).is_integer():
         return ANY
     elif exponent[0] % 2 == 0:
         corners = [_raised(x, exponent[0]) for x in _magnitude(base)]
@@ -142,7 +142,7 @@ def _activation(lowest: float) -> Callable[[Known], Interval]:
 
     def rule(known: Known) -> Interval:
         low, high = known[0]
-        return (low / 2 if low >= 0 else max(low, lowest)), max(high * 1.06, 0.0)
+        return (low / 2 if low >= 0 else max(low * max(1.0, -lowest), lowest)), max(high * 1.06, 0.0)
 
     return rule
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import onnx
 from google.protobuf.message import EncodeError
 
+from graphkit.graph import values
 from graphkit.graph.scopes import Scope
 from graphkit.graph.walk import graphs, model_nodes
 
@@ -36,6 +37,29 @@ def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
         result = run_inference(model, propagate=True) or result
     _drop_all_unnamed(result)
     return result
+
+
+def at_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    """A copy of a model with its inputs at given shapes, and the types that follow.
+
+    Args:
+        model: The model.
+        shapes: Input -> shape; one of another rank than declared is left alone, as are inputs that are not named.
+
+    Cost: as ``inferred``.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for value in copy.graph.input:
+        shape = shapes.get(value.name)
+        declared = values.dims(value.type)
+        if shape is not None and declared is not None and len(shape) == len(declared):
+            for dim, size in zip(value.type.tensor_type.shape.dim, shape, strict=True):
+                dim.dim_value = size
+    del copy.graph.value_info[:]
+    for output in copy.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    return inferred(copy)
 
 
 def strictly_inferred(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:

@@ -50,6 +50,9 @@ class Fact(NamedTuple):
 
 NOTHING = Fact(*ANY)
 
+WEIGHT = Fact(*ANY)
+"""A constant that is too large to be looked at."""
+
 
 def either(facts: list[Fact]) -> Fact:
     """What is known of a value that is one of several."""
@@ -74,7 +77,7 @@ def grown(before: Fact, after: Fact) -> Fact:
 def of_tensor(tensor: onnx.TensorProto) -> Fact:
     """What is known of a constant: where its numbers lie, if it is small. Cost: O(elements), at most ``SMALL``."""
     if math.prod(tensor.dims) > SMALL or tensor.data_location == onnx.TensorProto.EXTERNAL:
-        return NOTHING
+        return WEIGHT
     if tensor.data_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
         return NOTHING
     array = decode(tensor, None)

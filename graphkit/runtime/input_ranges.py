@@ -13,7 +13,7 @@ import onnx
 from graphkit.graph import values, walk
 from graphkit.graph.exact import drives_resize
 from graphkit.graph.index import GraphIndex
-from graphkit.graph.intervals import ANY, Interval, has_rule
+from graphkit.graph.intervals import ANY, TINY, Interval, has_rule
 from graphkit.model import Model
 from graphkit.runtime.ranges import FACTORS, PIXELS, POSITIVE, Range, together
 from graphkit.runtime.signs import Sign
@@ -57,8 +57,8 @@ def input_ranges(model: Model, index: GraphIndex, names: Collection[str]) -> dic
     fixed = {name: found for name in names if (found := _settled(model, index, name, uses, kinds[name])) is not None}
     if not uses.violations:
         return usual | fixed
-    choice = _Choice(reader, {name: _choices(usual[name], kinds[name], fixed.get(name)) for name in names}, kinds)
-    return choice.best()
+    choices = {name: _choices(usual[name], kinds[name], fixed.get(name)) for name in names}
+    return _Choice(model.proto, reader, choices, kinds).best()
 
 
 def _usual(index: GraphIndex, name: str) -> Range:
@@ -130,7 +130,14 @@ _Score: TypeAlias = tuple[int, int]
 class _Choice:
     """Chooses, for every input, the first of its ranges that keeps the nodes downstream defined."""
 
-    def __init__(self, reader: Walk, choices: Mapping[str, tuple[Range, ...]], kinds: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        reader: Walk,
+        choices: Mapping[str, tuple[Range, ...]],
+        kinds: Mapping[str, int],
+    ) -> None:
+        self._model = model
         self._reader = reader
         self._choices = choices
         self._kinds = kinds
@@ -160,14 +167,20 @@ class _Choice:
         return min(trials, key=lambda trial: self._score(self._walked(trial)))
 
     def _doubted(self, chosen: dict[str, int]) -> dict[str, int]:
-        """Positive numbers for what goes into a Log or its like of which it cannot be decided whether it is defined."""
+        """Positive numbers for what goes into a Log or its like of which it cannot be decided whether it is defined.
+
+        Not where it would be, did all weights that are not read have positive numbers only: nothing is gained then.
+        """
         uses = self._walked(chosen)
         sources = 0
         for kind, inputs in uses.violations.values():
             sources |= inputs if kind == "undefined" else 0
         doubtful = [n for n in chosen if self._reader.bits[n] & sources and self._may_be_negative(n, chosen[n])]
         trial = chosen | dict.fromkeys(doubtful, 1)
-        return trial if doubtful and self._score(self._walked(trial)) <= self._score(uses) else chosen
+        if not doubtful or self._score(self._walked(trial)) > self._score(uses):
+            return chosen
+        hopeful = Walk(self._model, self._reader.index, weights=(TINY, math.inf)).over(self._intervals(chosen))
+        return trial if self._score(hopeful)[0] else chosen
 
     def _may_be_negative(self, name: str, at: int) -> bool:
         return len(self._choices[name]) > 1 and _interval(self._choices[name][at], self._kinds[name])[0] < 0

@@ -14,10 +14,12 @@ import onnx
 
 from graphkit.errors import FeedError
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.windows import has_windows
 from graphkit.model import Model
 from graphkit.runtime.input_ranges import input_ranges
 from graphkit.runtime.ports import Port, input_ports
 from graphkit.runtime.ranges import MaskKind, Range
+from graphkit.runtime.room import with_room
 from graphkit.tensor import check_size
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class RandomFeeds:
 
     Attributes:
         sizes: Symbol -> size: the bound ones, and those chosen for the others.
+        settled: Whether the sizes of open dims need no look at the windows that are to fit in, or have had it.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class RandomFeeds:
         self.index = GraphIndex(model.proto.graph)
         self._like = {name: None if dims is None else tuple(dims) for name, dims in (like or {}).items()}
         self._ranges: dict[str, Range] = {}
+        self._windows = has_windows(model.proto.graph)
+        self.settled = not self._windows
         self.sizes: dict[str, int] = {**self._learned(bind or {}), **(bind or {})}
 
     def bound(self, bind: Mapping[str, int]) -> RandomFeeds:
@@ -77,6 +82,7 @@ class RandomFeeds:
                 known = ", ".join(self.symbols) or "none: every dim is fixed"
                 raise FeedError(f"no input has a symbolic dim {symbol!r}; the symbolic dims are: {known}")
         twin = copy.copy(self)
+        twin.settled = not self._windows
         twin.sizes = {**self._learned(bind), **bind}
         return twin
 
@@ -115,6 +121,8 @@ class RandomFeeds:
         Raises:
             FeedError: The input is no tensor, or its rank is unknown.
         """
+        if not self.settled:
+            self._make_room()
         port = self.ports[name]
         like = self._like.get(name)
         if port.data_type and port.dims is None and like is not None:
@@ -126,6 +134,22 @@ class RandomFeeds:
                 hint=f"give --feed {name}=@FILE",
             )
         return tuple(self._size(port, axis, dim) for axis, dim in enumerate(port.dims))
+
+    def _make_room(self) -> None:
+        """Choose the sizes of open dims, batches left alone, such that convolutions and their like have room."""
+        self.settled = True
+        given = dict(self.sizes)
+        ports = [port for port in self.ports.values() if port.required and port.data_type and port.dims is not None]
+        batches = {port.dims[0] for port in ports if port.dims and len(port.dims) > 1}
+        drawn = {port.name: self.shape(port.name) for port in ports}
+        plain = [name for name in self.sizes if name.isidentifier() and name not in given and name not in batches]
+        free = {name: self.sizes[name] for name in plain}
+
+        def shapes(sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+            self.sizes = {**given, **sizes}
+            return {name: self.shape(name) for name in drawn}
+
+        self.sizes = given | (with_room(self.model.proto, free, shapes) if free else {})
 
     def _size(self, port: Port, axis: int, dim: int | str | None) -> int:
         if isinstance(dim, int):

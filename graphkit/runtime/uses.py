@@ -17,7 +17,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.infer import types_of
 from graphkit.graph.intervals import ANY, Interval, output_interval
 from graphkit.graph.values import attribute_value
-from graphkit.runtime.facts import NOTHING, Fact, Trace, either, grown, of_tensor
+from graphkit.runtime.facts import NOTHING, WEIGHT, Fact, Trace, either, grown, of_tensor
 from graphkit.runtime.signs import Signs
 from graphkit.runtime.wants import Dims, Reader, wanted
 
@@ -85,8 +85,16 @@ class _Frame:
 class Walk:
     """Walks a model, as often as wanted, each time with other intervals for its inputs."""
 
-    def __init__(self, model: onnx.ModelProto, index: GraphIndex) -> None:
+    def __init__(self, model: onnx.ModelProto, index: GraphIndex, *, weights: Interval = ANY) -> None:
+        """Prepare to walk a model.
+
+        Args:
+            model: The skeleton.
+            index: Its main graph.
+            weights: Where the numbers of constants lie that are too large to be read.
+        """
         self.index = index
+        self._weights = Fact(*weights)
         self.bits = {name: 1 << place for place, name in enumerate(index.inputs)}
         self._model = model
         self._functions = {walk.function_key(function): function for function in model.functions}
@@ -123,7 +131,7 @@ class Walk:
     def _node(self, frame: _Frame, node: onnx.NodeProto, position: int) -> None:
         if frame.path:
             self._left -= 1
-        given = [frame.fact(name) if name else None for name in node.input]
+        given = [self._fact(frame, name) for name in node.input]
         bodies = list(walk.bodies(node)) if node.attribute else []
         if (function := self._functions.get(walk.call_key(node))) is not None:
             made = self._called(frame, node, position, given, function)
@@ -131,13 +139,18 @@ class Walk:
             made = self._with_bodies(frame, node, position, given, bodies)
         elif node.op_type == "Constant":
             tensor = values.constant_tensor(node)
-            made = [NOTHING if tensor is None else of_tensor(tensor)]
+            found = NOTHING if tensor is None else of_tensor(tensor)
+            made = [self._weights if found is WEIGHT else found]
         else:
             made = self._plain(frame, node, position, given)
         unknown = Fact(*ANY, _sources(given))
         for place, name in enumerate(node.output):
             if name:
                 frame.facts[name] = made[place] if place < len(made) else unknown
+
+    def _fact(self, frame: _Frame, name: str) -> Fact | None:
+        fact = frame.fact(name) if name else None
+        return self._weights if fact is WEIGHT else fact
 
     def _plain(self, frame: _Frame, node: onnx.NodeProto, position: int, given: list[Fact | None]) -> list[Fact]:
         traces: tuple[Trace, ...] = ()

@@ -111,6 +111,20 @@ def test_a_weight_whose_numbers_are_not_read_leaves_it_open_and_positive_numbers
     assert np.isfinite(gk.run(model, feeds)["y"]).all()
 
 
+def test_a_logarithm_of_powers_behind_a_weight_leaves_the_sign_alone():
+    """A mel filterbank: no range of the input makes its unread weights positive, or the powers more so."""
+    model = parsed(
+        "g (float[b,64] x) => (float[b,64] y) <float[64,64] w, float[64,64] mel, float e = {1e-6}> "
+        "{ a = MatMul(x, w) p = Mul(a, a) m = MatMul(p, mel) s = Add(m, e) y = Log(s) }"
+    )
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    for name, array in (("w", weight), ("mel", np.abs(weight))):
+        model.proto.graph.initializer.add().CopyFrom(onnx.numpy_helper.from_array(array, name))
+    feeds = RandomFeeds(model).draw_all(0)
+    assert feeds["x"].min() < -1
+    assert np.isfinite(gk.run(model, feeds)["y"]).all()
+
+
 BODIES = {
     "If": "y = If(c) <then_branch = t () => (float[b,4] p) { p = Log(x) }, "
     "else_branch = e () => (float[b,4] q) { q = Identity(x) }>",
@@ -340,3 +354,43 @@ def test_a_graph_of_twenty_thousand_nodes_needs_no_deep_stack():
     graph = onnx.helper.make_graph(nodes, "g", [value("v0", 1, [2])], [value("v20000", 1, [2])])
     model = gk.Model(onnx.helper.make_model(graph))
     assert RandomFeeds(model).draw("v0", 0).min() > 0
+
+
+WINDOWS = {
+    "a kernel": ("x = Unsqueeze(wave, one) y = Conv<strides = [20]>(x, k)", "float[b,1,m]"),
+    "two of them": ("x = Unsqueeze(wave, one) a = Conv<strides = [20]>(x, k) y = Conv(a, k)", "float[b,1,m]"),
+    "a dilated one": ("x = Unsqueeze(wave, one) y = Conv<dilations = [7]>(x, k)", "float[b,1,m]"),
+    "a pool": ("x = Unsqueeze(wave, one) y = AveragePool<kernel_shape = [200]>(x)", "float[b,1,m]"),
+    "a reflection": ('y = Pad<mode = "reflect">(wave, p)', "float[b,m]"),
+    "frames": ("x = Unsqueeze(wave, two) y = STFT(x, step, , frame)", "float[b,m,k,2]"),
+    "the best": ("y, i = TopK(wave, best)", "float[b,m]"),
+}
+
+
+@pytest.mark.parametrize(("nodes", "out"), WINDOWS.values(), ids=WINDOWS)
+def test_sizes_leave_room_for_windows(nodes, out):
+    constants = (
+        "int64[1] one = {1}, int64[1] two = {2}, int64[4] p = {0,100,0,100}, int64 step = {50}, int64 frame = {150}, "
+        "int64[1] best = {40}, float[1,1,50] k = {" + ",".join(["0.1"] * 50) + "}"
+    )
+    text = (
+        f"g (float[b,n] wave, float[b,other] z) => ({out} y, float[b,other] z2) <{constants}> {{ {nodes} z2 = Neg(z) }}"
+    )
+    feeds = drawn(text)
+    assert feeds["wave"].shape[0] == feeds["z"].shape[0] == 2
+    assert feeds["wave"].shape[1] > 32
+    assert feeds["z"].shape[1] == 16
+    with pytest.raises(gk.GraphkitError):
+        drawn(text, bind={"n": 16})  # what is bound stays
+
+
+def test_sizes_that_no_window_wants_larger_are_the_usual_ones():
+    constants = "float[1,3,33,33] k = {" + ",".join(["0.1"] * 3 * 33 * 33) + "}"
+    feeds = drawn(f"g (float[n,3,h,w] x) => (float[n,1,p,q] y) <{constants}> {{ y = Conv<pads = [1,1,1,1]>(x, k) }}")
+    assert feeds["x"].shape == (2, 3, 32, 32)
+    feeds = drawn(
+        f'g (float[n,3,h,w] x) => (float[n,1,p,q] y) <{constants}> {{ y = Conv<auto_pad = "SAME_UPPER">(x, k) }}'
+    )
+    assert feeds["x"].shape == (2, 3, 32, 32)
+    feeds = drawn(f"g (float[n,3,h,w] x) => (float[n,1,p,q] y) <{constants}> {{ y = Conv(x, k) }}")
+    assert feeds["x"].shape == (2, 3, 64, 64)
