@@ -106,6 +106,10 @@ class SaveError(ModelFileError):
     """The target could not be written; the files that were there before are unchanged."""
 
 
+LISTED = 8
+"""Names that an error lists where none looks like the one that was asked for."""
+
+
 class NameNotFoundError(GraphkitError, KeyError):
     """A name that the model does not have.
 
@@ -118,9 +122,13 @@ class NameNotFoundError(GraphkitError, KeyError):
     def __init__(self, kind: str, name: str, known: Iterable[str] = (), *, hint: str | None = None) -> None:
         self.kind = kind
         self.name = name
-        self.suggestions = similar(name, known)
-        if self.suggestions and hint is None:
+        there = list(dict.fromkeys(known))
+        self.suggestions = similar(name, there)
+        if hint is None and self.suggestions:
             hint = "did you mean " + " or ".join(repr(s) for s in self.suggestions) + "?"
+        elif hint is None and there:
+            more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
+            hint = "it has " + ", ".join(map(repr, there[:LISTED])) + more
         super().__init__(f"the model has no {kind} named {name!r}", hint=hint)
 
 

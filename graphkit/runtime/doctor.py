@@ -101,7 +101,7 @@ def _package(name: str, purpose: str) -> Check:
 
 def _runtime(loaded: list[str]) -> list[Check]:
     from graphkit.builder import build, runtime_limits
-    from graphkit.runtime.providers import MENDING, problem_with, wanted_provider
+    from graphkit.runtime.providers import problem_with, remedy, wanted_provider
     from graphkit.runtime.session import session
 
     limits = runtime_limits()
@@ -119,7 +119,8 @@ def _runtime(loaded: list[str]) -> list[Check]:
             loaded.append(provider)
             checks.append(Check(provider, "ok", "ran a model"))
         else:
-            checks.append(Check(provider, "broken" if device == "cpu" else "missing", problem, MENDING.get(device)))
+            mending = None if device == "cpu" else remedy(problem)
+            checks.append(Check(provider, "broken" if device == "cpu" else "missing", problem, mending))
     return checks
 
 

@@ -8,9 +8,11 @@ import functools
 import importlib.util
 import io
 import os
+import re
 from typing import Any, Literal, TypeAlias, get_args
 
 from graphkit.errors import ProviderError
+from graphkit.optional import installed_distributions
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.tensorrt import TensorRT
 
@@ -20,6 +22,10 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda", "tensorrt"]
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
+
+CPU_BUILD = "the installed onnxruntime is a CPU build"
+NO_DRIVER = "there is no NVIDIA driver on this machine (libcuda is not found)"
+NO_TENSORRT = "the installed onnxruntime has no TensorRT provider"
 
 _WANTED = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 
@@ -62,11 +68,11 @@ def cuda_problem() -> str | None:
     """
     runtime = import_runtime()
     if CUDA not in runtime.get_available_providers():
-        return "the installed onnxruntime is a CPU build"
+        return CPU_BUILD
     try:
         ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
     except OSError:
-        return "there is no NVIDIA driver on this machine (libcuda is not found)"
+        return NO_DRIVER
     missing = _missing_libraries(runtime)
     if missing and importlib.util.find_spec("torch") is not None:
         import torch  # a CUDA build of torch brings the libraries and loads them
@@ -101,7 +107,7 @@ def tensorrt_problem() -> str | None:
     """Why the TensorRT provider cannot work here, or None. Cost: as ``cuda_problem``."""
     runtime = import_runtime()
     if TENSORRT not in runtime.get_available_providers():
-        return "the installed onnxruntime has no TensorRT provider"
+        return CPU_BUILD if CUDA not in runtime.get_available_providers() else NO_TENSORRT
     return cuda_problem()
 
 
@@ -112,11 +118,29 @@ def problem_with(device: str) -> str | None:
     return tensorrt_problem() if device == "tensorrt" else None
 
 
-MENDING = {
-    "cuda": 'pip install "onnx-graphkit[gpu]" (not beside onnxruntime: the two share one import name), with CUDA and '
-    "cuDNN of the versions it wants, as the CUDA build of torch brings them; `graphkit doctor` shows what is found",
-    "tensorrt": 'pip install "onnx-graphkit[gpu]" tensorrt; `graphkit doctor` shows what is found',
-}
+_LIBRARY = re.compile(r"\b(?:lib)?(cu[a-z]+|nv[a-z]+)[^\s/\\:']*\.(?:so|dll)(?:\.(\d+))?")
+"""A library of CUDA, cuDNN or TensorRT by its file's name, and its version."""
+
+
+def remedy(problem: str) -> str:
+    """What to do about a problem that ``problem_with`` or ``library_problem`` tells."""
+    if problem == NO_DRIVER:
+        return (
+            "install NVIDIA's driver, or run where there is an NVIDIA GPU (nvidia-smi shows both); "
+            "without one: --device cpu, or auto"
+        )
+    if problem == CPU_BUILD:
+        installed = installed_distributions("onnxruntime")
+        first = f"pip uninstall {' '.join(installed)}, then " if installed else ""
+        return f'{first}pip install "onnx-graphkit[gpu]" (onnxruntime and onnxruntime-gpu share one import name)'
+    if problem == NO_TENSORRT:
+        return "install an onnxruntime-gpu that was built with TensorRT, or use --device cuda"
+    library = _LIBRARY.search(problem)
+    if library is not None and library[1].startswith("nvinfer"):
+        return f"pip install {f'tensorrt=={library[2]}.*' if library[2] else 'tensorrt'}"
+    if library is not None and library[1] != "cuda":
+        return 'pip install "onnxruntime-gpu[cuda,cudnn]", or the CUDA build of torch that has these libraries'
+    return "see what ONNX Runtime says on stderr; nvidia-smi shows the CUDA version that the driver is good for"
 
 
 def resolve(device: str) -> tuple[str, str | None]:
@@ -131,5 +155,5 @@ def resolve(device: str) -> tuple[str, str | None]:
         return ("cpu", f"runs on the CPU: {problem}") if problem else ("cuda", None)
     wanted_provider(device)
     if problem := problem_with(device):
-        raise ProviderError(f"device {device!r} was asked for and cannot be used: {problem}", hint=MENDING[device])
+        raise ProviderError(f"device {device!r} was asked for and cannot be used: {problem}", hint=remedy(problem))
     return device, None

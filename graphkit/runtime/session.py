@@ -263,9 +263,9 @@ def _check_placement(made: Session, *, allow_cpu_nodes: bool) -> tuple[str, ...]
         return ()
     wanted = providers.wanted_provider(made.device)
     if wanted not in made.providers:
+        problem = providers.library_problem(made.device)
         raise ProviderError(
-            f"device {made.device!r} was asked for and did not load: {providers.library_problem(made.device)}",
-            hint=providers.MENDING[made.device],
+            f"device {made.device!r} was asked for and did not load: {problem}", hint=providers.remedy(problem)
         )
     belong = shape_nodes(made.model.proto.graph)
     fallen = [p for p in made.placed if p.provider == providers.CPU and p.node not in belong]

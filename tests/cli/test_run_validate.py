@@ -86,14 +86,14 @@ TRT = ["--provider", "tensorrt", "--trt-fp16", "--trt-profile"]
     ],
 )
 def test_what_tensorrt_is_told(graphkit, models, monkeypatch, name, options, code, words):
-    monkeypatch.setattr("graphkit.runtime.providers.tensorrt_problem", lambda: "its libraries are not here")
+    monkeypatch.setattr("graphkit.runtime.providers.tensorrt_problem", lambda: "libnvinfer.so.10 is not here")
     more = ["--feed", "x=random"] if name == "run" else ["--against", "baked.onnx"]
     ran = graphkit(name, "baked.onnx", *more, *options)
     assert (ran.code, ran.out) == (code, "")
     assert words in ran.err
     if "cannot be used" in words:
-        assert "its libraries are not here" in ran.err
-        assert "hint: pip install" in ran.err
+        assert "libnvinfer.so.10 is not here" in ran.err
+        assert "hint: pip install tensorrt==10.*" in ran.err
 
 
 def test_validate_answers_with_its_exit_code(graphkit, models):

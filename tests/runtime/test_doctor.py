@@ -31,9 +31,55 @@ def test_a_provider_that_is_listed_and_does_not_load_is_not_among_those_that_do(
         if provider in found.providers:
             assert named[provider].detail == "ran a model"
             continue
-        assert (named[provider].state, named[provider].remedy) == ("missing", providers.MENDING[device])
-        with pytest.raises(gk.ProviderError, match="cannot be used"):
+        detail = named[provider].detail
+        assert (named[provider].state, named[provider].remedy) == ("missing", providers.remedy(detail))
+        with pytest.raises(gk.ProviderError, match="cannot be used") as caught:
             gk.session(RELU, device=device)
+        assert caught.value.hint == providers.remedy(detail)
+
+
+@pytest.mark.parametrize(
+    ("problem", "wanted", "unwanted"),
+    [
+        (providers.NO_DRIVER, "install NVIDIA's driver", "pip"),
+        (providers.NO_TENSORRT, "built with TensorRT", "pip"),
+        (
+            "Failed to load libcudnn.so.9: libcudnn.so.9: cannot open shared object file: No such file or directory",
+            'pip install "onnxruntime-gpu[cuda,cudnn]"',
+            "tensorrt",
+        ),
+        ("libcublasLt.so.13: cannot open shared object file", "onnxruntime-gpu[cuda,cudnn]", "tensorrt"),
+        ("Failed to load cufft64_12.dll: [WinError 126]", "onnxruntime-gpu[cuda,cudnn]", "tensorrt"),
+        ("libnvinfer.so.10: cannot open shared object file", "pip install tensorrt==10.*", "cudnn"),
+        ("nvinfer_10.dll is not there", "pip install tensorrt", "cudnn"),
+        ("its library loads, but the provider refused to start", "nvidia-smi", "pip"),
+    ],
+)
+def test_what_mends_it_fits_the_reason(problem, wanted, unwanted):
+    said = providers.remedy(problem)
+    assert wanted in said
+    assert unwanted not in said
+
+
+@pytest.mark.parametrize(
+    ("installed", "line"),
+    [
+        (["onnxruntime"], "pip uninstall onnxruntime, then pip install"),
+        (["onnxruntime", "onnxruntime-gpu"], "pip uninstall onnxruntime onnxruntime-gpu, then pip install"),
+        ([], 'pip install "onnx-graphkit[gpu]"'),
+    ],
+)
+def test_a_cpu_build_makes_room_for_the_other(monkeypatch, installed, line):
+    monkeypatch.setattr(providers, "installed_distributions", lambda name: dict.fromkeys(installed, "1.30"))
+    assert providers.remedy(providers.CPU_BUILD).startswith(line)
+
+
+def test_a_cpu_build_is_the_reason_for_tensorrt_too(monkeypatch):
+    providers.tensorrt_problem.cache_clear()
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert providers.tensorrt_problem() == providers.CPU_BUILD
+    monkeypatch.undo()
+    providers.tensorrt_problem.cache_clear()
 
 
 # R02

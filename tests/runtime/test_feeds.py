@@ -114,6 +114,9 @@ def test_a_missing_and_an_unknown_feed_are_named():
     with pytest.raises(gk.NameNotFoundError, match="'facto'") as caught:
         gk.run(model, {"x": x, "facto": x})
     assert "did you mean 'factor'" in str(caught.value)
+    with pytest.raises(gk.NameNotFoundError, match="'nope'") as caught:
+        gk.run(model, {"x": x, "nope": x})
+    assert caught.value.hint == "it has 'x', 'factor'"
 
 
 def test_an_input_with_a_default_needs_no_feed():
