@@ -57,8 +57,15 @@ def translated(doing: str) -> Iterator[None]:
 _PREFIX = re.compile(r"^\s*\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _SOURCE = re.compile(r"/\S+?/onnxruntime/(core|python)/\S+:\d+ [^\n]*?\) ?")
 _MEMORY = re.compile(
-    r"bad_?alloc|failed to allocate|out of memory|BFCArena|CUDA_ERROR_OUT_OF_MEMORY|not enough memory", re.IGNORECASE
+    r"bad_?alloc|failed to allocate|out[ _]of[ _]memory|BFCArena|not enough memory|can(not|'t) allocate memory",
+    re.IGNORECASE,
 )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the host or on a GPU, from what ONNX Runtime, torch or Python raise then."""
+    return isinstance(error, MemoryError) or _MEMORY.search(str(error)) is not None
+
 
 _HINTS = (
     (
@@ -76,7 +83,7 @@ _HINTS = (
 
 def _translate(error: Exception, doing: str) -> GraphkitError:
     text = str(error).strip()
-    if _MEMORY.search(text):
+    if is_out_of_memory(error):
         return _out_of_memory(doing)
     short = plain_text(text)
     if (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import ComparisonError, NameNotFoundError
+from graphkit.runtime.failures import is_out_of_memory
 from graphkit.runtime.feeds import tensor_array
 from graphkit.torch_export.factory import TorchSubject, load_factory
 from graphkit.torch_export.source_line import user_line
@@ -257,9 +258,10 @@ def _forward_failed(name: str, error: Exception) -> ComparisonError:
     line = user_line(error)
     text = str(error).strip().partition("\n")[0]
     where = f", at {line}" if line else ""
-    memory = type(error).__name__ == "OutOfMemoryError" or "not enough memory" in text or isinstance(error, MemoryError)
-    if memory:
-        return ComparisonError(f"{name} ran out of memory{where}: {text}", hint="bind smaller dims")
+    if is_out_of_memory(error):
+        return ComparisonError(
+            f"{name} ran out of memory{where}: {text}", hint="bind smaller dims, or feed smaller inputs"
+        )
     return ComparisonError(
         f"forward of {name} raised {type(error).__name__}: {text}{where}",
         hint="give feeds that the module takes (--feed, --bind), or let the factory give example arguments",

@@ -140,10 +140,21 @@ def validate(
         worst_sample=tally.worst_sample,
         samples=tuple(tally.samples),
         bindings=reference.bindings,
-        notes=(*made.notes, *reference.notes),
+        notes=(*made.notes, *reference.notes, *_nothing_compared(tally.samples)),
         versions=versions(),
         pictures=tally.pictures,
     )
+
+
+def _nothing_compared(samples: Sequence[Sample]) -> list[str]:
+    """Notes on outputs without elements: they agree whatever the candidate computes."""
+    notes = []
+    for name in samples[0].outputs:
+        if empty := sum(0 in sample.outputs[name].shape for sample in samples):
+            notes.append(
+                f"output {name!r} has no elements in {empty} of {len(samples)} runs: nothing was compared there"
+            )
+    return notes
 
 
 def _check_names(
