@@ -22,7 +22,7 @@ def probe_text(probed: Mapping[str, Sequence[Attempt]]) -> str:
             rows.append((model, _shapes(attempt.shapes), verdict, _outcome(attempt)))
             if attempt.remedy:
                 remedies.append(attempt.remedy.replace("MODEL", model))
-    mend = [f"to mend it: {remedy}" for remedy in dict.fromkeys(remedies)]
+    mend = [f"to mend it: {text}" if text.startswith("graphkit ") else text for text in dict.fromkeys(remedies)]
     return "\n".join([columns(rows), *mend])
 
 

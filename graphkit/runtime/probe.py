@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphkit.errors import FeedError, NameNotFoundError, SessionError
 from graphkit.graph.index import GraphIndex
-from graphkit.graph.resampling import is_resampler
-from graphkit.graph.values import constant
 from graphkit.model import Model, ModelLike
 from graphkit.runtime.random_feeds import RandomFeeds
+from graphkit.runtime.remedy import Remedy
 from graphkit.runtime.session import Session, session
 from graphkit.storage.load import as_model
 
@@ -59,7 +58,7 @@ class Attempt:
         blame: The axes that made it fail.
         node: The node that failed, where the inputs themselves were accepted.
         problem: The runtime's reason, in one line.
-        remedy: The command that mends it.
+        remedy: The command that mends it, which was tried on the model in memory; or why there is none.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -92,7 +91,8 @@ def probe(model: ModelLike, shapes: Iterable[Shapes], *, seed: int = 0) -> tuple
         MissingExtraError: onnxruntime is not installed.
 
     Changes: nothing.
-    Cost: one session, one run for each attempt and for each axis that is tried alone.
+    Cost: one session, one run for each attempt and for each axis that is tried alone; for each attempt that is refused up
+        to twenty sessions more, until a remedy is found.
     """
     source = as_model(model)
     loaded = session(source, device="cpu")
@@ -104,20 +104,37 @@ def probe(model: ModelLike, shapes: Iterable[Shapes], *, seed: int = 0) -> tuple
     attempts = [_attempt(source, loaded, one, seed) for one in wanted]
     base = next((attempt.shapes for attempt in attempts if attempt.accepted), None)
     return tuple(
-        attempt if attempt.node is None or base is None else _narrowed(source, loaded, attempt, base, seed)
-        for attempt in attempts
+        attempt if attempt.accepted else _explained(source, loaded, attempt, base, seed) for attempt in attempts
     )
+
+
+def _explained(
+    model: Model, loaded: Session, attempt: Attempt, base: Mapping[str, tuple[int, ...]] | None, seed: int
+) -> Attempt:
+    """The same attempt, with the node as the file names it, the axes to blame, and what mends it."""
+
+    def tried(other: Model, shapes: Mapping[str, tuple[int, ...]]) -> Attempt:
+        try:
+            plain = session(other, device="cpu", optimize=False)
+        except SessionError as error:
+            return Attempt(dict(shapes), accepted=False, outputs={}, problem=error.message)
+        return _attempt(other, plain, dict(shapes), seed)
+
+    if attempt.node is not None and attempt.node not in GraphIndex(model.proto.graph).nodes_by_name:
+        again = tried(model, attempt.shapes)  # fusing gives nodes other names
+        attempt = again if again.node is not None else attempt
+    if attempt.node is not None and base is not None:
+        attempt = _narrowed(model, loaded, attempt, base, seed)
+    return replace(attempt, remedy=Remedy(model, attempt.shapes, base, tried).find(attempt))
 
 
 def _attempt(model: Model, loaded: Session, shapes: dict[str, tuple[int, ...]], seed: int) -> Attempt:
     try:
         answer = loaded.run_arrays(_feeds(model, loaded, shapes, seed))
     except FeedError as error:
-        blame = _refused(error.message)
-        return Attempt(shapes, accepted=False, outputs={}, blame=blame, problem=error.message, remedy=_free(blame))
+        return Attempt(shapes, accepted=False, outputs={}, blame=_refused(error.message), problem=error.message)
     except SessionError as error:
-        node = _failed_node(error.message)
-        return Attempt(shapes, accepted=False, outputs={}, node=node, problem=error.message, remedy=_mend(model, node))
+        return Attempt(shapes, accepted=False, outputs={}, node=_failed_node(error.message), problem=error.message)
     outputs = {name: tuple(np.shape(value)) for name, value in answer.items()}
     return Attempt(shapes, accepted=True, outputs=outputs)
 
@@ -149,34 +166,9 @@ def _refused(text: str) -> tuple[Blame, ...]:
     return ()
 
 
-def _free(blame: Sequence[Blame]) -> str | None:
-    free = [b for b in blame if b.axis is not None]
-    if not free:
-        return None
-    return "graphkit dims MODEL OUT " + " ".join(f"--set {b.input}:{b.axis}=NAME" for b in free)
-
-
 def _failed_node(text: str) -> str | None:
     match = _NODE.search(text)
     return match["node"] or match["op"] if match else None
-
-
-def _mend(model: Model, name: str | None) -> str | None:
-    """What to do about a node that failed: it is held back by a constant, or by what it is combined with."""
-    index = GraphIndex(model.proto.graph)
-    places = index.nodes_by_name.get(name or "", ())
-    if not places:
-        return None
-    node = index.nodes[places[0]]
-    fixed = [value for value in node.input[1:] if value and constant(index, value) is not None]
-    if is_resampler(node):
-        return f"graphkit resize MODEL OUT --node {name!r}"
-    if fixed:
-        return (
-            f"{fixed[-1]!r} is a constant made for other sizes: export again with these axes dynamic "
-            f"(graphkit export --dynamic INPUT:AXIS=NAME), or make it an input: graphkit promote MODEL OUT --tensor {fixed[-1]}"
-        )
-    return "export again with these axes dynamic: graphkit export --dynamic INPUT:AXIS=NAME"
 
 
 def _narrowed(
@@ -192,12 +184,4 @@ def _narrowed(
             alone = (*accepted[:axis], size, *accepted[axis + 1 :])
             if alone != accepted and not _attempt(model, loaded, {**base, name: alone}, seed).accepted:
                 blame.append(Blame(name, axis, size, None))
-    return Attempt(
-        attempt.shapes,
-        accepted=False,
-        outputs={},
-        blame=tuple(blame),
-        node=attempt.node,
-        problem=attempt.problem,
-        remedy=attempt.remedy,
-    )
+    return replace(attempt, blame=tuple(blame))

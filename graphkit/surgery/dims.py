@@ -49,7 +49,7 @@ def dims(
     Changes: nothing; returns a new model. Only declarations change, and nodes that ``fold`` computes: the numbers a model
         computes stay what they are.
     Scope: inputs, outputs and value_info of the main graph and of bodies.
-    Cost: O(graph), and up to four runs of onnx.shape_inference; weights are not read.
+    Cost: O(graph), and up to six runs of onnx.shape_inference; weights are not read.
     """
     source = as_valid_model(model)
     if not values:
@@ -190,6 +190,12 @@ def _beware(proto: onnx.ModelProto, freed: Mapping[Place, int | str], *, repair:
         comparison = Comparison(proto, change)
     cause = "another size of " + ", ".join(f"{name}:{axis}" for name, axis in freed)
     inside = breaking_in_bodies(proto, {name for name, _ in freed}, cause=cause)
-    for finding in breaking(comparison, cause=cause) + inside:
+    found = breaking(comparison, cause=cause)
+    for finding in found + inside:
         warnings.warn(finding, GraphkitWarning, stacklevel=3)
+    if found and not repair:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(proto)
+        possible = repair_reshapes(copy, Comparison(copy, change))
+        notes += [f"with repair_shapes (--repair-shapes) {what}" for what in possible]
     return notes

@@ -195,3 +195,17 @@ def test_symbols_are_substituted(symbol, values, expected):
 
 def test_function_names_are_no_symbols():
     assert names_in("TruncToInt(2.5*ToFloat(d2))") == {"d2"}
+
+
+def test_a_target_that_can_be_computed_is_told_with_the_option():
+    text = """
+    <ir_version: 8, opset_import: ["": 17]>
+    net (float[1, 4, 2] x) => (float[1, 8] y) <int64[2] target = {1, -1}> { [view] y = Reshape(x, target) }
+    """
+    with pytest.warns(gk.GraphkitWarning, match=r"has the fixed target \[1, -1\]"):
+        model = gk.dims(onnx.parser.parse_model(text), {"x:0": "n"})
+    told = "with repair_shapes (--repair-shapes) the fixed target of Reshape 'view' is computed now"
+    assert any(note.startswith(told) for note in model.history[-1].notes)
+    repaired = gk.dims(onnx.parser.parse_model(text), {"x:0": "n"}, repair_shapes=True)
+    x = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
+    assert_same(run_ort(repaired, {"x": x}), {"y": x.reshape(3, 8)})
