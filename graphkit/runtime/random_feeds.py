@@ -175,11 +175,11 @@ class RandomFeeds:
         return sizes[axis] if axis < len(sizes) else 2
 
     def _size_of(self, symbol: str) -> int | None:
-        """The size of a symbol of some input, or None."""
+        """The size of a symbol of some input, or of one that is computed from such; None for others."""
         for port in self.ports.values():
             if port.dims is not None and symbol in port.dims:
                 return self._size(port, port.dims.index(symbol), symbol)
-        return self.sizes.get(symbol)
+        return self.sizes[symbol] if symbol in self.sizes else _computed(symbol, self._size_of)
 
     def _range(self, name: str) -> Range:
         if name not in self._ranges:

@@ -12,7 +12,7 @@ import onnx
 from graphkit.graph.values import attribute_value
 from graphkit.runtime.facts import Fact, Trace
 from graphkit.runtime.ranges import Range
-from graphkit.runtime.wants import ramp, up_to
+from graphkit.runtime.wants import Dims, is_ramp, up_to
 
 MASKED = -1000.0
 """What is added to a score, or put in its place, to mask it: this or less (-1e4, -1e9, -inf)."""
@@ -75,17 +75,20 @@ class Signs:
         for trace in traces:
             self.said.setdefault(trace.name, set()).add(sign)
 
-    def read(self, node: onnx.NodeProto, given: Given, free: Sequence[int]) -> tuple[Trace, ...]:
+    def read(
+        self, node: onnx.NodeProto, given: Given, free: Sequence[int], dims_of: Callable[[str], Dims]
+    ) -> tuple[Trace, ...]:
         """Note what a node does with traced numbers, and say what its first output holds of them.
 
         Args:
             node: The node.
             given: What is known of its inputs.
             free: The inputs with traces of which it wants no range.
+            dims_of: The dims of a value as far as they are known.
         """
         op = node.op_type
         if op in _COMPARED and len(given) > 1:
-            return self._compared(op, given)
+            return self._compared(node, given, dims_of)
         if op == "Cast" and attribute_value(node, "to", 0) == onnx.TensorProto.BOOL:
             return self._switched(given[0], lambda x: x != 0)
         if op == "Not":
@@ -123,15 +126,16 @@ class Signs:
         if min(zero, one) <= MASKED and max(zero, one) > -1:
             self.say([trace], "keeps" if one > zero else "drops")
 
-    def _compared(self, op: str, given: Given) -> tuple[Trace, ...]:
-        compare = _COMPARED[op]
-        for own, other, flipped in ((given[0], given[1], False), (given[1], given[0], True)):
+    def _compared(self, node: onnx.NodeProto, given: Given, dims_of: Callable[[str], Dims]) -> tuple[Trace, ...]:
+        compare = _COMPARED[node.op_type]
+        for place in (0, 1):
+            own, other = given[place], given[1 - place]
             if own is None or other is None or not own.traces:
                 continue
             if (number := other.constant) is not None:
-                return self._switched(own, functools.partial(_holds, compare, number, flipped=flipped))
-            if not other.sources and ramp(other.interval):
-                self.want(own.traces, up_to(other.interval))
+                return self._switched(own, functools.partial(_holds, compare, number, flipped=place == 1))
+            if not other.sources and is_ramp(other.interval):
+                self.want(own.traces, up_to(other.interval, dims_of(node.input[1 - place])))
             else:
                 self.say(own.traces, "other")
         return ()

@@ -6,6 +6,8 @@ given positive numbers or not.
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -98,6 +100,7 @@ class Walk:
         self.bits = {name: 1 << place for place, name in enumerate(index.inputs)}
         self._model = model
         self._functions = {walk.function_key(function): function for function in model.functions}
+        self._symbols = {dim for info in index.inputs.values() for dim in values.dims(info.type) or ()}
         self._inferred: dict[str, Dims] = {}
         self._uses = Uses()
         self._left = BUDGET
@@ -172,29 +175,34 @@ class Walk:
         return [made] * (len(node.output) if node.op_type == "Split" else 1)
 
     def _read(self, frame: _Frame, node: onnx.NodeProto, given: list[Fact | None]) -> tuple[Trace, ...]:
-        free = []
+        free: list[int] = []
+        dims_of = functools.partial(self._dims, frame)
         for place, fact in enumerate(given):
             if fact is None or not fact.traces:
                 continue
             whole = not frame.path and node.input[place] in self.index.inputs
-            want = wanted(
-                Reader(node, place, whole, lambda name: self._dims(frame, name), lambda n: frame.fact(n).interval)
-            )
+            want = wanted(Reader(node, place, whole, dims_of, lambda name: frame.fact(name).interval))
             if want is None:
                 free.append(place)
             else:
                 self._uses.signs.want(fact.traces, want)
-        return self._uses.signs.read(node, given, free)
+        return self._uses.signs.read(node, given, free, dims_of)
 
     def _dims(self, frame: _Frame, name: str) -> Dims:
-        """The dims of a value: as the file gives them, else as onnx infers them (in the main graph)."""
+        """The dims of a value: as the file gives them, else as onnx infers them (in the main graph).
+
+        Symbols are those of the inputs, or computed from them; others say no more than None.
+        """
         found = frame.dims(name)
-        if found is not None or name not in self.index.producer:
-            return found
-        if name not in self._inferred:
-            inferred = types_of(self._model, self.index, [name]).get(name)
-            self._inferred[name] = None if inferred is None else values.dims(inferred)
-        return self._inferred[name]
+        if found is None and name in self.index.producer:
+            if name not in self._inferred:
+                inferred = types_of(self._model, self.index, [name]).get(name)
+                self._inferred[name] = None if inferred is None else values.dims(inferred)
+            found = self._inferred[name]
+        return None if found is None else [dim if self._is_known(dim) else None for dim in found]
+
+    def _is_known(self, dim: int | str | None) -> bool:
+        return not isinstance(dim, str) or all(name in self._symbols for name in re.findall(r"[^\W\d]\w*", dim))
 
     def _called(
         self,

@@ -278,11 +278,13 @@ _CONTRIB: dict[tuple[str, int], Want] = {
 """The same for the operators that ONNX Runtime adds (com.microsoft)."""
 
 
-def ramp(interval: Interval) -> bool:
+def is_ramp(interval: Interval) -> bool:
     """Whether an interval may be that of 0, 1, 2, ... which lengths are compared with."""
     return interval[0] == 0 and interval[1] > 1
 
 
-def up_to(interval: Interval) -> Range:
-    """Lengths for a ramp: up to its end, where that is known."""
-    return Range(1, 9 if math.isinf(interval[1]) else interval[1] + 1, order="falling")
+def up_to(interval: Interval, dims: Dims) -> Range:
+    """Lengths for a ramp: up to its end, from its numbers or its size; up to 9 where neither is known."""
+    if not math.isinf(interval[1]):
+        return lengths(int(interval[1]) + 1)
+    return lengths((dims or [None])[-1] or 9)

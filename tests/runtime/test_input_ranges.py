@@ -292,6 +292,29 @@ def test_lengths_that_a_ramp_is_compared_with():
     assert (lengths.min(), lengths.max()) == (1, 6)
 
 
+def test_lengths_that_a_ramp_as_long_as_an_input_is_compared_with():
+    text = """g (float[b,t] x, int64[b] lengths) => (float[b,t] y) <int64[1] ax = {1}, float masked = {-1e9},
+        int64 zero = {0}, int64 one = {1}> {
+        s = Shape(x)  t = Gather(s, one)  ramp = Range(zero, t, one)  l = Unsqueeze(lengths, ax)
+        c = GreaterOrEqual(ramp, l)  m = Where(c, masked, x)  y = Softmax(m) }"""
+    model = parsed(text)
+    ramp = onnx.helper.make_tensor_value_info("ramp", onnx.TensorProto.INT64, ["t"])
+    model.proto.graph.value_info.append(ramp)
+    lengths = RandomFeeds(model, bind={"b": 64, "t": 12}).draw("lengths", 0)
+    assert (lengths.min(), lengths.max()) == (1, 12)
+    ramp.type.tensor_type.shape.dim[0].dim_param = "somebody_elses"
+    model.proto.graph.value_info[0].CopyFrom(ramp)
+    lengths = RandomFeeds(model, bind={"b": 64, "t": 12}).draw("lengths", 0)
+    assert (lengths.min(), lengths.max()) == (1, 9)
+
+
+def test_rows_whose_number_is_computed_from_an_input():
+    text = """g (float[n,2] x, int64[m] i) => (float[m,2] y) { t = Concat<axis = 0>(x, x) y = Gather(t, i) }"""
+    model = parsed(text)
+    model.proto.graph.value_info.append(onnx.helper.make_tensor_value_info("t", 1, ["2*n", 2]))
+    assert RandomFeeds(model, bind={"n": 3, "m": 64}).draw("i", 0).max() == 5
+
+
 SIZES = {
     "Range": "g (int64 n) => (int64[k] y) <int64 a = {0}, int64 d = {1}> { y = Range(a, n, d) }",
     "ConstantOfShape": "g (int64[3] n) => (float[a,b,c] y) { y = ConstantOfShape<value = float[1] {1.0}>(n) }",
