@@ -15,7 +15,7 @@ import onnx
 from graphkit.edit.lowered_nodes import RULES, Place
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune
-from graphkit.edit.raising import import_version, refuse_more_than_a_graph, rewritten
+from graphkit.edit.raising import import_version, refuse_more_than_a_graph, rewritten, same_interface
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.names import Names, title
@@ -97,6 +97,41 @@ def _lowered(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
         if own is not None and its is not None and own.since_version != its.since_version:
             _fit(one, own, its, place, node)
     return made
+
+
+def differing(function: onnx.FunctionProto, first: int, second: int) -> str | None:
+    """The first operator of a function's body whose node does not mean the same in two opsets; None where all do.
+
+    A node means the same where lowering it from the later to the earlier changes nothing, and both know what it uses.
+
+    Scope: the body, and the bodies in it.
+    Cost: O(nodes).
+    """
+    low, high = sorted((first, second))
+    graph = onnx.GraphProto(node=function.node, input=[onnx.ValueInfoProto(name=name) for name in function.input])
+    names = Names(graph)
+    for scope in scopes(graph):
+        for node in scope.index.nodes:
+            if call_key(node)[0] == "" and not _same(node, Place(scope, high, low, names)):
+                return node.op_type
+    return None
+
+
+def _same(node: onnx.NodeProto, place: Place) -> bool:
+    new, old = schema_of(node.op_type, place.before), schema_of(node.op_type, place.target)
+    if new is None or old is None:
+        return new is old
+    if new.since_version == old.since_version or same_interface(old, new):
+        return True
+    used = {attribute.name for attribute in node.attribute}
+    known = used <= new.attributes.keys() and used <= old.attributes.keys()
+    wide = any(len(node.input) > len(schema.inputs) and not _variadic(schema.inputs) for schema in (old, new))
+    if place.target < LOWEST or not known or wide:
+        return False
+    try:
+        return _lowered(node, place) == [node]
+    except EditError:
+        return False
 
 
 def _first(op: str) -> int:

@@ -8,11 +8,10 @@ from typing import Any
 
 import onnx
 
-from graphkit.edit.raising import same_interface
+from graphkit.edit.lowering import differing
 from graphkit.errors import EditError, FormatError, GraphkitWarning, ModelFileError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import label
-from graphkit.graph.operators import schema_of
 from graphkit.graph.resampling import opset_of
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
@@ -124,22 +123,15 @@ def _check_opsets(proto: onnx.ModelProto, body: onnx.FunctionProto) -> None:
     """
     theirs = next((entry.version for entry in body.opset_import if entry.domain in ("", "ai.onnx")), None)
     ours = opset_of(proto)
-    if theirs is None or theirs == ours:
-        return
-    for node in walk.function_nodes(body):
-        old, new = (schema_of(node.op_type, version) for version in (ours, theirs))
-        if walk.call_key(node)[0] != "" or old is new is None:
-            continue
-        if old is None or new is None or (old.since_version != new.since_version and not same_interface(old, new)):
-            if theirs > ours:
-                hint = f"raise the model first: graphkit opset MODEL OUT --to {theirs}"
-            else:
-                hint = f"write the body for opset {ours}"
-            raise EditError(
-                f"the body of {body.domain}::{body.name} is written for opset {theirs} and the model for {ours}, and "
-                f"{node.op_type} is not the same in both",
-                hint=hint,
-            )
+    operator = differing(body, theirs, ours) if theirs is not None else None
+    if operator is not None and theirs is not None:
+        raise EditError(
+            f"the body of {body.domain}::{body.name} is written for opset {theirs} and the model for {ours}, and its "
+            f"{operator} is not the same in both",
+            hint=f"raise the model first: graphkit opset MODEL OUT --to {theirs}"
+            if theirs > ours
+            else f"write the body for opset {ours}",
+        )
 
 
 def _lift(proto: onnx.ModelProto, body: onnx.FunctionProto) -> list[str]:

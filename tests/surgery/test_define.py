@@ -93,7 +93,7 @@ def test_what_cannot_be_defined_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("opset", "body_opset", "body", "hint"),
     [
-        (17, 18, "c = ReduceMean<keepdims = 1>(a)", "graphkit opset MODEL OUT --to 18"),
+        (17, 18, "k = Constant<value_ints = [0]>() c = ReduceMean(a, k)", "graphkit opset MODEL OUT --to 18"),
         (18, 17, "c = ReduceMean<axes = [0]>(a)", "write the body for opset 18"),
         (17, 11, "c = Softmax<axis = 0>(a)", "write the body for opset 17"),
         (16, 17, "k = Constant<value_floats = [1.0]>() c = LayerNormalization(a, k)", "--to 17"),
@@ -114,7 +114,8 @@ def test_a_body_of_another_opset_is_refused_where_that_is_another_operator(opset
 
 def test_a_body_of_another_opset_is_taken_where_its_operators_are_the_same():
     plain = onnx.parser.parse_model(
-        '<ir_version: 8, opset_import: ["": 13, "custom": 1]> net (float[2] a) => (float[2] y) { y = custom.f(a) }'
+        '<ir_version: 8, opset_import: ["": 13, "custom": 1]> net (float[2] a) => (float[4] y) { y = custom.f(a) }'
     )
-    defined = gk.define(plain, '<domain: "custom", opset_import: ["": 18]> f (a) => (c) { c = Add(a, a) }')
-    assert_same(run_ort(defined, {"a": np.ones(2, np.float32)}), {"y": np.full(2, 2, np.float32)})
+    body = "k = Constant<value_floats = [2.0]>() d = Resize(a, , k) e = ReduceMean(d) c = Add(d, e)"
+    defined = gk.define(plain, f'<domain: "custom", opset_import: ["": 18]> f (a) => (c) {{ {body} }}')
+    assert_same(run_ort(defined, {"a": np.ones(2, np.float32)}), {"y": np.full(4, 2, np.float32)})
