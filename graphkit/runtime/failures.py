@@ -67,6 +67,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or _MEMORY.search(str(error)) is not None
 
 
+_BAKED = (
+    "a size that the graph was made for does not go with those fed: bind the dims to it (--bind DIM=SIZE), or see with "
+    "`graphkit probe MODEL` which axes are really free"
+)
+_OTHER_SIZE = (
+    "requested_shape_size",
+    "Dimension mismatch",
+    "axis == 1 || axis == largest",
+    "Non concat axis dimensions must match",
+    "must have shape",
+    "Invalid input shape",
+    "Invalid value in 'split'",
+    "Cannot split using values in 'split' attribute",
+)
+
 _HINTS = (
     (
         "Unsupported model IR version",
@@ -77,6 +92,7 @@ _HINTS = (
         "is not a registered function/op",
         "the installed onnxruntime has no kernel for this operator: give it a body with `graphkit define MODEL OUT --function FILE`, or register the library that has it",
     ),
+    *((sign, _BAKED) for sign in _OTHER_SIZE),
     ("NOT_IMPLEMENTED", "this onnxruntime has no kernel for this operator with these types on this provider"),
 )
 

@@ -23,8 +23,11 @@ from graphkit.runtime.facts import NOTHING, WEIGHT, Fact, Trace, either, grown, 
 from graphkit.runtime.signs import Signs
 from graphkit.runtime.wants import Dims, Reader, wanted
 
-BUDGET = 300_000
+BUDGET = 100_000
 """Nodes looked at in bodies and functions, each as often as it is entered; beyond that their values are unknown."""
+
+DEPTH = 40
+"""Bodies and functions within each other that are entered."""
 
 
 @dataclass
@@ -51,6 +54,7 @@ class _Frame:
     ) -> None:
         self.path = path
         self.outer = outer
+        self.called: frozenset[walk.FunctionKey] = outer.called if outer is not None else frozenset()
         self.facts: dict[str, Fact] = {}
         self.given: dict[str, tuple[_Frame, str]] = {}
         self._graph = graph
@@ -213,12 +217,16 @@ class Walk:
         function: onnx.FunctionProto,
     ) -> list[Fact]:
         inner = _Frame(function, (*frame.path, position))
+        key = walk.function_key(function)
+        if key in frame.called:
+            return []  # a function that calls itself, which ONNX does not allow
+        inner.called = frame.called | {key}
         inner.given = {formal: (frame, actual) for formal, actual in zip(function.input, node.input, strict=False)}
         inner.facts = {name: fact for name, fact in zip(function.input, given, strict=False) if fact is not None}
         return self._inside(inner, function.node, function.output)
 
     def _inside(self, inner: _Frame, nodes: Iterable[onnx.NodeProto], outputs: Iterable[str]) -> list[Fact]:
-        if self._left > 0:
+        if self._left > 0 and len(inner.path) < DEPTH:
             for position, node in enumerate(nodes):
                 self._node(inner, node, position)
         return [inner.fact(name) for name in outputs]

@@ -48,3 +48,25 @@ def test_a_torch_module_that_asks_for_too_much_memory_is_not_said_to_have_wrong_
         gk.validate(RELU, torch=Greedy(), feeds={"x": x}, device="cpu")
     assert caught.value.hint == "bind smaller dims, or feed smaller inputs"
     assert "test_failures.py" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g (float[b,4] x) => (float[2,4] y) <int64[2] s = {2,4}> { y = Reshape(x, s) }",
+        "g (float[4,n] x) => (float[4,1] y) <float[8,1] w = {1,1,1,1,1,1,1,1}> { y = Gemm(x, w) }",
+        "g (float[n] x) => (float[n] y) <float[3] c = {1,2,3}> { y = Add(x, c) }",
+        "g (float[n,4] x) => (float[n,6] y) <float[3,2] c = {1,2,3,4,5,6}> { y = Concat<axis = 1>(x, c) }",
+        "g (float[1,1,n] x) => (float[1,1,m] y) <float[1,1,50] w> { y = Conv(x, w) }",
+        "g (float[n] x) => (float[2] y, float[1] z) <int64[2] s = {2,1}> { y, z = Split(x, s) }",
+    ],
+)
+def test_a_size_that_is_baked_in_is_said_to_be(text):
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {text}')
+    if "Conv" in text:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 1, 50), np.float32), "w"))
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    x = np.ones([d.dim_value or 5 for d in dims], np.float32)
+    with pytest.raises(gk.SessionError) as caught:
+        gk.run(model, {"x": x}, device="cpu")
+    assert "--bind DIM=SIZE" in caught.value.hint

@@ -417,3 +417,20 @@ def test_sizes_that_no_window_wants_larger_are_the_usual_ones():
     assert feeds["x"].shape == (2, 3, 32, 32)
     feeds = drawn(f"g (float[n,3,h,w] x) => (float[n,1,p,q] y) <{constants}> {{ y = Conv(x, k) }}")
     assert feeds["x"].shape == (2, 3, 64, 64)
+
+
+def test_a_function_that_calls_itself_and_bodies_many_deep_come_to_an_end():
+    model = parsed(
+        "g (float[2] x) => (float[2] y) { y = own.f(x) }",
+        '<domain: "own", opset_import: ["" : 18, "own" : 1]> f (v) => (r) { a = own.f(v) b = own.f(a) r = Log(b) }',
+    )
+    assert RandomFeeds(model).draw("x", 0).shape == (2,)
+    value = onnx.helper.make_tensor_value_info
+    inner = onnx.helper.make_node("Log", ["x"], ["deepest"])
+    for depth in range(25):
+        body = onnx.helper.make_graph([inner], "b", [], [value(inner.output[0], 1, [2])])
+        other = onnx.helper.make_graph([], "e", [], [value("x", 1, [2])])
+        inner = onnx.helper.make_node("If", ["c"], [f"y{depth}"], then_branch=body, else_branch=other)
+    inputs = [value("x", 1, [2]), value("c", 9, [])]
+    graph = onnx.helper.make_graph([inner], "g", inputs, [value(inner.output[0], 1, [2])])
+    assert RandomFeeds(gk.Model(onnx.helper.make_model(graph))).draw("x", 0).min() > 0
