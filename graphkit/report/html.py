@@ -78,19 +78,23 @@ def _facts(result: Report) -> str:
 
 
 def _tolerances(result: Report) -> str:
-    said = {
-        f"{m.tolerance}: rtol {number(m.rtol)}, atol {number(m.atol)}"
-        for m in result.outputs.values()
+    lines = [
+        f"Tolerance of {name}: rtol {number(m.rtol)}, atol {number(m.atol)} ({m.tolerance})."
+        for name, m in result.outputs.items()
         if m.rtol is not None
-    }
-    problems = [f"{name}: {m.problem}" for name, m in result.outputs.items() if m.problem]
-    lines = [f"Tolerance {text}." for text in sorted(said)] + problems
+    ]
+    lines += [f"{name}: {m.problem}" for name, m in result.outputs.items() if m.problem]
+    lines += [f"The cause may be: {doubt}" for doubt in result.doubts]
     return "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 
+CAPTION = "number of elements by absolute error, at or above; both on logarithmic scales"
+
+
 def _plots(name: str, picture: ErrorPicture, result: Report, *, with_heat: bool) -> str:
+    lost = f"; {picture.lost} are not in it, NaN or infinite on one side" if picture.lost else ""
     labels = ["<1e-12", *(f"1e{power}" for power in BINS)]
-    drawn = figure(bars(picture.histogram, labels, width=620), "number of elements by absolute error, at or above")
+    drawn = figure(bars(picture.histogram, labels, width=620), CAPTION + lost)
     if with_heat:
         m = result.outputs[name]
         place = f"; the largest, {number(m.max_abs)}, is at {list(m.worst)}" if m.worst is not None else ""

@@ -80,6 +80,7 @@ def _(result: Report) -> str:
     lines += ["", columns(rows, right=(2, 3, 4, 5, 6, 7, 8, 9)), ""]
     for name, m in result.outputs.items():
         lines += _explained(name, m, result)
+    lines += [f"the cause may be: {doubt}" for doubt in result.doubts]
     if any(sample.bind for sample in result.samples):
         lines += ["", _by_case(result)]
     renamed = [f"{name} = {target}" for name, target in result.bindings.items() if name != target]

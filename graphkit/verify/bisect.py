@@ -18,10 +18,11 @@ from graphkit.verify.bodies import inside
 from graphkit.verify.matching import match_values
 from graphkit.verify.memory import parse_bytes
 from graphkit.verify.reference import OnnxReference
+from graphkit.verify.results import described
 from graphkit.verify.search import Search, goes_wrong, introduced
 from graphkit.verify.sides import OnnxSide, Side
 from graphkit.verify.tolerance import Policy
-from graphkit.verify.validate import Progress, described, draw_feeds
+from graphkit.verify.validate import Progress, draw_feeds
 
 if TYPE_CHECKING:
     from graphkit.model import Model, ModelLike

@@ -79,12 +79,12 @@ class Blocks:
         special: What is not finite, as far as the blocks have been gone through.
     """
 
-    def __init__(self, actual: Any, expected: Any) -> None:
+    def __init__(self, actual: Any, expected: Any, *, equal_nan: bool = False) -> None:
         self.actual = actual
         self.expected = expected
         self.shape = tuple(actual.shape)
         self.count = math.prod(self.shape)
-        self.special = Special()
+        self.special = Special(equal_nan=equal_nan)
         self._limit = DEVICE_BLOCK if on_device(actual) else BLOCK
         self._only: Block | None = None
 
@@ -97,7 +97,7 @@ class Blocks:
         if self._only is not None:
             yield self._only
             return
-        self.special = Special()
+        self.special = Special(equal_nan=self.special.equal_nan)
         for box in self.boxes():
             block = self._block(box)
             if self.count <= self._limit:
@@ -109,7 +109,9 @@ class Blocks:
         # A sum is finite unless an element is not, or it overflows: one pass.
         with np.errstate(invalid="ignore", over="ignore"):
             if not (cmath.isfinite(complex(a.sum())) and cmath.isfinite(complex(b.sum()))):
-                lost = self.special.add(a, b)
+                lost, wrong = self.special.add(a, b)
+                if self.special.first is None and bool(wrong.any()):
+                    self.special.first = self.place(box, int(wrong.reshape(-1).argmax()))
                 a[lost] = 0
                 b[lost] = 0
         return Block(box, a, b, abs(a - b), abs(b))
@@ -125,35 +127,51 @@ class Special:
     """Counts of what is not finite in two arrays.
 
     Attributes:
+        equal_nan: NaN agrees with NaN.
         nan: NaNs of the one and of the other.
         infinite: Infinities of the one and of the other.
         nan_apart: Places where only one of the two has a NaN.
-        infinite_apart: Whether the two differ where neither is NaN and one is infinite.
+        infinite_apart: Places where the two differ, neither is NaN and one is infinite.
+        first: The first place that is wrong.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, equal_nan: bool = False) -> None:
+        self.equal_nan = equal_nan
         self.nan = (0, 0)
         self.infinite = (0, 0)
         self.nan_apart = 0
-        self.infinite_apart = False
+        self.infinite_apart = 0
+        self.first: tuple[int, ...] | None = None
 
-    def add(self, a: Any, b: Any) -> Any:
-        """Count in a block; returns where one of the two is not finite."""
+    def add(self, a: Any, b: Any) -> tuple[Any, Any]:
+        """Count in a block; returns (where one of the two is not finite, where they do not agree because of that)."""
         nan_a, nan_b = a != a, b != b  # noqa: PLR0124 (only a NaN is not itself)
         infinite_a, infinite_b = abs(a) == math.inf, abs(b) == math.inf
         self.nan = (self.nan[0] + int(nan_a.sum()), self.nan[1] + int(nan_b.sum()))
         self.infinite = (self.infinite[0] + int(infinite_a.sum()), self.infinite[1] + int(infinite_b.sum()))
         self.nan_apart += int((nan_a != nan_b).sum())
         infinite = (infinite_a | infinite_b) & ~(nan_a | nan_b)
-        self.infinite_apart |= bool((infinite & (a != b)).any())
-        return infinite | nan_a | nan_b
+        apart = infinite & (a != b)
+        self.infinite_apart += int(apart.sum())
+        return infinite | nan_a | nan_b, apart | (nan_a != nan_b if self.equal_nan else nan_a | nan_b)
 
-    def problem(self, *, equal_nan: bool) -> str | None:
+    @property
+    def wrong(self) -> int:
+        """Elements that do not agree because one of the two is not finite."""
+        both = (sum(self.nan) - self.nan_apart) // 2
+        return self.infinite_apart + self.nan_apart + (0 if self.equal_nan else both)
+
+    def problem(self) -> str | None:
         """What is wrong with it, or None."""
         problems = []
-        if not equal_nan and any(self.nan):
+        if not self.equal_nan and any(self.nan):
             problems.append(f"NaN: {self.nan[0]} elements, {self.nan[1]} in the reference")
-        elif equal_nan and self.nan_apart:
+            if not self.nan_apart:
+                problems[-1] += (
+                    ", in the same places: --equal-nan lets them agree; where a mask leaves nothing of a row, feed another "
+                    "with --feed"
+                )
+        elif self.equal_nan and self.nan_apart:
             problems.append(f"NaN in other places: {self.nan_apart} elements")
         if self.infinite_apart:
             problems.append(f"infinite: {self.infinite[0]} elements, {self.infinite[1]} in the reference")
@@ -171,7 +189,10 @@ def wide(array: Any) -> Any:
 
 def thinned(array: Any, limit: int) -> Any:
     """Elements of an array, evenly spread, ``limit`` at most, as an array of one dimension on the host."""
-    step = max(1, -(-math.prod(array.shape) // limit))
+    count = math.prod(array.shape)
+    step = max(1, -(-count // limit))
+    while count and math.gcd(step, count) > 1:  # a step that divides an axis would see the same columns in every row
+        step += 1
     if on_device(array):
         return tensor_array(array.reshape(-1)[::step])
     flat = array.reshape(-1) if array.flags.c_contiguous else array.flat

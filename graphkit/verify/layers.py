@@ -12,10 +12,10 @@ from graphkit.storage.load import as_model
 from graphkit.verify.bisect import Pair, interface
 from graphkit.verify.memory import parse_bytes
 from graphkit.verify.metrics import Metrics
+from graphkit.verify.results import described
 from graphkit.verify.search import Search
 from graphkit.verify.tolerance import Policy
 from graphkit.verify.torch_side import ModuleSide, torch_pair
-from graphkit.verify.validate import described
 
 if TYPE_CHECKING:
     from graphkit.model import ModelLike

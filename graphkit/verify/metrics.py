@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.verify.blocks import Block, Blocks, as_integers, on_device, on_host, thinned, wide
-from graphkit.verify.tolerance import FEW, SMALLEST_SCALE, Policy, Tolerance, coarser
+from graphkit.verify.scale import mask_level, scale_of
+from graphkit.verify.tolerance import FEW, Policy, Tolerance, coarser
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
 
-SAMPLE = 1 << 16
-"""Elements from which the magnitude of an array is taken at most; larger arrays are thinned out evenly."""
-
 QUANTILE_SAMPLE = 1 << 18
-"""The same for quantiles."""
+"""Elements from which quantiles are taken at most; larger arrays are thinned out evenly."""
 
 
 @dataclass(frozen=True)
 class Metrics:
     """One output of the candidate beside the same output of the reference.
+
+    Where an element does not agree because it is NaN or infinite, no number looks good: the errors are infinite, ``cosine``
+    and ``psnr`` are 0, and ``worst`` is the first such element. JSON has infinite numbers as the text ``"inf"``. Where
+    shapes differ, and for texts, there are no errors: None.
 
     Attributes:
         match: Whether every element agrees within the tolerance, and shape and dtype are the same.
@@ -106,6 +108,8 @@ def measure(
         return _measure_text(actual, expected, wrong, dtype)
     tolerance = policy.tolerance(coarser(dtype, other))
     found = _numbers(actual, expected, tolerance, equal_nan=equal_nan, small=small)
+    if wrong and found.match:
+        wrong += ", the numbers agree; --any-dtype compares them only"
     problem = found.problem if any_dtype else wrong or found.problem
     return replace(found, problem=problem, match=found.match and problem is None, dtype=dtype)
 
@@ -173,7 +177,7 @@ class _Sums:
 
 def _numbers(actual: Any, expected: Any, tolerance: Tolerance, *, equal_nan: bool, small: bool) -> Metrics:
     atol = tolerance.atol * (scale_of(expected) if tolerance.scaled else 1.0)
-    dtype, blocks = dtype_name(actual), Blocks(actual, expected)
+    dtype, blocks = dtype_name(actual), Blocks(actual, expected, equal_nan=equal_nan)
     base = Metrics(True, None, dtype, blocks.shape, rtol=tolerance.rtol, atol=atol, tolerance=tolerance.source)
     if not blocks.count:
         return replace(base, max_abs=0.0, max_rel=0.0, mean_abs=0.0, rms=0.0, cosine=1.0, psnr=math.inf, share_out=0.0)
@@ -181,9 +185,11 @@ def _numbers(actual: Any, expected: Any, tolerance: Tolerance, *, equal_nan: boo
     exact = dtype.startswith(("int", "uint", "bool")) and not tolerance.rtol and not atol
     for block in blocks:
         sums.add(blocks, block, tolerance.rtol, atol, exact=exact)
-    problem = blocks.special.problem(equal_nan=equal_nan)
+    problem = blocks.special.problem()
     if problem is None and small and not sums.outside and sums.largest > 0:
         problem = drowned(blocks, tolerance)
+    if blocks.special.wrong:
+        return _not_finite(replace(base, problem=problem, match=False), blocks, sums.outside)
     rms = math.sqrt(sums.squares / blocks.count)
     return replace(
         base,
@@ -203,57 +209,82 @@ def _numbers(actual: Any, expected: Any, tolerance: Tolerance, *, equal_nan: boo
     )
 
 
-def scale_of(expected: Any) -> float:
-    """The magnitude of an array: root mean square of what is not zero, outliers clipped at 100 times the median; at least 0.01.
+def _not_finite(base: Metrics, blocks: Blocks, outside: int) -> Metrics:
+    """The metrics of arrays that do not agree because of NaN or infinity."""
+    worst = blocks.special.first or ()
+    return replace(
+        base,
+        max_abs=math.inf,
+        max_rel=math.inf,
+        mean_abs=math.inf,
+        rms=math.inf,
+        cosine=0.0,
+        psnr=0.0,
+        ulp=dict.fromkeys(("p50", "p99", "max"), math.inf) if base.dtype in _FLOATS else None,
+        share_out=(outside + blocks.special.wrong) / blocks.count,
+        worst=worst,
+        actual=complex(blocks.actual[worst]).real,
+        expected=complex(blocks.expected[worst]).real,
+    )
 
-    Zeros are left out because a Relu makes many and takes no error away; clipping keeps a mask of -1e9 from hiding every
-    other difference.
-    """
-    flat = np.abs(wide(thinned(expected, SAMPLE)))
-    flat = flat[np.isfinite(flat) & (flat > 0)]
-    if not flat.size:
-        return SMALLEST_SCALE
-    clipped = np.minimum(flat, 100 * float(np.median(flat)))
-    return max(SMALLEST_SCALE, float(np.sqrt(np.mean(np.square(clipped)))))
 
-
-def drowned(blocks: Blocks, tolerance: Tolerance) -> str | None:
+def drowned(blocks: Blocks, tolerance: Tolerance, rounding: Array | None = None) -> str | None:
     """What is wrong with numbers so small that ``atol`` would let any error of theirs pass.
 
     The whole output may be smaller than the smallest scale (probabilities of a large vocabulary); or a part of it, as
     the scores of a detector beside coordinates in pixels. So the errors of the output, and of each slice of FEW
-    elements or more along each axis, are held against the numbers of that slice.
+    elements or more along each axis, are held against the numbers of that slice; without what is masked.
+
+    Args:
+        blocks: The candidate's array and the reference's.
+        tolerance: Whose ``share`` is allowed.
+        rounding: What every element may be wrong by all the same.
 
     Returns:
         What to tell the user; None where nothing is wrong or the user gave ``atol``.
     """
     if not tolerance.scaled:
         return None
-    shape, count = blocks.shape, blocks.count
-    axes = [axis for axis, size in enumerate(shape) if size > 1 and count // size >= FEW]
-    wrongs, rights = ({axis: np.zeros(shape[axis]) for axis in axes} for _ in range(2))
-    wrong = right = 0.0
+    shape = blocks.shape
+    axes = [axis for axis, size in enumerate(shape) if size > 1 and blocks.count // size >= FEW]
+    slices = {axis: np.zeros((4, shape[axis])) for axis in axes}
+    whole = np.zeros(4)
+    step, level = _smallest(dtype_name(blocks.actual)), mask_level(blocks.expected)
     for block in blocks:
-        squares, numbers = block.error * block.error, block.magnitude * block.magnitude
-        wrong, right = wrong + float(squares.sum()), right + float(numbers.sum())
-        for axis in axes:
-            others = tuple(other for other in range(len(shape)) if other != axis)
-            part = block.box[axis] if axis < len(block.box) - 1 else slice(None)
-            wrongs[axis][part] += on_host(squares.sum(others))
-            rights[axis][part] += on_host(numbers.sum(others))
-    allowed = tolerance.share**2
-    if wrong > allowed * right > 0:
-        return _share_text("", wrong, right, count)
-    for axis in axes:
-        bad = (wrongs[axis] > allowed * rights[axis]) & (rights[axis] > 0)
+        spare = None if rounding is None else wide(rounding[block.box]) + step
+        seen = block.magnitude < level
+        for row, numbers in enumerate((block.error, block.magnitude, spare, seen)):
+            if numbers is None:
+                continue
+            squares = numbers * numbers * seen
+            whole[row] += float(squares.sum())
+            for axis in axes:
+                others = tuple(other for other in range(len(shape)) if other != axis)
+                part = block.box[axis] if axis < len(block.box) - 1 else slice(None)
+                slices[axis][row, part] += on_host(squares.sum(others))
+    if _beyond(whole, tolerance):
+        return _share_text("", whole)
+    for axis, sums in slices.items():
+        bad = _beyond(sums, tolerance) & (sums[3] >= FEW)
         if bad.any():
             at = int(bad.argmax())
-            where = f" at {at} on axis {axis}"
-            return _share_text(where, float(wrongs[axis][at]), float(rights[axis][at]), count // shape[axis])
+            return _share_text(f" at {at} on axis {axis}", sums[:, at])
     return None
 
 
-def _share_text(where: str, wrong: float, right: float, count: int) -> str:
+def _beyond(sums: Array, tolerance: Tolerance) -> Any:
+    """Whether errors are too large for what they are errors of: sums of the squares of errors, numbers, and rounding."""
+    wrong, right, spare, _ = sums
+    return (right > 0) & (wrong > tolerance.share**2 * right + spare)
+
+
+def _smallest(dtype: str) -> float:
+    """Below this numbers of a dtype lose digits, or get lost; for 16 bits, where runtimes compute in float32, the last digit."""
+    return {"float16": 2.0**-24, "float64": 2.0**-1022}.get(dtype, 2.0**-126)
+
+
+def _share_text(where: str, sums: Array) -> str:
+    wrong, right, _, count = map(float, sums)
     return (
         f"off by {100 * math.sqrt(wrong / right):.2g} % of the root mean square {math.sqrt(right / count):.2g}{where}"
     )

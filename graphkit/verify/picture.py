@@ -27,16 +27,18 @@ class ErrorPicture:
     Attributes:
         histogram: Number of elements whose absolute error is below each power of ten in BINS (the last: above all).
         heat: Largest absolute error by place, the array seen as rows and columns and thinned to 48 each; row by row.
+        lost: Number of elements that are in neither, because one side is NaN, or infinite where the other is not.
     """
 
     histogram: tuple[int, ...]
     heat: tuple[tuple[float, ...], ...]
+    lost: int = 0
 
 
 def error_picture(actual: Any, expected: Any) -> ErrorPicture | None:
     """The error of two arrays as a histogram and a heat map; None where they cannot be subtracted.
 
-    Where one of the two is not finite there is no error. An array of one dimension is laid out in rows of a square.
+    An array of one dimension is laid out in rows of a square.
 
     Cost: O(elements), in float64, block by block.
     """
@@ -47,7 +49,7 @@ def error_picture(actual: Any, expected: Any) -> ErrorPicture | None:
     side = math.ceil(math.sqrt(actual.size))
     heat = _Heat(*(actual.shape[-2:] if actual.ndim >= 2 else (side, side)))
     counts = np.zeros(len(BINS) + 1, np.int64)
-    top = 0
+    top = lost = 0
     for mine, other in zip(_rows(actual, side), _rows(expected, side), strict=True):
         blocks = Blocks(mine, other)
         for block in blocks:
@@ -57,7 +59,9 @@ def error_picture(actual: Any, expected: Any) -> ErrorPicture | None:
             row, column = blocks.place(block.box, 0)[-2:]
             heat.add(block.error, top + row, column)
         top += mine.shape[0]
-    return ErrorPicture(tuple(int(c) for c in counts), tuple(tuple(float(e) for e in row) for row in heat.cells))
+        lost += blocks.special.wrong
+    counts[0] -= lost  # they were counted as 0
+    return ErrorPicture(tuple(int(c) for c in counts), tuple(tuple(float(e) for e in row) for row in heat.cells), lost)
 
 
 def _rows(array: Array, side: int) -> list[Array]:

@@ -68,6 +68,8 @@ class Reference(Protocol):
         notes: What the user should know.
         drawn: Inputs of the candidate that are drawn at random or fed by the user.
         like: Input of the candidate -> the dims that the reference wants for it.
+        by_position: Outputs of the candidate that were bound by nothing but their place.
+        doubts: What may be the cause where the numbers differ.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Reference(Protocol):
     notes: list[str]
     drawn: tuple[str, ...]
     like: dict[str, tuple[int | str | None, ...] | None]
+    by_position: tuple[str, ...]
+    doubts: list[str]
 
     def own_port(self, name: str) -> Port:
         """An input that the reference has and the candidate has not.
@@ -125,6 +129,8 @@ class OnnxReference:
         model = as_model(against)
         self.name = model.path or model.proto.graph.name
         self.notes: list[str] = []
+        self.doubts: list[str] = []
+        self.by_position: tuple[str, ...] = ()
         self.bindings: dict[str, str] = {}
         self._index = GraphIndex(model.proto.graph)
         self._ports = input_ports(model.proto)
@@ -197,6 +203,7 @@ class OnnxReference:
             wanted = [name for name in wanted if name in self.compared]
         elif rest and len(rest) == len(free):
             self.compared.update(zip(rest, free, strict=True))
+            self.by_position = tuple(rest)
             pairs = ", ".join(f"{a!r} with {b!r}" for a, b in zip(rest, free, strict=True))
             self.notes.append(f"outputs of other names are compared by position: {pairs}")
         elif rest:
@@ -207,11 +214,15 @@ class OnnxReference:
             )
         self.compared = {name: self.compared[name] for name in wanted}
         if not outputs and not self._any_outputs:
-            self._check_outputs(known)
+            moved = [name for name, place in zip(wanted, known, strict=False) if self.compared[name] != place]
+            self._check_outputs(known, named=all(name in mapping for name in moved))
         self.bindings.update(self.compared)
 
-    def _check_outputs(self, known: list[str]) -> None:
-        """Without a choice of outputs a candidate that takes the reference's place must have its outputs, in order."""
+    def _check_outputs(self, known: list[str], *, named: bool) -> None:
+        """Without a choice of outputs a candidate that takes the reference's place must have its outputs.
+
+        They come in the same order, unless ``named``: each that is elsewhere was said to be which.
+        """
         part = bool(self._inner) or any(name not in known for name in self.compared.values())
         compared = list(self.compared.values())
         missing = [name for name in known if name not in compared]
@@ -221,7 +232,7 @@ class OnnxReference:
                 f"{', '.join(map(repr, missing))} is missing",
                 hint="choose the ones to compare with " + " ".join(f"--output {name}" for name in self.compared),
             )
-        if not part and compared != known:
+        if not part and not named and compared != known:
             raise ComparisonError(
                 f"the outputs come in another order: {', '.join(compared)}; in the reference {', '.join(known)}",
                 hint="compare them by name with " + " ".join(f"--output {name}" for name in self.compared),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,7 @@ class Report:
         samples: Every sample.
         bindings: Input or output of the candidate -> what it is in the reference.
         notes: What the user should know.
+        doubts: Where they differ, what may be the cause besides the candidate: how it was bound and what it was not fed.
         versions: Package -> version.
         pictures: Output -> where its error lies, in its worst sample.
     """
@@ -65,6 +67,7 @@ class Report:
     bindings: dict[str, str]
     notes: tuple[str, ...]
     versions: dict[str, str]
+    doubts: tuple[str, ...] = ()
     pictures: dict[str, ErrorPicture] = field(default_factory=dict, repr=False, metadata={"json": False})
 
     def raise_for_mismatch(self) -> None:
@@ -85,4 +88,14 @@ class Report:
                 f"(rtol {metrics.rtol:.3g}, atol {metrics.atol:.3g})"
             )
             lines.append(f"output {name!r}, sample {self.worst_sample[name]}: {why}")
-        raise MismatchError(f"{self.candidate} does not compute what {self.reference} does: " + "; ".join(lines))
+        raise MismatchError(
+            f"{self.candidate} does not compute what {self.reference} does: " + "; ".join(lines),
+            hint="; ".join(self.doubts) or None,
+        )
+
+
+def described(value: Any) -> str:
+    """A feed in a few words: its type, and its numbers where they are few."""
+    kind = f"{str(value.dtype).removeprefix('torch.')}[{','.join(map(str, value.shape))}]"
+    few = math.prod(value.shape) <= 4
+    return f"{kind} = {value.tolist()}" if few else kind

@@ -13,17 +13,23 @@ from graphkit.torch_export.arguments import Arguments, bind, forward_signature
 from graphkit.verify.device import to_tensor
 
 if TYPE_CHECKING:
+    import inspect
+
     import torch
 
     from graphkit.tensor import Array
     from graphkit.torch_export.factory import TorchSubject
 
 
+NUMBERS = (int, float, bool, "int", "float", "bool")
+"""Annotations of parameters that are numbers."""
+
+
 class ForwardCall:
     """The arguments of ``forward``: what they are called, examples of them, and a call with some of them replaced.
 
     Attributes:
-        names: The arguments, nested tensors one by one.
+        names: The arguments, nested tensors one by one; behind those of the example the parameters that it leaves out.
         expected: Positions of those that an input of the candidate has to stand for.
         has_example: Whether the factory gave arguments.
     """
@@ -32,13 +38,16 @@ class ForwardCall:
         self.has_example = subject.args is not None or bool(subject.kwargs)
         parameters = forward_signature(subject.module).parameters.values()
         self._parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        self._float = next((p.dtype for p in subject.module.parameters() if p.is_floating_point()), None)
         self._bound: Arguments | None = None
         if self.has_example:
             try:
                 self._bound = bind(subject.module, subject.args or (), subject.kwargs, None)
             except ExportError as error:
                 raise ComparisonError(error.message, hint=error.hint) from error
-            self.names = [leaf.name for leaf in self._bound.leaves]
+            bound = self._bound.bound
+            self._parameters = [p for p in self._parameters if p.name not in bound and p.kind != p.POSITIONAL_ONLY]
+            self.names = [*(leaf.name for leaf in self._bound.leaves), *(p.name for p in self._parameters)]
             self.expected = [i for i, leaf in enumerate(self._bound.leaves) if leaf.is_tensor]
         else:
             self.names = [p.name for p in self._parameters]
@@ -54,13 +63,17 @@ class ForwardCall:
         return None if value is None else tuple(np.shape(value))
 
     def example(self, at: int) -> Any:
-        """The example for an argument as an array or number, or None."""
+        """The example for an argument, or the default that it takes without one, as an array or number; or None."""
         if self._bound is None:
             return None
-        return plain_value(self._bound.leaves[at].value)
+        leaves = self._bound.leaves
+        return plain_value(leaves[at].value if at < len(leaves) else self._parameters[at - len(leaves)].default)
 
     def arguments(self, values: Mapping[int, Any], device: str) -> tuple[list[Any], dict[str, Any]]:
-        """Positional and keyword arguments with arrays in the places of some of them, as tensors on a device."""
+        """Positional and keyword arguments with arrays in the places of some of them, as tensors on a device.
+
+        Each has the dtype of its example; without one floats have that of the module's parameters.
+        """
         if self._bound is None:
             return self._from_signature(values, device)
         counter = iter(range(len(self.names)))
@@ -77,9 +90,13 @@ class ForwardCall:
             at = next(counter)
             if at not in values:
                 return value.to(device) if leaves[at].is_tensor else value
-            return to_tensor(values[at], device) if leaves[at].is_tensor else like_python(values[at], value)
+            if not leaves[at].is_tensor:
+                return like_python(values[at], value)
+            return to_tensor(values[at], device).to(leaves[at].value.dtype)
 
         args, kwargs = placed((tuple(self._bound.args), dict(self._bound.kwargs)))
+        rest = {at - len(leaves): value for at, value in values.items() if at >= len(leaves)}
+        kwargs.update(self._from_signature(rest, device)[1])
         return list(args), kwargs
 
     def _from_signature(self, values: Mapping[int, Any], device: str) -> tuple[list[Any], dict[str, Any]]:
@@ -88,21 +105,20 @@ class ForwardCall:
         for at, parameter in enumerate(self._parameters):
             if at not in values:
                 continue
-            default = parameter.default
-            number = isinstance(default, (bool, int, float)) or parameter.annotation in (
-                int,
-                float,
-                bool,
-                "int",
-                "float",
-                "bool",
-            )
-            value = like_python(values[at], default) if number else to_tensor(values[at], device)
+            value = self._as_parameter(values[at], parameter, device)
             if parameter.kind is parameter.POSITIONAL_ONLY:
                 args.append(value)
             else:
                 kwargs[parameter.name] = value
         return args, kwargs
+
+    def _as_parameter(self, value: Any, parameter: inspect.Parameter, device: str) -> Any:
+        """An array in the form that a parameter of ``forward`` takes: a number or tuple like its default, or a tensor."""
+        default = parameter.default
+        if isinstance(default, (bool, int, float, tuple, list)) or parameter.annotation in NUMBERS:
+            return like_python(value, default)
+        tensor = to_tensor(value, device)
+        return tensor.to(self._float) if self._float is not None and tensor.is_floating_point() else tensor
 
 
 def like_python(value: Any, before: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from graphkit.runtime.failures import is_out_of_memory
 from graphkit.runtime.feeds import tensor_array
 from graphkit.torch_export.factory import TorchSubject, load_factory
 from graphkit.torch_export.source_line import user_line
-from graphkit.verify.reference import Exchange
+from graphkit.verify.reference import Exchange, retyped
+from graphkit.verify.results import described
 from graphkit.verify.torch_call import ForwardCall, flattened, plain_value, varied
-from graphkit.verify.torch_state import attribute_at, attribute_set, captured, numbers_of, prepared
+from graphkit.verify.torch_state import attribute_at, attribute_set, captured, numbers_of, prepared, weights_called
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +54,7 @@ class TorchReference:
     An input of the candidate is bound to an argument of ``forward`` (by its own name, by the one that ``mapping`` gives,
     else by position), to an attribute of the module (``mapping`` gives ``self.PATH``, or a path that is no argument), or
     to what a submodule returns (``mapping`` gives the submodule's path: the candidate is fed the module's inner value).
+    One that has the name of a parameter or buffer is fed with it.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class TorchReference:
         self.name = subject.reference or type(subject.module).__name__
         self.providers: tuple[str, ...] = ("torch",)
         self.notes: list[str] = []
+        self.doubts: list[str] = []
         self.bindings: dict[str, str] = {}
         self._device = "cpu" if device == "cpu" else "cuda"
         self._tf32 = tf32
@@ -76,11 +79,12 @@ class TorchReference:
         self._arguments: dict[str, int] = {}
         self._attributes: dict[str, str] = {}
         self._inner: dict[str, str] = {}
+        self._weights: dict[str, torch.Tensor] = {}
         self._own: list[int] = []
         self._bind_inputs(candidate, mapping)
         self._bind_outputs(candidate, mapping, outputs)
-        self._kinds = {name: port.data_type for name, port in candidate.inputs.items()}
-        self.drawn = tuple(n for n in candidate.inputs if n not in self._inner)
+        self._ports = candidate.inputs
+        self.drawn = tuple(n for n in candidate.inputs if n not in self._inner and n not in self._weights)
         self.like: dict[str, tuple[int | str | None, ...] | None] = {}
         self.like = {name: self._call.shape(at) for name, at in self._arguments.items()}
         for name, path in self._attributes.items():
@@ -101,15 +105,38 @@ class TorchReference:
             ):
                 self._arguments[name] = at
         rest = [n for n, p in candidate.inputs.items() if p.required and n not in self._bound]
+        self._weights = weights_called(self.module, {name: candidate.inputs[name] for name in rest})
+        if self._weights:
+            self.notes.append(f"inputs fed with the module's own parameters and buffers: {', '.join(self._weights)}")
+        rest = [name for name in rest if name not in self._weights]
         free = [at for at in self._call.expected if at not in self._arguments.values()]
-        for name, at in zip(rest, free, strict=False):
-            self._arguments[name] = at
+        self._bind_by_position(candidate, rest, free)
         if len(rest) > len(free):
             raise self._no_counterpart(candidate, rest[len(free) :])
         self._check_arguments(free[len(rest) :])
         self.bindings.update({name: self._call.names[at] for name, at in self._arguments.items()})
         self.bindings.update({name: f"self.{path}" for name, path in self._attributes.items()})
+        self.bindings.update({name: f"self.{name}" for name in self._weights})
         self.bindings.update({name: f"output of {path}" for name, path in self._inner.items()})
+
+    def _bind_by_position(self, candidate: Ported, rest: list[str], free: list[int]) -> None:
+        """Bind inputs whose names say nothing to the arguments that are left, in order.
+
+        Raises:
+            ComparisonError: One has another number of dims than the argument that it would stand for.
+        """
+        for name, at in zip(rest, free, strict=False):
+            self._arguments[name] = at
+            dims, shape, argument = candidate.inputs[name].dims, self._call.shape(at), self._call.names[at]
+            if dims and shape and len(dims) > 1 and len(shape) > 1 and len(dims) != len(shape):
+                raise ComparisonError(
+                    f"input {name!r} ({candidate.inputs[name].text}) of the candidate has another number of dims than "
+                    f"{list(shape)}, the argument {argument!r} of {self.name}, and nothing else that it could stand for is left",
+                    hint=by_hand(name),
+                )
+            self.doubts.append(
+                f"input {name!r} stands for the argument {argument!r} by its place only: {by_hand(name)}"
+            )
 
     @property
     def _bound(self) -> set[str]:
@@ -140,8 +167,14 @@ class TorchReference:
             if self._inner:
                 self._own.append(at)
                 continue
+            value = described(np.asarray(self._call.example(at)))
             self.notes.append(
-                f"the argument {self._call.names[at]!r} is no input of the candidate; the reference takes the factory's value"
+                f"the argument {self._call.names[at]!r} is no input of the candidate; the reference takes the example's in "
+                f"every run: {value}"
+            )
+            self.doubts.append(
+                f"the argument {self._call.names[at]!r}, which is no input of the candidate, was {value} in the reference: the "
+                "candidate may have been made with another value, or not use it"
             )
 
     def _no_counterpart(self, candidate: Ported, extra: list[str]) -> ComparisonError:
@@ -152,7 +185,8 @@ class TorchReference:
         return ComparisonError(
             f"the candidate has inputs that {self.name} has no argument for: {names}; "
             f"forward takes ({', '.join(self._call.names)})",
-            hint=f"say what it is with --map {extra[0]}=ARGUMENT or --map {extra[0]}=self.ATTRIBUTE{listed}",
+            hint=f"say what it is with --map {extra[0]}=ARGUMENT or --map {extra[0]}=self.ATTRIBUTE, or which submodule "
+            f"returns it with --map {extra[0]}=SUBMODULE{listed}",
         )
 
     def _bind_outputs(self, candidate: Ported, mapping: Mapping[str, str], outputs: tuple[str, ...]) -> None:
@@ -169,6 +203,7 @@ class TorchReference:
             else:
                 raise NameNotFoundError("submodule", target, (p for p, _ in self.module.named_modules()))
             self.bindings[name] = f"output {target}" if target.isdigit() else f"output of {self._outputs[name]}"
+        self.by_position = tuple(name for name in self.positions if name not in mapping)
         for name in outputs:
             if name not in candidate.outputs:
                 raise NameNotFoundError("output", name, candidate.outputs)
@@ -203,16 +238,32 @@ class TorchReference:
             raise ComparisonError(f"{self.name} did not call its submodule {missing[0]!r} on these feeds")
         hand_over = tensor_array if self._device == "cpu" else _detached
         exchange = Exchange({name: hand_over(inner[path]) for name, path in self._inner.items()})
-        places = [at for at in self._outputs.values() if isinstance(at, int)]
-        if places and (max(places) >= len(flat) or (self._all and not modules and len(places) != len(flat))):
-            raise ComparisonError(
-                f"{self.name} gives {len(flat)} outputs and the candidate {len(self._outputs)}",
-                hint="choose the ones to compare with --output NAME, and say which they are with --map NAME=POSITION",
-            )
+        exchange.feeds.update(self._own_weights(feeds))
+        self.check_outputs(
+            len(flat), "choose the ones to compare with --output NAME, and say which they are with --map NAME=POSITION"
+        )
         exchange.outputs = {
             name: hand_over(inner[at] if isinstance(at, str) else flat[at]) for name, at in self._outputs.items()
         }
         return exchange
+
+    def check_outputs(self, count: int, hint: str) -> None:
+        """Refuse a module that gives another number of tensors than the candidate has outputs.
+
+        Raises:
+            ComparisonError: It does, or gives fewer than an output is said to be.
+        """
+        places = self.positions.values()
+        inner = len(places) < len(self._outputs) or bool(self._inner)
+        if places and (max(places) >= count or (self._all and not inner and len(places) != count)):
+            raise ComparisonError(
+                f"{self.name} gives {count} outputs and the candidate {len(self._outputs)}", hint=hint
+            )
+
+    @property
+    def positions(self) -> dict[str, int]:
+        """Output of the candidate -> which output of the module it is; those that a submodule returns are left out."""
+        return {name: at for name, at in self._outputs.items() if isinstance(at, int)}
 
     def _forward(self, feeds: Mapping[str, Any], sample: int) -> list[torch.Tensor]:
         import torch
@@ -222,7 +273,7 @@ class TorchReference:
             with torch.no_grad():
                 return flattened(self.module(*args, **kwargs))
         except Exception as error:
-            raise _forward_failed(self.name, error) from error
+            raise _forward_failed(self.name, error, self.doubts) from error
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -232,7 +283,12 @@ class TorchReference:
 
     def determined(self, feeds: Mapping[str, Any], sample: int) -> dict[str, Any]:
         """What the module determines of the candidate's feeds; it runs only if inner values are among it."""
-        return self.run(feeds, sample).feeds if self._inner else {}
+        return self.run(feeds, sample).feeds if self._inner else self._own_weights(feeds)
+
+    def _own_weights(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """What the candidate is fed with of the module's parameters and buffers: those that the user does not feed."""
+        left = {name: tensor for name, tensor in self._weights.items() if name not in feeds}
+        return {name: retyped(tensor_array(tensor), self._ports[name]) for name, tensor in left.items()}
 
     def arguments(self, feeds: Mapping[str, Any], sample: int = 0) -> tuple[list[Any], dict[str, Any]]:
         """Feeds of the candidate as positional and keyword arguments of ``forward``, tensors on the device."""
@@ -244,7 +300,7 @@ class TorchReference:
     def attributes_set(self, feeds: Mapping[str, Any]) -> Iterator[None]:
         """The module with the attributes that inputs of the candidate stand for set to what these are fed."""
         with contextlib.ExitStack() as stack:
-            for name, path in self._attributes.items():
+            for name, path in {**self._attributes, **{name: name for name in self._weights}}.items():
                 if name in feeds:
                     stack.enter_context(attribute_set(self.module, path, feeds[name]))
             yield
@@ -254,7 +310,12 @@ def _detached(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach()
 
 
-def _forward_failed(name: str, error: Exception) -> ComparisonError:
+def by_hand(name: str) -> str:
+    """How to say what an input is that was bound by its place."""
+    return f"if it is an inner value, say which submodule returns it with --map {name}=SUBMODULE"
+
+
+def _forward_failed(name: str, error: Exception, doubts: Sequence[str]) -> ComparisonError:
     line = user_line(error)
     text = str(error).strip().partition("\n")[0]
     where = f", at {line}" if line else ""
@@ -264,5 +325,7 @@ def _forward_failed(name: str, error: Exception) -> ComparisonError:
         )
     return ComparisonError(
         f"forward of {name} raised {type(error).__name__}: {text}{where}",
-        hint="give feeds that the module takes (--feed, --bind), or let the factory give example arguments",
+        hint="; ".join(
+            ("give feeds that the module takes (--feed, --bind), or let the factory give example arguments", *doubts)
+        ),
     )

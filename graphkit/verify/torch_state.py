@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from graphkit.errors import ComparisonError
 from graphkit.torch_export.job import evaluating
 from graphkit.verify.torch_call import flattened, like_python, plain_value
 
 if TYPE_CHECKING:
     import torch
+
+    from graphkit.runtime.ports import Port
+
+
+def is_script(module: Any) -> bool:
+    """Whether torch compiled or traced a module, which then takes no hooks."""
+    import torch
+
+    return isinstance(module, torch.jit.ScriptModule)
 
 
 def attribute_at(module: Any, path: str) -> Any:
@@ -61,9 +71,26 @@ def numbers_of(module: torch.nn.Module) -> list[tuple[str, Any]]:
     return found
 
 
+def weights_called(module: torch.nn.Module, ports: Mapping[str, Port]) -> dict[str, torch.Tensor]:
+    """Parameters and buffers of a module by their names, those that inputs have the names of and that fit into them."""
+    tensors = dict(module.named_parameters(remove_duplicate=False))
+    tensors.update(module.named_buffers(remove_duplicate=False))
+
+    def fits(shape: tuple[int, ...], dims: Sequence[int | str | None] | None) -> bool:
+        return dims is None or (
+            len(dims) == len(shape) and all(d == s for d, s in zip(dims, shape, strict=True) if isinstance(d, int))
+        )
+
+    return {n: tensors[n] for n, port in ports.items() if n in tensors and fits(tuple(tensors[n].shape), port.dims)}
+
+
 @contextlib.contextmanager
 def captured(module: torch.nn.Module, paths: set[str]) -> Iterator[dict[str, torch.Tensor]]:
-    """What submodules return, in their first call, by path."""
+    """What submodules return, in their first call, by path.
+
+    Raises:
+        ComparisonError: One is a ScriptModule, which torch compiled and nobody can watch.
+    """
     found: dict[str, torch.Tensor] = {}
     modules = dict(module.named_modules())
     handles = []
@@ -72,6 +99,8 @@ def captured(module: torch.nn.Module, paths: set[str]) -> Iterator[dict[str, tor
         def keep(_: Any, __: Any, output: Any, path: str = path) -> None:
             found.setdefault(path, flattened(output)[0].detach())
 
+        if is_script(modules[path]):
+            raise ComparisonError(f"{path!r} is a ScriptModule: torch tells nobody what it returns")
         handles.append(modules[path].register_forward_hook(keep))
     try:
         yield found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from graphkit.runtime.tensorrt import TensorRT
 from graphkit.verify.metrics import Metrics, badness, measure
 from graphkit.verify.picture import ErrorPicture, error_picture
 from graphkit.verify.reference import OnnxReference, Ported, Reference, run_session
-from graphkit.verify.results import Report, Sample
+from graphkit.verify.reordered import agreeing_order, refuse_other_shapes
+from graphkit.verify.results import Report, Sample, described
 from graphkit.verify.tolerance import Policy
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def validate(
     between = "gpu" if made.device != "cpu" else "same" if against is not None else "cpu"
     policy = Policy(between, tf32 and made.device != "cpu", rtol, atol)
     plan = _Plan(made, reference, bind or {}, given, samples, seed)
-    tally = _Tally(policy, any_dtype=any_dtype, equal_nan=equal_nan)
+    tally = _Tally(reference, policy, any_dtype=any_dtype, equal_nan=equal_nan)
     with reference.opened():
         for case in plan.cases():
             _run_case(made, reference, case, tally)
@@ -141,6 +143,7 @@ def validate(
         samples=tuple(tally.samples),
         bindings=reference.bindings,
         notes=(*made.notes, *reference.notes, *_nothing_compared(tally.samples)),
+        doubts=() if all(sample.match for sample in tally.samples) else (*tally.doubts, *reference.doubts),
         versions=versions(),
         pictures=tally.pictures,
     )
@@ -148,13 +151,13 @@ def validate(
 
 def _nothing_compared(samples: Sequence[Sample]) -> list[str]:
     """Notes on outputs without elements: they agree whatever the candidate computes."""
-    notes = []
-    for name in samples[0].outputs:
-        if empty := sum(0 in sample.outputs[name].shape for sample in samples):
-            notes.append(
-                f"output {name!r} has no elements in {empty} of {len(samples)} runs: nothing was compared there"
-            )
-    return notes
+    runs = len(samples)
+    empty = {name: sum(0 in sample.outputs[name].shape for sample in samples) for name in samples[0].outputs}
+    return [
+        f"output {name!r} has no elements in {count} of {runs} runs: nothing was compared there"
+        for name, count in empty.items()
+        if count
+    ]
 
 
 def _check_names(
@@ -304,22 +307,20 @@ def _run_case(made: Session, reference: Reference, case: Case, tally: _Tally) ->
 class _Tally:
     """The samples so far, and the worst one of each output."""
 
-    def __init__(self, policy: Policy, *, any_dtype: bool, equal_nan: bool) -> None:
+    def __init__(self, reference: Reference, policy: Policy, *, any_dtype: bool, equal_nan: bool) -> None:
         self.samples: list[Sample] = []
         self.worst: dict[str, Metrics] = {}
         self.worst_sample: dict[str, int] = {}
         self.pictures: dict[str, ErrorPicture] = {}
-        self._policy = policy
-        self._any_dtype = any_dtype
-        self._equal_nan = equal_nan
+        self.doubts: list[str] = []
+        self._reference = reference
+        self._measure = functools.partial(measure, policy=policy, any_dtype=any_dtype, equal_nan=equal_nan)
 
     def add(self, case: Case, feeds: Mapping[str, Any], actual: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-        outputs = {
-            name: measure(actual[name], value, self._policy, any_dtype=self._any_dtype, equal_nan=self._equal_nan)
-            for name, value in expected.items()
-        }
+        outputs = {name: self._measure(actual[name], value) for name, value in expected.items()}
         if not self.samples:
-            _refuse_reordered(outputs, expected)
+            refuse_other_shapes(outputs, expected)
+            self._look_for_another_order(outputs, actual, expected)
         number = len(self.samples)
         for name, metrics in outputs.items():
             if name not in self.worst or badness(metrics) > badness(self.worst[name]):
@@ -331,34 +332,34 @@ class _Tally:
         shown = {name: described(value) for name, value in feeds.items()}
         self.samples.append(Sample(number, case.bind, shown, all(m.match for m in outputs.values()), outputs))
 
+    def _look_for_another_order(
+        self, outputs: Mapping[str, Metrics], actual: Mapping[str, Any], expected: Mapping[str, Any]
+    ) -> None:
+        """Outputs that all agree in another order: bound by their place they were bound wrongly; names are believed.
 
-def _refuse_reordered(outputs: Mapping[str, Metrics], expected: Mapping[str, Any]) -> None:
-    """Outputs that fit in another order only were bound in the wrong order, which is no difference in numbers.
-
-    Raises:
-        ComparisonError: They were.
-    """
-    if any(isinstance(value, list) for value in expected.values()):
-        return  # a sequence has no one shape
-    got = [(m.dtype, m.shape) for m in outputs.values()]
-    wanted = [(str(getattr(e, "dtype", "")).removeprefix("torch."), tuple(np.shape(e))) for e in expected.values()]
-    if got != wanted and len(got) > 1 and sorted(map(str, got)) == sorted(map(str, wanted)):
+        Raises:
+            ComparisonError: They were bound by their place.
+        """
+        failing = [name for name, metrics in outputs.items() if not metrics.match]
+        order = agreeing_order(failing, lambda mine, other: self._measure(actual[mine], expected[other]).match)
+        if order is None:
+            return
+        bound = {name: self._reference.bindings[other] for name, other in order.items()}
+        targets = {name: target.removeprefix("output ") for name, target in bound.items()}
+        said = ", ".join(
+            f"{name!r} agrees with {t if t.startswith('output ') else repr(t)}" for name, t in bound.items()
+        )
+        if not set(failing) <= set(self._reference.by_position):
+            self.doubts.append(f"the outputs would agree in another order: {said}")
+            return
         raise ComparisonError(
-            f"the outputs come in another order: shapes {', '.join(str(list(s)) for _, s in got)}; in the reference "
-            f"{', '.join(str(list(s)) for _, s in wanted)}",
-            hint="say which is which with --map OUTPUT=POSITION (torch) or --map OUTPUT=NAME",
+            f"the outputs come in another order than in {self._reference.name}: {said}",
+            hint="say which is which with " + " ".join(f"--map {name}={target}" for name, target in targets.items()),
         )
 
 
 def _on_host(value: Any) -> Any:
     return value.detach().cpu().numpy() if hasattr(value, "is_cuda") and str(value.dtype) != "torch.bfloat16" else value
-
-
-def described(value: Any) -> str:
-    """A feed in a few words: its type, and its numbers where they are few."""
-    kind = f"{str(value.dtype).removeprefix('torch.')}[{','.join(map(str, value.shape))}]"
-    few = int(np.prod(value.shape, dtype=np.int64)) <= 4
-    return f"{kind} = {value.tolist()}" if few else kind
 
 
 def versions() -> dict[str, str]:

@@ -65,6 +65,28 @@ def test_a_page_of_a_validation():
     assert ">match<" in gk.report_html(gk.validate(right, against=right))
 
 
+def test_a_page_names_the_output_of_each_tolerance_and_its_scales():
+    two = onnx.parser.parse_model(
+        f"{HEAD} g (float[n,3] x) => (float[n,3] a, float[n,3] b) {{ a = Neg(x)\n b = Exp(x) }}"
+    )
+    page = gk.report_html(gk.validate(two, against=two))
+    assert "Tolerance of a: rtol 1.3e-06" in page
+    assert "Tolerance of b: rtol 1.3e-06" in page
+    assert "logarithmic" in page
+
+
+def test_what_is_not_finite_does_not_look_good_on_the_page():
+    right = onnx.parser.parse_model(f"{HEAD} g (float[8] x) => (float[8] y) {{ y = Abs(x) }}")
+    wrong = onnx.parser.parse_model(f"{HEAD} g (float[8] x) => (float[8] y) {{ z = Sub(x, x)\n y = Div(z, z) }}")
+    report = gk.validate(wrong, against=right)
+    page = gk.report_html(report)
+    assert "; 8 are not in it" in page
+    assert report.pictures["y"].histogram == (0,) * 16
+    assert '"max_abs": "inf"' in gk.to_json(report)
+    assert "worst at [0]: nan, expected" in gk.report_text(report)
+    read(page)
+
+
 def test_a_page_of_a_bisection():
     wrong, right = pair()
     page = gk.report_html(gk.bisect(wrong, against=right, isolate=True))

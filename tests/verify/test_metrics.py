@@ -6,8 +6,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from graphkit.verify.metrics import measure, scale_of, ulp_quantiles
+from graphkit.verify.metrics import measure, ulp_quantiles
 from graphkit.verify.picture import error_picture
+from graphkit.verify.scale import mask_level, scale_of
 from graphkit.verify.tolerance import TORCH_TESTING, Policy
 
 B = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)
@@ -105,6 +106,93 @@ def test_a_mask_of_large_numbers_does_not_hide_a_difference():
     a[1, 1, 1] += 0.01
     assert not judged(a, b).match
     assert scale_of(b) < 100
+
+
+MASKS = {"-1e4": -1e4, "-1e9": -1e9, "finfo.min": float(np.finfo(np.float32).min), "1e30": 1e30}
+
+
+def masked(mask, window=4, size=16, *, added=False, heads=8):
+    """Attention scores of a sliding window: most of each row, and some of every slice, is masked."""
+    i = np.arange(size)
+    hidden = ~((i[:, None] >= i) & (i[:, None] - i < window))
+    scores = np.random.default_rng(0).standard_normal((heads, size, size))
+    return scores, hidden, lambda s: np.where(hidden, s + mask, s) if added else np.where(hidden, mask, s)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(("window", "size"), [(12, 16), (4, 16), (1, 64), (2, 300)])
+def test_a_mask_of_most_of_an_array_hides_nothing(mask, added, dtype, window, size):
+    if dtype is np.float16 and abs(MASKS[mask]) > 65504:
+        pytest.skip("no float16")
+    scores, hidden, put = masked(MASKS[mask], window, size, added=added, heads=4)
+    with np.errstate(over="ignore"):
+        b, turned, more = (put(s).astype(dtype) for s in (scores, -scores, 1.05 * scores))
+        rounded = put(scores * (1 + np.finfo(dtype).eps / 4)).astype(dtype)
+    assert 0.1 < scale_of(b) < 10
+    assert (abs(b.astype(float)) >= mask_level(b)).mean() == pytest.approx(hidden.mean(), abs=0.01)
+    for policy in (Policy("same"), Policy("cpu"), Policy("gpu")):
+        assert not measure(turned, b, policy).match
+        assert not measure(more, b, policy).match
+        assert measure(rounded, b, policy).match
+
+
+def test_small_scores_beside_a_mask_are_held_against_scores():
+    scores, _, put = masked(-1e9, 4, 64)
+    b, a = (put(s * 1e-6).astype(np.float32) for s in (scores, 1.05 * scores))
+    assert "of the root mean square" in judged(a, b).problem
+    assert judged(put(scores * 1.0000001e-6).astype(np.float32), b).match
+
+
+def test_masks_of_several_sizes_and_one_number_that_none_hides():
+    scores, _, put = masked(-1e4, 4, 32)
+    b = put(scores)
+    b[:, :, 20:] = -1e9
+    assert 0.1 < scale_of(b) < 10
+    lonely = np.full((40, 70, 50), -1e9, np.float32)
+    lonely[7, 13, 11] = 2.0
+    assert scale_of(lonely) == pytest.approx(2)
+
+
+def test_numbers_of_many_sizes_and_saturated_ones_are_no_mask():
+    random = np.random.default_rng(0)
+    for b in (
+        10 ** random.uniform(-5, 5, 5000),
+        random.standard_normal(5000),
+        np.full(100, 7.0),
+        np.r_[np.full(5000, 1.0), random.uniform(0, 1, 500)],
+        np.r_[np.zeros(5000), 3.0],
+    ):
+        assert mask_level(b) == math.inf
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("both", [False, True])
+def test_what_is_not_finite_has_no_number_that_looks_good(value, both):
+    b = B.copy()
+    a = B.copy()
+    a[0, 0, 2] = a[2, 1, 1] = value
+    if both:
+        b[0, 0, 2] = b[2, 1, 1] = value if np.isnan(value) else -value
+    m = judged(a, b)
+    assert not m.match
+    assert m.share_out == pytest.approx(2 / B.size)
+    assert (m.max_abs, m.max_rel, m.mean_abs, m.rms) == (math.inf,) * 4
+    assert m.cosine == 0
+    assert m.psnr == 0
+    assert m.ulp["p50"] == math.inf
+    assert m.worst == (0, 0, 2)
+    assert np.isnan(m.actual) if np.isnan(value) else m.actual == math.inf
+    assert judged(a * np.float32(np.nan), b).share_out == 1
+
+
+def test_nan_in_the_same_places_is_told_with_the_ways_out():
+    b = B.copy()
+    b[0] = np.nan
+    assert "--equal-nan" in judged(b.copy(), b).problem
+    assert "--feed" in judged(b.copy(), b).problem
+    assert "--equal-nan" not in judged(np.roll(b, 1), b).problem
 
 
 def test_nan_on_both_sides_is_a_failure_unless_it_is_allowed():
@@ -206,6 +294,7 @@ def test_where_an_error_lies():
 CASES = {
     "random": (B, (B + 1e-3 * np.sin(B)).astype(np.float32)),
     "NaN": (np.where(B > 2, np.nan, B).astype(np.float32), B),
+    "hidden": (np.where(abs(B) > 1, -1e9, -B).astype(np.float32), np.where(abs(B) > 1, -1e9, B).astype(np.float32)),
     "infinite": (np.where(B > 2, np.inf, B).astype(np.float32), B),
     "integers": (np.arange(12), np.arange(12) + (np.arange(12) == 5)),
     "halves": (B.astype(np.float16), (B * 1.001).astype(np.float16)),
@@ -226,5 +315,5 @@ def test_the_device_measures_what_the_host_measures(name):
     device = vars(measure(torch.from_numpy(a.copy()), torch.from_numpy(b.copy()), Policy("gpu")))
     assert host.pop("problem") == device.pop("problem")
     for key, value in host.items():
-        expected = pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
+        expected = pytest.approx(value, rel=1e-5, nan_ok=True) if isinstance(value, float) else value
         assert device[key] == expected, key

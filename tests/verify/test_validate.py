@@ -133,6 +133,52 @@ def test_renamed_outputs_are_compared_by_position_and_said():
     assert any("'out' with 'y'" in note for note in report.notes)
 
 
+def test_outputs_that_agree_in_another_order_are_no_mismatch_of_numbers():
+    three = "g (float[n,3] x) => (float[n,3] {}, float[n,3] {}, float[n,3] {}) {{ {} = Relu(x)\n {} = Neg(x)\n {} = Exp(x) }}"
+    right = model(three.format(*"abc", *"abc"))
+    renamed = model(three.format(*"pqr", *"prq"))
+    with pytest.raises(gk.ComparisonError, match=r"another order.*'q' agrees with 'c', 'r' agrees with 'b'") as caught:
+        validate(renamed, against=right)
+    assert caught.value.hint == "say which is which with --map q=c --map r=b"
+    assert validate(renamed, against=right, map={"q": "c", "r": "b"}).match
+    around = model(three.format(*"pqr", *"rpq"))
+    with pytest.raises(gk.ComparisonError, match="'p' agrees with 'b', 'q' agrees with 'c', 'r' agrees with 'a'"):
+        validate(around, against=right)
+    named = validate(model(three.format(*"abc", *"acb")), against=right)
+    assert not named.match  # names are believed
+    assert "'b' agrees with 'c', 'c' agrees with 'b'" in named.doubts[0]
+    assert named.doubts[0] in gk.report_text(named)
+    with pytest.raises(gk.MismatchError) as mismatch:
+        named.raise_for_mismatch()
+    assert mismatch.value.hint == named.doubts[0]
+    wrong = model(three.format(*"pqr", *"prq").replace("Exp", "Abs"))
+    assert not validate(wrong, against=right).match
+    assert validate(right, against=right).doubts == ()
+
+
+def test_numbers_that_agree_in_another_dtype_are_told():
+    double = model("g (float[n,3] x) => (double[n,3] y) { t = Neg(x)\n y = Cast<to=11>(t) }")
+    plain = model("g (float[n,3] x) => (float[n,3] y) { y = Neg(x) }")
+    assert "--any-dtype" in validate(double, against=plain).outputs["y"].problem
+    other = model("g (float[n,3] x) => (float[n,3] y) { y = Abs(x) }")
+    assert "--any-dtype" not in validate(double, against=other).outputs["y"].problem
+
+
+def test_scores_with_their_sign_reversed_beneath_a_mask():
+    i = np.arange(16)
+    weights = {"m": ~((i[:, None] >= i) & (i[:, None] - i < 4)), "low": np.finfo(np.float32).min}
+
+    def scores(factor):
+        text = "g (float[2,4,16,16] x) => (float[2,4,16,16] y) { z = Mul(x, k)\n y = Where(m, low, z) }"
+        return model(text, k=np.float32(factor), **weights)
+
+    for factor in (-1, 1.01):
+        assert not validate(scores(factor), against=scores(1)).match
+        found = gk.bisect(scores(factor), against=scores(1))
+        assert found.first.value == "z"
+    assert validate(scores(1), against=scores(1)).match
+
+
 def test_models_with_other_inputs_are_refused_by_name():
     other = model("g (float[n,3] z) => (float[n,3] y) { y = Neg(z) }")
     with pytest.raises(gk.ComparisonError, match="'z'"):

@@ -84,6 +84,39 @@ def test_an_argument_of_the_same_name_or_the_name_that_is_given():
     assert validate(renamed, torch=Argument(), map={"k": "factor"}).match
 
 
+def test_an_argument_that_the_example_leaves_to_its_default():
+    renamed = onnx.parser.parse_model(f"{HEAD} g (float[n,3] x, float[1] k) => (float[n,3] y) {{ y = Mul(x, k) }}")
+    x = torch.rand(2, 3)
+    report = validate(renamed, torch=(Argument(), (x,)), map={"k": "factor"}, feeds={"k": ["2", "0.5"]})
+    assert report.match
+    assert report.bindings["k"] == "factor"
+    report = validate(renamed, torch=(Argument(), (x,)), map={"k": "factor"})
+    assert report.match
+    assert report.samples[0].feeds["k"] == "float32[1] = [2.0]"  # the default, as an example
+    assert validate(SCALED, torch=(Argument(), (x,))).bindings["factor"] == "factor"
+    added = onnx.parser.parse_model(
+        f"{HEAD} g (float[n,3] x, float[n,3] e) => (float[n,3] y) {{ z = Add(x, x)\n y = Add(z, e) }}"
+    )
+    assert validate(added, torch=(Argument(), (x,)), map={"e": "extra"}).match
+    with pytest.raises(gk.NameNotFoundError) as caught:
+        validate(renamed, torch=(Argument(), (x,)), map={"k": "facto"})
+    assert "'factor'" in str(caught.value)
+
+
+@pytest.mark.parametrize("example", [True, False])
+def test_a_retyped_input_is_cast_to_what_the_module_takes(example):
+    module = nn.Linear(3, 3)
+    half = onnx.parser.parse_model(f"""{HEAD} g (float16[2,3] x16) => (float[2,3] y) {{
+      x = Cast<to=1>(x16)\n y = Gemm<transB=1>(x, w, b) }}""")
+    for name, tensor in (("w", module.weight), ("b", module.bias)):
+        half.graph.initializer.append(onnx.numpy_helper.from_array(tensor.detach().numpy(), name))
+    subject = (module, (torch.rand(2, 3),)) if example else module
+    assert validate(half, torch=subject).match
+    assert validate(half, torch=subject, map={"x16": "input"}).match
+    found = gk.bisect(half, torch=(module, (torch.rand(2, 3),)), map={"x16": "input"}) if example else None
+    assert found is None or not found.diverges
+
+
 def test_two_factors_become_a_tuple():
     report = validate(
         RESIZED,
@@ -233,3 +266,75 @@ def test_what_is_no_module_is_a_callers_bug():
         validate(SCALED, torch=np.ones(3))
     with pytest.raises(gk.FactoryError):
         validate(SCALED, torch="nowhere.at_all:factory")
+
+
+def test_weights_that_are_inputs_are_fed_with_the_modules_own(tmp_path):
+    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    module[1].running_var.fill_(4.0)
+    for exporter in ("dynamo", "torchscript"):
+        proto = gk.export(module.eval(), (torch.rand(2, 3),), exporter=exporter, parameters="inputs")
+        report = validate(proto, torch=module)
+        assert report.match
+        assert report.bindings["1.running_var"] == "self.1.running_var"
+        assert any("0.weight" in note for note in report.notes)
+        assert validate(proto, torch=module, feeds={"1.bias": np.float32([1, 2, 3])}).match
+        assert module[1].bias.tolist() == [0, 0, 0]
+        with torch.no_grad():
+            module[0].bias.add_(1)
+        assert validate(proto, torch=module).match
+        assert not gk.bisect(proto, torch=(module, (torch.rand(2, 3),))).diverges
+
+
+def test_outputs_that_agree_in_another_order():
+    class Pair(nn.Module):
+        def forward(self, x):
+            return -x, x
+
+    both = onnx.parser.parse_model(
+        f"{HEAD} g (float[n,3] x) => (float[n,3] a, float[n,3] b) {{ a = Identity(x)\n b = Neg(x) }}"
+    )
+    with pytest.raises(gk.ComparisonError, match=r"another order.*'a' agrees with output 1") as caught:
+        validate(both, torch=Pair())
+    assert caught.value.hint.endswith("--map a=1 --map b=0")
+    assert validate(both, torch=Pair(), map={"a": "1", "b": "0"}).match
+
+
+def test_an_argument_that_only_the_reference_has_is_named_where_they_differ():
+    class Sum(nn.Module):
+        def forward(self, x, y):
+            return x + y
+
+    same = onnx.parser.parse_model(f"{HEAD} g (float[n,3] x) => (float[n,3] z) {{ z = Identity(x) }}")
+    report = validate(same, torch=(Sum(), (torch.rand(1, 3), torch.ones(1, 3))))
+    assert not report.match
+    assert any("'y'" in note and "[[1.0, 1.0, 1.0]]" in note for note in report.notes)
+    assert "'y'" in report.doubts[0]
+    with pytest.raises(gk.MismatchError, match="'y'"):
+        report.raise_for_mismatch()
+    report = validate(same, torch=(Sum(), (torch.rand(1, 3), torch.zeros(1, 3))))
+    assert report.match
+    assert report.doubts == ()
+
+
+def test_an_extracted_part_is_not_taken_for_the_whole():
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.flat = nn.Flatten()
+            self.out = nn.Linear(12, 2)
+
+        def forward(self, image):
+            return self.out(self.flat(image))
+
+    module = Flat()
+    part = exported(module.out, names=("flat",), shape=(2, 12))
+    given = (module, (torch.rand(2, 3, 2, 2),))
+    with pytest.raises(gk.ComparisonError, match=r"'flat'.*number of dims") as caught:
+        validate(part, torch=given)
+    assert "--map flat=SUBMODULE" in caught.value.hint
+    assert validate(part, torch=given, map={"flat": "flat"}).match
+    chain = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    part = exported(chain[1], names=("h",), shape=(2, 4))
+    with pytest.raises(gk.ComparisonError, match="raised RuntimeError") as caught:
+        validate(part, torch=(chain, (torch.rand(2, 3),)))
+    assert "--map h=SUBMODULE" in caught.value.hint
