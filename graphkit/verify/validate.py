@@ -61,7 +61,8 @@ def validate(
     - against a torch module: an argument of ``forward``, ``self.PATH`` for an attribute (it is set to what the candidate
       is fed, and set back afterwards), or the path of a submodule (the candidate is fed what it returns). Inputs
       without a name of their own there are bound by position, outputs always are; ``NAME=2`` (the third) or a
-      submodule's path (``self.1`` where it is a number) binds an output otherwise.
+      submodule's path (``self.1`` where it is a number) binds an output otherwise. Inputs that have the names of the
+      module's parameters and buffers are fed with these. Every feed is cast to what the argument takes.
 
     An input that the reference has no counterpart for can be fed with ``feeds``; it then goes to the candidate alone.
 
@@ -93,7 +94,8 @@ def validate(
         The report; ``report.match`` is the verdict and ``report.raise_for_mismatch()`` makes it an exception.
 
     Raises:
-        ComparisonError: Inputs or outputs have no counterpart, or the reference failed.
+        ComparisonError: Inputs or outputs have no counterpart, outputs that were bound by position agree in another order,
+            or the reference failed.
         FeedError: A feed does not fit, or a bound dim does not exist.
         NameNotFoundError: ``map``, ``feeds`` or ``outputs`` name something that is not there.
         FactoryError: The factory gives no torch module.
