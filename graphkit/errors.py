@@ -189,7 +189,8 @@ class InvalidGraphError(GraphkitError):
         message: str,
         *,
         names: Sequence[str] = (),
-        hint: str | None = "the model is not valid ONNX, and runtimes refuse it too: make it again with the tool that wrote it",
+        hint: str
+        | None = "the model is not valid ONNX, and runtimes refuse it too: make it again with the tool that wrote it",
     ) -> None:
         super().__init__(message, hint=hint)
         self.names = tuple(names)
@@ -210,7 +211,13 @@ class TensorError(GraphkitError):
         name: The tensor.
     """
 
-    def __init__(self, message: str, *, name: str, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        name: str,
+        hint: str | None = "the file is damaged, or the tool that wrote it is wrong: fetch it, or make it, again",
+    ) -> None:
         super().__init__(message, hint=hint)
         self.name = name
 

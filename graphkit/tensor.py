@@ -49,7 +49,7 @@ def data_range(tensor: onnx.TensorProto) -> DataRange:
     entries = {e.key: e.value for e in tensor.external_data}
     location = entries.get("location", "")
     if not location:
-        raise WeightsError(f"tensor {tensor.name[:80]!r} is external but names no location")
+        raise WeightsError(f"tensor {tensor.name[:80]!r} is external but names no location", hint=_DAMAGED)
     offset = _count(tensor, "offset", entries.get("offset") or "0")
     length = _count(tensor, "length", entries["length"]) if entries.get("length") else None
     field = int(entries[FIELD_KEY]) if entries.get(FIELD_KEY) in _FIELDS else None
@@ -60,9 +60,14 @@ _FIELDS = ("4", "10")
 """``float_data`` and ``double_data``: the fields whose packed bytes are those of ``raw_data``."""
 
 
+_DAMAGED = "the tool that wrote the model is wrong, or something changed it since: make it again"
+
+
 def _count(tensor: onnx.TensorProto, key: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 19:
-        raise WeightsError(f"tensor {tensor.name[:80]!r}: external data {key} {text[:40]!r} is no number of bytes")
+        raise WeightsError(
+            f"tensor {tensor.name[:80]!r}: external data {key} {text[:40]!r} is no number of bytes", hint=_DAMAGED
+        )
     return int(text)
 
 
@@ -141,6 +146,51 @@ def bits(data_type: int) -> int:
     return _BITS.get(data_type, 0)
 
 
+def check_sparse(sparse: onnx.SparseTensorProto) -> None:
+    """Hold the parts of a sparse tensor against each other (onnx.in.proto, SparseTensorProto); no values are read.
+
+    Raises:
+        TensorError: There are no values or indices, they are for different numbers of elements or axes, or a dim is
+            negative.
+    """
+    name, count = sparse.values.name, list(sparse.values.dims)
+    fits = list(sparse.indices.dims) in (count, [*count, len(sparse.dims)])
+    if (
+        len(count) != 1
+        or not fits
+        or sparse.indices.data_type != onnx.TensorProto.INT64
+        or min(sparse.dims, default=0) < 0
+    ):
+        raise TensorError(
+            f"sparse tensor {name[:80]!r} of the dims {list(sparse.dims)[:8]} has values {count[:8]} and indices "
+            f"{type_name(sparse.indices.data_type)}{list(sparse.indices.dims)[:8]}, which make none",
+            name=name,
+        )
+
+
+def dense(name: str, values: Array, indices: Array, dims: Sequence[int]) -> Array:
+    """A sparse tensor as a dense array: indices are [n] into the flat tensor, or [n, rank] (onnx.in.proto).
+
+    Raises:
+        TensorError: An index lies outside, or the dense tensor is larger than arrays are made here.
+    """
+    import numpy as np
+
+    if math.prod(dims) > MOST_ELEMENTS:
+        raise TensorError(f"sparse tensor {name[:80]!r} is too large to be made dense: {list(dims)[:8]}", name=name)
+    array: Array = np.zeros(tuple(dims), values.dtype)
+    try:
+        if indices.ndim == 1:
+            array.reshape(-1)[indices.astype(np.int64)] = values
+        else:
+            array[tuple(indices.astype(np.int64).T)] = values
+    except (IndexError, ValueError) as error:
+        raise TensorError(
+            f"sparse tensor {name[:80]!r}: its indices lie outside of {list(dims)[:8]}", name=name
+        ) from error
+    return array
+
+
 def numpy_type(data_type: int) -> np.dtype[Any] | None:
     """The dtype of a TensorProto data type's arrays (ml_dtypes' where numpy has none); None where there is no such type."""
     if not bits(data_type) and data_type != onnx.TensorProto.STRING:
@@ -149,7 +199,7 @@ def numpy_type(data_type: int) -> np.dtype[Any] | None:
 
 
 MOST_ELEMENTS = 1 << 29
-"""Elements that an array may have which is made for an input: half a billion numbers, 4 GB while they are drawn."""
+"""Elements that an array may have which is made here (for an input, of a sparse tensor): half a billion numbers."""
 
 
 def check_size(name: str, shape: Sequence[int]) -> None:

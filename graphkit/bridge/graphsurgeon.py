@@ -19,6 +19,7 @@ from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
+from graphkit.tensor import dense
 
 
 def to_graphsurgeon(model: ModelLike) -> Any:
@@ -95,21 +96,10 @@ class _Loader:
         import numpy as np
 
         if isinstance(self.tensor, onnx.SparseTensorProto):
-            return _dense(self.source, self.tensor)
+            values, indices = self.tensor.values, self.tensor.indices
+            arrays = self.source.array_of(values), self.source.array_of(indices)
+            return dense(values.name, *arrays, self.tensor.dims)
         return np.array(self.source.array_of(self.tensor))
-
-
-def _dense(source: Model, sparse: onnx.SparseTensorProto) -> Any:
-    """A sparse tensor as a dense array (onnx.in.proto, SparseTensorProto: indices [NNZ] are linear, [NNZ, rank] not)."""
-    import numpy as np
-
-    values, indices = source.array_of(sparse.values), source.array_of(sparse.indices)
-    dense = np.zeros(tuple(sparse.dims), values.dtype)
-    if indices.ndim == 1:
-        dense.reshape(-1)[indices] = values
-    else:
-        dense[tuple(indices.T)] = values
-    return dense
 
 
 def _constants(graph: Any) -> Iterator[Any]:

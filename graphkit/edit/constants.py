@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 
 from graphkit.edit.prune import prune
@@ -14,6 +14,10 @@ from graphkit.graph.names import label, title
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import constant_tensor, tensor_type
 from graphkit.model import Model
+from graphkit.tensor import dense, numpy_type, type_name
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,19 @@ class Constant:
             return tensor
         array = model.array_of(self.origin)
         if self.sparse is not None:
-            array = _dense(array, model.array_of(self.sparse.indices), tuple(self.sparse.dims))
+            array = dense(self.name, array, model.array_of(self.sparse.indices), self.sparse.dims)
         for data_type in self.casts:
-            array = array.astype(onnx.helper.tensor_dtype_to_np_dtype(data_type))
+            array = self._cast(array, data_type)
         return onnx.numpy_helper.from_array(array, name)
+
+    def _cast(self, array: Array, data_type: int) -> Array:
+        dtype = numpy_type(data_type)
+        if dtype is None:
+            raise EditError(f"{self.name!r} is cast to a type that ONNX does not have ({data_type})")
+        try:
+            return array.astype(dtype)
+        except (ValueError, OverflowError) as error:
+            raise EditError(f"{self.name!r} cannot be cast to {type_name(data_type)}: {error}") from error
 
     def remove(self, proto: onnx.ModelProto) -> None:
         """Take it out of its graph, with what only it needed. Changes the model.
@@ -166,17 +179,3 @@ def _no_constant(scope: Scope, name: str) -> EditError:
         )
     kind = "an input of a body already" if scope.outer is not None else "an input of the model already"
     return EditError(f"{name!r} is no constant: it is {kind}")
-
-
-def _dense(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
-    indices: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
-    dims: tuple[int, ...],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    """A sparse tensor as a dense array; indices are [n] into the flat tensor or [n, rank] (onnx.in.proto)."""
-    dense = np.zeros(dims, values.dtype)
-    if indices.ndim == 1:
-        dense.reshape(-1)[indices.astype(np.int64)] = values
-    else:
-        dense[tuple(indices.astype(np.int64).T)] = values
-    return dense

@@ -206,7 +206,7 @@ def _recognise(scope: Scope, node: onnx.NodeProto, opset: int) -> Resampler:
             raise InvalidGraphError(f"{title(node)} is given neither scales nor sizes", names=[label(node)])
     else:
         chain = Chain(scope, source)
-        own = chain.evaluate(opset)
+        own = _flat(chain.evaluate(opset))
         measured = tuple(name for name in chain.measured() if name != node.input[0])
         copies = semantics == "sizes" and not chain.computes
         inputs = tuple(chain.sources)
@@ -215,12 +215,17 @@ def _recognise(scope: Scope, node: onnx.NodeProto, opset: int) -> Resampler:
     return Resampler(scope, node, opset, semantics, source, own, axes, rank, measured, copies, inputs)
 
 
+def _flat(array: Array | None) -> Array | None:
+    """Scales or sizes as a list; runtimes take them in any shape."""
+    return None if array is None else array.reshape(-1)
+
+
 def _check_length(node: onnx.NodeProto, own: Array | None, length: int | None) -> None:
     """Raise where a node has another number of scales or sizes than axes to resize."""
     if own is None:
         return
-    if own.ndim != 1 or own.dtype.kind not in "fiu":
-        raise InvalidGraphError(f"{title(node)}: scales or sizes are a list of numbers", names=[label(node)])
+    if own.dtype.kind not in "fiu":
+        raise InvalidGraphError(f"{title(node)}: its scales or sizes are no numbers", names=[label(node)])
     if length is not None and len(own) != length:
         raise InvalidGraphError(f"{title(node)} has {len(own)} scales or sizes for {length} axes", names=[label(node)])
 

@@ -21,7 +21,7 @@ from graphkit.graph.names import label, title
 from graphkit.graph.operators import operators, schema_of
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.resampling import opset_of
-from graphkit.tensor import check_inline, data_range
+from graphkit.tensor import check_inline, check_sparse, data_range
 
 FIRST_OPSETS = 3
 """The IR version since which a model has to say which opsets it imports (docs/IR.md)."""
@@ -53,6 +53,8 @@ def require_valid(model: onnx.ModelProto) -> None:
         _check_nodes(list(function.node), version, own, inside_function=True)
         for body in walk.nested(function.node):
             _check_scope(body, version, own, inside_function=True)
+    for sparse in _sparse_tensors(model):
+        check_sparse(sparse)
     for tensor in walk.tensors(model):
         if not tensor.data_type:
             raise TensorError(f"tensor {tensor.name[:80]!r} has no data type", name=tensor.name)
@@ -60,6 +62,16 @@ def require_valid(model: onnx.ModelProto) -> None:
             data_range(tensor)
         else:
             check_inline(tensor)
+
+
+def _sparse_tensors(model: onnx.ModelProto) -> Iterator[onnx.SparseTensorProto]:
+    for graph in walk.graphs(model.graph):
+        yield from graph.sparse_initializer
+    for node in walk.model_nodes(model):
+        for attribute in node.attribute:
+            if attribute.HasField("sparse_tensor"):
+                yield attribute.sparse_tensor
+            yield from attribute.sparse_tensors
 
 
 def _check_graph(
@@ -211,7 +223,9 @@ def _check_attributes(node: onnx.NodeProto, kinds: dict[str, int], *, inside_fun
             continue
         kind = kinds.get(name)
         if kind is not None and attribute.type != kind:
-            raise _broken(node, f"the attribute {name!r} as {_kind(attribute.type)}, and it is {_kind(kind)}")
+            raise _broken(
+                node, f"the attribute {name!r} of type {_kind(attribute.type)}, which must be of type {_kind(kind)}"
+            )
         field = _HOLDERS.get(attribute.type)
         if field is not None and not attribute.HasField(field):
             raise _broken(node, f"an attribute {name!r} of type {_kind(attribute.type)} that holds none")

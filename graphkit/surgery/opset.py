@@ -6,6 +6,7 @@ import onnx
 
 from graphkit.edit.lowering import lower_opset
 from graphkit.edit.raising import raise_opset
+from graphkit.errors import EditError
 from graphkit.graph.resampling import opset_of
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_valid_model
@@ -27,8 +28,8 @@ def opset(model: ModelLike, *, to: int) -> Model:
         to: The version of ai.onnx; down to 11, up to what the installed onnx knows.
 
     Raises:
-        EditError: A node cannot be written in that version, the model has functions or training graphs, or ``to`` is
-            below both 11 and the model's own version.
+        EditError: A node cannot be written in that version, the model has functions or training graphs, ``to`` is
+            below both 11 and the model's own version, or that is one which the installed onnx does not know.
         ValueError: The installed onnx knows no such version.
 
     Changes: nothing; returns a new model. The notes name the nodes that were rewritten.
@@ -42,5 +43,10 @@ def opset(model: ModelLike, *, to: int) -> Model:
     source = as_valid_model(model)
     proto = source.copy_proto()
     before = opset_of(proto)
+    if before > newest:
+        raise EditError(
+            f"the model imports opset {before}, and the installed onnx knows opsets to {newest}",
+            hint="install a newer onnx: pip install --upgrade onnx",
+        )
     notes = raise_opset(proto, to) if to > before else lower_opset(proto, to)
     return source.edited(proto, "opset", {"to": to}, notes or [f"the model is at opset {before} already"])

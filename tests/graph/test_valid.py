@@ -1,5 +1,6 @@
 """Models that contradict themselves are refused by name; models that a runtime takes are not."""
 
+import numpy as np
 import onnx
 import pytest
 from onnx import AttributeProto, TensorProto
@@ -39,7 +40,10 @@ CASES = {
     "no outputs": (f"{X} {{ = Relu(x) y = Neg(x) }}", "Relu 'Relu' has 0 outputs"),
     "an output left out": (f"{X} {{ , i = TopK(x, k) y = Neg(x) k = Shape(x) }}", "has no output 'Values'"),
     "a missing attribute": (f"{X} {{ y = Cast(x) }}", "Cast 'y' has no attribute 'to', which it must have"),
-    "an attribute of another type": (f'{X} {{ y = Cast <to: string = "a">(x) }}', "'to' as STRING, and it is INT"),
+    "an attribute of another type": (
+        f'{X} {{ y = Cast <to: string = "a">(x) }}',
+        "'to' of type STRING, which must be of type INT",
+    ),
     "an attribute twice": (f"{X} {{ y = Cast <to: int = 1, to: int = 6>(x) }}", "two attributes 'to'"),
     "a function's attribute in no function": (f"{X} {{ y = Cast <to: int = @k>(x) }}", "in no function"),
     "a cycle": (f"{X} {{ a = Neg(b) b = Neg(a) y = Add(a, x) }}", "in a cycle: Neg of 'b' -> Neg of 'a'"),
@@ -133,6 +137,42 @@ def test_attributes_hold_what_they_say():
         require_valid(proto)
     value.t.float_data.append(1)
     require_valid(proto)
+
+
+def sparse(indices, count=2, dims=(4,)):
+    made = onnx.SparseTensorProto(dims=dims)
+    made.values.CopyFrom(onnx.numpy_helper.from_array(np.ones(count, np.float32), "s"))
+    made.indices.CopyFrom(onnx.numpy_helper.from_array(np.array(indices), "i"))
+    return made
+
+
+@pytest.mark.parametrize("where", ["initializer", "attribute"])
+@pytest.mark.parametrize(
+    ("made", "good"),
+    [
+        (sparse([0, 3]), True),
+        (sparse([[0, 0], [1, 1]], dims=(2, 2)), True),
+        (sparse([[0], [3]]), True),
+        (sparse([0, 1, 3]), False),
+        (sparse([[0, 0], [1, 1]]), False),
+        (sparse([0.0, 3.0]), False),
+        (sparse([0, 3], dims=(-4,)), False),
+        (onnx.SparseTensorProto(dims=[4]), False),
+    ],
+    ids=["flat", "pairs", "column", "too many", "another rank", "no integers", "negative", "empty"],
+)
+def test_sparse_tensors(where, made, good):
+    proto = model(f"{X} {{ y = Neg(x) }}")
+    if where == "initializer":
+        proto.graph.sparse_initializer.append(made)
+    else:
+        node = proto.graph.node.add(op_type="Constant", output=["c"])
+        node.attribute.add(name="sparse_value", type=AttributeProto.SPARSE_TENSOR).sparse_tensor.CopyFrom(made)
+    if good:
+        require_valid(proto)
+    else:
+        with pytest.raises(gk.TensorError, match="which make none"):
+            require_valid(proto)
 
 
 def test_a_number_that_is_left_out_is_zero():

@@ -93,3 +93,10 @@ def test_what_lint_asks_for_mends_what_it_found(net):
     found = lint_rules(net, "8.6")["opset"]
     assert found.remedy == "graphkit opset MODEL OUT --to 17"
     assert "opset" not in lint_rules(gk.opset(net, to=17), "8.6")
+
+
+def test_an_opset_that_nobody_knows_here_is_not_taken_for_the_newest(net):
+    net.opset_import[0].version = 999
+    with pytest.raises(gk.EditError, match="imports opset 999, and the installed onnx knows") as caught:
+        gk.opset(net, to=18)
+    assert "newer onnx" in caught.value.hint

@@ -347,3 +347,41 @@ def test_shapes_inside_of_sequences_are_not_left_behind():
         r = Reshape(x, c) y = SequenceConstruct(r) }""")
     promoted = gk.promote(model, "c").proto.graph.output[0]
     assert not any(d.dim_value for d in promoted.type.sequence_type.elem_type.tensor_type.shape.dim)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (
+            add_constant(
+                None,
+                sparse=[
+                    helper.make_sparse_tensor(
+                        helper.make_tensor("c", TensorProto.FLOAT, [1], [1.0]),
+                        helper.make_tensor("i", TensorProto.INT64, [1], [7]),
+                        [3],
+                    )
+                ],
+            ),
+            gk.TensorError,
+            "indices lie outside",
+        ),
+        (
+            add_constant(node("Cast", ["k"], to=99), initializers=[onnx.numpy_helper.from_array(C, "k")]),
+            gk.EditError,
+            "a type that ONNX does not have",
+        ),
+        (
+            add_constant(
+                node("Cast", ["k"], to=1),
+                initializers=[onnx.numpy_helper.from_array(np.array(["a", "1", "2"], object), "k")],
+            ),
+            gk.EditError,
+            "cannot be cast to float32",
+        ),
+    ],
+    ids=["sparse", "no type", "no number"],
+)
+def test_a_default_that_cannot_be_computed_is_refused(model, error, message):
+    with pytest.raises(error, match=message):
+        gk.promote(model, "c", keep_default=True)

@@ -573,3 +573,30 @@ def test_an_upsample_only_enlarges_and_says_so(op, opset, said):
     text = f'g (float[1,2,4,6] x) => (float[a,b,c,d] y) <float[4] s = {{1,1,2,2}}> {{ y = {op}<mode="nearest">(x, s) }}'
     notes = gk.resize(parse(text, opset)).history[-1].notes
     assert any("only enlarges" in note for note in notes) == said
+
+
+UP = "g (float[1,2,4,6] x) => (float[a,b,c,d] y)"
+
+
+def test_scales_may_have_any_shape():
+    """ONNX Runtime looks at how many there are."""
+    text = f"{UP} <float[2,2] s = {{1,1,2,2}}> {{ y = Resize<{HALF}>(x,, s) }}"
+    assert_same(answers(gk.resize(parse(text)), given(2)), run_ort(parse(text), {"x": X})["y"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{UP} <float[3] s = {{1,2,2}}> {{ [up] y = Resize(x,, s) }}", "'up' has 3 scales or sizes for 4 axes"),
+        (f"{UP} <float[1] s = {{2}}> {{ y = Resize<axes=[2,3]>(x,, s) }}", "'y' has 1 scales or sizes for 2 axes"),
+        (
+            f"{UP} <float[2] s = {{2,2}}> {{ y = Resize<axes=[2,9]>(x,, s) }}",
+            r"the axes \[2, 9\] of a tensor that has 4",
+        ),
+        (f"{UP} {{ y = Resize(x) }}", "'y' is given neither scales nor sizes"),
+        (f"{UP} <bool[4] s = {{1,1,1,1}}> {{ y = Resize(x,, s) }}", "are no numbers"),
+    ],
+)
+def test_a_resize_that_contradicts_itself_is_refused(text, message):
+    with pytest.raises(gk.InvalidGraphError, match=message):
+        gk.resize(parse(text))
