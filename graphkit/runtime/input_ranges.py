@@ -86,6 +86,8 @@ def _mask(said: set[Sign], name: str, kind: int) -> Range | None:
     dtype = numpy_type(kind)
     if dtype is None or dtype.kind not in "biuf":
         return None
+    if dtype.kind == "f" and {"switch", "other"} <= said:
+        return None  # data that is cut off somewhere: its own sign decides, and its numbers go on
     if "keeps" in said or "drops" in said:
         return Range(mask="either" if {"keeps", "drops"} <= said else "keeps" if "keeps" in said else "drops")
     if dtype.kind == "b":

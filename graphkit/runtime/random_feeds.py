@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 DEFAULT_SIZES = {1: (4,), 2: (2, 16), 3: (2, 16, 16), 4: (2, 3, 32, 32), 5: (2, 3, 8, 32, 32)}
 """Sizes that an unbound dim takes, by rank and axis. The batch is 2, so that a batch of 1 baked into a graph shows.
-Pictures whose last axis is the colours, so of fixed size 1, 3 or 4, take the sizes of those whose second axis is.
+Pictures whose last axis is the colours, so of fixed size 1, 3 or 4, take the sizes of those whose second axis is. Where a
+window of the graph does not fit into them, dims other than the batch are larger (``graphkit.runtime.room``).
 """
 
 

@@ -176,11 +176,11 @@ def _grid(reader: Reader) -> Range:
     return Range(2, 4, leading=() if first is None else (first,))
 
 
-def _sizes(reader: Reader) -> Range | None:
+def _sizes(reader: Reader) -> Range:
     """Sizes to resize to: batch and channels stay as they are where the input is the whole vector."""
     first = [dim for dim in (reader.dims(0) or [])[:2] if dim is not None]
     if not reader.whole or len(first) < 2 or attribute_value(reader.node, "axes"):
-        return None
+        return Range(8, 24)
     return Range(8, 24, leading=tuple(first), length=len(reader.dims(0) or ()))
 
 

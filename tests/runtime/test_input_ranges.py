@@ -220,6 +220,20 @@ def test_data_that_is_also_compared_with_zero_is_no_mask():
     assert len(np.unique(x)) == x.size
 
 
+def test_data_that_is_cut_off_below_zero_is_no_mask():
+    text = """g (float[b,4] x) => (float[b,4] y) <float z = {0.0}, float inf = {-1e30}>
+        { c = LessOrEqual(x, z) m = Where(c, inf, x) y = Softmax(m) }"""
+    assert (drawn(text, bind={"b": 16})["x"] < 0).any()
+
+
+def test_a_matrix_of_neighbours_is_a_mask():
+    text = """g (float[n,n] near, float[n,n] e) => (float[n,n] y) <float z = {0.0}, float far = {-9e15}>
+        { c = Greater(near, z) m = Where(c, e, far) y = Softmax(m) }"""
+    near = drawn(text, bind={"n": 16})["near"]
+    assert set(np.unique(near)) == {0, 1}
+    assert near.any(axis=1).all()
+
+
 INDICES = {
     "Gather": "y = Gather(w, ids)",
     "behind a cast": "a = Cast<to=6>(ids) y = Gather(w, a)",
@@ -347,6 +361,8 @@ SIZES = {
     "{ y = RoiAlign(x, rois, batch) }",
     "a grid": "g (float[2,1,8,8] x, float[2,5,5,2] grid) => (float[2,1,5,5] y) { y = GridSample(x, grid) }",
     "sizes of Resize": 'g (float[2,3,8,8] x, int64[4] s) => (float[a,b,c,d] y) { y = Resize<mode = "cubic">(x, , , s) }',
+    "sizes as numbers": "g (float[2,3,8,8] x, float[2] hw) => (float[a,b,c,d] y) <int64[2] nc = {2,3}> "
+    "{ i = Cast<to=7>(hw) s = Concat<axis=0>(nc, i) y = Resize(x, , , s) }",
     "a whole divisor": "g (int64[n] x) => (int64[n] y) <int64 k = {100}> { y = Div(k, x) }",
     "dropout off": "g (float[64] x, float r, bool t) => (float[64] y) { y = Dropout(x, r, t) }",
 }

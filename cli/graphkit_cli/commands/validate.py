@@ -71,6 +71,11 @@ def command(
     """Compare CANDIDATE with another model or with a torch module; exit 1 where they differ.
 
     A --feed that is given several times for one input is run with each of its values.
+
+    Inputs without --feed are random, from what the graph does with them: indices below the rows that they choose from,
+    zeros and ones for masks, numbers for which every Log and Sqrt is defined; else 0 to 1 for pictures, all numbers of
+    an 8-bit type, a standard normal distribution. Dims without --bind are 2 for the batch, 16 in sequences and 32 in
+    pictures, more where the window of a convolution would not fit.
     """
     one_reference(against, torch_factory)
     if html is not None:
