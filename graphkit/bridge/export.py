@@ -59,7 +59,6 @@ def _constant_proto(constant: Any) -> Any:
 
 def _export_node(node: Any) -> onnx.NodeProto:
     import onnx_graphsurgeon as gs
-    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
     proto = onnx.NodeProto(op_type=node.op)
     if node.name:
@@ -76,10 +75,42 @@ def _export_node(node: Any) -> onnx.NodeProto:
             attribute = proto.attribute.add(name=key, type=onnx.AttributeProto.TENSOR)
             attribute.t.CopyFrom(_constant_proto(value))
         else:
-            try:
-                proto.attribute.extend(OnnxExporter.export_attributes({key: value}))
-            except (TypeError, ValueError) as error:
-                raise EditError(f"attribute {key!r} of node {node.name!r} cannot be exported: {error}") from error
+            proto.attribute.append(_export_attribute(node, key, value))
+    return proto
+
+
+def _export_attribute(owner: Any, key: str, value: Any) -> onnx.AttributeProto:
+    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+
+    if isinstance(value, list | tuple) and not value:
+        # gs does not say what it is a list of. One that no script touched gets its own message back.
+        return onnx.AttributeProto(name=key, type=onnx.AttributeProto.INTS)
+    try:
+        made: onnx.AttributeProto = OnnxExporter.export_attributes({key: value})[0]
+    except (TypeError, ValueError) as error:
+        raise EditError(f"attribute {key!r} of {owner.name!r} cannot be exported: {error}") from error
+    return made
+
+
+def export_function(function: Any) -> onnx.FunctionProto:
+    """A gs.Function as a FunctionProto. What it has as constants becomes Constant nodes, as functions hold no weights."""
+    import onnx_graphsurgeon as gs
+    from onnx_graphsurgeon.exporters.onnx_exporter import update_import_domains
+
+    proto = onnx.FunctionProto(name=function.name, domain=function.domain or "", doc_string=function.doc_string or "")
+    proto.input.extend(tensor.name for tensor in function.inputs)
+    proto.output.extend(tensor.name for tensor in function.outputs)
+    proto.opset_import.extend(update_import_domains(function))
+    for key, default in function.attrs.items():
+        if default is None:
+            proto.attribute.append(key)
+        else:
+            proto.attribute_proto.append(_export_attribute(function, key, default))
+    for tensor in function.tensors().values():
+        if isinstance(tensor, gs.Constant):
+            made = proto.node.add(op_type="Constant", output=[tensor.name])
+            made.attribute.add(name="value", type=onnx.AttributeProto.TENSOR).t.CopyFrom(_constant_proto(tensor))
+    proto.node.extend(_export_node(node) for node in function.nodes)
     return proto
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from graphkit.bridge.export import export_function
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.model import Model
@@ -49,14 +50,12 @@ class Restore:
 
     def functions(self, graph: Any, baseline: Any, own: onnx.ModelProto) -> Iterator[onnx.FunctionProto]:
         """The functions; two overloads are told apart by their order, for a gs.Function has no overload."""
-        from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
-
         known = {
-            key: (OnnxExporter.export_function(exported), proto)
+            key: (export_function(exported), proto)
             for (key, exported), proto in zip(numbered(baseline.functions), own.functions, strict=True)
         }
         for key, function in numbered(graph.functions):
-            now = OnnxExporter.export_function(function)
+            now = export_function(function)
             before, proto = known.get(key, (None, None))
             if before is None or proto is None:
                 yield now

@@ -126,7 +126,7 @@ def operators(domain: str = "") -> dict[str, tuple[int, ...]]:
 def schema_of(name: str, opset: int) -> Schema | None:
     """The definition of an ai.onnx operator that is in force at an opset, or None; a later opset counts as the newest."""
     try:
-        return onnx.defs.get_schema(name, min(opset, onnx.defs.onnx_opset_version()))
+        return onnx.defs.get_schema(name, max(0, min(opset, onnx.defs.onnx_opset_version())))
     except onnx.defs.SchemaError:
         return None
 

@@ -14,7 +14,7 @@ from graphkit.edit.stale import refresh, shaped_by
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import Names, label
-from graphkit.graph.values import format_type
+from graphkit.graph.values import format_type, is_typed
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_valid_model
 
@@ -194,7 +194,10 @@ def _rename_input(graph: onnx.GraphProto, old: str, new: str) -> None:
 def _declare(
     graph: onnx.GraphProto, info: onnx.ValueInfoProto, position: int | None, default: onnx.TensorProto | None
 ) -> None:
-    if all(value.name != info.name for value in graph.input):
+    present = next((value for value in graph.input if value.name == info.name), None)
+    if present is not None and not is_typed(present.type):
+        present.type.CopyFrom(info.type)
+    if present is None:
         at = len(graph.input) if position is None else min(position, len(graph.input))
         graph.input.insert(at, info)
     if default is not None:

@@ -217,3 +217,37 @@ def test_a_new_output_without_a_type_is_refused():
     graph.nodes.append(gs.Node("Relu", inputs=[graph.tensors()["a"]], outputs=[graph.outputs[-1]]))
     with pytest.raises(gk.EditError, match="fresh"):
         gk.from_graphsurgeon(graph, like=model)
+
+
+def test_empty_lists_survive_in_functions_too():
+    model = onnx.parser.parse_model("""
+    <ir_version: 10, opset_import: ["": 20, "loc": 1]>
+    g (float[n] x) => (float[n] y) {
+        [none] sizes = Constant ()
+        scalar = Reshape (x, sizes)
+        y = loc.F <k: int = 1>(scalar)
+    }
+    <domain: "loc", opset_import: ["": 20]> F <k> (p) => (q) { words = loc.Words () c = Cast <to: int = @k>(p) q = Neg(c) }
+    """)
+    model.graph.node[0].attribute.add(name="value_ints", type=onnx.AttributeProto.INTS)
+    model.functions[0].node[0].attribute.add(name="words", type=onnx.AttributeProto.STRINGS)
+    graph = gk.to_graphsurgeon(model)
+    assert gk.from_graphsurgeon(graph, like=model).proto == model
+    graph.nodes[0].name = "touched"
+    graph.functions[0].nodes[0].name = "touched too"
+    edited = gk.from_graphsurgeon(graph, like=model).proto
+    assert edited.graph.node[0].attribute == model.graph.node[0].attribute
+    assert edited.functions[0].node[0].attribute == model.functions[0].node[0].attribute
+    assert [node.name for node in edited.functions[0].node] == ["touched too", "", ""]
+
+
+def test_constants_that_a_script_puts_into_a_function_become_nodes():
+    model = onnx.parser.parse_model("""
+    <ir_version: 10, opset_import: ["": 20, "loc": 1]>
+    g (float[2,4] x) => (float[2,4] y) { y = loc.F(x) }
+    <domain: "loc", opset_import: ["": 20]> F (p) => (q) { q = Add(p, p) }
+    """)
+    graph = gk.to_graphsurgeon(model)
+    graph.functions[0].nodes[0].inputs[1] = gs.Constant("two", np.array([2], np.float32))
+    edited = back(graph, model)
+    assert_same(run_ort(edited.proto, {"x": X})["y"], X + 2)

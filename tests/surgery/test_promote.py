@@ -385,3 +385,11 @@ def test_shapes_inside_of_sequences_are_not_left_behind():
 def test_a_default_that_cannot_be_computed_is_refused(model, error, message):
     with pytest.raises(error, match=message):
         gk.promote(model, "c", keep_default=True)
+
+
+def test_an_untyped_input_with_a_default_gets_the_type_of_the_constant():
+    model = parse("g (float[2,3] x, float k) => (float[2,3] y) <float k = {2}> { y = Mul(x, k) }")
+    model.graph.input[1].ClearField("type")
+    promoted = gk.promote(model, "k").proto
+    assert promoted.graph.input[1].type.tensor_type.elem_type == TensorProto.FLOAT
+    assert_same(run_ort(promoted, {"x": X, "k": scalar(3)})["y"], X * 3)
