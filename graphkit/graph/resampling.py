@@ -17,9 +17,9 @@ import onnx
 from graphkit.errors import InvalidGraphError
 from graphkit.graph.names import label, title
 from graphkit.graph.scopes import Scope, scopes
-from graphkit.graph.shapes import Chain
+from graphkit.graph.shapes import Chain, inferred
 from graphkit.graph.values import attribute_value
-from graphkit.graph.walk import nested
+from graphkit.graph.walk import nested, nodes
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -174,6 +174,22 @@ def resamplers(model: onnx.ModelProto) -> Iterator[Resampler]:
         for node in scope.index.nodes:
             if is_resampler(node):
                 yield _recognise(scope, node, opset)
+
+
+def check_resamplers(model: onnx.ModelProto) -> None:
+    """Hold every node that resizes against the shapes that onnx infers.
+
+    ONNX Runtime does so when it loads a model, and its kernels end the process where it could not, as in a piece of a
+    model that is fed with values of unknown shape.
+
+    Raises:
+        InvalidGraphError: A node has another number of scales than axes, none at all, or axes that its input lacks.
+
+    Cost: O(nodes); where a node resizes, two runs of onnx.shape_inference.
+    """
+    if any(is_resampler(node) for node in nodes(model.graph)):
+        for _ in resamplers(inferred(model)):
+            pass  # each is looked at when it is its turn
 
 
 def in_functions(model: onnx.ModelProto) -> Iterator[tuple[onnx.FunctionProto, onnx.NodeProto]]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError
+from graphkit.graph.resampling import check_resamplers
 from graphkit.runtime import providers
 from graphkit.runtime.ports import Port, input_ports, output_ports
 from graphkit.runtime.random_feeds import RandomFeeds
-from graphkit.storage.load import as_model
+from graphkit.storage.load import as_valid_model
 from graphkit.verify.bisection import Bisection, Row, first_of
 from graphkit.verify.bodies import inside
 from graphkit.verify.matching import match_values
@@ -39,9 +40,15 @@ class Interface:
     outputs: dict[str, Port]
 
 
-def interface(model: Model) -> Interface:
-    """The inputs and outputs of a model."""
+def interface(subject: ModelLike) -> Interface:
+    """The inputs and outputs of a model that runs in pieces, which hide contradictions from the runtime.
+
+    Raises:
+        InvalidGraphError: The model contradicts itself.
+    """
+    model = as_valid_model(subject)
     proto = model.proto
+    check_resamplers(proto)
     return Interface(model, model.path or proto.graph.name, input_ports(proto), output_ports(proto))
 
 
@@ -102,6 +109,7 @@ def bisect(
 
     Raises:
         ComparisonError: Inputs have no counterpart, or the two sides share no value.
+        InvalidGraphError: A model contradicts itself.
         FeedError: A feed does not fit.
         SessionError: The runtime refused or failed.
         ProviderError: A device was asked for and did not load.
@@ -125,7 +133,7 @@ def bisect(
             pair = _torch_pair(candidate, torch, options, where, stack, tf32=tf32)
         else:
             assert against is not None
-            pair = _onnx_pair(interface(as_model(candidate)), as_model(against), options, where, other_where, tf32=tf32)
+            pair = _onnx_pair(interface(candidate), interface(against).model, options, where, other_where, tf32=tf32)
         between = "gpu" if {where, other_where} != {"cpu"} else "same" if torch is None and not swapped else "cpu"
         policy = Policy(between, tf32 and between == "gpu", rtol, atol)
         search = Search(
@@ -161,7 +169,7 @@ def _torch_pair(
 
     if is_torch(model):
         return two_modules(model, subject, where, stack, tf32=tf32)
-    return torch_pair(interface(as_model(model)), subject, options, where, stack, tf32=tf32)
+    return torch_pair(interface(model), subject, options, where, stack, tf32=tf32)
 
 
 def _turned(result: Bisection) -> Bisection:

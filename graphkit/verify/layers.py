@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graphkit.runtime import providers
-from graphkit.storage.load import as_model
 from graphkit.verify.bisect import Pair, interface
 from graphkit.verify.memory import parse_bytes
 from graphkit.verify.metrics import Metrics
@@ -110,6 +109,7 @@ def layers(
 
     Raises:
         ComparisonError: Inputs have no counterpart, ``forward`` raised, or the file names no modules.
+        InvalidGraphError: The model contradicts itself.
         FeedError, FactoryError, SessionError, ProviderError: As ``validate``.
         ValueError: A memory limit that is no size.
 
@@ -117,7 +117,7 @@ def layers(
     Scope: values of the main graph.
     Cost: one run of the model; two of the module, and one more for each stretch that the memory limit makes.
     """
-    own = interface(as_model(candidate))
+    own = interface(candidate)
     where, note = providers.resolve(device)
     options = {"bind": bind or {}, "feeds": dict(feeds or {}), "map": dict(map or {}), "seed": seed}
     with contextlib.ExitStack() as stack:
