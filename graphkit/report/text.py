@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from graphkit.runtime.doctor import Diagnosis
 from graphkit.runtime.run import OutputSummary, Ran
@@ -150,8 +150,12 @@ def _(result: Bisection) -> str:
     sides = f"{result.candidate} ({', '.join(result.providers)}) against {result.reference}"
     sides += f" ({', '.join(result.reference_providers)})"
     compared = f"{len(result.rows)} of {result.matched} values that both have ({result.values} in the candidate)"
-    runs = f"{result.runs['candidate']} + {result.runs['reference']} runs, {result.runs['alone']} alone"
-    lines = [f"{'DIVERGES' if result.diverges else 'AGREES'}: {sides}", f"compared {compared}; {runs}"]
+    lines = [
+        f"{'DIVERGES' if result.diverges else 'AGREES'}: {sides}",
+        f"compared {compared}",
+        f"tolerance: {tolerances(row.metrics for row in result.rows)}",
+        f"ran: {_ran(result)}",
+    ]
     if result.first is not None:
         lines += ["", *_first(result)]
     if result.introduced_by:
@@ -161,6 +165,32 @@ def _(result: Bisection) -> str:
     if result.rows:
         lines += ["", columns([BISECTION_TITLES, *map(bisection_row, _around(result))], right=(3, 4, 5))]
     return "\n".join(lines)
+
+
+def tolerances(found: Iterable[Metrics]) -> str:
+    """The tolerances that were applied: ``torch.testing's float32 (rtol 1.3e-06, atol 1e-07 to 1e-05), exact``."""
+    kinds: dict[tuple[str, float | None], list[float]] = {}
+    for m in found:
+        if m.tolerance and m.tolerance != "identical":
+            kinds.setdefault((m.tolerance, m.rtol), []).append(m.atol or 0.0)
+    said = []
+    for (source, rtol), atols in kinds.items():
+        low, high = number(min(atols)), number(max(atols))
+        span = low if low == high else f"{low} to {high} by the values' magnitude"
+        said.append(f"{source} (rtol {number(rtol)}, atol {span})" if rtol or max(atols) else source)
+    return ", ".join(said) or "none was needed, the values are identical"
+
+
+def _ran(result: Bisection) -> str:
+    """How much was run: a model in pieces, one after the other, a torch module as a whole."""
+    said = []
+    for side, providers in (("candidate", result.providers), ("reference", result.reference_providers)):
+        count = result.runs[side]
+        what = "run" if providers == ("torch",) else "piece"
+        said.append(f"{count} {what}{'' if count == 1 else 's'} of the {side}")
+    if alone := result.runs["alone"]:
+        said.append(f"{alone} with nodes alone on the reference's values")
+    return ", ".join(said)
 
 
 def _first(result: Bisection) -> list[str]:
@@ -181,6 +211,8 @@ def _first(result: Bisection) -> list[str]:
             or f"max abs error {number(m.max_abs)} at {list(m.worst or ())}: {number(m.actual)}, expected {number(m.expected)}"
         )
     )
+    if m.rtol is not None and m.atol is not None:
+        said.append(f"  tolerance rtol {number(m.rtol)}, atol {number(m.atol)} ({m.tolerance})")
     if first.introduces is not None:
         said.append("  the node is wrong by itself" if first.introduces else "  the node itself is right")
     return said
@@ -231,9 +263,11 @@ def _(result: Layers) -> str:
         rows.append((row.output, row.kind, row.value or "-", shape, error, number(m.max_rel if m else None), verdict))
     verdict = "MATCH" if result.match else "MISMATCH"
     where = ", ".join(result.providers)
-    return (
-        f"{verdict}: {result.candidate} ({where}) against {result.reference} (torch)\n\n{columns(rows, right=(4, 5))}"
-    )
+    lines = [
+        f"{verdict}: {result.candidate} ({where}) against {result.reference} (torch)",
+        f"tolerance: {tolerances(row.metrics for row in result.rows if row.metrics is not None)}",
+    ]
+    return "\n".join([*lines, "", columns(rows, right=(4, 5))])
 
 
 @report_text.register

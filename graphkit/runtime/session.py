@@ -212,7 +212,7 @@ def _settings(runtime: Any, *, optimize: bool, threads: int | None = None) -> An
 class PieceSession:
     """A piece of a graph, run once or a few times on OrtValues, every node as it stands, no memory held back."""
 
-    def __init__(self, piece: Model, name: str, *, device: str, tf32: bool = False) -> None:
+    def __init__(self, piece: Model, name: str, *, device: str, tf32: bool = False, whole: bool = False) -> None:
         """Load a piece.
 
         Args:
@@ -220,6 +220,7 @@ class PieceSession:
             name: What it is a piece of, for messages.
             device: "cpu", "cuda" or "tensorrt".
             tf32: As in ``session``.
+            whole: The piece is all of it, for messages.
 
         Raises:
             SessionError: The runtime refuses it.
@@ -230,7 +231,7 @@ class PieceSession:
         settings.enable_mem_pattern = False
         settings.add_session_config_entry("session.disable_prepacking", "1")  # it copies weights to run faster later
         self._name = name
-        with translated(f"loading a piece of {name}"):
+        with translated(f"loading {name if whole else f'a piece of {name}'}"):
             self._keep = carry(piece)
             self._raw = _raw_session(runtime, self._keep, settings, providers.options(device, tf32=tf32))
         self.providers: tuple[str, ...] = tuple(self._raw.get_providers())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from graphkit.runtime.ports import Port, input_ports, output_ports
 from graphkit.runtime.random_feeds import RandomFeeds
 from graphkit.storage.load import as_valid_model
 from graphkit.verify.bisection import Bisection, Row, first_of
-from graphkit.verify.bodies import inside
+from graphkit.verify.bodies import Inner, inside
 from graphkit.verify.matching import match_values
 from graphkit.verify.memory import parse_bytes
 from graphkit.verify.reference import OnnxReference
@@ -148,6 +149,8 @@ def bisect(
         )
         search.run(progress)
         result = _result(pair, search, where, [note] if note else [])
+        if not result.diverges and isinstance(pair.candidate, OnnxSide):
+            pair.candidate.load()
     return _turned(result) if swapped else result
 
 
@@ -197,6 +200,7 @@ class Pair:
         feeds: What the candidate is fed.
         notes: What the user should know.
         outputs: Output of a submodule -> value, where modules were compared; several outputs may be one value.
+        inside: Looks for the first value that diverges inside of the node that makes a value.
     """
 
     candidate: Side
@@ -205,6 +209,7 @@ class Pair:
     feeds: dict[str, Array]
     notes: list[str]
     outputs: dict[str, str] = field(default_factory=dict)
+    inside: Inner = lambda search, row: None  # noqa: ARG005 (nothing inside can be compared)
 
 
 def _onnx_pair(
@@ -218,7 +223,7 @@ def _onnx_pair(
         (),
         {"device": other_where, "tf32": tf32, "allow_cpu_nodes": True},
         options["seed"],
-        any_outputs=True,
+        choice=False,
     )
     random = RandomFeeds(own.model, seed=options["seed"], like=binding.like).bound(options["bind"])
     drawn = draw_feeds(own, binding, random, options["feeds"], 0, bound=options["bind"])
@@ -235,7 +240,8 @@ def _onnx_pair(
             f"{own.name} and {binding.name} share no value: neither names nor structure match",
             hint="bind inputs and outputs with --map NAME=VALUE, or compare the outputs only with `graphkit validate`",
         )
-    return Pair(candidate, reference, twins, mine, binding.notes)
+    looked = functools.partial(inside, candidate, reference)
+    return Pair(candidate, reference, twins, mine, binding.notes, inside=looked)
 
 
 def _without_constants(side: OnnxSide, twins: dict[str, str]) -> dict[str, str]:
@@ -250,8 +256,9 @@ def _result(pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bis
     first, failing = None, None
     if worst is not None:
         first, failing = first_of(worst), search.failing
-        if isinstance(pair.reference, OnnxSide) and isinstance(pair.candidate, OnnxSide):
-            first, failing = inside(pair.candidate, pair.reference, search, worst) or (first, failing)
+        first, failing = pair.inside(search, worst) or (first, failing)
+        if worst.op_type in ("If", "Loop", "Scan") and not first.inside:
+            found.append(f"where inside of {worst.op_type} {worst.node!r} it goes wrong could not be told")
     found += _remarks(pair, rows, worst)
     found += search.notes
     if search.stopped is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import MismatchError
@@ -96,6 +96,10 @@ class First:
     metrics: Metrics
     introduces: bool | None
     between: tuple[str, ...] = ()
+
+    def within(self, node: str) -> First:
+        """The same, seen from outside of a node that it lies in."""
+        return replace(self, inside=(node, *self.inside))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from graphkit.runtime.session import PieceSession
 from graphkit.verify.bisection import Failing, First, Row, first_of
 from graphkit.verify.matching import match_values
 from graphkit.verify.search import Search, goes_wrong
-from graphkit.verify.sides import OnnxSide
+from graphkit.verify.sides import OnnxSide, Side
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -38,10 +39,10 @@ def inside(candidate: OnnxSide, reference: OnnxSide, search: Search, row: Row) -
     if search.failing is None:
         return None
     given = search.failing.feeds
-    mine = _Opened(candidate, candidate.index.nodes[candidate.index.producer[row.value]], given)
+    mine = Opened(candidate, candidate.index.nodes[candidate.index.producer[row.value]], given)
     back = {twin: value for value, twin in search.twins.items()}
     fed = {n: given[back.get(n, n)] for n in _read(reference, row.twin) if back.get(n, n) in given}
-    its = _Opened(reference, reference.index.nodes[reference.index.producer[row.twin]], fed)
+    its = Opened(reference, reference.index.nodes[reference.index.producer[row.twin]], fed)
     if mine.node.op_type != its.node.op_type or mine.node.domain != its.node.domain:
         return None
     try:
@@ -49,7 +50,7 @@ def inside(candidate: OnnxSide, reference: OnnxSide, search: Search, row: Row) -
             found = _searched(own, other, search)
             if found is not None:
                 first, failing = found
-                return replace(first, inside=(f"{row.node}{label}", *first.inside)), failing
+                return first.within(f"{row.node}{label}"), failing
     except GraphkitError:
         return None  # a body that cannot run on its own: the node around it is the answer
     return None
@@ -68,7 +69,7 @@ class Body:
     side: OnnxSide
 
 
-class _Opened:
+class Opened:
     """A node with its inputs as arrays, and the graphs in it as models."""
 
     def __init__(self, side: OnnxSide, node: onnx.NodeProto, fed: Mapping[str, Array]) -> None:
@@ -118,7 +119,7 @@ class _Opened:
         return Body(flat, called.feeds, OnnxSide(flat, called.feeds, device=self.side.device, tf32=self.side.tf32))
 
 
-def _turns(mine: _Opened, its: _Opened) -> Iterator[tuple[str, Body, Body]]:
+def _turns(mine: Opened, its: Opened) -> Iterator[tuple[str, Body, Body]]:
     """(label, the candidate's body, the reference's) for each run of the graphs in a node."""
     own, other = mine.function(), its.function()
     if own is not None and other is not None:
@@ -131,18 +132,19 @@ def _turns(mine: _Opened, its: _Opened) -> Iterator[tuple[str, Body, Body]]:
         yield from _scan(mine, its)
 
 
-def _graph(opened: _Opened, name: str) -> onnx.GraphProto:
+def graph_of(opened: Opened, name: str) -> onnx.GraphProto:
+    """A body by the name of the attribute that holds it."""
     return next(a.g for a in opened.node.attribute if a.name == name)
 
 
-def _branch(mine: _Opened, its: _Opened) -> Iterator[tuple[str, Body, Body]]:
+def _branch(mine: Opened, its: Opened) -> Iterator[tuple[str, Body, Body]]:
     condition = its.array(its.node.input[0])
     if condition is not None:
         name = "then_branch" if bool(np.ravel(condition)[0]) else "else_branch"
-        yield f", {name}", mine.body(_graph(mine, name), {}), its.body(_graph(its, name), {})
+        yield f", {name}", mine.body(graph_of(mine, name), {}), its.body(graph_of(its, name), {})
 
 
-def _loop(mine: _Opened, its: _Opened) -> Iterator[tuple[str, Body, Body]]:
+def _loop(mine: Opened, its: Opened) -> Iterator[tuple[str, Body, Body]]:
     """Loop-1: body inputs are the turn's number, the condition and the carried values; outputs likewise, without the number."""
     node = its.node
     turns = its.array(node.input[0]) if node.input[0] else None
@@ -162,7 +164,7 @@ def _loop(mine: _Opened, its: _Opened) -> Iterator[tuple[str, Body, Body]]:
         turn += 1
 
 
-def _scan(mine: _Opened, its: _Opened) -> Iterator[tuple[str, Body, Body]]:
+def _scan(mine: Opened, its: Opened) -> Iterator[tuple[str, Body, Body]]:
     """Scan-9: body inputs are the state and one slice of each scanned input."""
     node = its.node
     attributes = {a.name: a for a in node.attribute}
@@ -184,8 +186,8 @@ def _scan(mine: _Opened, its: _Opened) -> Iterator[tuple[str, Body, Body]]:
         state = _outputs(other)[: len(state)]
 
 
-def _given(opened: _Opened, name: str, start: list[Any]) -> Body:
-    graph = _graph(opened, name)
+def _given(opened: Opened, name: str, start: list[Any]) -> Body:
+    graph = graph_of(opened, name)
     return opened.body(graph, dict(zip((info.name for info in graph.input), start, strict=True)))
 
 
@@ -210,12 +212,33 @@ def _searched(own: Body, other: Body, outer: Search) -> tuple[First, Failing | N
     outputs = zip(own.model.proto.graph.output, other.model.proto.graph.output, strict=False)
     seeds.update({mine.name: its.name for mine, its in outputs})
     twins = match_values(a.model, a.index, b.model, b.index, seeds)
-    known = {place.value for place in a.places()}
+    return goes_on(a, b, twins, outer, functools.partial(inside, a, b))
+
+
+Inner = Callable[[Search, Row], "tuple[First, Failing | None] | None"]
+
+
+def goes_on(
+    own: OnnxSide, other: Side, twins: Mapping[str, str], outer: Search, deeper: Inner
+) -> tuple[First, Failing | None] | None:
+    """Search two bodies as the graphs around them.
+
+    Args:
+        own: The candidate's body.
+        other: The reference's.
+        twins: Value of the one -> value of the other.
+        outer: The search around them.
+        deeper: Looks inside of the node that makes a value.
+
+    Returns:
+        The first value that diverges, or what ``deeper`` finds behind it; None where none does.
+    """
+    known = {place.value for place in own.places()}
     pairs = {k: v for k, v in twins.items() if k in known}
     small = None if outer.small is None else frozenset[str]()
-    search = Search(a, b, pairs, outer.policy, outer.memory, isolate=False, small=small)
+    search = Search(own, other, pairs, outer.policy, outer.memory, isolate=False, small=small, swapped=outer.swapped)
     search.run()
     row = next((row for row in search.rows if goes_wrong(row)), None)
     if row is None:
         return None
-    return inside(a, b, search, row) or (first_of(row), search.failing)
+    return deeper(search, row) or (first_of(row), search.failing)

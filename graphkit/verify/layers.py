@@ -11,14 +11,15 @@ from graphkit.runtime import providers
 from graphkit.verify.bisect import Pair, interface
 from graphkit.verify.memory import parse_bytes
 from graphkit.verify.metrics import Metrics
+from graphkit.verify.module_side import ModuleSide
 from graphkit.verify.results import described
 from graphkit.verify.search import Search
 from graphkit.verify.tolerance import Policy
-from graphkit.verify.torch_side import ModuleSide, torch_pair
+from graphkit.verify.torch_side import torch_pair
 
 if TYPE_CHECKING:
     from graphkit.model import ModelLike
-    from graphkit.verify.torch_side import Call
+    from graphkit.verify.module_side import Call
     from graphkit.verify.validate import Progress
 
 

@@ -123,9 +123,25 @@ class OnnxReference:
         options: Mapping[str, Any],
         seed: int = 0,
         *,
-        any_outputs: bool = False,
+        choice: bool = True,
     ) -> None:
-        self._any_outputs = any_outputs
+        """Bind a candidate to a reference.
+
+        Args:
+            candidate: The candidate's inputs and outputs.
+            against: The reference.
+            mapping: Input or output of the candidate -> what it is in the reference.
+            given: Feeds that the user gave.
+            outputs: The outputs to compare; none for all.
+            options: For the reference's session.
+            seed: Where random feeds of inputs that only the reference has start.
+            choice: Whether the caller can choose outputs, for hints; who cannot has to cut the models.
+
+        Raises:
+            ComparisonError: Inputs or outputs have no counterpart, or outputs come in another order or number.
+            NameNotFoundError: ``mapping`` or ``outputs`` name what is not there.
+        """
+        self._choice = choice
         model = as_model(against)
         self.name = model.path or model.proto.graph.name
         self.notes: list[str] = []
@@ -199,9 +215,7 @@ class OnnxReference:
                 raise NameNotFoundError("value", target, self._index.values())
         rest = [name for name in wanted if name not in self.compared]
         free = [name for name in known if name not in self.compared.values()]
-        if self._any_outputs:
-            wanted = [name for name in wanted if name in self.compared]
-        elif rest and len(rest) == len(free):
+        if rest and len(rest) == len(free):
             self.compared.update(zip(rest, free, strict=True))
             self.by_position = tuple(rest)
             pairs = ", ".join(f"{a!r} with {b!r}" for a, b in zip(rest, free, strict=True))
@@ -210,10 +224,10 @@ class OnnxReference:
             raise ComparisonError(
                 f"the candidate's outputs {', '.join(map(repr, rest))} are no values of the reference, whose outputs are "
                 f"{', '.join(map(repr, known))}",
-                hint=f"say which value it is with --map {rest[0]}=VALUE, or choose with --output NAME",
+                hint=f"say which value it is with --map {rest[0]}=VALUE, or {self._choose('NAME')}",
             )
         self.compared = {name: self.compared[name] for name in wanted}
-        if not outputs and not self._any_outputs:
+        if not outputs:
             moved = [name for name, place in zip(wanted, known, strict=False) if self.compared[name] != place]
             self._check_outputs(known, named=all(name in mapping for name in moved))
         self.bindings.update(self.compared)
@@ -230,13 +244,20 @@ class OnnxReference:
             raise ComparisonError(
                 f"the reference has {len(known)} outputs and the candidate {len(compared)}: "
                 f"{', '.join(map(repr, missing))} is missing",
-                hint="choose the ones to compare with " + " ".join(f"--output {name}" for name in self.compared),
+                hint=self._choose(*self.compared),
             )
         if not part and not named and compared != known:
             raise ComparisonError(
                 f"the outputs come in another order: {', '.join(compared)}; in the reference {', '.join(known)}",
-                hint="compare them by name with " + " ".join(f"--output {name}" for name in self.compared),
+                hint="say that they are compared by name with "
+                + " ".join(f"--map {name}={target}" for name, target in self.compared.items()),
             )
+
+    def _choose(self, *names: str) -> str:
+        options = " ".join(f"--output {name}" for name in names)
+        if self._choice:
+            return f"choose the ones to compare with {options}"
+        return f"cut both models to the outputs that they share with `graphkit extract MODEL OUT {options}`"
 
     def _unbound_inputs(self, candidate: Ported, given: Mapping[str, Any]) -> tuple[str, ...]:
         """Inputs of the reference that no input of the candidate stands for; refused where a compared value needs one."""

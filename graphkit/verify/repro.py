@@ -22,14 +22,16 @@ SCRIPT = '''"""{what}
 
 Found by graphkit between {candidate} and {reference}.
 """
+from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+here = Path(__file__).parent
 options = ort.SessionOptions()
 options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-session = ort.InferenceSession("model.onnx", options, providers={providers})
-actual = session.run(None, dict(np.load("feeds.npz")))[0].astype(np.float64)
-expected = np.load("expected.npz")["expected"].astype(np.float64)
+session = ort.InferenceSession(here / "model.onnx", options, providers={providers})
+actual = session.run(None, dict(np.load(here / "feeds.npz")))[0].astype(np.float64)
+expected = np.load(here / "expected.npz")["expected"].astype(np.float64)
 print("max abs error", np.abs(actual - expected).max() if actual.shape == expected.shape else (actual.shape, expected.shape))
 '''
 

@@ -244,5 +244,9 @@ def _identical(a: Array, b: Array) -> bool:
 
 
 def introduced(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """The rows whose node is wrong by itself."""
-    return tuple(row for row in rows if row.introduces)
+    """The rows whose node is wrong by itself; of a node with several such outputs the first."""
+    found: dict[tuple[str, str, tuple[str, ...]], Row] = {}
+    for row in rows:
+        if row.introduces:
+            found.setdefault((row.node, row.op_type, row.between), row)
+    return tuple(found.values())

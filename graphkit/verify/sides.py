@@ -103,6 +103,7 @@ class OnnxSide:
         self._ports = input_ports(self.model.proto)
         self._at = 0
         self._sizes: dict[str, int] | None = None
+        self._shapes: dict[str, tuple[int, ...]] = {}
         self._state: dict[str, Any] = {name: to_runtime(a, self._port(name)) for name, a in self.feeds.items()}
         self._kept: dict[str, Any] = {}
         self._wanted: set[str] = set()
@@ -131,6 +132,11 @@ class OnnxSide:
                 self._sizes.update(self._measured(typed))
         return self._sizes
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Value -> shape, as far as shape inference knows it at the sizes of the feeds."""
+        self.sizes()
+        return self._shapes
+
     def _static_sizes(self) -> tuple[dict[str, int], dict[str, int]]:
         """(value -> bytes, value -> data type of those whose shape is not known)."""
         proto = self.model.copy_proto()
@@ -151,7 +157,8 @@ class OnnxSide:
                 continue
             dims, kind = values.dims(type_proto), type_proto.tensor_type.elem_type
             if dims is not None and all(isinstance(d, int) for d in dims):
-                known[name] = math.prod(int(d) for d in dims if d is not None) * bits(kind) // 8
+                self._shapes[name] = tuple(int(d) for d in dims if d is not None)
+                known[name] = math.prod(self._shapes[name]) * bits(kind) // 8
             else:
                 unknown[name] = kind
         return known, unknown
@@ -217,6 +224,25 @@ class OnnxSide:
         self._state = {name: value for name, value in self._state.items() if self._last_use.get(name, -1) >= end}
         release(self.model)
         self._at = end
+
+    def load(self) -> None:
+        """Load the model as a whole, and let it go again.
+
+        Pieces are loaded without the shapes of what they are fed, and without the nodes that nothing needs: the runtime
+        may take all of them and refuse the model, for instance because of a branch that is not taken.
+
+        Raises:
+            SessionError: The runtime refuses it.
+        """
+        try:
+            PieceSession(self.model, self.name, device=self.device, tf32=self.tf32, whole=True)
+        except SessionError as error:
+            raise SessionError(
+                f"the nodes that ran agree with the reference, and the runtime refuses the model: {error.message}",
+                hint=error.hint,
+            ) from error
+        finally:
+            release(self.model)
 
     def _needed(self, stretch: range, outputs: Iterable[str]) -> list[int]:
         """The nodes of a stretch that lead to some outputs."""

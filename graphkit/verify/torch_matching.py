@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import operator
 import re
 from collections.abc import Iterable, Mapping
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 from graphkit.graph.modules import fx_call, fx_node, lineage, module_path
 from graphkit.runtime.pieces import is_constant_node
 from graphkit.torch_export.mark import MARKS_KEY
+from graphkit.verify.told_apart import told_apart
 
 if TYPE_CHECKING:
     import onnx
 
     from graphkit.graph.index import GraphIndex
     from graphkit.model import Model
-    from graphkit.verify.torch_side import Call, FxSide, ModuleSide
+    from graphkit.verify.fx_side import FxSide
+    from graphkit.verify.module_side import Call, ModuleSide
+    from graphkit.verify.sides import OnnxSide
 
 
 def match_fx(index: GraphIndex, side: FxSide) -> dict[str, str]:
@@ -29,7 +33,7 @@ def match_fx(index: GraphIndex, side: FxSide) -> dict[str, str]:
     An operator with several results (min along a dim, unbind, LSTM, cond) has a ``getitem`` node for each of them that is
     used; the operator itself is no tensor, and never a twin.
     """
-    from graphkit.verify.torch_side import path_of
+    from graphkit.verify.fx_side import path_of
 
     theirs = {n.name: n for n in side.graph.nodes if n.op == "call_function"}
     mine: dict[str, tuple[str, str | None]] = {}
@@ -128,21 +132,27 @@ def _by_ordinal(mine: dict[str, tuple[str, str | None]], theirs: dict[str, tuple
     return {a: b for own, other in groups.values() if len(own) == len(other) for a, b in zip(own, other, strict=True)}
 
 
-def match_modules(
-    index: GraphIndex, side: ModuleSide, paths: set[str], model: Model, sizes: dict[str, int]
-) -> dict[str, str]:
+def match_modules(side: ModuleSide, paths: set[str], candidate: OnnxSide) -> dict[str, str]:
     """Output of a submodule -> value, by the module paths of nodes: what leaves a module's nodes is what it returns.
 
     - A module that gives back what it was given (Dropout, Identity in eval mode) has the value of what it was given.
     - The second call of a module has its own nodes; they are taken in the order of the calls.
     - Where BatchNormalization was folded into the convolution before it and left no node, the convolution's value is
       what the normalisation returns, and the convolution's own output is gone.
-    - Several outputs of one call are told apart by their sizes in bytes (``sizes``), or not at all.
+    - Several outputs of one call are told apart by their numbers (``told_apart``), or not at all.
+    - What a Transpose behind the module takes and is laid out otherwise is not what the module returns: a Transpose at
+      its end was merged with that one.
     - The outputs of the whole are those of the graph.
     - Marks are values of that name.
 
     A value may be the output of several modules: of the last one in a container, and of the container.
+
+    Args:
+        side: The module.
+        paths: The paths of its submodules.
+        candidate: The model.
     """
+    index = candidate.index
     exits = _exits(index, paths)
     calls: dict[str, list[Call]] = {}
     for call in side.calls:
@@ -151,32 +161,41 @@ def match_modules(
     folded = _folded(side.calls, exits)
     for conv, norm in folded.items():
         exits[norm] = exits.pop(conv)
+    homeless = _homeless(index, paths)
     matched: dict[str, str] = {}
+    several: list[tuple[list[str], list[str]]] = []
     for path, made in calls.items():
         keys = [key for call in made if not call.same for key in call.keys]
         found = list(index.outputs) if not path else exits.get(path, [])
-        if len(found) != len(keys):
-            continue
         if path and any(len(call.keys) > 1 for call in made):
-            found = _by_size(keys, side.sizes(), found, sizes)
-        matched.update({key: name for key, name in zip(keys, found, strict=False) if name in index.producer})
-    matched.update(_marked(index, side, model))
+            several.append((keys, _with_homeless(index, found, homeless.get(path, set()))))
+        elif len(found) == len(keys):
+            pairs = {key: name for key, name in zip(keys, found, strict=True) if name in index.producer}
+            matched.update({k: n for k, n in pairs.items() if not path or not _rearranged(candidate, side, k, n)})
+    several = sorted((one for one in several if one[1]), key=lambda one: max(index.producer[name] for name in one[1]))
+    if several:
+        matched.update(told_apart(several, candidate, side))
+    matched.update(_marked(index, side, candidate.model))
     for call in side.calls:
         if call.same and call.follows in matched and len(call.keys) == 1:
             matched.setdefault(call.keys[0], matched[call.follows])
     return matched
 
 
-def _by_size(keys: list[str], theirs: dict[str, int], found: list[str], mine: dict[str, int]) -> list[str]:
-    """The values of several outputs in the order of the outputs, where their sizes tell them apart; else none of them.
+_LAYOUT = frozenset(["Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
 
-    The order in which a graph makes values is not the order in which a module returns them.
+
+def _rearranged(candidate: OnnxSide, side: ModuleSide, key: str, value: str) -> bool:
+    """Whether a value has as many elements as an output, in another shape, because a Transpose at the module's end is gone.
+
+    It is, where no such node makes the value, or where it goes to such nodes only; else the module's own does it wrong.
     """
-    by_size = {mine.get(name): name for name in found}
-    wanted = [theirs[key] for key in keys]
-    if len(by_size) < len(found) or sorted(wanted) != sorted(size for size in by_size if size is not None):
-        return []
-    return [by_size[size] for size in wanted]
+    mine, its = candidate.shapes().get(value), side.shapes()[key]
+    if mine is None or mine == its or math.prod(mine) != math.prod(its):
+        return False
+    index = candidate.index
+    readers = {index.nodes[position].op_type for position in index.consumers.get(value, ())}
+    return index.nodes[index.producer[value]].op_type not in _LAYOUT or (bool(readers) and readers <= _LAYOUT)
 
 
 def values_first(matched: dict[str, str]) -> dict[str, str]:
@@ -234,6 +253,28 @@ def _exits(index: GraphIndex, paths: set[str]) -> dict[str, list[str]]:
                 if name and (outside or name in index.outputs) and not _is_shape(index, name):
                     found.setdefault(clean, []).append(name)
     return found
+
+
+def _homeless(index: GraphIndex, paths: set[str]) -> dict[str, set[int]]:
+    """Module path -> nodes without a path that read values of the module.
+
+    torch's optimizer writes none for the Split that it makes of a chunk.
+    """
+    found: dict[str, set[int]] = {}
+    for position, node in enumerate(index.nodes):
+        if module_path(node) is not None or is_constant_node(node):
+            continue
+        makers = [index.nodes[index.producer[name]] for name in node.input if name in index.producer]
+        groups = {group for maker in makers if (path := module_path(maker)) is not None for group in lineage(path)}
+        for clean in {clean for group in groups if (clean := called_path(group, paths)) is not None}:
+            found.setdefault(clean, set()).add(position)
+    return found
+
+
+def _with_homeless(index: GraphIndex, found: list[str], nodes: set[int]) -> list[str]:
+    """The exits of a module that nodes without a path belong to as well."""
+    own = [name for name in found if not nodes.issuperset(index.consumers.get(name, ())) or name in index.outputs]
+    return own + [name for position in sorted(nodes) for name in index.nodes[position].output if name]
 
 
 def _is_shape(index: GraphIndex, name: str) -> bool:

@@ -127,11 +127,49 @@ def test_a_candidate_that_cannot_run_to_its_end_is_still_searched():
 def test_models_that_share_nothing_are_refused():
     with pytest.raises(gk.ComparisonError, match="share no value"):
         bisect(
-            model("g (float[3] x) => (float[3] y) { y = Relu(x) }"),
-            against=model("g (float[3] x) => (float[2] z) { z = Shape(x) }".replace("float[2] z", "int64[1] z")),
+            model("g (float[3] x) => (float[3] x) { y = Relu(x) }"),
+            against=model("g (float[3] x) => (float[3] x) { z = Shape(x) }"),
         )
     with pytest.raises(ValueError, match="either"):
         bisect(LOOP)
+
+
+def test_outputs_in_another_order_or_number_are_bad_input_as_for_validate():
+    one, two, turned = (
+        model(f"g (float[3] x) => ({outputs}) {{ y = Relu(x)\n q = Neg(x) }}")
+        for outputs in ("float[3] y", "float[3] y, float[3] q", "float[3] q, float[3] y")
+    )
+    alone = model("g (float[3] x) => (float[3] y) { y = Relu(x) }")
+    for candidate, reference, says in (
+        (two, alone, "'q' are no values of the reference"),
+        (one, two, "'q' is missing"),
+        (turned, two, "another order"),
+    ):
+        for ask in (bisect, gk.validate):
+            with pytest.raises(gk.ComparisonError, match=says):
+                ask(candidate, against=reference)
+    assert not bisect(turned, against=two, map={"y": "y", "q": "q"}).diverges
+    assert not bisect(two, against=one).diverges  # a part may show inner values as outputs
+    other = model("g (float[3] x) => (float[3] z) { z = Relu(x) }")
+    result = bisect(other, against=alone)
+    assert [(row.value, row.twin) for row in result.rows] == [("z", "y")]
+    assert any("by position: 'z' with 'y'" in note for note in result.notes)
+
+
+def test_a_model_that_does_not_load_as_a_whole_never_agrees():
+    """The branch that is not taken multiplies what cannot be multiplied; pieces are loaded without shapes."""
+    text = """g (float[2,3] x, bool c) => (float[2,3] y) <float[3,3] w = {{1,0,0,0,1,0,0,0,1}}> {{
+      a = Neg(x)
+      y = If(c) <then_branch = t () => (float[2,3] p) {{ p = Gemm(a, w) }},
+                 else_branch = e () => (float[2,3] q) {{ q = Gemm<transA = {}>(a, w) }}>
+    }}"""
+    wrong, feeds = model(text.format(1)), {"x": np.ones((2, 3), np.float32), "c": np.array(True)}
+    with pytest.raises(gk.SessionError):
+        gk.validate(wrong, against=model(text.format(0)), feeds=feeds)
+    with pytest.raises(gk.SessionError, match="agree with the reference, and the runtime refuses the model"):
+        bisect(wrong, against=model(text.format(0)), feeds=feeds)
+    wrong.graph.node[0].op_type = "Abs"  # what differs is found all the same
+    assert bisect(wrong, against=model(text.format(0)), feeds=feeds).first.value == "a"
 
 
 @pytest.mark.parametrize(("last", "diverges"), [(100.0, True), (0.001, False)])
@@ -396,7 +434,9 @@ def test_a_while_loop_whose_body_calls_a_submodule():
     wrong = made.materialize()
     weight = next(t for t in wrong.graph.initializer if t.dims == [4, 4])
     weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(1.01), weight.name))
-    assert bisect(wrong, torch=(module, args)).first.op_type == "Loop"
+    result = bisect(wrong, torch=(module, args))
+    assert result.first.op_type == "Loop"
+    assert any("where inside of Loop" in note for note in result.notes)
 
 
 def test_layers_beside_each_other(pair):

@@ -164,3 +164,98 @@ def test_a_fault_in_an_operator_with_several_results_is_located(name, op_type, a
     assert result.first.introduces is True
     assert node in (result.first.between or (result.first.node,))
     assert all(node in (row.between or (row.node,)) for row in result.introduced_by)
+
+
+class Constants(nn.Module):
+    """Outputs that are an input, a weight, nothing, or the same value twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        y = x * 2
+        return y, x, self.weight, y, None
+
+
+def with_outputs(made, order):
+    proto = made.materialize()
+    kept = [onnx.ValueInfoProto.FromString(proto.graph.output[at].SerializeToString()) for at in order]
+    del proto.graph.output[:]
+    proto.graph.output.extend(kept)
+    return proto
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_outputs_in_another_number_are_bad_input(exporter):
+    module, args, made = sample("lstm", exporter)
+    for order, says in (((0, 1), "gives 3 outputs and the candidate 2"),):
+        with pytest.raises(gk.ComparisonError, match=says):
+            bisect(with_outputs(made, order), torch=(module, args))
+
+
+def test_outputs_in_another_order_are_bad_input():
+    module, args, made = sample("lstm")
+    wrong = with_outputs(made, (0, 2, 1))
+    with pytest.raises(gk.ComparisonError, match="another order") as caught:
+        bisect(wrong, torch=(module, args))
+    mapping = dict(part.split("=") for part in caught.value.hint.split("--map ")[1:])
+    assert not bisect(wrong, torch=(module, args), map={k: v.strip() for k, v in mapping.items()}).diverges
+
+
+def test_outputs_that_no_node_makes_are_counted():
+    module, args = Constants(), (torch.rand(3),)
+    assert not bisect(exported(module, args), torch=(module, args)).diverges
+
+
+class Choice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.c = (nn.Linear(6, 6) for _ in range(3))
+
+    def forward(self, x):
+        x = torch.tanh(self.a(x))
+        y, z = torch.cond(
+            x.sum() > 0,
+            lambda t: (torch.relu(self.b(t)) + 1.0, t * 2),
+            lambda t: (torch.sigmoid(self.b(t)) * 2.0, torch.exp(t)),
+            (x,),
+        )
+        return self.c(y) + self.a(z)
+
+
+@functools.cache
+def choice():
+    module, args = Choice().eval(), (torch.randn(3, 6, generator=torch.Generator().manual_seed(1)),)
+    return module, exported(module, args), [args, (-args[0],)]
+
+
+@pytest.mark.parametrize(
+    ("branch", "op_type", "other"), [(0, "Relu", "Elu"), (0, "Add", "Sub"), (1, "Sigmoid", "Tanh"), (1, "Exp", "Abs")]
+)
+def test_a_fault_in_a_branch_of_cond_is_located_in_the_branch(branch, op_type, other):
+    module, made, arguments = choice()
+    taken = [bool(torch.tanh(module.a(args[0])).sum() > 0) for args in arguments]
+    assert sorted(taken) == [False, True]
+    args = arguments[taken.index(branch == 0)]
+    assert not bisect(made, torch=(module, args)).diverges
+    proto = made.materialize()
+    outer = next(node for node in proto.graph.node if node.op_type == "If")
+    name = ("then_branch", "else_branch")[branch]
+    inner = next(n for n in next(a.g for a in outer.attribute if a.name == name).node if n.op_type == op_type)
+    inner.op_type = other
+    result = bisect(proto, torch=(module, args), isolate=True)
+    assert result.first.node == inner.name
+    assert result.first.inside == (f"{outer.name}, {name}",)
+    assert result.first.introduces is True
+    assert [row.node for row in result.introduced_by] == [outer.name]
+    assert bisect((module, args), against=proto).first.node == inner.name
+
+
+def test_a_node_with_several_wrong_outputs_introduces_once():
+    module, args, made = sample("lstm")
+    wrong, node = changed(made, "LSTM", 0, scaled(1))
+    result = bisect(wrong, torch=(module, args), isolate=True)
+    assert sum(row.node == node and row.introduces is True for row in result.rows) == 2
+    assert [row.node for row in result.introduced_by].count(node) == 1

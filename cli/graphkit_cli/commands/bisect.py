@@ -99,7 +99,11 @@ def command(
     if html is not None:
         gk.save_html(found, html)
         render.note(f"wrote {html}")
-    if save_repro is not None and found.diverges:
+    if save_repro is not None and not found.diverges:
+        render.note(f"nothing diverges: there is nothing to write to {save_repro}")
+    elif save_repro is not None and (found.failing is None or found.failing.made is None):
+        render.note(f"nothing is written to {save_repro}: no node that can be run alone shows the difference")
+    elif save_repro is not None:
         for path in gk.save_repro(found, save_repro):
             render.note(f"wrote {path}")
     render.result(found, lambda: gk.report_text(found))
