@@ -55,6 +55,7 @@ def translated(doing: str) -> Iterator[None]:
 
 
 _PREFIX = re.compile(r"^\s*\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+_AGAIN = re.compile(r"(Load model from .*? failed: ?|Failed to load model with error: )+")
 _SOURCE = re.compile(r"/\S+?/onnxruntime/(core|python)/\S+:\d+ [^\n]*?\) ?")
 _MEMORY = re.compile(
     r"bad_?alloc|failed to allocate|out[ _]of[ _]memory|BFCArena|not enough memory|can(not|'t) allocate memory",
@@ -82,6 +83,8 @@ _OTHER_SIZE = (
     "Cannot split using values in 'split' attribute",
 )
 
+_INVALID = "the model contradicts itself there: make it again with the tool that wrote it"
+
 _HINTS = (
     (
         "Unsupported model IR version",
@@ -93,6 +96,14 @@ _HINTS = (
         "the installed onnxruntime has no kernel for this operator: give it a body with `graphkit define MODEL OUT --function FILE`, or register the library that has it",
     ),
     *((sign, _BAKED) for sign in _OTHER_SIZE),
+    (
+        "No Op registered for",
+        (
+            "the opset that the model imports does not have this operator: raise it with `graphkit opset MODEL OUT --to N`, "
+            "or give the operator a body with `graphkit define MODEL OUT --function FILE`"
+        ),
+    ),
+    *((sign, _INVALID) for sign in ("nvalid model", "InferenceError", "INVALID_GRAPH", "Invalid tensor data type")),
     ("NOT_IMPLEMENTED", "this onnxruntime has no kernel for this operator with these types on this provider"),
 )
 
@@ -122,6 +133,6 @@ def _out_of_memory(doing: str) -> SessionError:
 def plain_text(text: str) -> str:
     """A message of ONNX Runtime without its code, source position and stack."""
     text = _PREFIX.sub("", text)
-    text = _SOURCE.sub("", text)
+    text = _SOURCE.sub("", _AGAIN.sub("", text))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines)[:1000]

@@ -215,18 +215,26 @@ def test_torch_tensors_go_in_and_come_out_where_they_are():
     [
         ("<ir_version: 99, opset_import: ['' : 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }", "IR version"),
         ("<ir_version: 8, opset_import: ['' : 17]> g (float[n] x) => (float[n] y) { y = Relux(x) }", "Relux"),
+        ("<ir_version: 8, opset_import: ['' : 9]> g (float[n] x) => (float[n] y) { y = Range(x, x, x) }", "Range"),
+        ("<ir_version: 8, opset_import: ['' : 17]> g (float[n] x) => (float[n] y) { y = Add(x) }", "input size 1"),
+        ("<ir_version: 8, opset_import: ['' : 17]> g (float[2] x) => (float[n] z) { y = Neg(x) }", "does not exist"),
+        ("<ir_version: 8, opset_import: ['' : 17]> g (float[2] x) => (float[2] y) { y = Conv(x, x) }", "Conv"),
         (
             "<ir_version: 8, opset_import: ['' : 17, 'my' : 1]> g (float[n] x) => (float[n] y) { y = my.Op(x) }",
             "registered",
         ),
     ],
 )
-def test_what_the_runtime_refuses_is_one_short_message(text, message):
+def test_what_the_runtime_refuses_is_one_short_message_with_a_hint(text, message, tmp_path):
     model = onnx.parser.parse_model(text.replace("'", '"'))
-    with pytest.raises(gk.SessionError, match=message) as caught:
-        gk.run(model, {"x": np.ones(2, np.float32)})
-    assert "onnxruntime_src" not in str(caught.value)
-    assert "[ONNXRuntimeError]" not in str(caught.value)
+    onnx.save(model, tmp_path / "m.onnx")
+    for given in (model, tmp_path / "m.onnx"):
+        with pytest.raises(gk.SessionError, match=message) as caught:
+            gk.run(given, {"x": np.ones(2, np.float32)})
+        assert "onnxruntime_src" not in str(caught.value)
+        assert "[ONNXRuntimeError]" not in str(caught.value)
+        assert str(caught.value).count("failed") == 1
+        assert caught.value.hint
 
 
 def test_running_out_of_memory_is_said_so():
