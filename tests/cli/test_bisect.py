@@ -52,7 +52,19 @@ def test_a_reproduction_and_a_page_are_written(graphkit, models):
     assert "http" not in page
     ran = graphkit("bisect", "right.onnx", "--against", "right.onnx", "--save-repro", "none")
     assert ran.code == 0
+    assert "nothing diverges: there is nothing to write to none" in ran.err
     assert not (models / "none").exists()
+
+
+def test_what_was_applied_and_run_is_printed(graphkit, models):
+    ran = graphkit("bisect", "wrong.onnx", "--against", "right.onnx", "--html", "b.html")
+    for text in (ran.out, (models / "b.html").read_text()):
+        assert "1 piece of the candidate, 1 piece of the reference, 1 with nodes alone" in text
+        assert "rtol 1.3e-06, atol" in text
+    ran = graphkit("bisect", "wrong.onnx", "--against", "right.onnx", "--rtol", "9", "--atol", "9")
+    assert "tolerance: rtol and atol given (rtol 9, atol 9)" in ran.out
+    ran = graphkit("bisect", "right.onnx", "--against", "right.onnx")
+    assert "tolerance: none was needed, the values are identical" in ran.out
 
 
 @pytest.mark.parametrize(

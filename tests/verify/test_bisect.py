@@ -254,9 +254,7 @@ def test_a_reproduction_is_small_and_shows_the_fault(tmp_path):
     small = onnx.load(paths[0])
     onnx.checker.check_model(small, full_check=True)
     assert [n.name for n in small.graph.node] == wrong
-    done = subprocess.run(
-        [sys.executable, "repro.py"], cwd=tmp_path / "repro", capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "repro/repro.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
     error = float(done.stdout.split()[-1])
     assert error == pytest.approx(result.first.metrics.max_abs, rel=1e-3)
     assert len((tmp_path / "repro" / "repro.py").read_text().splitlines()) <= 15
