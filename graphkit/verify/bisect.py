@@ -73,9 +73,10 @@ def bisect(
 ) -> Bisection:
     """Run candidate and reference on the same feeds and find the first inner value that differs.
 
-    Both sides run from front to back, a stretch of nodes at a time, every node as it stands (nothing is fused). How many
-    values a stretch holds follows from ``memory``; a side hands the values that later nodes need from one stretch to the
-    next, so that the model is run once, however many stretches there are. Values are matched by name, and where names
+    Both sides run from front to back, a stretch of nodes at a time, every node as it stands (nothing is fused). A stretch
+    holds as many values as ``memory`` allows, 500 at most; a model is cut there into pieces, and hands the values that
+    later nodes need from one piece to the next, so that each node runs once. A torch module is run as a whole for each
+    stretch. The search ends with the stretch that holds the first difference. Values are matched by name, and where names
     were given anew by structure (``graphkit.verify.matching``). Against a torch module they are matched by the torch.fx
     nodes that the dynamo exporter wrote into the file, else by the paths of the modules they come out of.
 
@@ -109,16 +110,22 @@ def bisect(
         The result; ``result.first`` is the first value that diverges, or None.
 
     Raises:
-        ComparisonError: Inputs have no counterpart, or the two sides share no value.
+        ComparisonError: Inputs have no counterpart, outputs come in another order or number, or the two sides share no
+            value.
         InvalidGraphError: A model contradicts itself.
         FeedError: A feed does not fit.
-        SessionError: The runtime refused or failed.
+        SessionError: The runtime refused or failed; also where every value agrees and the candidate as a whole, with what
+            no value needs and the branches that are not taken, is refused.
         ProviderError: A device was asked for and did not load.
         ValueError: Neither or both of ``against`` and ``torch``; a memory limit that is no size.
 
     Changes: nothing.
     Scope: the main graph, and bodies and functions behind the first value that diverges.
-    Cost: one run of each side, and with ``isolate`` one more of the candidate; time O(nodes + bytes of all values).
+    Cost: each node of a model once, in one piece a side for every 500 values; one more piece where sizes cannot be
+    inferred; 1 + log2(500) more at most for the node that is wrong, and with ``isolate`` every node of the candidate once
+    more. Time grows with nodes + bytes of all values: a chain of 1,000, 4,000 and 16,000 small nodes, the fault at 70 %,
+    takes 2 + 2, 6 + 6 and 23 + 23 pieces and 1 alone, and 0.7, 1.6 and 4.5 s with Python's start (two cores); one without
+    a fault 2 + 2, 8 + 8 and 32 + 32 pieces, 0.8, 1.6 and 5.2 s. Where nothing differs, the candidate is loaded as a whole.
     """
     if (against is None) == (torch is None):
         raise ValueError("bisect needs either against= or torch=")
@@ -145,7 +152,8 @@ def bisect(
             limit,
             isolate=isolate,
             swapped=swapped,
-            small=None if between == "same" else _outputs(pair.candidate),
+            alike=between == "same",
+            outputs=_outputs(pair.candidate),
         )
         search.run(progress)
         result = _result(pair, search, where, [note] if note else [])
@@ -289,13 +297,13 @@ def _result(pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bis
 def first_wrong(rows: Sequence[Row], pair: Pair) -> Row | None:
     """The first value that differs and whose node is not known to be right.
 
-    Where every node that was tried is right and an output differs all the same, it is the first value that differs.
+    Where every node that was tried is right and an output differs all the same, it is the first value that differs, or may.
     """
     found = next((row for row in rows if goes_wrong(row)), None)
     if found is None and isinstance(pair.candidate, OnnxSide):
         outputs = pair.candidate.index.outputs
         if any(row.value in outputs and not row.match for row in rows):
-            return next(row for row in rows if not row.match)
+            return next(row for row in rows if not row.match or row.doubt)
     return found
 
 
@@ -306,6 +314,12 @@ def _remarks(pair: Pair, rows: Sequence[Row], worst: Row | None) -> list[str]:
         notes.append(
             f"{len(drifted)} values, first {drifted[0].value!r}, differ by more than the tolerance although their nodes are "
             "right on the reference's values: rounding that has added up"
+        )
+    doubtful = [row for row in rows if row.doubt]
+    if doubtful and worst is None:
+        notes.append(
+            f"{len(doubtful)} values, first {doubtful[0].value!r} ({doubtful[0].doubt}), are smaller than any tolerance, and "
+            "whether they differ by more than rounding is not known"
         )
     if worst is not None and isinstance(pair.candidate, OnnxSide):
         outputs = [row for row in rows if row.value in pair.candidate.index.outputs]

@@ -30,6 +30,8 @@ class Row:
             not tried.
         introduces: Whether the node is wrong by itself; None where that was not tried.
         between: Nodes between the values that both sides have and this one, where it takes more than one.
+        doubt: By how much a value is off that matches because it is smaller than any tolerance, where it is not known
+            whether that is rounding; "" otherwise.
     """
 
     value: str
@@ -43,6 +45,7 @@ class Row:
     alone: Metrics | None = None
     introduces: bool | None = None
     between: tuple[str, ...] = ()
+    doubt: str = ""
 
     @property
     def error(self) -> float:
@@ -122,7 +125,8 @@ class Bisection:
         matched: How many of them the reference has too.
         complete: Whether every matched value was compared; without ``isolate`` the search ends with the stretch that
             holds the first value that diverges.
-        runs: How often each side was run, and how often pieces were run alone.
+        runs: How many pieces of a model were run, or how often a torch module was, for each side; and how many pieces of
+            the candidate "alone", on the reference's values.
         stretches: Into how many stretches the memory limit cut the graph.
         memory: The limit, in bytes.
         feeds: Input -> its type, and its value where that is short.

@@ -235,8 +235,9 @@ def goes_on(
     """
     known = {place.value for place in own.places()}
     pairs = {k: v for k, v in twins.items() if k in known}
-    small = None if outer.small is None else frozenset[str]()
-    search = Search(own, other, pairs, outer.policy, outer.memory, isolate=False, small=small, swapped=outer.swapped)
+    search = Search(
+        own, other, pairs, outer.policy, outer.memory, isolate=False, alike=outer.alike, swapped=outer.swapped
+    )
     search.run()
     row = next((row for row in search.rows if goes_wrong(row)), None)
     if row is None:

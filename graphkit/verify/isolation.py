@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,13 @@ from graphkit.runtime.exchange import declared_type, shared, to_runtime
 from graphkit.runtime.pieces import is_constant_node, piece
 from graphkit.runtime.ports import Port
 from graphkit.runtime.session import PieceSession
+from graphkit.verify.noise import DRAWS, largest_difference, near_one, shaken
 from graphkit.verify.sides import OnnxSide, constants_of, release
 
 if TYPE_CHECKING:
     from graphkit.model import Model
     from graphkit.tensor import Array
+    from graphkit.verify.tolerance import Policy
 
 
 class Isolation:
@@ -86,6 +88,44 @@ class Isolation:
         """
         fed = {name: self.to_feed(name, array) for name, array in twins.items()}
         return self._halved(list(values), fed)
+
+    def rounding(
+        self, value: str, twins: Mapping[str, Array], made: Array, policy: Policy
+    ) -> Iterator[tuple[Array | None, bool]]:
+        """How much of what the nodes behind a value make may be rounding, element by element.
+
+        Args:
+            value: The value.
+            twins: As in ``run``.
+            made: What the nodes make of them.
+            policy: The tolerances.
+
+        Yields:
+            (the largest differences seen, or None where that is not known; whether it may well be less). The most first;
+            then, where that may be less, the least.
+        """
+        fed = {name: self.to_feed(name, twins[name]) for name in self.behind(value)[1]}
+        part, new = self.piece([value], fed)
+        vague = near_one(part)
+        yield self._rounding(part, fed, new[value], made, policy, absolutely=True), vague
+        if vague:
+            yield self._rounding(part, fed, new[value], made, policy, absolutely=False), False
+
+    def _rounding(
+        self, part: Model, fed: Mapping[str, Any], value: str, made: Array, policy: Policy, *, absolutely: bool
+    ) -> Array | None:
+        if (found := shaken(part, policy, absolutely=absolutely)) is None:
+            return None
+        shaky, renamed = found
+        try:
+            session = PieceSession(shaky, self.side.name, device=self.side.device, tf32=self.side.tf32)
+            self.runs += DRAWS
+            values = {renamed.get(name, name): array for name, array in fed.items()}
+            return largest_difference(made, lambda: shared(session.run(values, [value])[value]))
+        except GraphkitError:
+            return None  # a size, an index or a condition that is computed from floats
+        finally:
+            release(self.side.model)
 
     @staticmethod
     def to_feed(name: str, array: Array) -> Any:

@@ -129,6 +129,7 @@ class Budget:
                 "it holds for the values alone"
             )
         self.room = limit if taken >= limit else limit - taken
+        self._limit = limit
         self._near = math.inf if taken >= limit else limit * 3 // 4
         self._oversized = False
 
@@ -164,6 +165,11 @@ class Budget:
                 f"which is more than the memory limit leaves for values: {self.room / 1e6:.3g} MB"
             )
         return max(1, number)
+
+    def allows(self, more: int) -> bool:
+        """Whether there is room for so many bytes now."""
+        self.give_back()
+        return math.isinf(self._near) or process_bytes() + more <= self._limit
 
     def give_back(self) -> None:
         """Near the limit, have the C library give freed memory back to the system, also that between what is in use."""

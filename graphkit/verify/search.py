@@ -10,10 +10,10 @@ import numpy as np
 
 from graphkit.errors import SessionError
 from graphkit.verify.bisection import Failing, Row
-from graphkit.verify.blocks import blocks
+from graphkit.verify.blocks import Blocks, blocks
 from graphkit.verify.isolation import Isolation
 from graphkit.verify.memory import BATCH, MOST_VALUES, Budget
-from graphkit.verify.metrics import Metrics, measure
+from graphkit.verify.metrics import Metrics, drowned, dtype_name, measure
 from graphkit.verify.sides import OnnxSide, Place, Side
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ class Search:
         isolate: Try every node alone, on the reference's values.
         stop: Without ``isolate``, end with the stretch that holds the first difference.
         swapped: The side whose order is followed is the reference: what it gives is what is expected.
-        small: Values that are held against themselves where they are smaller than any tolerance, as ``validate`` does
-            with outputs; None for all. Other kernels may make other noise of an inner value that should be zero.
+        alike: Both sides run on the same kernels.
+        outputs: Values that are held against themselves where they are smaller than any tolerance, as ``validate`` does
+            with them. Others are so only where that is more than rounding (``_more_than_rounding``).
         rows: What was compared.
         stretches: Into how many stretches the graph was cut.
         complete: Whether every value was compared.
@@ -53,7 +54,8 @@ class Search:
     isolate: bool
     stop: bool = True
     swapped: bool = False
-    small: frozenset[str] | None = frozenset()
+    alike: bool = False
+    outputs: frozenset[str] = frozenset()
     rows: list[Row] = field(default_factory=list)
     stretches: int = 0
     complete: bool = True
@@ -61,6 +63,7 @@ class Search:
     notes: tuple[str, ...] = ()
     stopped: str | None = None
     failing: Failing | None = None
+    _budget: Budget = field(init=False, repr=False)
 
     def run(self, progress: Callable[[int, int | None, str], None] | None = None) -> None:
         """Compare stretch after stretch."""
@@ -69,7 +72,9 @@ class Search:
         self.reference.expect(self.twins[place.value] for place in places)
         alone = Isolation(self.candidate, self.twins) if isinstance(self.candidate, OnnxSide) else None
         borders = _Borders(alone, places)
-        budget = Budget(places, (self.candidate, self.reference), self.twins, self.memory, isolate=self.isolate)
+        budget = self._budget = Budget(
+            places, (self.candidate, self.reference), self.twins, self.memory, isolate=self.isolate
+        )
         done, most = 0, MOST_VALUES
         while done < len(places):
             stretch = places[done : done + budget.count(done, most, self._kept_bytes())]
@@ -85,7 +90,7 @@ class Search:
                 self.complete = False
                 break
             self.stretches += 1
-            rows = self._visited(stretch, mine, alone, borders, budget)
+            rows = self._visited(stretch, mine, alone, borders)
             self.rows += rows
             done += len(stretch)
             borders.forget(done)
@@ -111,25 +116,32 @@ class Search:
         mine: dict[str, Any],
         alone: Isolation | None,
         borders: _Borders,
-        budget: Budget,
     ) -> list[Row]:
         """The rows of a stretch, nodes tried alone where that is wanted."""
-        budget.give_back()
+        self._budget.give_back()
         theirs = self.reference.fetch([self.twins[place.value] for place in stretch])
         twins = {place.value: theirs.pop(self.twins[place.value]) for place in stretch}
         rows, dtypes = self._compared(stretch, mine, twins)
         borders.add(twins, dtypes)
         del twins
-        budget.give_back()
-        if alone is not None and (self.isolate or any(not row.match for row in rows)):
+        self._budget.give_back()
+        if alone is not None and (self.isolate or any(not row.match or row.doubt for row in rows)):
             rows = self._tried(alone, rows, borders)
         return rows
 
-    def judge(self, value: str, actual: Any, expected: Any) -> Metrics:
-        """How much a value of the side that is followed differs from the other side's."""
+    def judge(self, value: str, actual: Any, expected: Any) -> tuple[Metrics, str]:
+        """How much a value of the side that is followed differs from the other side's.
+
+        Returns:
+            (the answer, how much a value differs that is so small that the answer is yes whatever its numbers).
+        """
         if self.swapped:
             actual, expected = expected, actual
-        return judge(actual, expected, self.policy, small=self.small is None or value in self.small)
+        found = judge(actual, expected, self.policy)
+        if value in self.outputs or found.problem is None or found.share_out:
+            return found, ""
+        agreed = judge(actual, expected, self.policy, small=False)
+        return (agreed, found.problem) if agreed.match else (found, "")
 
     def _compared(
         self, stretch: Sequence[Place], mine: dict[str, Any], twins: Mapping[str, Any]
@@ -138,7 +150,7 @@ class Search:
         rows, dtypes = [], {}
         for place in stretch:
             actual = mine.pop(place.value)
-            metrics = self.judge(place.value, actual, twins[place.value])
+            metrics, doubt = self.judge(place.value, actual, twins[place.value])
             dtypes[place.value] = getattr(actual, "dtype", None)
             rows.append(
                 Row(
@@ -150,6 +162,7 @@ class Search:
                     line=place.line,
                     match=metrics.match,
                     metrics=metrics,
+                    doubt=doubt,
                 )
             )
         return rows, dtypes
@@ -157,9 +170,10 @@ class Search:
     def _tried(self, alone: Isolation, rows: list[Row], borders: _Borders) -> list[Row]:
         """The rows with what their nodes do on the reference's values.
 
-        Without ``isolate`` those that differ are tried, a few at a time, until one is found whose node is wrong by itself.
+        Without ``isolate`` those that differ, or may, are tried, a few at a time, until one is found whose node is wrong by
+        itself.
         """
-        wanted = [row for row in rows if self.isolate or not row.match]
+        wanted = [row for row in rows if self.isolate or not row.match or row.doubt]
         batches = [wanted] if self.isolate else [wanted[at : at + BATCH] for at in range(0, len(wanted), BATCH)]
         found: dict[str, Row] = {}
         for batch in batches:
@@ -180,8 +194,40 @@ class Search:
         expected = borders.originals.get(row.value)
         if made is None or expected is None:
             return replace(row, introduces=None, between=between)
-        metrics = self.judge(row.value, made, expected)
-        return replace(row, alone=metrics, introduces=not metrics.match, between=between)
+        metrics, doubt = self.judge(row.value, made, expected)
+        wrong: bool | None = not metrics.match
+        if doubt:
+            wrong = self._more_than_rounding(row.value, alone, made, borders)
+            if wrong:
+                metrics = replace(metrics, match=False, problem=doubt)
+        tried = replace(row, alone=metrics, introduces=bool(wrong), between=between)
+        if not row.doubt or wrong is None:
+            return tried
+        shown = replace(row.metrics, match=False, problem=row.doubt) if wrong else row.metrics
+        return replace(tried, match=not wrong, metrics=shown, doubt="")
+
+    def _more_than_rounding(self, value: str, alone: Isolation, made: Array, borders: _Borders) -> bool | None:
+        """Whether a node does something else on the reference's values than the reference, in a value of small numbers.
+
+        The two may differ by as much as the node's result does when its inputs are wrong by the tolerance: what is left of
+        large numbers that cancel each other is rounding, what comes of small weights is not. None where that is not known,
+        though the same kernel makes the same rounding.
+        """
+        unknown = True if self.alike else None
+        read = [borders.arrays[name] for name in alone.behind(value)[1]]
+        if not self._budget.allows(4 * made.nbytes + 3 * sum(array.nbytes for array in read)):
+            return unknown
+        expected = borders.originals[value]
+        blocks = Blocks(expected, made) if self.swapped else Blocks(made, expected)
+        tolerance = self.policy.tolerance(dtype_name(made))
+        certain = True
+        for rounding, vague in alone.rounding(value, borders.arrays, made, self.policy):
+            if rounding is None:
+                return unknown
+            if drowned(blocks, tolerance, rounding) is not None:
+                return True if certain else unknown
+            certain = not vague
+        return False
 
 
 def goes_wrong(row: Row) -> bool:
@@ -228,7 +274,7 @@ class _Borders:
         self.arrays = {name: array for name, array in self.arrays.items() if self._last.get(name, -1) >= done}
 
 
-def judge(actual: Any, expected: Any, policy: Policy, *, small: bool) -> Metrics:
+def judge(actual: Any, expected: Any, policy: Policy, *, small: bool = True) -> Metrics:
     """``measure`` for inner values: equal arrays, which are most of them, are told at once; NaN agrees with NaN."""
     if isinstance(actual, np.ndarray) and isinstance(expected, np.ndarray) and _identical(actual, expected):
         dtype = str(actual.dtype)
