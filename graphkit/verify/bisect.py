@@ -122,10 +122,11 @@ def bisect(
     Changes: nothing.
     Scope: the main graph, and bodies and functions behind the first value that diverges.
     Cost: each node of a model once, in one piece a side for every 500 values; one more piece where sizes cannot be
-    inferred; 1 + log2(500) more at most for the node that is wrong, and with ``isolate`` every node of the candidate once
-    more. Time grows with nodes + bytes of all values: a chain of 1,000, 4,000 and 16,000 small nodes, the fault at 70 %,
-    takes 2 + 2, 6 + 6 and 23 + 23 pieces and 1 alone, and 0.7, 1.6 and 4.5 s with Python's start (two cores); one without
-    a fault 2 + 2, 8 + 8 and 32 + 32 pieces, 0.8, 1.6 and 5.2 s. Where nothing differs, the candidate is loaded as a whole.
+    inferred; of the nodes whose values differ eight at a time alone, until one is wrong by itself, which most often the
+    first is; with ``isolate`` every node of the candidate once more. Time grows with nodes + bytes of all values: a chain
+    of 1,000, 4,000 and 16,000 small nodes, the fault at 70 %, takes 2 + 2, 6 + 6 and 23 + 23 pieces and 1 alone, and 0.7,
+    1.6 and 4.5 s with Python's start (two cores); one without a fault 2 + 2, 8 + 8 and 32 + 32 pieces, 0.8, 1.6 and
+    5.2 s. Where nothing differs, the candidate is loaded as a whole.
     """
     if (against is None) == (torch is None):
         raise ValueError("bisect needs either against= or torch=")

@@ -68,6 +68,10 @@ def command(
     """Find the first inner value of CANDIDATE that diverges from a reference; exit 1 where one does.
 
     CANDIDATE may also be a torch factory (PACKAGE.MODULE:FACTORY) with --against MODEL.
+
+    Each node of a model is run once, in one piece for every 500 values, up to the first that differs: 2, 8 and 32 pieces
+    a side for 1,000, 4,000 and 16,000 values, in 1, 2 and 5 seconds where the nodes are small. A torch module is run as a
+    whole for every 500 values. --memory makes more pieces, --isolate runs every node of CANDIDATE once more.
     """
     one_reference(against, torch_factory)
     if html is not None:
