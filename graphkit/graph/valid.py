@@ -89,7 +89,12 @@ def _check_scope(
     scope: onnx.GraphProto, opset: int, own: Collection[walk.FunctionKey], *, inside_function: bool
 ) -> None:
     index = GraphIndex(scope)
-    _ = index.inputs, index.initializers, index.sparse_initializers  # refused where a node makes one of them
+    for kind, names in (
+        ("a graph input", index.inputs),
+        ("an initializer", {**index.initializers, **index.sparse_initializers}),
+    ):
+        if "" in names:
+            raise InvalidGraphError(f"{kind} of {scope.name!r} has no name", names=[scope.name])
     _check_nodes(index.nodes, opset, own, inside_function=inside_function)
 
 

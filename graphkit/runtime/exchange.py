@@ -69,13 +69,18 @@ def from_runtime(value: Any) -> Any:
     """An OrtValue as an array, as a list of arrays for a sequence, or None for an empty optional.
 
     Raises:
-        SessionError: It is a map.
+        SessionError: It is a map, or texts that are no UTF-8.
     """
     if not value.has_value():
         return None
     if not value.is_tensor():
         return [from_runtime(element) for element in _elements(value)]
     data_type = value.element_type()
+    if data_type == _T.STRING:
+        try:
+            return value.numpy()
+        except UnicodeDecodeError as error:
+            raise SessionError("the model makes texts that are no UTF-8") from error
     if data_type in _PLAIN:
         return value.numpy()
     shape = value.shape()

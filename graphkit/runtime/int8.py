@@ -43,7 +43,8 @@ def to_int8(
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
-        EditError: The model is older than opset 13, larger than 2 GB, or has no node that can be quantized.
+        EditError: The model is older than opset 13, larger than 2 GB, has no node that can be quantized, or the quantizer
+            gives up.
         FeedError, NameNotFoundError: A feed does not fit.
         SessionError: The runtime refuses the model.
 
@@ -68,17 +69,20 @@ def to_int8(
     whole.metadata_props.add(key=_PREPARED[0], value=_PREPARED[1])
     with tempfile.TemporaryDirectory() as folder, translated("calibrating the model"):
         path = os.path.join(folder, "int8.onnx")
-        quantize_static(
-            whole,
-            path,
-            _reader(runs),
-            quant_format=QuantFormat.QDQ,
-            per_channel=per_channel,
-            nodes_to_exclude=sorted(staying),
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            extra_options={"ActivationSymmetric": True},
-        )
+        try:
+            quantize_static(
+                whole,
+                path,
+                _reader(runs),
+                quant_format=QuantFormat.QDQ,
+                per_channel=per_channel,
+                nodes_to_exclude=sorted(staying),
+                activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+                extra_options={"ActivationSymmetric": True},
+            )
+        except AssertionError as error:  # it asserts that no output is an input, for one
+            raise EditError(f"ONNX Runtime's quantizer gives up: {error}", hint="float16 may serve it") from error
         result = onnx.load(path)
     quantized = _quantized(result.graph, called)
     if not quantized:

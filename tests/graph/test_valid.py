@@ -157,7 +157,7 @@ def sparse(indices, count=2, dims=(4,)):
         (sparse([[0, 0], [1, 1]]), False),
         (sparse([0.0, 3.0]), False),
         (sparse([0, 3], dims=(-4,)), False),
-        (onnx.SparseTensorProto(dims=[4]), False),
+        (onnx.SparseTensorProto(dims=[4], values=TensorProto(name="s")), False),
     ],
     ids=["flat", "pairs", "column", "too many", "another rank", "no integers", "negative", "empty"],
 )
@@ -173,6 +173,18 @@ def test_sparse_tensors(where, made, good):
     else:
         with pytest.raises(gk.TensorError, match="which make none"):
             require_valid(proto)
+
+
+def test_what_is_given_has_a_name():
+    proto = model(f"{X} {{ y = Neg(x) }}")
+    proto.graph.sparse_initializer.append(sparse([0, 3]))
+    proto.graph.sparse_initializer[0].values.ClearField("name")
+    with pytest.raises(gk.InvalidGraphError, match="an initializer of 'g' has no name"):
+        require_valid(proto)
+    del proto.graph.sparse_initializer[:]
+    proto.graph.input.add()
+    with pytest.raises(gk.InvalidGraphError, match="a graph input of 'g' has no name"):
+        require_valid(proto)
 
 
 def test_a_number_that_is_left_out_is_zero():

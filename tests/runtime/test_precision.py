@@ -226,3 +226,11 @@ def test_an_operator_of_another_domain_stays_float32():
     half = gk.precision(model, to="float16")
     assert [n.op_type for n in half.proto.graph.node] == ["Relu", "Cast", "op", "Cast", "Neg"]
     assert [n.attribute[0].i for n in half.proto.graph.node if n.op_type == "Cast"] == [1, 10]
+
+
+def test_a_model_on_which_the_quantizer_gives_up_is_refused():
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 17]>
+    g (float[1,1,4,4] x, float[1,1,3,3] w) => (float[1,1,3,3] w) { y = Conv(x, w) }""")
+    with pytest.raises(gk.EditError, match="quantizer gives up"):
+        gk.precision(model, to="int8", samples=1)
