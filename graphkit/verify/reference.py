@@ -19,6 +19,7 @@ from graphkit.runtime.ports import Port, input_ports
 from graphkit.runtime.random_feeds import RandomFeeds
 from graphkit.runtime.run import session_for
 from graphkit.storage.load import as_model
+from graphkit.verify.resized import Resized, resized
 
 if TYPE_CHECKING:
     from graphkit.model import Model, ModelLike
@@ -110,7 +111,8 @@ class OnnxReference:
 
     An input of the candidate is bound, by its own name or by the one that ``mapping`` gives, to what has that name in
     the reference: an input (both are fed the same, cast where the types differ), a constant (the candidate is fed
-    the constant), or any other value (the candidate is fed what the reference computes). Outputs are bound likewise.
+    the constant), or any other value (the candidate is fed what the reference computes). Outputs are bound likewise. An
+    input that sets a factor, scales or sizes is fed what the scales or sizes of the reference's Resize mean for it.
     """
 
     def __init__(
@@ -152,17 +154,20 @@ class OnnxReference:
         self._ports = input_ports(model.proto)
         self._constants: dict[str, Array] = {}
         self._inner: dict[str, str] = {}
+        self._resized: dict[str, Resized] = {}
         self._same: dict[str, str] = {}
         self.compared: dict[str, str] = {}
         self._bind_inputs(candidate, model, mapping, given)
         self._bind_outputs(candidate, mapping, outputs)
         self._own = self._unbound_inputs(candidate, given)
-        wanted = list(dict.fromkeys([*self.compared.values(), *self._inner.values()]))
+        computed = [n for found in self._resized.values() for n in found.needs if n not in self._ports]
+        wanted = list(dict.fromkeys([*self.compared.values(), *self._inner.values(), *computed]))
         inner = any(name not in self._index.outputs for name in wanted)
         self._load = functools.partial(session_for, model if inner else against, wanted if inner else None, **options)
         self._wanted = wanted
         self._random = RandomFeeds(model, seed=seed) if self._own else None
-        self.drawn = tuple(n for n in candidate.inputs if n not in self._constants and n not in self._inner)
+        determined = {*self._constants, *self._inner, *self._resized}
+        self.drawn = tuple(n for n in candidate.inputs if n not in determined)
         self.like = {name: self._ports[own].dims for name, own in self._same.items()}
 
     def _bind_inputs(
@@ -178,6 +183,12 @@ class OnnxReference:
             elif name in given:
                 self.bindings[name] = "fed to the candidate only"
                 continue
+            elif (found := resized(port, candidate.model, model, target)) is not None:
+                tensor = values.constant(self._index, target) if found.needs == (target,) else None
+                if tensor is None:
+                    self._resized[name] = found
+                else:
+                    self._constants[name] = found.value({target: model.array_of(tensor)})
             elif (tensor := values.constant(self._index, target)) is not None:
                 self._constants[name] = shaped_like(port, model.array_of(tensor), f"the constant {target!r}")
             elif self._index.has(target):
@@ -300,9 +311,11 @@ class OnnxReference:
             FeedError: A feed does not fit the reference's input.
             SessionError: The runtime failed.
         """
-        made = run_session(self.session, self.own_feeds(feeds, sample), self._wanted)
+        own = self.own_feeds(feeds, sample)
+        made = run_session(self.session, own, self._wanted)
         exchange = Exchange(dict(self._constants))
         exchange.feeds.update({name: made[target] for name, target in self._inner.items()})
+        exchange.feeds.update({name: found.value({**own, **made}) for name, found in self._resized.items()})
         exchange.outputs = {name: made[target] for name, target in self.compared.items()}
         return exchange
 
@@ -334,7 +347,7 @@ class OnnxReference:
 
     def determined(self, feeds: Mapping[str, Any], sample: int) -> dict[str, Any]:
         """What the reference determines of the candidate's feeds; the reference runs only if inner values are among it."""
-        return self.run(feeds, sample).feeds if self._inner else dict(self._constants)
+        return self.run(feeds, sample).feeds if self._inner or self._resized else dict(self._constants)
 
 
 def run_session(session: Session, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:

@@ -163,3 +163,21 @@ def test_what_cannot_be_compared_is_exit_3_and_not_1(graphkit, models, arguments
 )
 def test_a_wrong_command_line_is_exit_2(graphkit, models, arguments):
     assert graphkit("validate", "baked.onnx", *arguments).code == 2
+
+
+def test_a_factor_is_mapped_to_the_scales_it_took_the_place_of(graphkit, models):
+    text = """g (float[1,2,4,h] x) => (float[a,b,c,d] y) <float[4] scales = {1, 1, 2, 3}> { y = Resize<mode="linear">(x, , scales) }"""
+    onnx.save(onnx.parser.parse_model(f"{HEAD} {text}"), "original.onnx")
+    options = ("--against", "original.onnx", "--device", "cpu", "--map", "factor=scales")
+    for form in ("factor", "scales", "sizes"):
+        assert graphkit("resize", "original.onnx", f"{form}.onnx", "--as", form).code == 0
+        ran = graphkit("validate", f"{form}.onnx", *options, "--json")
+        assert (ran.code, json.loads(ran.out)["match"]) == (0, True), ran.err
+    one = """g (float[1,2,4,h] x, float[1] factor) => (float[a,b,c,d] y) <float[3] one = {1, 1, 2}> {
+        s = Concat<axis=0>(one, factor)
+        y = Resize<mode="linear">(x, , s) }"""
+    onnx.save(onnx.parser.parse_model(f"{HEAD} {one}"), "one.onnx")
+    ran = graphkit("validate", "one.onnx", *options)
+    assert ran.code == 3
+    assert "cannot stand for 'scales'" in ran.err
+    assert "--feed factor=" in ran.err
