@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,16 +11,38 @@ if TYPE_CHECKING:
     from click.decorators import FC
 
     import graphkit as gk
+    from graphkit_cli.render import Render
 
-F = TypeVar("F", bound="Callable[..., object]")
+Read = Callable[[Sequence[str]], object]
+"""Makes of an option's texts what the library takes."""
 
-feed_option = click.option(
-    "--feed",
-    "feeds",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="Feed an input: @photo.png, @x.npy, @x.npz, @x.npz:MEMBER, random, a number, or a list such as 2,3; repeats.",
-)
+
+def together(*options: Callable[[FC], FC]) -> Callable[[FC], FC]:
+    """Options as one decorator, in the order of the help."""
+
+    def decorated(function: FC) -> FC:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorated
+
+
+def _reading(read: Read) -> Callable[[click.Context, click.Parameter, Sequence[str]], object]:
+    return lambda ctx, parameter, texts: read(texts)  # noqa: ARG005 (click's signature)
+
+
+def feed_option(read: Read) -> Callable[[FC], FC]:
+    """``--feed``; its texts are read by ``one_feed`` or ``feed_lists``."""
+    return click.option(
+        "--feed",
+        "feeds",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_reading(read),
+        help="Feed an input: @photo.png, @x.npy, @x.npz, @x.npz:MEMBER, random, a number, or a list such as 2,3; "
+        "repeats.",
+    )
 
 
 device_option = click.option(
@@ -35,35 +57,25 @@ device_option = click.option(
 
 tf32_option = click.option("--tf32", is_flag=True, help="Let CUDA use TF32 for float32 products.")
 
-
-def device_options(function: FC) -> FC:
-    """``--device``, ``--tf32``, ``--allow-cpu-nodes``."""
-    function = click.option(
-        "--allow-cpu-nodes",
-        is_flag=True,
-        help="On a GPU: list the nodes that run on the CPU, where otherwise they are an error.",
-    )(function)
-    return device_option(tf32_option(function))
+cpu_nodes_option = click.option(
+    "--allow-cpu-nodes",
+    is_flag=True,
+    help="On a GPU: list the nodes that run on the CPU, where otherwise they are an error.",
+)
 
 
-def tensorrt_options(function: FC) -> FC:
-    """``--trt-profile``, ``--trt-fp16``, ``--trt-int8``, ``--trt-calibration``."""
-    options = (
-        click.option(
-            "--trt-profile",
-            "trt_profiles",
-            metavar="NAME=MIN:OPT:MAX",
-            multiple=True,
-            help="With --provider tensorrt: shapes of a dynamic input, such as x=1x3x32x32:1x3x64x64:4x3x256x256; "
-            "repeats.",
-        ),
-        click.option("--trt-fp16", is_flag=True, help="With --provider tensorrt: let layers compute in float16."),
-        click.option("--trt-int8", is_flag=True, help="With --provider tensorrt: let layers compute in int8."),
-        click.option("--trt-calibration", metavar="FILE", help="With --trt-int8: the table that a calibration wrote."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+tensorrt_options = together(
+    click.option(
+        "--trt-profile",
+        "trt_profiles",
+        metavar="NAME=MIN:OPT:MAX",
+        multiple=True,
+        help="With --provider tensorrt: shapes of a dynamic input, such as x=1x3x32x32:1x3x64x64:4x3x256x256; repeats.",
+    ),
+    click.option("--trt-fp16", is_flag=True, help="With --provider tensorrt: let layers compute in float16."),
+    click.option("--trt-int8", is_flag=True, help="With --provider tensorrt: let layers compute in int8."),
+    click.option("--trt-calibration", metavar="FILE", help="With --trt-int8: the table that a calibration wrote."),
+)
 
 
 def tensorrt_choice(
@@ -120,45 +132,75 @@ def pair(text: str, option: str) -> tuple[str, str]:
     return name, value
 
 
-def reference_options(function: FC) -> FC:
-    """``--against`` and ``--torch``."""
-    function = click.option(
-        "--torch",
-        "torch_factory",
-        metavar="PACKAGE.MODULE:FACTORY",
-        help="Compare with the torch module that this gives.",
-    )(function)
-    return click.option("--against", metavar="MODEL", help="Compare with this model.")(function)
+reference_options = together(
+    click.option("--against", metavar="MODEL", help="Compare with this model."),
+    click.option("--torch", metavar="PACKAGE.MODULE:FACTORY", help="Compare with the torch module that this gives."),
+)
 
 
-def one_reference(against: str | None, torch_factory: str | None) -> None:
+def one_reference(given: Mapping[str, Any]) -> None:
     """Refuse neither and both of ``--against`` and ``--torch``.
 
     Raises:
         click.UsageError: It is so.
     """
-    if (against is None) == (torch_factory is None):
+    if (given["against"] is None) == (given["torch"] is None):
         raise click.UsageError("give one of --against MODEL and --torch PACKAGE.MODULE:FACTORY")
 
 
-map_option = click.option(
-    "--map",
-    "mappings",
-    metavar="NAME=TARGET",
-    multiple=True,
-    help="What an input or output of CANDIDATE is in the reference: a value of the model; for torch an argument of "
-    "forward, self.ATTRIBUTE, or a submodule's path; repeats.",
-)
+def comparison_options(*, several: bool = False) -> Callable[[FC], FC]:
+    """Where to run and on what, and how exactly: options that reach the callback as the library's keywords.
+
+    ``--device``, ``--tf32``, ``--bind``, ``--feed``, ``--map``, ``--seed``, ``--rtol``, ``--atol``.
+
+    Args:
+        several: ``--bind`` and ``--feed`` take several values for one name.
+    """
+    sizes, text = "DIM=SIZE", "Size of a symbolic dim; repeats."
+    if several:
+        sizes, text = "DIM=SIZES", "Sizes of a symbolic dim, such as batch=1,2,8; repeats."
+    return together(
+        device_option,
+        tf32_option,
+        click.option(
+            "--bind", metavar=sizes, multiple=True, callback=_reading(bound_sizes if several else one_size), help=text
+        ),
+        feed_option(feed_lists if several else one_feed),
+        click.option(
+            "--map",
+            metavar="NAME=TARGET",
+            multiple=True,
+            callback=_reading(lambda texts: pairs(texts, "--map")),
+            help="What an input or output of CANDIDATE is in the reference: a value of the model, such as the scales or "
+            "sizes that a new factor stands for; for torch an argument of forward, self.ATTRIBUTE, or a submodule's path; "
+            "repeats.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Where the random feeds start."),
+        click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance [default: by dtype]."),
+        click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance [default: by dtype]."),
+    )
 
 
-def tolerance_options(function: FC) -> FC:
-    """``--rtol`` and ``--atol``."""
-    function = click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance [default: by dtype].")(
-        function
-    )
-    return click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance [default: by dtype].")(
-        function
-    )
+def show(render: Render, result: gk.Report | gk.Bisection | gk.Layers, html: str | None = None) -> None:
+    """Print the result of a comparison and its notes, and write its page where one is wanted."""
+    import graphkit as gk
+
+    if html is not None:
+        assert not isinstance(result, gk.Layers)
+        gk.save_html(result, html)
+        render.note(f"wrote {html}")
+    render.result(result, lambda: gk.report_text(result))
+    for note in result.notes:
+        render.note(note)
+
+
+def one_feed(texts: Sequence[str]) -> dict[str, str]:
+    """``--feed`` texts by input.
+
+    Raises:
+        click.UsageError: A text without "=", or an input that is given twice.
+    """
+    return pairs(texts, "--feed")
 
 
 def feed_lists(texts: Sequence[str]) -> dict[str, list[str]]:

@@ -82,6 +82,15 @@ def bisect(
 
     Where the first value that diverges is made by If, Loop or a model's function, the search goes on inside of it.
 
+    Numbers so small that ``atol`` would let any error of theirs pass are held against their own magnitude, unless the
+    difference is rounding. The node is run alone on the reference's values, and again with these, and all that is made on
+    the way, wrong by the relative tolerance at random: if that moves its result as far as it is from the reference's, large
+    numbers cancel each other there, and it is rounding. Small weights are no such thing. What Sigmoid, Softplus, Gelu, LSTM
+    and others make of numbers near 1 is no more exact where it is small (a millionth at the tolerance for float32): there,
+    and in operators of other domains, between two torch modules, and where memory does not suffice, it is not known; a note
+    names such a value, and it is the first that diverges if an output does and every node is right. Where dtypes differ,
+    small numbers are compared by ``atol`` only.
+
     Args:
         candidate: A path, a ModelProto or a Model; or a torch module, as ``validate`` takes it.
         against: The reference, a model (the same one with ``reference_device``, or in another precision); or

@@ -103,7 +103,7 @@ def layers(
         rtol: Relative tolerance for every dtype; without it as ``validate`` has it.
         atol: Absolute tolerance for every dtype.
         tf32: Allow TF32 on a GPU, on both sides.
-        memory: Bytes that the values held at once may take.
+        memory: As ``bisect`` has it.
         progress: Called as the table grows.
 
     Returns:

@@ -137,10 +137,10 @@ def test_a_correct_export_gives_no_alarm(name, exporter):
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("name", "exporter"), CASES)
 def test_a_correct_export_with_a_small_layer_gives_no_alarm(name, exporter, seed):
-    for at in range(12):
+    for at in range(0, 12, 3):
         module, args = torch_nets.net(name, seed)
         torch_nets.smaller(module, 1e-5, at)
         agrees(name, exporter, module, args)

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from graphkit_cli.edit import check_target
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import (
-    device_option,
-    feed_option,
-    map_option,
-    one_reference,
-    one_size,
-    pairs,
-    reference_options,
-    tf32_option,
-    tolerance_options,
-)
+from graphkit_cli.running import comparison_options, one_reference, reference_options, show
 
 DIVERGES = 1
 
@@ -25,14 +17,8 @@ DIVERGES = 1
 @click.command()
 @click.argument("candidate", metavar="CANDIDATE")
 @reference_options
-@device_option
+@comparison_options()
 @click.option("--reference-device", metavar="DEVICE", help="Run the reference model elsewhere: cpu, cuda, tensorrt.")
-@tf32_option
-@click.option("--bind", "binds", metavar="DIM=SIZE", multiple=True, help="Size of a symbolic dim; repeats.")
-@feed_option
-@map_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Where the random feeds start.")
-@tolerance_options
 @click.option(
     "--isolate", is_flag=True, help="Try every node alone on the reference's values: shows which ones introduce error."
 )
@@ -46,25 +32,7 @@ DIVERGES = 1
 @click.option("--save-repro", metavar="DIR", help="Write the smallest failing model, its feeds and a script.")
 @click.option("--html", metavar="FILE", help="Write one self-contained page.")
 @output_options
-def command(
-    render: Render,
-    candidate: str,
-    against: str | None,
-    torch_factory: str | None,
-    device: str,
-    reference_device: str | None,
-    tf32: bool,
-    binds: tuple[str, ...],
-    feeds: tuple[str, ...],
-    mappings: tuple[str, ...],
-    seed: int,
-    rtol: float | None,
-    atol: float | None,
-    isolate: bool,
-    memory: str,
-    save_repro: str | None,
-    html: str | None,
-) -> int:
+def command(render: Render, candidate: str, memory: str, save_repro: str | None, html: str | None, **given: Any) -> int:
     """Find the first inner value of CANDIDATE that diverges from a reference; exit 1 where one does.
 
     CANDIDATE may also be a torch factory (PACKAGE.MODULE:FACTORY) with --against MODEL.
@@ -72,8 +40,11 @@ def command(
     Each node of a model is run once, in one piece for every 500 values, up to the first that differs: 2, 8 and 32 pieces
     a side for 1,000, 4,000 and 16,000 values, in 1, 2 and 5 seconds where the nodes are small. A torch module is run as a
     whole for every 500 values. --memory makes more pieces, --isolate runs every node of CANDIDATE once more.
+
+    Numbers that are smaller than any tolerance are compared too, unless they are what rounding leaves of larger ones.
+    Where that is not known (small results of Sigmoid, Gelu, LSTM and the like, operators of other domains) a note says so.
     """
-    one_reference(against, torch_factory)
+    one_reference(given)
     if html is not None:
         check_target(html)
     import graphkit as gk
@@ -83,26 +54,7 @@ def command(
     except ValueError as error:
         raise click.UsageError(f"--memory: {error}") from error
     with render.progress(f"bisecting {candidate}") as progress:
-        found = gk.bisect(
-            candidate,
-            against=against,
-            torch=torch_factory,
-            device=device,
-            reference_device=reference_device,
-            tf32=tf32,
-            bind=one_size(binds),
-            feeds=pairs(feeds, "--feed"),
-            map=pairs(mappings, "--map"),
-            seed=seed,
-            rtol=rtol,
-            atol=atol,
-            isolate=isolate,
-            memory=limit,
-            progress=progress,
-        )
-    if html is not None:
-        gk.save_html(found, html)
-        render.note(f"wrote {html}")
+        found = gk.bisect(candidate, memory=limit, progress=progress, **given)
     if save_repro is not None and not found.diverges:
         render.note(f"nothing diverges: there is nothing to write to {save_repro}")
     elif save_repro is not None and (found.failing is None or found.failing.made is None):
@@ -110,7 +62,5 @@ def command(
     elif save_repro is not None:
         for path in gk.save_repro(found, save_repro):
             render.note(f"wrote {path}")
-    render.result(found, lambda: gk.report_text(found))
-    for note in found.notes:
-        render.note(note)
+    show(render, found, html)
     return DIVERGES if found.diverges else 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--keep-io", is_flag=True, help="float16: inputs and outputs stay float32.")
 @click.option("--keep-op", "keep_ops", metavar="OP", multiple=True, help="This operator stays in float32; repeat it.")
 @click.option("--keep-node", "keep_nodes", metavar="NAME", multiple=True, help="This node stays in float32; repeat it.")
-@feed_option
+@feed_option(feed_lists)
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="int8: runs on random feeds.")
 @click.option("--seed", type=int, default=0, show_default=True, help="int8: where the random feeds start.")
 @click.option("--per-channel", is_flag=True, help="int8: a scale for each output channel of a weight.")
@@ -28,7 +28,7 @@ def command(
     keep_io: bool,
     keep_ops: tuple[str, ...],
     keep_nodes: tuple[str, ...],
-    feeds: tuple[str, ...],
+    feeds: dict[str, list[str]],
     samples: int,
     seed: int,
     per_channel: bool,
@@ -40,8 +40,7 @@ def command(
     """
     if (to == "int8" and keep_io) or (to == "float16" and (feeds or per_channel)):
         raise click.UsageError("--keep-io goes with float16; --feed and --per-channel go with int8.")
-    lists = feed_lists(feeds)
-    if len({len(values) for values in lists.values()} - {1}) > 1:
+    if len({len(values) for values in feeds.values()} - {1}) > 1:
         raise click.UsageError("--feed: every input is given once, or as often as the others.")
     import graphkit as gk
 
@@ -51,7 +50,7 @@ def command(
         keep_io=keep_io,
         keep_ops=keep_ops,
         keep_nodes=keep_nodes,
-        feeds={name: values if len(values) > 1 else values[0] for name, values in lists.items()},
+        feeds={name: values if len(values) > 1 else values[0] for name, values in feeds.items()},
         samples=samples,
         seed=seed,
         per_channel=per_channel,

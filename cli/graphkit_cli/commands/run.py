@@ -9,7 +9,15 @@ import click
 from graphkit_cli.edit import check_target
 from graphkit_cli.options import model_argument, output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import device_options, feed_option, pairs, tensorrt_choice, tensorrt_options
+from graphkit_cli.running import (
+    cpu_nodes_option,
+    device_option,
+    feed_option,
+    one_feed,
+    tensorrt_choice,
+    tensorrt_options,
+    tf32_option,
+)
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_argument
-@feed_option
+@feed_option(one_feed)
 @click.option(
     "--output",
     "outputs",
@@ -25,7 +33,9 @@ if TYPE_CHECKING:
     multiple=True,
     help="Give this value, a graph output or an inner value; repeats.",
 )
-@device_options
+@device_option
+@tf32_option
+@cpu_nodes_option
 @tensorrt_options
 @click.option("--seed", type=int, default=0, show_default=True, help="For inputs fed with random.")
 @click.option("--save", metavar="FILE", help="Write the outputs: .npz; .npy or .png for a single one.")
@@ -33,7 +43,7 @@ if TYPE_CHECKING:
 def command(
     render: Render,
     model: str,
-    feeds: tuple[str, ...],
+    feeds: dict[str, str],
     outputs: tuple[str, ...],
     device: str,
     tf32: bool,
@@ -53,7 +63,7 @@ def command(
     with render.progress(f"running {model}"):
         ran = gk.run_report(
             model,
-            pairs(feeds, "--feed"),
+            feeds,
             outputs=outputs or None,
             device=device,
             tensorrt=tensorrt_choice(device, trt_profiles, trt_calibration, trt_fp16=trt_fp16, trt_int8=trt_int8),
