@@ -385,27 +385,21 @@ def retyped(array: Array, port: Port) -> Array:
 def shaped_like(port: Port, array: Array, what: str) -> Array:
     """A constant of the reference in the dtype and shape of the input that took its place.
 
-    An input that is shorter than the constant stands for its last elements, as a factor for height and width stands for
-    the last two of four Resize scales; a single number must be all of the elements that it stands for.
+    A single number must be all of the elements that it stands for.
 
     Raises:
         ComparisonError: It cannot stand for the constant.
     """
     array = np.asarray(retyped(array, port))
-    fits = port.dims is None or len(port.dims) == array.ndim
-    sizes = port.dims or ()
-    if fits and all(not isinstance(d, int) or d == s for d, s in zip(sizes, array.shape, strict=False)):
+    sizes = array.shape if port.dims is None else port.dims
+    if len(sizes) == array.ndim and all(d == s for d, s in zip(sizes, array.shape, strict=True) if isinstance(d, int)):
         return array
     wanted = [d if isinstance(d, int) else 1 for d in sizes]
-    size = int(np.prod(wanted))
-    tail = array.ravel()[-size:] if size > 1 else array.ravel()[array.ravel() != 1] if array.size > 1 else array.ravel()
-    if size == 1 and tail.size and (tail == tail[0]).all():
-        tail = tail[:1]
-    elif size == 1 and array.size and not tail.size:
-        tail = array.ravel()[:1]
-    if tail.size != size:
-        raise ComparisonError(
-            f"input {port.name!r} is {port.text} and cannot stand for {what} of shape {list(array.shape)}",
-            hint=f"feed it with --feed {port.name}=VALUE",
-        )
-    return tail.reshape(wanted)
+    if np.prod(wanted) == array.size:
+        return array.reshape(wanted)
+    if np.prod(wanted) == 1 and array.size and (array == array.flat[0]).all():
+        return array.reshape(-1)[:1].reshape(wanted)
+    raise ComparisonError(
+        f"input {port.name!r} is {port.text} and cannot stand for {what} of shape {list(array.shape)}",
+        hint=f"feed it with --feed {port.name}=VALUE",
+    )

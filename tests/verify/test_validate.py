@@ -274,3 +274,15 @@ def test_progress_is_told():
     told = []
     validate(AFFINE, against=AFFINE, samples=4, progress=lambda done, total, _: told.append((done, total)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_what_an_input_can_stand_for():
+    text = "g (float[n,3] x{}) => (float[n,3] y) <float[1] b = {{1.0}}{}> {{ h = Mul(x, {})\n y = Add(h, b) }}"
+    original = model(text.format("", ", float[3] k = {2.0, 2.0, 2.0}", "k"))
+    for shape in ("[3]", "[1]", "", "[1,3]", "[m]"):
+        assert validate(model(text.format(f", float{shape} k", "", "k")), against=original).match, shape
+    uneven = model(text.format("", ", float[3] k = {2.0, 2.0, 3.0}", "k"))
+    for shape in ("[1]", "[1,2]"):
+        candidate = onnx.parser.parse_model(f"{HEAD} " + text.format(f", float{shape} k", "", "b"))
+        with pytest.raises(gk.ComparisonError, match=r"cannot stand for the constant 'k' of shape \[3\]"):
+            validate(candidate, against=uneven)
