@@ -6,7 +6,7 @@ import json
 import math
 import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from graphkit.graph.modules import fx_call, fx_node, lineage, module_path
@@ -55,7 +55,7 @@ def match_fx(index: GraphIndex, side: FxSide) -> dict[str, str]:
             if same:
                 matched.update(_split(node, parts))
         elif (twin := twins.get(found[0])) in parts:
-            matched.update(_parts(node, found[0], parts[twin], named=same))
+            matched.update(_parts(node, found[0], parts[twin], index.outputs, named=same))
         elif twin is not None:
             for name in node.output:
                 alone = len(node.output) == 1 and (name in index.outputs or renamed.get(found[0]) == name)
@@ -76,16 +76,21 @@ def _results(nodes: Mapping[str, Any]) -> dict[str, dict[int, str]]:
     return found
 
 
-def _parts(node: onnx.NodeProto, call: str, parts: dict[int, str], *, named: bool) -> dict[str, str]:
+def _parts(
+    node: onnx.NodeProto, call: str, parts: dict[int, str], outputs: Collection[str], *, named: bool
+) -> dict[str, str]:
     """Outputs of a node -> the results that they are, where the fx node behind it has several.
 
     torch calls result 2 of ``lstm`` ``lstm__2``, the node that makes it ``node_lstm__2``, and then the value after its
-    getitem node. A node that makes several results has the name of its last one, and makes them in their order.
+    getitem node. A node that makes several results has the name of its last one, and makes them in their order; what
+    it makes before and nobody called after a getitem node is on the way to a result, as the states of a GRU at every step
+    are before they are transposed.
 
     Args:
         node: The node.
         call: The fx node it came from, and
         parts: the results of its twin.
+        outputs: Outputs of the graph, which may be called anything.
         named: Whether the names of getitem nodes are those of the twin too.
     """
     last = _numbered(node.name, f"node_{call}__")
@@ -93,7 +98,8 @@ def _parts(node: onnx.NodeProto, call: str, parts: dict[int, str], *, named: boo
     for at, name in enumerate(node.output):
         number = _numbered(name, f"{call}__")
         if number is None and last is not None:
-            number = last if len(node.output) == 1 else at if at <= last else None
+            result = at == last or (at < last and (name.startswith("getitem") or name in outputs))
+            number = last if len(node.output) == 1 else at if result else None
         elif number is None and named:
             number = next((number for number, part in parts.items() if part == name), None)
         if name and number in parts:
