@@ -131,8 +131,13 @@ def validate(
             _run_case(made, reference, case, tally)
             if progress is not None:
                 progress(len(tally.samples), plan.total, "comparing")
+    return _report(made, reference, tally, tf32=tf32, seed=seed)
+
+
+def _report(made: Session, reference: Reference, tally: _Tally, *, tf32: bool, seed: int) -> Report:
+    match = all(sample.match for sample in tally.samples)
     return Report(
-        match=all(sample.match for sample in tally.samples),
+        match=match,
         candidate=made.name,
         reference=reference.name,
         device=made.device,
@@ -145,7 +150,7 @@ def validate(
         samples=tuple(tally.samples),
         bindings=reference.bindings,
         notes=(*made.notes, *reference.notes, *_nothing_compared(tally.samples)),
-        doubts=() if all(sample.match for sample in tally.samples) else (*tally.doubts, *reference.doubts),
+        doubts=() if match else (*tally.doubts, *reference.doubts),
         versions=versions(),
         pictures=tally.pictures,
     )
