@@ -77,8 +77,11 @@ class Constant:
         dtype = numpy_type(data_type)
         if dtype is None:
             raise EditError(f"{self.name!r} is cast to a type that ONNX does not have ({data_type})")
+        import numpy as np
+
         try:
-            return array.astype(dtype)
+            with np.errstate(invalid="ignore", over="ignore"):  # as runtimes do, what does not fit becomes something
+                return array.astype(dtype)
         except (ValueError, OverflowError) as error:
             raise EditError(f"{self.name!r} cannot be cast to {type_name(data_type)}: {error}") from error
 

@@ -110,7 +110,7 @@ class Wiring:
     def _sizes_from_scales(self, source: str, site: Resampler, here: list[onnx.NodeProto]) -> str:
         """floor(in * scale), as torch's recompute_scale_factor has it; int64."""
         if self._relative and site.semantics == "sizes":
-            base = site.source
+            base = self._given(site, here)
             full = source if self._form == "scales" else self._full_factor(source, site)
         else:
             base = self._dims(site, here)
@@ -159,16 +159,23 @@ class Wiring:
     def _own_scales(self, site: Resampler, here: list[onnx.NodeProto]) -> str:
         """What the node's scales were before the edit; float32."""
         if site.semantics == "sizes":
-            sizes = self._cast(here, site.source, FLOAT)
+            sizes = self._cast(here, self._given(site, here), FLOAT)
             own = self._add(here, "Div", [sizes, self._cast(here, self._dims(site, here), FLOAT)], "own_scales")
             if not site.policy:
                 return own
             one = self._add(here, "ReduceMin" if site.policy == "not_larger" else "ReduceMax", [own], "own_scale")
             return self._add(here, "Expand", [one, self._add(here, "Shape", [own], "count")], "own_scales")
         if site.source:
-            return site.source
+            return self._given(site, here)
         assert site.own is not None
         return self._constant(here, site.own.astype(np.float32))
+
+    def _given(self, site: Resampler, here: list[onnx.NodeProto]) -> str:
+        """The value that gives a node its scales or sizes, as a list: runtimes take it in any shape."""
+        dims = site.scope.dims_of(site.source)
+        if dims is None or len(dims) == 1:
+            return site.source
+        return self._add(here, "Reshape", [site.source, self._constant(here, np.array([-1]))], "list")
 
     def _dims(self, site: Resampler, here: list[onnx.NodeProto]) -> str:
         """The dims of the tensor to resize, those of ``axes`` where the node has them; int64."""

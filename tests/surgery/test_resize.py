@@ -580,8 +580,14 @@ UP = "g (float[1,2,4,6] x) => (float[a,b,c,d] y)"
 
 def test_scales_may_have_any_shape():
     """ONNX Runtime looks at how many there are."""
-    text = f"{UP} <float[2,2] s = {{1,1,2,2}}> {{ y = Resize<{HALF}>(x,, s) }}"
-    assert_same(answers(gk.resize(parse(text)), given(2)), run_ort(parse(text), {"x": X})["y"])
+    scales = f"{UP} <float[2,2] s = {{1,1,2,2}}> {{ y = Resize<{HALF}>(x,, s) }}"
+    sizes = f"{UP} <int64[4,1] s = {{1,2,8,12}}> {{ y = Resize<{HALF}>(x,,, s) }}"
+    for text in (scales, sizes):
+        expected = run_ort(parse(text), {"x": X})["y"]
+        assert_same(answers(gk.resize(parse(text)), given(2)), expected)
+        for semantics in ("scales", "sizes"):
+            relative = gk.resize(parse(text), relative=True, semantics=semantics)
+            assert_same(answers(relative, given(1)), expected)
 
 
 @pytest.mark.parametrize(
