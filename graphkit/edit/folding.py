@@ -15,7 +15,7 @@ from graphkit.graph import values
 from graphkit.graph.elementwise import OPSET as BROADCASTS
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.resampling import opset_of
-from graphkit.graph.shapes import inferred
+from graphkit.graph.shapes import NOT_COMPUTED, inferred
 from graphkit.graph.symbols import tensor_types
 from graphkit.graph.walk import bodies
 from graphkit.model import Model
@@ -192,7 +192,7 @@ def _run(node: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> dict[str
     alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     try:
         results = ReferenceEvaluator(alone).run(None, {})
-    except (RuntimeError, NotImplementedError, ValueError, TypeError, IndexError, KeyError):
+    except NOT_COMPUTED:
         return None
     names = [name for name in node.output if name]
     return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}

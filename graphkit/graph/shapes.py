@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 UNNAMED = "unk__"
 """What onnx.shape_inference calls dims that it knows nothing about: no names of the model's author."""
 
+NOT_COMPUTED = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
+"""What onnx.reference raises for an operator that it does not have, and for values that an operator does not take."""
+
 LONG = 4096
 """Elements of a vector from which on it is no shape. onnx propagates every vector as if it were one, 2.7 KB an element."""
 
@@ -292,6 +295,6 @@ def _run(nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto], outp
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     try:
         results: list[Array] = ReferenceEvaluator(model).run(None, {})  # type: ignore[assignment]  # it says list[Any] | None
-    except (RuntimeError, ValueError, TypeError, IndexError, KeyError):
+    except NOT_COMPUTED:
         return None  # a chain that cannot be computed beforehand is simply not known
     return results[0]

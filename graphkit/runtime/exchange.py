@@ -20,7 +20,9 @@ def to_runtime(value: Any, port: Port) -> Any:
     if isinstance(value, list):
         raise FeedError(f"input {port.name!r} is {port.text}; only tensors can be fed", name=port.name)
     array = np.ascontiguousarray(value) if value.ndim else value
-    if array.dtype.kind in "fiub" and array.dtype.isbuiltin:
+    if (
+        array.dtype.kind in "fiub" and array.dtype.isbuiltin == 1
+    ):  # numpy counts ml_dtypes' float8_e5m2 among its floats
         return runtime.OrtValue.ortvalue_from_numpy(array)
     if array.dtype.kind in "OUST":
         return _texts(array)

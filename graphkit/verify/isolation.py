@@ -73,7 +73,7 @@ class Isolation:
             read |= needed
         made = {name for p in positions for name in index.nodes[p].output if name}
         new = {name: f"made of {name}" for name in made if name in self._border}
-        inputs = {name: declared_type(fed[name]) for name in sorted(read)}
+        inputs = {name: declared_type(fed[name]) for name in sorted(read) if name in fed}  # no sequence is fed
         return piece(self.side.model, index, sorted(positions), inputs, [new[v] for v in values], new), new
 
     def run(self, values: Sequence[str], twins: Mapping[str, Array]) -> dict[str, Array]:

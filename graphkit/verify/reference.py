@@ -19,6 +19,7 @@ from graphkit.runtime.ports import Port, input_ports
 from graphkit.runtime.random_feeds import RandomFeeds
 from graphkit.runtime.run import session_for
 from graphkit.storage.load import as_model
+from graphkit.tensor import numpy_type
 from graphkit.verify.resized import Resized, resized
 
 if TYPE_CHECKING:
@@ -374,12 +375,17 @@ def reached(index: GraphIndex, names: Any, stops: set[str]) -> set[str]:
 
 
 def retyped(array: Array, port: Port) -> Array:
-    """A feed in the dtype that the other side declares for it."""
-    import onnx
+    """A feed in the dtype that the other side declares for it.
 
-    if not port.data_type or port.data_type == onnx.TensorProto.STRING:
+    Raises:
+        ComparisonError: It has texts, and the other side wants numbers.
+    """
+    dtype = numpy_type(port.data_type)
+    if dtype is None or dtype.kind == "O":
         return array
-    return array.astype(onnx.helper.tensor_dtype_to_np_dtype(port.data_type), copy=False)
+    if array.dtype.kind in "OUST":
+        raise ComparisonError(f"input {port.name!r} is {port.text} on the one side, and has texts on the other")
+    return array.astype(dtype, copy=False)
 
 
 def shaped_like(port: Port, array: Array, what: str) -> Array:

@@ -201,7 +201,10 @@ class OnnxSide:
         end = max((self.index.producer[n] + 1 for n in names if n in self.index.producer), default=0)
         if end > self._at:
             self._advance(end)
-        return {name: shared(self._kept.pop(name)) for name in names}
+        made = {name: shared(self._kept[name]) for name in names}
+        for name in names:
+            self._kept.pop(name, None)
+        return made
 
     def _advance(self, end: int) -> None:
         stretch = range(self._at, end)

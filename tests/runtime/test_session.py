@@ -136,6 +136,10 @@ def test_types_that_numpy_has_no_word_for():
     assert_same(made["y"], x)
     assert_same(made["z"].astype(np.float32), np.array([1.5, -2.25], np.float32))
     assert made["s"].tolist() == ["word"]
+    other = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 19]> g (float8e5m2[n] x) => (float[n] y) { y = Cast<to=1>(x) }'
+    )
+    assert_same(gk.run(other, {"x": x.astype(ml_dtypes.float8_e5m2)})["y"], np.array([1.5, -2.0], np.float32))
 
 
 TEXTS = onnx.parser.parse_model("""
@@ -192,9 +196,22 @@ def test_maps_come_out_as_dicts():
     assert gk.validate(CLASSES, against=CLASSES, device="cpu", samples=1).match
 
 
+@pytest.mark.parametrize("isolate", [False, True])
 @pytest.mark.parametrize("model", [TEXTS, PARTS, CLASSES], ids=["texts", "sequences", "maps"])
-def test_bisect_goes_past_values_that_are_no_numbers(model):
-    assert gk.bisect(model, against=model, device="cpu").first is None
+def test_bisect_goes_past_values_that_are_no_numbers(model, isolate):
+    assert gk.bisect(model, against=model, device="cpu", isolate=isolate).first is None
+
+
+def test_texts_are_no_feed_for_numbers():
+    numbers = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
+    )
+    texts = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (string[n] x) => (string[n] y) { y = Identity(x) }'
+    )
+    for function in (gk.validate, gk.bisect):
+        with pytest.raises(gk.ComparisonError, match="has texts on the other"):
+            function(texts, against=numbers, device="cpu")
 
 
 def test_torch_tensors_go_in_and_come_out_where_they_are():
