@@ -78,7 +78,14 @@ class GraphIndex:
     @cached_property
     def outputs(self) -> dict[str, onnx.ValueInfoProto]:
         """Graph outputs by name."""
-        return {value.name: value for value in self.graph.output}
+        found = {value.name: value for value in self.graph.output}
+        if len(found) < len(self.graph.output):
+            for value in self.graph.output:
+                if value.type != found[value.name].type:
+                    raise InvalidGraphError(
+                        f"the graph output {value.name!r} is declared twice, with two types", names=[value.name]
+                    )
+        return found
 
     @cached_property
     def initializers(self) -> dict[str, onnx.TensorProto]:

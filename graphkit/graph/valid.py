@@ -91,6 +91,7 @@ def _check_scope(
     index = GraphIndex(scope)
     for kind, names in (
         ("a graph input", index.inputs),
+        ("a graph output", index.outputs),
         ("an initializer", {**index.initializers, **index.sparse_initializers}),
     ):
         if "" in names:

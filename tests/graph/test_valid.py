@@ -33,6 +33,10 @@ CASES = {
         ),
         "'p' has two definitions",
     ),
+    "an output of two types": (
+        "g (float[2] x) => (float[2] y, int64[2] y) { y = Neg(x) }",
+        "the graph output 'y' is declared twice, with two types",
+    ),
     "too few inputs": (f"{X} {{ [sum] y = Add(x) }}", "Add 'sum' has 1 input, and Add of opset 18 has 2"),
     "too many inputs": (f"{X} {{ y = Relu(x, x) }}", "Relu 'y' has 2 inputs, and Relu of opset 18 has 1"),
     "none of many inputs": (f"{X} {{ y = Concat <axis: int = 0>() }}", "has 0 inputs, .* has 1 or more"),
@@ -191,6 +195,10 @@ def test_a_number_that_is_left_out_is_zero():
     proto = model(f"{X} {{ y = Concat(x) }}")
     proto.graph.node[0].attribute.add(name="axis", type=AttributeProto.INT)
     require_valid(proto)
+
+
+def test_an_output_may_be_listed_twice():
+    require_valid(model("g (float[2] x) => (float[2] y, float[2] y) { y = Neg(x) }"))
 
 
 def test_what_only_some_runtimes_know_is_let_through():
