@@ -132,7 +132,7 @@ def shared(value: Any) -> Any:
 def apart(value: Any) -> Any:
     """One of the OrtValues that a run gave, kept alive by itself: as they come, any one keeps all of the run's values."""
     if value.has_value() and value.is_tensor() and value.element_type() in _LENT:
-        return import_runtime().OrtValue.from_dlpack(value)
+        return type(value).from_dlpack(value)
     return value
 
 
