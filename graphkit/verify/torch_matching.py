@@ -138,7 +138,9 @@ def _by_ordinal(mine: dict[str, tuple[str, str | None]], theirs: dict[str, tuple
     return {a: b for own, other in groups.values() if len(own) == len(other) for a, b in zip(own, other, strict=True)}
 
 
-def match_modules(side: ModuleSide, paths: set[str], candidate: OnnxSide) -> dict[str, str]:
+def match_modules(
+    side: ModuleSide, paths: set[str], candidate: OnnxSide, positions: Mapping[str, int]
+) -> dict[str, str]:
     """Output of a submodule -> value, by the module paths of nodes: what leaves a module's nodes is what it returns.
 
     - A module that gives back what it was given (Dropout, Identity in eval mode) has the value of what it was given.
@@ -157,6 +159,7 @@ def match_modules(side: ModuleSide, paths: set[str], candidate: OnnxSide) -> dic
         side: The module.
         paths: The paths of its submodules.
         candidate: The model.
+        positions: Output of the model -> which output of the whole it is.
     """
     index = candidate.index
     exits = _exits(index, paths)
@@ -172,7 +175,7 @@ def match_modules(side: ModuleSide, paths: set[str], candidate: OnnxSide) -> dic
     several: list[tuple[list[str], list[str]]] = []
     for path, made in calls.items():
         keys = [key for call in made if not call.same for key in call.keys]
-        found = list(index.outputs) if not path else exits.get(path, [])
+        found = sorted(positions, key=positions.__getitem__) if not path else exits.get(path, [])
         if path and any(len(call.keys) > 1 for call in made):
             several.append((keys, _with_homeless(index, found, homeless.get(path, set()))))
         elif len(found) == len(keys):

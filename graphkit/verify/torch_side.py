@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError
@@ -75,9 +75,11 @@ def torch_pair(
                 return Pair(candidate, side, twins, mine, notes, inside=looked)
     side_of_modules = ModuleSide(run)
     notes += side_of_modules.notes
-    binding.check_outputs(len(side_of_modules.calls[-1].keys), CUT)
+    given = side_of_modules.calls[-1].keys
+    binding.check_outputs(len(given), CUT)
+    _check_shapes(candidate, [side_of_modules.shapes()[key] for key in given], binding.positions)
     paths = {path for path, _ in binding.module.named_modules()}
-    outputs = match_modules(side_of_modules, paths, candidate)
+    outputs = match_modules(side_of_modules, paths, candidate, binding.positions)
     twins = values_first(outputs)
     if not twins:
         raise ComparisonError(
@@ -121,6 +123,23 @@ def _bind_outputs(
     for name, twin in wanted.items():
         if name in side.index.producer and name not in twins and twin not in twins.values():
             twins[name] = twin
+
+
+def _check_shapes(side: OnnxSide, given: Sequence[tuple[int, ...]], positions: Mapping[str, int]) -> None:
+    """Refuse outputs whose shapes are those of the module in another order.
+
+    Raises:
+        ComparisonError: They are.
+    """
+    known = side.shapes()
+    mine = {name: known[name] for name in positions if name in known}
+    wanted = [given[at] for at in positions.values()]
+    if len(mine) == len(wanted) > 1 and [*mine.values()] != wanted and sorted(mine.values()) == sorted(wanted):
+        raise ComparisonError(
+            f"the outputs come in another order: shapes {', '.join(str(list(s)) for s in mine.values())}; in the reference "
+            f"{', '.join(str(list(s)) for s in wanted)}",
+            hint="say which is which with --map OUTPUT=POSITION",
+        )
 
 
 def two_modules(candidate: Any, reference: Any, device: str, stack: contextlib.ExitStack, *, tf32: bool) -> Pair:

@@ -215,6 +215,15 @@ def test_outputs_in_another_order_are_bad_input():
     assert not bisect(wrong, torch=(module, args), map={k: v.strip() for k, v in mapping.items()}).diverges
 
 
+def test_outputs_in_another_order_without_fx_nodes_are_told_by_their_shapes():
+    module, args, made = sample("lstm of two layers", "torchscript")
+    wrong = with_outputs(made, (1, 0, 2))
+    with pytest.raises(gk.ComparisonError, match="another order: shapes"):
+        bisect(wrong, torch=(module, args))
+    y, h = (made.proto.graph.output[at].name for at in (0, 1))
+    assert not bisect(wrong, torch=(module, args), map={y: "0", h: "1"}).diverges
+
+
 def test_outputs_that_no_node_makes_are_counted():
     module, args = Constants(), (torch.rand(3),)
     assert not bisect(exported(module, args), torch=(module, args)).diverges
