@@ -68,13 +68,19 @@ def to_float16(model: Model, kept: Kept) -> tuple[onnx.ModelProto, list[str]]:
     for_shapes = _inputs_for_shapes(whole.graph, computing)
     floats = [v.name for v in (*whole.graph.input, *whole.graph.output) if v.type.tensor_type.elem_type == FLOAT]
     notes += _what_stays(whole.graph, called, staying, [] if kept.interface else for_shapes)
-    result = convert_float_to_float16(
-        whole,
-        keep_io_types=floats if kept.interface else for_shapes,
-        disable_shape_infer=True,
-        op_block_list=[],
-        node_block_list=sorted(staying),
-    )
+    try:
+        result = convert_float_to_float16(
+            whole,
+            keep_io_types=floats if kept.interface else for_shapes,
+            disable_shape_infer=True,
+            op_block_list=[],
+            node_block_list=sorted(staying),
+        )
+    except AssertionError as error:  # it asserts that no value of a body is called like one outside, for one
+        raise EditError(
+            f"ONNX Runtime's converter gives up: {str(error) or 'it does not say why'}",
+            hint="it wants that no value of a body is called like one of the graph around it",
+        ) from error
     back = _place_casts(result.graph, called)
     call_again(result.graph, called)
     _restore_types(result.graph, model.proto.graph, back)

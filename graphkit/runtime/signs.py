@@ -86,7 +86,7 @@ class Signs:
             free: The inputs with traces of which it wants no range.
             dims_of: The dims of a value as far as they are known.
         """
-        op = node.op_type
+        op = node.op_type if node.domain in ("", "ai.onnx", "com.microsoft") else ""
         if op in _COMPARED and len(given) > 1:
             return self._compared(node, given, dims_of)
         if op == "Cast" and attribute_value(node, "to", 0) == onnx.TensorProto.BOOL:

@@ -234,3 +234,16 @@ def test_a_model_on_which_the_quantizer_gives_up_is_refused():
     g (float[1,1,4,4] x, float[1,1,3,3] w) => (float[1,1,3,3] w) { y = Conv(x, w) }""")
     with pytest.raises(gk.EditError, match="quantizer gives up"):
         gk.precision(model, to="int8", samples=1)
+
+
+def test_a_model_on_which_the_converter_gives_up_is_refused():
+    """A branch may call a value like the main graph does that of the node around it."""
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 17]>
+    g (float[2] x, bool c) => (float[2] y) <float[2] w = {1, 2}> {
+        y = If (c) <then_branch = t () => (float[2] p) <float[2] w = {3, 4}> { p = Add(x, w) },
+                    else_branch = e () => (float[2] q) { q = Mul(x, w) }>
+    }""")
+    with pytest.raises(gk.EditError, match="gives up") as caught:
+        gk.precision(model, to="float16")
+    assert "value of a body" in caught.value.hint
