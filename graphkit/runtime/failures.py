@@ -109,7 +109,8 @@ _HINTS = (
 
 
 def _translate(error: Exception, doing: str) -> GraphkitError:
-    text = str(error).strip()
+    # A message that quotes what is no UTF-8 (a mode of b"\xff") does not come through the binding; the error has its bytes.
+    text = error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error).strip()
     if is_out_of_memory(error):
         return _out_of_memory(doing)
     short = plain_text(text)

@@ -70,3 +70,13 @@ def test_a_size_that_is_baked_in_is_said_to_be(text):
     with pytest.raises(gk.SessionError) as caught:
         gk.run(model, {"x": x}, device="cpu")
     assert "--bind DIM=SIZE" in caught.value.hint
+
+
+def test_a_message_that_quotes_no_text_is_readable():
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[1,1,2,2] x) => (float[1,1,4,4] y)
+        <float[4] s = {1, 1, 2, 2}> { y = Resize <mode: string = "linear">(x, , s) }"""
+    )
+    model.graph.node[0].attribute[0].s = b"\xff\xfe"
+    with pytest.raises(gk.SessionError, match=r"mode attribute is .* nearest\(default\) or linear"):
+        gk.run(model, {"x": "random"})
