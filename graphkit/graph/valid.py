@@ -20,7 +20,7 @@ from graphkit.graph.index import GraphIndex, producers
 from graphkit.graph.names import label, title
 from graphkit.graph.operators import operators, schema_of
 from graphkit.graph.order import is_ordered, topological_order
-from graphkit.graph.resampling import opset_of
+from graphkit.graph.resampling import check_given, opset_of
 from graphkit.tensor import check_inline, check_sparse, data_range
 
 FIRST_OPSETS = 3
@@ -53,6 +53,7 @@ def require_valid(model: onnx.ModelProto) -> None:
         _check_nodes(list(function.node), version, own, inside_function=True)
         for body in walk.nested(function.node):
             _check_scope(body, version, own, inside_function=True)
+    check_given(model)
     for sparse in _sparse_tensors(model):
         check_sparse(sparse)
     for tensor in walk.tensors(model):

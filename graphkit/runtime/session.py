@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphkit.errors import NameNotFoundError, ProviderError
+from graphkit.graph.resampling import check_given
 from graphkit.model import Model, ModelLike
 from graphkit.runtime import providers
 from graphkit.runtime.carry import CarriedModel, carry
@@ -172,6 +173,7 @@ def session(
     Raises:
         ProviderError: The device was asked for and did not load, or nodes fell to the CPU.
         SessionError: The runtime refuses the model.
+        InvalidGraphError: A Resize is given no size, over which the runtime would end the process.
         FormatError: The file is no ONNX model.
         MissingExtraError: onnxruntime is not installed.
         NameNotFoundError, FeedError: A TensorRT profile is for no input, or does not fit it.
@@ -184,6 +186,7 @@ def session(
         raise ValueError(f"options of TensorRT go with device 'tensorrt', not {device!r}")
     runtime = import_runtime()
     given = as_model(model)
+    check_given(given.proto)
     if tensorrt is not None:
         tensorrt.check(given)
     device, note = providers.resolve(device)

@@ -43,6 +43,7 @@ CASES = {
     "an input left out": (f"{X} {{ y = Add(, x) }}", "Add 'y' has no input 'A', which may not be left out"),
     "no outputs": (f"{X} {{ = Relu(x) y = Neg(x) }}", "Relu 'Relu' has 0 outputs"),
     "an output left out": (f"{X} {{ , i = TopK(x, k) y = Neg(x) k = Shape(x) }}", "has no output 'Values'"),
+    "a Resize without a size": (f"{X} {{ [up] y = Resize(x, , ) }}", "Resize 'up' is given neither scales nor sizes"),
     "a missing attribute": (f"{X} {{ y = Cast(x) }}", "Cast 'y' has no attribute 'to', which it must have"),
     "an attribute of another type": (
         f'{X} {{ y = Cast <to: string = "a">(x) }}',

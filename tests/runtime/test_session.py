@@ -254,6 +254,18 @@ def test_what_the_runtime_refuses_is_one_short_message_with_a_hint(text, message
         assert caught.value.hint
 
 
+def test_a_resize_without_a_size_does_not_end_the_process():
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]> g (float[] x) => (float[] y) <float[4,3,3,3] w> {
+        c = Conv(x, w) r = Resize(c, ) y = Relu(r) }"""
+    )
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((4, 3, 3, 3), np.float32), "w"))
+    del model.graph.value_info[:]
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(gk.InvalidGraphError, match="neither scales nor sizes"):
+        gk.run(model, {"x": np.zeros((1, 3, 4, 4), np.float32)})
+
+
 def test_running_out_of_memory_is_said_so():
     model = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 17]> g (int64[1] n) => (float[m] y) { y = ConstantOfShape(n) }'
