@@ -12,7 +12,7 @@ from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.names import label, title
 from graphkit.graph.scopes import Scope, scopes
-from graphkit.graph.values import constant_tensor, tensor_type
+from graphkit.graph.values import attribute_value, constant_tensor, tensor_type
 from graphkit.model import Model
 from graphkit.tensor import dense, numpy_type, type_name
 
@@ -74,14 +74,11 @@ class Constant:
         return onnx.numpy_helper.from_array(array, name)
 
     def _cast(self, array: Array, data_type: int) -> Array:
-        dtype = numpy_type(data_type)
-        if dtype is None:
-            raise EditError(f"{self.name!r} is cast to a type that ONNX does not have ({data_type})")
         import numpy as np
 
         try:
             with np.errstate(invalid="ignore", over="ignore"):  # as runtimes do, what does not fit becomes something
-                return array.astype(dtype)
+                return array.astype(numpy_type(data_type))
         except (ValueError, OverflowError) as error:
             raise EditError(f"{self.name!r} cannot be cast to {type_name(data_type)}: {error}") from error
 
@@ -161,7 +158,9 @@ def _constant(scope: Scope, name: str) -> Constant:
         if node.op_type not in ("Identity", "Cast") or node.domain not in ("", "ai.onnx"):
             raise _no_constant(scope, name)
         if node.op_type == "Cast":
-            casts.append(next(a.i for a in node.attribute if a.name == "to"))
+            casts.append(attribute_value(node, "to"))
+            if numpy_type(casts[-1]) is None:
+                raise EditError(f"{title(node)} casts to a type that ONNX does not have ({casts[-1]})")
         home = place.home(node.input[0])
         if home is None:
             raise _no_constant(scope, name)

@@ -387,6 +387,12 @@ def test_a_default_that_cannot_be_computed_is_refused(model, error, message):
         gk.promote(model, "c", keep_default=True)
 
 
+def test_a_constant_of_no_type_is_no_input():
+    model = add_constant(node("Cast", ["k"], to=-(2**63)), initializers=[onnx.numpy_helper.from_array(C, "k")])
+    with pytest.raises(gk.EditError, match="Cast 'make_c' casts to a type that ONNX does not have"):
+        gk.promote(model, "c")
+
+
 def test_an_untyped_input_with_a_default_gets_the_type_of_the_constant():
     model = parse("g (float[2,3] x, float k) => (float[2,3] y) <float k = {2}> { y = Mul(x, k) }")
     model.graph.input[1].ClearField("type")
