@@ -109,11 +109,12 @@ _HINTS = (
 
 
 def _translate(error: Exception, doing: str) -> GraphkitError:
-    # A message that quotes what is no UTF-8 (a mode of b"\xff") does not come through the binding; the error has its bytes.
+    # A message that quotes what is no UTF-8 (a mode of b"\xff") does not come through the binding: the error has its bytes
+    # then, or nothing at all.
     text = error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error).strip()
     if is_out_of_memory(error):
         return _out_of_memory(doing)
-    short = plain_text(text)
+    short = plain_text(text) or "the runtime's message cannot be read; the model may hold text that is no UTF-8"
     if (
         "invalid dimensions for input" in text
         or "Unexpected input data type" in text
