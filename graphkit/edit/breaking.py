@@ -18,7 +18,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import label, title
 from graphkit.graph.resampling import opset_of
 from graphkit.graph.scopes import Scope, scopes
-from graphkit.graph.shapes import Chain, strictly_inferred
+from graphkit.graph.shapes import Chain, may_propagate, strictly_inferred
 from graphkit.graph.values import constant, dims, value_type
 from graphkit.tensor import decode
 
@@ -41,9 +41,9 @@ _CONSEQUENCE = "expected to have type but instead is null"
 def sizes_with_free_dims_set(model: onnx.ModelProto) -> dict[str, list[int]]:
     """Static dims of the values of the main graph, as far as onnx infers them when every free dim is set to some number.
 
-    Cost: O(graph), one run of onnx.shape_inference; weights are not read.
+    Cost: O(graph), two runs of onnx.shape_inference; weights are not read.
     """
-    return _static_dims(_inferred(model, lambda _: None)[0])
+    return _static_dims(_inferred(model, lambda _: None, propagate=may_propagate(model))[0])
 
 
 class Comparison:
@@ -58,8 +58,9 @@ class Comparison:
 
     def __init__(self, model: onnx.ModelProto, change: Change) -> None:
         self.index = GraphIndex(model.graph)
-        old, failed = _inferred(model, lambda copy: change(copy, 1))
-        new, fails = _inferred(model, lambda copy: change(copy, GROWTH))
+        propagate = may_propagate(model)
+        old, failed = _inferred(model, lambda copy: change(copy, 1), propagate=propagate)
+        new, fails = _inferred(model, lambda copy: change(copy, GROWTH), propagate=propagate)
         self.old, self.new = _static_dims(old), _static_dims(new)
         self._larger = Scope(new.graph)
         self._opset = opset_of(model)
@@ -219,7 +220,7 @@ def _expand_is_fixed(comparison: Comparison, node: onnx.NodeProto) -> bool:
 
 
 def _inferred(
-    model: onnx.ModelProto, change: Callable[[onnx.ModelProto], None]
+    model: onnx.ModelProto, change: Callable[[onnx.ModelProto], None], *, propagate: bool
 ) -> tuple[onnx.ModelProto, dict[int, str]]:
     """A copy after a change, with the types that onnx infers, and the nodes at which inference fails."""
     copy = onnx.ModelProto()
@@ -233,7 +234,7 @@ def _inferred(
         for output in graph.output:
             if output.type.HasField("tensor_type"):
                 output.type.tensor_type.ClearField("shape")
-    found, why = strictly_inferred(copy)
+    found, why = strictly_inferred(copy, propagate=propagate)
     failures = {int(m["name"]): m["why"].strip() for m in _FAILURE.finditer(why)}
     return found, {position: why for position, why in failures.items() if _CONSEQUENCE not in why}
 

@@ -19,7 +19,7 @@ from graphkit.graph.names import label, title
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.shapes import Chain, inferred
 from graphkit.graph.values import attribute_value
-from graphkit.graph.walk import model_nodes, nested, nodes
+from graphkit.graph.walk import nested, nodes
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -176,24 +176,18 @@ def resamplers(model: onnx.ModelProto) -> Iterator[Resampler]:
                 yield _recognise(scope, node, opset)
 
 
-def check_given(model: onnx.ModelProto) -> None:
+OPTIONAL_SINCE = 13
+"""The opset since which scales and sizes of a Resize are both optional, so that one of them has to be there."""
+
+
+def check_sized(node: onnx.NodeProto, opset: int) -> None:
     """Refuse a Resize that is given neither scales nor sizes: an optimizer of ONNX Runtime 1.31 ends the process over it.
 
     Raises:
-        InvalidGraphError: There is one.
-
-    Scope: main graph, bodies, functions.
-    Cost: O(nodes), about 0.3 microseconds each.
+        InvalidGraphError: It is given neither.
     """
-    if opset_of(model) < OPTIONAL_SINCE:
-        return
-    for node in model_nodes(model):
-        if node.op_type == "Resize" and is_resampler(node) and not any(node.input[2:4]):
-            raise InvalidGraphError(f"{title(node)} is given neither scales nor sizes", names=[label(node)])
-
-
-OPTIONAL_SINCE = 13
-"""The opset since which scales and sizes of a Resize are both optional, so that one of them has to be there."""
+    if opset >= OPTIONAL_SINCE and not any(node.input[2:4]):
+        raise InvalidGraphError(f"{title(node)} is given neither scales nor sizes", names=[label(node)])
 
 
 def check_resamplers(model: onnx.ModelProto) -> None:

@@ -65,18 +65,28 @@ def at_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> on
     return inferred(copy)
 
 
-def strictly_inferred(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
-    """``inferred``, and what onnx says about each node at which types do not fit together, "" where all do.
+def may_propagate(model: onnx.ModelProto) -> bool:
+    """Whether inference may follow the values of computed shapes: no vector is so long that it would take gigabytes.
 
-    Cost: up to three runs of inference.
+    Cost: one run of inference.
     """
     plain = run_inference(model, propagate=False)
-    if plain is None:
-        return model, ""
-    propagate = not has_long_vector(plain.graph)
+    return plain is not None and not has_long_vector(plain.graph)
+
+
+def strictly_inferred(model: onnx.ModelProto, *, propagate: bool) -> tuple[onnx.ModelProto, str]:
+    """``inferred``, and what onnx says about each node at which types do not fit together, "" where all do.
+
+    Args:
+        model: The model; it is not changed.
+        propagate: Follow the values of computed shapes; see ``may_propagate``.
+
+    Cost: one run of inference, or two where something does not fit.
+    """
     result, why = _attempt(model, data_prop=propagate, strict_mode=True)
+    result = result or run_inference(model, propagate=propagate)
     if result is None:
-        result = (run_inference(model, propagate=True) if propagate else None) or plain
+        return model, why
     _drop_all_unnamed(result)
     return result, why
 

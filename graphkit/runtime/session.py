@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphkit.errors import NameNotFoundError, ProviderError
-from graphkit.graph.resampling import check_given
+from graphkit.graph.resampling import check_sized, is_resampler, opset_of
+from graphkit.graph.walk import model_nodes
 from graphkit.model import Model, ModelLike
 from graphkit.runtime import providers
 from graphkit.runtime.carry import CarriedModel, carry
@@ -186,7 +187,9 @@ def session(
         raise ValueError(f"options of TensorRT go with device 'tensorrt', not {device!r}")
     runtime = import_runtime()
     given = as_model(model)
-    check_given(given.proto)
+    for node in model_nodes(given.proto):
+        if node.op_type == "Resize" and is_resampler(node):
+            check_sized(node, opset_of(given.proto))
     if tensorrt is not None:
         tensorrt.check(given)
     device, note = providers.resolve(device)

@@ -49,7 +49,7 @@ def dims(
     Changes: nothing; returns a new model. Only declarations change, and nodes that ``fold`` computes: the numbers a model
         computes stay what they are.
     Scope: inputs, outputs and value_info of the main graph and of bodies.
-    Cost: O(graph), and up to six runs of onnx.shape_inference; weights are not read.
+    Cost: O(graph), and up to eight runs of onnx.shape_inference; weights are not read.
     """
     source = as_valid_model(model)
     if not values:

@@ -84,7 +84,7 @@ def resize(
 
     Changes: nothing; returns a new model. Shapes that depend on the factor are cleared or inferred anew.
     Scope: main graph and bodies (a body reads the input from outside). Functions: refused, inline them first.
-    Cost: O(graph), four to seven runs of onnx.shape_inference; weights are not read.
+    Cost: O(graph), five to nine runs of onnx.shape_inference; weights are not read.
     Source: onnx Changelog Upsample-7/9, Resize-10/11/13/18/19; torch.onnx's lowerings of ``interpolate``.
     """
     if form == "sizes" and (relative or semantics == "scales"):

@@ -87,6 +87,9 @@ CALL = f"{X} {{ y = local.F(x) }}"
         (f"{FUNCTION} F (a) => (b) {{ b = Neg(a) }} {FUNCTION} F (a) => (b) {{ b = Abs(a) }}", "local::F twice"),
         (f"{FUNCTION} F (a) => (b) {{ b = Neg(a) b = Abs(a) }}", "'b' has two definitions"),
         (f"{FUNCTION} F (a) => (b) {{ b = Add(a) }}", "Add 'b' has 1 input"),
+        (f"{FUNCTION} F (a) => (b) {{ b = Add(a, ghost) }}", "Add 'b' reads 'ghost'"),
+        (f"{FUNCTION} F (a) => (b) {{ c = Neg(a) }}", "an output of local::F reads 'b'"),
+        (f"{FUNCTION} F (a) => (b) {{ c = Neg(b) b = Neg(c) }}", "in a cycle"),
     ],
 )
 def test_functions(functions, message):
