@@ -19,7 +19,7 @@ from graphkit.verify.bisection import Bisection, Row, first_of
 from graphkit.verify.bodies import Inner, inside
 from graphkit.verify.matching import match_values
 from graphkit.verify.memory import parse_bytes
-from graphkit.verify.reference import OnnxReference
+from graphkit.verify.onnx_reference import OnnxReference
 from graphkit.verify.results import described
 from graphkit.verify.search import Search, goes_wrong, introduced
 from graphkit.verify.sides import OnnxSide, Side

@@ -13,7 +13,8 @@ from graphkit.runtime.failures import is_out_of_memory
 from graphkit.runtime.feeds import tensor_array
 from graphkit.torch_export.factory import TorchSubject, load_factory
 from graphkit.torch_export.source_line import user_line
-from graphkit.verify.reference import Exchange, retyped
+from graphkit.verify.onnx_reference import retyped
+from graphkit.verify.reference import Exchange
 from graphkit.verify.results import described
 from graphkit.verify.torch_call import ForwardCall, flattened, plain_value, varied
 from graphkit.verify.torch_state import attribute_at, attribute_set, captured, numbers_of, prepared, weights_called

@@ -16,8 +16,9 @@ from graphkit.runtime.random_feeds import RandomFeeds
 from graphkit.runtime.session import Session, session
 from graphkit.runtime.tensorrt import TensorRT
 from graphkit.verify.metrics import Metrics, badness, measure
+from graphkit.verify.onnx_reference import OnnxReference, run_session
 from graphkit.verify.picture import ErrorPicture, error_picture
-from graphkit.verify.reference import OnnxReference, Ported, Reference, run_session
+from graphkit.verify.reference import Ported, Reference
 from graphkit.verify.reordered import agreeing_order, refuse_other_shapes
 from graphkit.verify.results import Report, Sample, described
 from graphkit.verify.tolerance import Policy
