@@ -121,7 +121,7 @@ def masked(mask, window=4, size=16, *, added=False, heads=8):
 
 @pytest.mark.parametrize(
     ("mask", "dtype"),
-    [(m, d) for m in MASKS for d in (np.float16, np.float32, np.float64) if abs(MASKS[m]) <= np.finfo(d).max],
+    [(m, d) for m in MASKS for d in (np.float16, np.float32, np.float64) if abs(MASKS[m]) <= float(np.finfo(d).max)],
 )
 @pytest.mark.parametrize("added", [False, True])
 @pytest.mark.parametrize(("window", "size"), [(12, 16), (4, 16), (1, 64), (2, 300)])
