@@ -384,6 +384,10 @@ def test_what_is_done_only_in_an_export_is_in_the_model_and_not_in_torch(exporte
 
 
 def test_nothing_is_printed_and_warnings_as_errors_do_no_harm(capfd):
+    class Unsupported(torch.nn.Module):
+        def forward(self, x):
+            return torch.special.i0(x)
+
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for exporter in ("dynamo", "torchscript"):
@@ -392,144 +396,6 @@ def test_nothing_is_printed_and_warnings_as_errors_do_no_harm(capfd):
             gk.export(Unsupported(), image(2), exporter="torchscript")
     assert capfd.readouterr() == ("", "")
     assert "Torch IR graph at exception" in caught.value.details
-
-
-class Unsupported(torch.nn.Module):
-    def forward(self, x):
-        y = x + 1
-        return torch.special.i0(y)
-
-
-@pytest.mark.parametrize(
-    ("module", "args", "options", "says"),
-    [
-        (
-            Unsupported(),
-            (image(2),),
-            {},
-            r"bessel_i0 has no translation in the dynamo exporter, at .*test_export.py:\d+ \(in forward\)",
-        ),
-        (
-            Unsupported(),
-            (image(2),),
-            {"exporter": "torchscript"},
-            r"aten::i0 has no translation to opset 20, at .*test_export.py:\d+\n  hint: the dynamo exporter has no rule",
-        ),
-        (Three(), (image(2),), {}, r"do not fit Three.forward\(a, b, c\): missing a required argument: 'b'"),
-        (
-            Three(),
-            (image(2), image(3), image(3)),
-            {},
-            r"Three does not run on these arguments, at .*test_export.py:\d+ \(in forward\)",
-        ),
-        (Three(), (image(2),) * 3, {"input_names": ["a", "b", "a"]}, "the input name 'a' is given twice"),
-        (Three(), (image(2),) * 3, {"input_names": ["a", "b", "c", "d"]}, "4 input names were given .* for 3 tensor"),
-        (Three(), (image(2),) * 3, {"output_names": ["y", "y"]}, "the output name 'y' is given twice"),
-        (Three(), (image(2),) * 3, {"output_names": ["a"]}, "the input or output name 'a' is given twice"),
-        (Three(), (image(2),) * 3, {"dynamic": ["aa:0=n"]}, "on 'aa', which is no input\n  hint: did you mean a"),
-        (Three(), (image(2),) * 3, {"dynamic": ["a:1=n"]}, "there is no axis 1"),
-        (Three(), (image(2),) * 3, {"dynamic": ["a:0=n", "a:-1=m"]}, "axis 0 of input 'a' has two names, 'n' and 'm'"),
-        (Three(), (image(2),) * 3, {"dynamic": ["a=n"]}, "write INPUT:AXIS=NAME"),
-        (Three(), (image(2),) * 3, {"dynamic": ["a:0=2n"]}, "is no name for a dim"),
-        (Three(), (image(2),) * 3, {"dynamic": ["a:0=n"]}, "the module fixes it to 2"),
-    ],
-)
-def test_what_is_wrong_is_said_in_one_sentence(module, args, options, says):
-    with pytest.raises(gk.ExportError, match=says) as caught:
-        gk.export(module, args, **options)
-    assert len(str(caught.value).splitlines()) <= 3
-
-
-def test_the_other_exporter_is_named_where_it_has_a_rule():
-    class Asinh(torch.nn.Module):
-        def forward(self, x):
-            return torch.asinh(x)
-
-    with pytest.raises(gk.ExportError, match="use exporter 'dynamo', which has a rule for it since opset 18"):
-        gk.export(Asinh(), image(2), exporter="torchscript")
-    assert gk.export(Asinh(), image(2)).proto.graph.node[0].op_type == "Asinh"
-
-
-def test_what_is_no_module_and_no_opset_is_refused():
-    with pytest.raises(TypeError, match="not an object of type function; put a function into the forward"):
-        gk.export(lambda x: x, image(2))
-    with pytest.raises(TypeError, match="opset is a number, not '18'"):
-        gk.export(Three(), (image(2),) * 3, opset="18")
-
-
-def test_more_output_names_than_outputs_are_refused_by_dynamo_too():
-    with pytest.raises(gk.ExportError, match="2 output names were given"):
-        gk.export(Three(), (image(2),) * 3, output_names=["y", "z"])
-
-
-# R03
-def test_checkpoints_find_their_prefix(tmp_path):
-    module = Convs()
-    state = {f"generator.{name}": tensor + 1 for name, tensor in module.state_dict().items()}
-    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "net.pth")
-    gk.load_checkpoint(module, tmp_path / "net.pth")
-    assert torch.equal(module.conv.weight, state["generator.conv.weight"])
-    gk.load_checkpoint(Convs(), state, strip=1)
-    gk.load_checkpoint(Convs(), state, strip="generator")
-    with pytest.raises(gk.ExportError, match=r"conv\.weight: not in the checkpoint"):
-        gk.load_checkpoint(Convs(), state, strip="discriminator")
-    with pytest.raises(gk.ExportError, match=r"conv.bias: \(2,\) in the checkpoint, \(4,\) in the module"):
-        gk.load_checkpoint(Convs(), module.state_dict() | {"conv.bias": torch.zeros(2)})
-    (tmp_path / "bad.pth").write_bytes(b"no checkpoint")
-    with pytest.raises(gk.ModelFileError, match=r"bad.pth is no checkpoint of tensors"):
-        gk.load_checkpoint(module, tmp_path / "bad.pth")
-    with pytest.raises(gk.ModelFileError, match="cannot read the checkpoint"):
-        gk.load_checkpoint(module, tmp_path / "none.pth")
-
-
-@pytest.mark.parametrize(
-    ("held", "options", "says"),
-    [
-        (b"junk", {}, r"bad.pth is no checkpoint of tensors: it is damaged, or something else\n"),
-        (b"", {}, "it is damaged, or something else"),
-        (Convs(), {}, r"it holds an object of [\w.]*test_export.Convs\n  hint: save the weights with"),
-        (torch.ones(2), {}, "holds an object of type Tensor, no state dict"),
-        (
-            {"params_ema": Convs().state_dict(), "epoch": 3},
-            {},
-            r"'params_ema' \(9 tensors\), 'epoch' \(int\)\n.*key='params",
-        ),
-        (
-            {"params_ema": Convs().state_dict()},
-            {"key": "zzz"},
-            r"no state dict 'zzz': it has 'params_ema' \(9 tensors\)",
-        ),
-        ({"epoch": 3}, {"key": "epoch"}, r"no state dict 'epoch': it has 'epoch' \(int\)"),
-        (Convs().state_dict(), {"key": "zzz"}, r"no state dict 'zzz': it has 'conv.weight' \(Tensor\)"),
-    ],
-)
-def test_a_checkpoint_of_another_kind_is_told(held, options, says, tmp_path):
-    path = tmp_path / "bad.pth"
-    path.write_bytes(held) if isinstance(held, bytes) else torch.save(held, path)
-    with pytest.raises(gk.GraphkitError, match=says) as caught:
-        gk.load_checkpoint(Convs(), path, **options)
-    assert "\x1b" not in str(caught.value)
-    assert len(str(caught.value)) < 300
-
-
-def test_examples_from_texts():
-    module = Convs()
-    examples = gk.example_inputs(module, ["x=1,3,8,8"])
-    assert examples.kwargs["x"].shape == (1, 3, 8, 8)
-    named = gk.example_inputs(module, ["picture=1x3x8x8:float16"])
-    assert (named.names, named.args[0].dtype) == (("picture",), torch.float16)
-    assert gk.example_inputs(module, ["scale="]).kwargs["scale"].shape == ()
-    for text, says in [
-        ("x", "describes no input"),
-        ("x=1,a", "describes no input"),
-        ("x=1:floot", "did you mean float"),
-    ]:
-        with pytest.raises(gk.ExportError, match=says):
-            gk.example_inputs(module, [text])
-    with pytest.raises(gk.ExportError, match="no parameter 'scael'"):
-        gk.example_inputs(module, ["x=1,3,8,8", "scael="])
-    with pytest.raises(gk.ExportError, match="'x' is described twice"):
-        gk.example_inputs(module, ["x=1,3,8,8", "x=1,3,9,9"])
 
 
 def test_nodes_know_their_modules_after_a_conversion_to_an_older_opset():
@@ -631,26 +497,6 @@ def test_keyword_arguments_in_another_order_go_where_they_belong(exporter):
     feeds = {name: image(2) for name in "abcd"}
     answer = run_ort(model, {name: value.numpy() for name, value in feeds.items()})
     assert_same(next(iter(answer.values())), Shuffled()(**feeds).numpy())
-
-
-@BOTH
-def test_an_operator_of_ones_own_without_translation_is_named(exporter):
-    @torch.library.custom_op("tests_export::double", mutates_args=())
-    def double(x: torch.Tensor) -> torch.Tensor:
-        return x * 2
-
-    double.register_fake(torch.empty_like)
-
-    class Net(torch.nn.Module):
-        def forward(self, x):
-            return double(x)
-
-    with pytest.raises(
-        gk.ExportError, match=rf"tests_export::double has no translation in the {exporter} exporter"
-    ) as caught:
-        gk.export(Net(), image(2), exporter=exporter)
-    assert ("translations=" if exporter == "dynamo" else "register_custom_op_symbolic") in caught.value.hint
-    assert exporter == "torchscript" or "test_export.py:" in caught.value.message
 
 
 class Chain(torch.nn.Module):

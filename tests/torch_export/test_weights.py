@@ -1,0 +1,69 @@
+"""Checkpoints: the prefix that they may have, and those that are none."""
+
+import pytest
+
+import graphkit as gk
+
+torch = pytest.importorskip("torch")
+
+
+class Net(torch.nn.Module):
+    """Something with parameters and buffers, and a Python number among its arguments."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3)
+        self.norm = torch.nn.BatchNorm2d(4)
+
+    def forward(self, x, scale: float = 2.0):
+        return self.norm(self.conv(x)) * scale
+
+
+# R03
+def test_checkpoints_find_their_prefix(tmp_path):
+    module = Net()
+    state = {f"generator.{name}": tensor + 1 for name, tensor in module.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "net.pth")
+    gk.load_checkpoint(module, tmp_path / "net.pth")
+    assert torch.equal(module.conv.weight, state["generator.conv.weight"])
+    gk.load_checkpoint(Net(), state, strip=1)
+    gk.load_checkpoint(Net(), state, strip="generator")
+    with pytest.raises(gk.ExportError, match=r"conv\.weight: not in the checkpoint"):
+        gk.load_checkpoint(Net(), state, strip="discriminator")
+    with pytest.raises(gk.ExportError, match=r"conv.bias: \(2,\) in the checkpoint, \(4,\) in the module"):
+        gk.load_checkpoint(Net(), module.state_dict() | {"conv.bias": torch.zeros(2)})
+    (tmp_path / "bad.pth").write_bytes(b"no checkpoint")
+    with pytest.raises(gk.ModelFileError, match=r"bad.pth is no checkpoint of tensors"):
+        gk.load_checkpoint(module, tmp_path / "bad.pth")
+    with pytest.raises(gk.ModelFileError, match="cannot read the checkpoint"):
+        gk.load_checkpoint(module, tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize(
+    ("held", "options", "says"),
+    [
+        (b"junk", {}, r"bad.pth is no checkpoint of tensors: it is damaged, or something else\n"),
+        (b"", {}, "it is damaged, or something else"),
+        (Net(), {}, r"it holds an object of [\w.]*test_weights.Net\n  hint: save the weights with"),
+        (torch.ones(2), {}, "holds an object of type Tensor, no state dict"),
+        (
+            {"params_ema": Net().state_dict(), "epoch": 3},
+            {},
+            r"'params_ema' \(7 tensors\), 'epoch' \(int\)\n.*key='params",
+        ),
+        (
+            {"params_ema": Net().state_dict()},
+            {"key": "zzz"},
+            r"no state dict 'zzz': it has 'params_ema' \(7 tensors\)",
+        ),
+        ({"epoch": 3}, {"key": "epoch"}, r"no state dict 'epoch': it has 'epoch' \(int\)"),
+        (Net().state_dict(), {"key": "zzz"}, r"no state dict 'zzz': it has 'conv.weight' \(Tensor\)"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_told(held, options, says, tmp_path):
+    path = tmp_path / "bad.pth"
+    path.write_bytes(held) if isinstance(held, bytes) else torch.save(held, path)
+    with pytest.raises(gk.GraphkitError, match=says) as caught:
+        gk.load_checkpoint(Net(), path, **options)
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 300
