@@ -10,15 +10,15 @@ import onnx
 
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune, reader_counts
-from graphkit.edit.stale import SHAPE_ONLY, dependents
 from graphkit.graph import values
-from graphkit.graph.elementwise import OPSET as BROADCASTS
 from graphkit.graph.index import GraphIndex
-from graphkit.graph.resampling import opset_of
-from graphkit.graph.shapes import NOT_COMPUTED, inferred
+from graphkit.graph.opset import opset_of
 from graphkit.graph.symbols import tensor_types
 from graphkit.graph.walk import bodies
 from graphkit.model import Model
+from graphkit.semantics.elementwise import OPSET as BROADCASTS
+from graphkit.shapes.dependents import SHAPE_ONLY, dependents
+from graphkit.shapes.inference import NOT_COMPUTED, inferred
 from graphkit.tensor import bits, stored_bytes
 
 if TYPE_CHECKING:

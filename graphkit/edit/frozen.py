@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import onnx
 
-from graphkit.edit.stale import dependents, shaped_by
 from graphkit.graph import walk
 from graphkit.graph.values import dims, tensor_type
+from graphkit.shapes.dependents import dependents, shaped_by
 
 RECORD_KEY = "graphkit.input"
 """metadata_props key of a value_info entry: ``POSITION:DIGEST``, the place that the value had among the graph inputs,

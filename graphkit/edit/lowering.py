@@ -19,11 +19,11 @@ from graphkit.edit.raising import import_version, refuse_more_than_a_graph, rewr
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.names import Names, title
-from graphkit.graph.operators import schema_of
-from graphkit.graph.resampling import opset_of
+from graphkit.graph.opset import opset_of
 from graphkit.graph.scopes import scopes
-from graphkit.graph.shapes import inferred
 from graphkit.graph.walk import call_key
+from graphkit.semantics.schemas import schema_of
+from graphkit.shapes.inference import inferred
 from graphkit.tensor import decode, type_name
 
 LOWEST = 11

@@ -13,10 +13,10 @@ from graphkit.edit.nodes import set_nodes
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.names import Names, label, title
-from graphkit.graph.operators import schema_of
-from graphkit.graph.resampling import opset_of
+from graphkit.graph.opset import opset_of
 from graphkit.graph.scopes import Scope, scopes
-from graphkit.graph.shapes import inferred
+from graphkit.semantics.schemas import schema_of
+from graphkit.shapes.inference import inferred
 
 CONTROL_FLOW = ("If", "Loop", "Scan")
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from graphkit.edit.breaking import Comparison, reshape_adapts, reshape_groups
 from graphkit.edit.nodes import NodeWriter, insert_before, set_inputs
 from graphkit.graph.names import Names, label
+from graphkit.shapes.size_dependence import Comparison, reshape_adapts, reshape_groups
 
 if TYPE_CHECKING:
     from graphkit.graph.index import GraphIndex

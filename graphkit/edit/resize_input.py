@@ -13,7 +13,7 @@ from graphkit.graph.values import tensor_type
 
 if TYPE_CHECKING:
     from graphkit.edit.wiring import Form
-    from graphkit.graph.resampling import Resampler
+    from graphkit.shapes.resamplers import Resampler
     from graphkit.tensor import Array
 
 

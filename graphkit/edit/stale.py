@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import onnx
 
 from graphkit.graph import walk
-from graphkit.graph.shapes import inferred
 from graphkit.graph.symbols import tensor_types
 from graphkit.graph.values import has_shape
+from graphkit.shapes.dependents import _readers, dependents
+from graphkit.shapes.inference import inferred
 
 
 def refresh(
@@ -51,136 +52,6 @@ def refresh(
         if walk.function_key(function) in called:
             del function.value_info[:]
     return stale
-
-
-SHAPED_BY: Mapping[str, tuple[int, ...]] = {
-    "AffineGrid": (1,),
-    "BlackmanWindow": (0,),
-    "CenterCropPad": (1,),
-    "Col2Im": (1, 2),
-    "Compress": (1,),
-    "ConstantOfShape": (0,),
-    "DFT": (1, 2),
-    "Expand": (1,),
-    "HammingWindow": (0,),
-    "HannWindow": (0,),
-    "If": (0,),
-    "Loop": (0, 1),
-    "MaxUnpool": (2,),
-    "MelWeightMatrix": (0, 1),
-    "NonMaxSuppression": (0, 1, 2, 3, 4),
-    "NonZero": (0,),
-    "OneHot": (1,),
-    "Pad": (1, 3),
-    "Range": (0, 1, 2),
-    "Reshape": (1,),
-    "Resize": (1, 2, 3),
-    "STFT": (1, 3),
-    "Slice": (1, 2, 3, 4),
-    "Split": (1,),
-    "SplitToSequence": (1,),
-    "Squeeze": (1,),
-    "Tile": (1,),
-    "TopK": (1,),
-    "Unique": (0,),
-    "Unsqueeze": (1,),
-    "Upsample": (1,),
-    **{f"Reduce{kind}": (1,) for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum")},
-    "ReduceSumSquare": (1,),
-}
-"""Operator -> positions of the inputs whose values (not only their shapes) decide the shape of the output."""
-
-SHAPE_ONLY = ("Shape", "Size")
-"""Operators whose result depends on the shape of their input and not on its values."""
-
-
-def shaped_by(graph: onnx.GraphProto, names: Iterable[str], functions: Iterable[onnx.FunctionProto] = ()) -> list[str]:
-    """The values whose shape depends on what values some tensors hold: Reshape of a computed target, Resize, Range, ...
-
-    Args:
-        graph: The main graph.
-        names: The tensors.
-        functions: The model's functions: all of their inputs may decide a shape.
-
-    Scope: main graph and bodies.
-    Cost: O(nodes).
-    """
-    held = dependents(graph, names, stop=SHAPE_ONLY)
-    calls = {(function.domain, function.name) for function in functions}
-    return [
-        output
-        for node in walk.nodes(graph)
-        for position in range(len(node.input))
-        if node.input[position] in held
-        and ((node.domain, node.op_type) in calls or position in SHAPED_BY.get(node.op_type, ()))
-        for output in node.output
-        if output
-    ]
-
-
-def dependents(graph: onnx.GraphProto, changed: Iterable[str], *, stop: Sequence[str] = ()) -> set[str]:
-    """Every value, in a graph and its bodies, that is computed from some values; these included.
-
-    Args:
-        graph: The main graph.
-        changed: Where to start.
-        stop: Operators that are not passed through.
-
-    Cost: O(nodes), times two for each level of loops.
-    """
-    stale = set(changed)
-    _spread(graph, stale, stop)
-    return stale
-
-
-def _spread(graph: onnx.GraphProto, stale: set[str], stop: Sequence[str]) -> None:
-    for node in graph.node:
-        if node.op_type in stop:
-            continue
-        if any(attribute.HasField("g") for attribute in node.attribute):
-            _spread_bodies(node, stale, stop)
-        elif not stale.isdisjoint(node.input):
-            stale.update(name for name in node.output if name)
-
-
-def _spread_bodies(node: onnx.NodeProto, stale: set[str], stop: Sequence[str]) -> None:
-    """If, Loop and Scan: what their bodies are given, make, carry into the next turn and hand out."""
-    bodies = list(walk.bodies(node))
-    carried = _carried(node)
-    for body in bodies:
-        if node.op_type in ("Loop", "Scan"):
-            pairs = zip(node.input, body.input, strict=False)
-            stale.update(inner.name for outer, inner in pairs if outer in stale)
-        before = -1
-        while before != len(stale):
-            before = len(stale)
-            _spread(body, stale, stop)
-            stale.update(body.input[to].name for at, to in carried if body.output[at].name in stale)
-    skip = 1 if node.op_type == "Loop" else 0
-    deciding = {"If": 1, "Loop": 2}.get(node.op_type, 0)
-    if not stale.isdisjoint(node.input[:deciding]):
-        stale.update(name for name in node.output if name)
-    for position, output in enumerate(node.output):
-        if node.op_type in ("If", "Loop", "Scan"):
-            hit = any(
-                out.name in stale for body in bodies for out in body.output[position + skip : position + skip + 1]
-            )
-        else:
-            hit = any(out.name in stale for body in bodies for out in body.output)
-        if output and hit:
-            stale.add(output)
-
-
-def _carried(node: onnx.NodeProto) -> list[tuple[int, int]]:
-    """(output, input) of a body for every value that goes from one turn into the next (Loop-1, Scan-9)."""
-    body = next(walk.bodies(node))
-    inputs, outputs = len(body.input), len(body.output)
-    if node.op_type == "Loop":
-        return [(1 + k, 2 + k) for k in range(min(len(node.input) - 2, inputs - 2, outputs - 1))]
-    if node.op_type == "Scan":
-        scanned = next((a.i for a in node.attribute if a.name == "num_scan_inputs"), 0)
-        return [(k, k) for k in range(min(inputs - scanned, inputs, outputs))]
-    return []
 
 
 def _bare(model: onnx.ModelProto, stale: set[str], known: Mapping[str, onnx.TypeProto]) -> onnx.ModelProto:
@@ -231,7 +102,3 @@ def _replace(own: onnx.TypeProto, found: onnx.TypeProto | None, *, keep_rank: bo
                 dim.Clear()
         else:
             tensor.ClearField("shape")
-
-
-def _readers(graph: onnx.GraphProto, names: set[str]) -> list[onnx.NodeProto]:
-    return [node for node in walk.nodes(graph) if not names.isdisjoint(node.input)]

@@ -12,7 +12,8 @@ from graphkit.edit.nodes import NodeWriter, insert_before, set_inputs, set_nodes
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.names import Names
-from graphkit.graph.resampling import Resampler, Semantics, is_resampler, opset_of
+from graphkit.graph.opset import opset_of
+from graphkit.shapes.resamplers import Resampler, Semantics, is_resampler
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array

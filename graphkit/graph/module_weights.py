@@ -36,7 +36,7 @@ def module_weights(index: GraphIndex, modules: Mapping[str, Sequence[int]]) -> d
 
     Args:
         index: The graph.
-        modules: Path -> positions of its nodes, as ``graphkit.graph.modules.modules`` gives them.
+        modules: Path -> positions of its nodes, as ``graphkit.graph.module_paths.modules`` gives them.
 
     Scope: the main graph; a node counts with its bodies, a call of a function without the function.
     Cost: O(nodes x depth of modules); weights are not read.

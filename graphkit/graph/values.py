@@ -229,3 +229,8 @@ def data_type_named(name: str) -> int:
             f"{name!r} is no ONNX data type; the usual ones are float32, float16, int64, int32, bool, uint8"
         )
     return int(onnx.TensorProto.DataType.Value(proto_name))
+
+
+def is_constant_node(node: onnx.NodeProto) -> bool:
+    """Whether a node is a Constant of ONNX."""
+    return node.op_type == "Constant" and node.domain in ("", "ai.onnx")

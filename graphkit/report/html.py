@@ -8,9 +8,9 @@ import os
 from graphkit.report.page import bars, curve, escape, figure, heat, page, table
 from graphkit.report.text import BISECTION_TITLES, METRIC_TITLES, bisection_row, metrics_row, number, report_text
 from graphkit.storage.commit import write_file
-from graphkit.verify.bisection import Bisection
-from graphkit.verify.picture import BINS, ErrorPicture
-from graphkit.verify.results import Report
+from graphkit.verify.bisect.bisection import Bisection
+from graphkit.verify.compare.error_picture import BINS, ErrorPicture
+from graphkit.verify.report import Report
 
 
 @functools.singledispatch

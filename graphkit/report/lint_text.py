@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphkit.targets.lint import Lint
+from graphkit.inspection.lint import Lint
 
 
 def lint_text(result: Lint) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 
-from graphkit.graph.operators import Operator, OperatorVersion, Parameter
 from graphkit.report.text import columns
-from graphkit.torch_export.check import OperatorCheck
+from graphkit.semantics.schemas import Operator, OperatorVersion, Parameter
 from graphkit.torch_export.lowering import Lowering, Rule
+from graphkit.torch_export.torch_ops.check import OperatorCheck
 
 
 @functools.singledispatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphkit.report.text import columns
-from graphkit.runtime.probe import Attempt
+from graphkit.verify.probe.attempt import Attempt
 
 
 def probe_text(probed: Mapping[str, Sequence[Attempt]]) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from graphkit.inspection.summary import Summary
 from graphkit.model import HISTORY_KEY
 from graphkit.report.text import columns, report_text
-from graphkit.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from graphkit.inspection.summary import ModuleSummary, NodeSummary, ValueSummary
     from graphkit.model import Step
-    from graphkit.summary import ModuleSummary, NodeSummary, ValueSummary
 
 MODULES_SHOWN = 40
 METADATA_SHOWN = 100

@@ -6,12 +6,12 @@ import functools
 import math
 from collections.abc import Iterable, Sequence
 
-from graphkit.runtime.doctor import Diagnosis
-from graphkit.runtime.run import OutputSummary, Ran
-from graphkit.verify.bisection import Bisection, Row
-from graphkit.verify.layers import Layers
-from graphkit.verify.metrics import Metrics
-from graphkit.verify.results import Report
+from graphkit.running.diagnosis import Diagnosis
+from graphkit.running.run import OutputSummary, Ran
+from graphkit.verify.bisect.bisection import Bisection, Row
+from graphkit.verify.bisect.layers import Layers
+from graphkit.verify.compare.metrics import Metrics
+from graphkit.verify.report import Report
 
 
 @functools.singledispatch

@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphkit.errors import NameNotFoundError, ProviderError
-from graphkit.graph.resampling import check_sized, is_resampler, opset_of
+from graphkit.feeds.feeds import complete
+from graphkit.graph.opset import opset_of
+from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
 from graphkit.model import Model, ModelLike
 from graphkit.runtime import providers
-from graphkit.runtime.carry import CarriedModel, carry
-from graphkit.runtime.exchange import apart, from_runtime, to_runtime
 from graphkit.runtime.failures import import_runtime, translated
-from graphkit.runtime.feeds import complete
-from graphkit.runtime.host import named, shape_nodes
-from graphkit.runtime.ports import input_ports, output_ports
+from graphkit.runtime.handover import CarriedModel, carry
+from graphkit.runtime.host_nodes import named, shape_nodes
+from graphkit.runtime.ort_values import apart, from_runtime, to_runtime
 from graphkit.runtime.tensorrt import TensorRT
+from graphkit.semantics.node_rules import check_sized
+from graphkit.shapes.resamplers import is_resampler
 from graphkit.storage.load import as_model
 
 if TYPE_CHECKING:

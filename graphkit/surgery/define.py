@@ -12,7 +12,7 @@ from graphkit.edit.lowering import differing
 from graphkit.errors import EditError, FormatError, GraphkitWarning, ModelFileError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import label
-from graphkit.graph.resampling import opset_of
+from graphkit.graph.opset import opset_of
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import onnx
 
-from graphkit.edit.breaking import Comparison, breaking, breaking_in_bodies
 from graphkit.edit.folding import fold_sizes
 from graphkit.edit.repair import repair_reshapes
 from graphkit.edit.stale import refresh, sharpen
@@ -17,6 +16,7 @@ from graphkit.graph import walk
 from graphkit.graph.symbols import LARGEST, names_in, substituted, tensor_types
 from graphkit.graph.values import dim as dim_of
 from graphkit.model import Model, ModelLike
+from graphkit.shapes.size_dependence import Comparison, breaking, breaking_in_bodies
 from graphkit.storage.load import as_valid_model
 
 Place = tuple[str, int]

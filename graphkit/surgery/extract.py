@@ -10,14 +10,15 @@ from typing import Literal
 
 import onnx
 
-from graphkit.edit.stale import dependents, refresh, shaped_by
+from graphkit.edit.stale import refresh
 from graphkit.errors import CutError, GraphkitWarning, NameNotFoundError, TypeUnknownError
-from graphkit.graph import cut, modules, walk
+from graphkit.graph import cut, module_paths, walk
 from graphkit.graph.index import GraphIndex
-from graphkit.graph.infer import types_of
 from graphkit.graph.names import Names
 from graphkit.graph.values import constant, has_shape, parse_type, value_type
 from graphkit.model import Model, ModelLike
+from graphkit.shapes.dependents import dependents, shaped_by
+from graphkit.shapes.types_of import types_of
 from graphkit.storage.load import as_model
 
 
@@ -179,19 +180,19 @@ def given_types(index: GraphIndex, types: Mapping[str, str | onnx.TypeProto] | N
 
 
 def _module_nodes(index: GraphIndex, path: str) -> list[int]:
-    known = modules.modules(index.graph)
+    known = module_paths.modules(index.graph)
     plain, mark, number = path.rpartition("#")
     if path not in known and mark and number.isdecimal():
-        calls = modules.module_calls(index.graph, plain) or {1: known[plain]} if plain in known else {}
+        calls = module_paths.module_calls(index.graph, plain) or {1: known[plain]} if plain in known else {}
         known = {f"{plain}#{one}": places for one, places in calls.items()} or known
-    elif len(calls := modules.module_calls(index.graph, path)) > 1:
+    elif len(calls := module_paths.module_calls(index.graph, path)) > 1:
         raise CutError(
             f"the module {path!r} is called {len(calls)} times: {_listed(f'{path}#{one}' for one in calls)}",
             hint=f"name one call: --module {shlex.quote(f'{path}#{next(iter(calls))}')}",
         )
     if path in known:
         # The TorchScript exporter's own optimizations leave nodes without a path in the midst of a module (LSTM, GRU).
-        pathless = [p for p, node in enumerate(index.nodes) if modules.module_path(node) is None]
+        pathless = [p for p, node in enumerate(index.nodes) if module_paths.module_path(node) is None]
         return cut.enclosed(index, known[path], pathless)
     hint = None
     if not known:

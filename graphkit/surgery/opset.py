@@ -7,7 +7,7 @@ import onnx
 from graphkit.edit.lowering import lower_opset
 from graphkit.edit.raising import raise_opset
 from graphkit.errors import EditError
-from graphkit.graph.resampling import opset_of
+from graphkit.graph.opset import opset_of
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_valid_model
 

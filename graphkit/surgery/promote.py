@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
+from graphkit.edit.attribute_inputs import attribute_as_input
 from graphkit.edit.constants import Constant, find_constant
 from graphkit.edit.frozen import Thawed, thawed
 from graphkit.edit.nodes import set_inputs
-from graphkit.edit.raised_inputs import attribute_as_input
-from graphkit.edit.stale import refresh, shaped_by
+from graphkit.edit.stale import refresh
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import Names, label
 from graphkit.graph.values import format_type, is_typed
 from graphkit.model import Model, ModelLike
+from graphkit.shapes.dependents import shaped_by
 from graphkit.storage.load import as_valid_model
 
 

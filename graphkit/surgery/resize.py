@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import onnx
 
-from graphkit.edit.breaking import Comparison, breaking, breaking_in_bodies, sizes_with_free_dims_set
 from graphkit.edit.prune import prune
 from graphkit.edit.raising import raise_opset
 from graphkit.edit.repair import repair_reshapes
@@ -17,12 +16,15 @@ from graphkit.edit.resize_input import declare_input, numbers
 from graphkit.edit.stale import refresh
 from graphkit.edit.wiring import Form, Place, Wiring, fix_scales, places
 from graphkit.errors import EditError, GraphkitWarning, NameNotFoundError, NameTakenError, NoResizeError
-from graphkit.graph import resampling, walk
+from graphkit.graph import walk
 from graphkit.graph.names import Names, label
-from graphkit.graph.resampling import Resampler, Semantics
-from graphkit.graph.shapes import inferred
+from graphkit.graph.opset import opset_of
 from graphkit.graph.values import attribute_value, tensor_type
 from graphkit.model import Model, ModelLike
+from graphkit.shapes import resamplers
+from graphkit.shapes.inference import inferred
+from graphkit.shapes.resamplers import Resampler, Semantics
+from graphkit.shapes.size_dependence import Comparison, breaking, breaking_in_bodies, sizes_with_free_dims_set
 from graphkit.storage.load import as_valid_model
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def resize(
     source = as_valid_model(model)
     proto = source.copy_proto()
     notes = _take_scales_as_input(proto)
-    sites = dict(zip(places(proto), resampling.resamplers(inferred(proto)), strict=True))
+    sites = dict(zip(places(proto), resamplers.resamplers(inferred(proto)), strict=True))
     chosen = _choose(proto, sites, nodes)
     notes += _left_alone(proto, sites, chosen)
     notes += _beware(proto, chosen, separate=separate, relative=relative, repair=repair_shapes)
@@ -144,15 +146,15 @@ def _choose(model: onnx.ModelProto, sites: Sites, nodes: Sequence[str] | None) -
 
 def _take_scales_as_input(proto: onnx.ModelProto) -> list[str]:
     """Raise a model of opset 7 or 8 to 9, the first whose Upsample has its scales as an input."""
-    opset = resampling.opset_of(proto)
-    if opset >= 9 or not any(resampling.is_resampler(node) for node in walk.nodes(proto.graph)):
+    opset = opset_of(proto)
+    if opset >= 9 or not any(resamplers.is_resampler(node) for node in walk.nodes(proto.graph)):
         return []
     return raise_opset(proto, 9)
 
 
 def _why_none(model: onnx.ModelProto) -> str:
     """Why a model without a Resize has none, as far as that can be told."""
-    inside = [f"{function.name!r}" for function, _ in resampling.in_functions(model)]
+    inside = [f"{function.name!r}" for function, _ in resamplers.in_functions(model)]
     if inside:
         return (
             f"every Resize is inside of a function ({', '.join(dict.fromkeys(inside))}), which cannot read the inputs "
@@ -268,7 +270,7 @@ def _left_alone(model: onnx.ModelProto, sites: Sites, chosen: Sites) -> list[str
     """The nodes that nobody would expect to stay as they are."""
     hidden = [
         f"{label(node)!r} is inside of the function {function.name!r} and is left as it is"
-        for function, node in resampling.in_functions(model)
+        for function, node in resamplers.in_functions(model)
     ]
     return hidden + [
         f"{site.where} follows the size of {', '.join(map(repr, site.measured))} at run time and is left as it is"

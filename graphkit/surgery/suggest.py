@@ -9,9 +9,9 @@ import onnx
 
 from graphkit.graph import cut
 from graphkit.graph.index import GraphIndex
-from graphkit.graph.infer import types_of
 from graphkit.graph.values import format_type
 from graphkit.model import ModelLike
+from graphkit.shapes.types_of import types_of
 from graphkit.storage.load import as_model
 from graphkit.surgery.extract import boundary, check_options, given_types, named_values
 from graphkit.tensor import stored_bytes

@@ -10,8 +10,8 @@ import onnx
 from graphkit.errors import GraphkitWarning
 from graphkit.graph import values
 from graphkit.graph.index import GraphIndex
-from graphkit.graph.shapes import inferred
 from graphkit.model import Model, ModelLike
+from graphkit.shapes.inference import inferred
 from graphkit.storage.load import as_model
 
 

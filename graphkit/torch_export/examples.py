@@ -11,7 +11,6 @@ import numpy as np
 from graphkit.errors import ExportError, similar
 from graphkit.torch_export.arguments import Arguments, Leaf, forward_signature
 from graphkit.torch_export.types import DATA_TYPES
-from graphkit.torch_export.vary import resized
 
 if TYPE_CHECKING:
     import torch
@@ -133,3 +132,15 @@ def _example(text: str) -> tuple[str, Any]:
     if dtype.is_floating_point:
         return name, torch.rand(shape, generator=torch.Generator().manual_seed(SEED)).to(dtype)
     return name, torch.ones(shape, dtype=dtype)
+
+
+def resized(tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """A tensor of another shape, of the same rank or none of its own, that has the same values again and again."""
+    import torch
+
+    if tensor.dim() != len(shape) or 0 in tensor.shape:
+        count = torch.arange(torch.Size(shape).numel(), device=tensor.device) % max(tensor.numel(), 1)
+        return tensor.reshape(-1)[count].reshape(tuple(shape))
+    for axis, size in enumerate(shape):
+        tensor = tensor.index_select(axis, torch.arange(size, device=tensor.device) % tensor.shape[axis])
+    return tensor

@@ -13,8 +13,8 @@ from graphkit.errors import ExportError
 from graphkit.model import Model, Step
 from graphkit.storage.save import save
 from graphkit.torch_export import arguments as given
-from graphkit.torch_export.after import examine
 from graphkit.torch_export.factory import import_torch
+from graphkit.torch_export.findings import examine
 from graphkit.torch_export.job import EXPORTERS, Exporter, Job, weights_of
 from graphkit.torch_export.mark import resolve_marks
 from graphkit.torch_export.weights import weights_as_inputs

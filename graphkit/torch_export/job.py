@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import onnx
 
 from graphkit.graph import walk
-from graphkit.graph.modules import fx_node
+from graphkit.graph.module_paths import fx_node
 from graphkit.storage.load import load
 from graphkit.torch_export import arguments as given
 from graphkit.torch_export.failure import export_error
+from graphkit.torch_export.io_names import give_names, stand_ins
 from graphkit.torch_export.mark import marks_kept
 from graphkit.torch_export.module_calls import calls_recorded, give_exported_calls, give_traced_calls
-from graphkit.torch_export.naming import give_names, stand_ins
 from graphkit.torch_export.quiet import Overheard, quiet_torch
 from graphkit.torch_export.source_line import users_stack
 

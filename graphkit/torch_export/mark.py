@@ -21,7 +21,7 @@ from graphkit.finding import Finding
 from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.torch_export.factory import import_onnxscript
-from graphkit.torch_export.naming import rename_value
+from graphkit.torch_export.io_names import rename_value
 
 if TYPE_CHECKING:
     import torch

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import onnx
 
 from graphkit.graph import walk
-from graphkit.graph.modules import CALLS_KEY, lineage, module_path, scope_names
+from graphkit.graph.module_paths import CALLS_KEY, lineage, module_path, scope_names
 
 if TYPE_CHECKING:
     import torch

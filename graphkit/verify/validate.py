@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import ComparisonError, FeedError, NameNotFoundError
-from graphkit.runtime.feeds import check, fit
-from graphkit.runtime.random_feeds import RandomFeeds
+from graphkit.feeds.feeds import check, fit
+from graphkit.feeds.random import RandomFeeds
 from graphkit.runtime.session import Session, session
 from graphkit.runtime.tensorrt import TensorRT
-from graphkit.verify.metrics import Metrics, badness, measure
-from graphkit.verify.onnx_reference import OnnxReference, run_session
-from graphkit.verify.picture import ErrorPicture, error_picture
-from graphkit.verify.reference import Ported, Reference
-from graphkit.verify.reordered import agreeing_order, refuse_other_shapes
-from graphkit.verify.results import Report, Sample, described
-from graphkit.verify.tolerance import Policy
+from graphkit.verify.compare.described import described
+from graphkit.verify.compare.error_picture import ErrorPicture, error_picture
+from graphkit.verify.compare.metrics import Metrics, badness, measure
+from graphkit.verify.compare.tolerance import Policy
+from graphkit.verify.reference.onnx import OnnxReference, run_session
+from graphkit.verify.reference.output_order import agreeing_order, refuse_other_shapes
+from graphkit.verify.reference.protocol import Ported, Reference
+from graphkit.verify.report import Report, Sample
 
 if TYPE_CHECKING:
+    from graphkit.graph.ports import Port
     from graphkit.model import ModelLike
-    from graphkit.runtime.ports import Port
 
 Progress = Callable[[int, "int | None", str], None]
 """(done, total or None, what is being done): how long work says how far it is."""
@@ -83,7 +84,7 @@ def validate(
         samples: Runs for each combination of bound dims and given feeds, each with other random numbers.
         seed: Where the random numbers start.
         rtol: Relative tolerance for every dtype; without it torch.testing's by dtype, widened by what is compared
-            (``graphkit.verify.tolerance``). The tolerance used is in the report.
+            (``graphkit.verify.compare.tolerance``). The tolerance used is in the report.
         atol: Absolute tolerance for every dtype.
         tf32: Allow TF32 for float32 products on a GPU, on both sides.
         any_dtype: Compare also where an output has another dtype, with the coarser one's tolerance.
@@ -120,7 +121,7 @@ def validate(
     if against is not None:
         reference = OnnxReference(made, against, mapping, given, tuple(outputs), options, seed)
     else:
-        from graphkit.verify.torch_reference import TorchReference, as_subject
+        from graphkit.verify.reference.torch import TorchReference, as_subject
 
         reference = TorchReference(made, as_subject(torch), mapping, tuple(outputs), device=made.device, tf32=tf32)
     between = "gpu" if made.device != "cpu" else "same" if against is not None else "cpu"

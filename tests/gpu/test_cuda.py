@@ -9,8 +9,8 @@ import pytest
 
 import graphkit as gk
 from graphkit.runtime import providers
-from graphkit.verify.metrics import measure
-from graphkit.verify.tolerance import Policy
+from graphkit.verify.compare.metrics import measure
+from graphkit.verify.compare.tolerance import Policy
 from nets import NETS, faults, with_fault
 
 torch = pytest.importorskip("torch")

@@ -10,10 +10,10 @@ import pytest
 import graphkit as gk
 from backend_cases import node_cases
 from damage import damaged, names, subjects
+from graphkit.feeds.feeds import complete
 from graphkit.graph import walk
 from graphkit.graph.names import label
-from graphkit.runtime.feeds import complete
-from graphkit.runtime.ports import input_ports
+from graphkit.graph.ports import input_ports
 from graphkit.storage.load import as_valid_model
 from oracle import assert_same, run_ort
 from rich_model import rich_model

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 import graphkit as gk
-from graphkit.graph.modules import modules
+from graphkit.graph.module_paths import modules
 from oracle import assert_same, run_ort
 
 torch = pytest.importorskip("torch")

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import graphkit as gk
-from graphkit.graph.modules import fx_node, module_path, stack_trace
+from graphkit.graph.module_paths import fx_node, module_path, stack_trace
 from oracle import assert_same, run_ort
 
 torch = pytest.importorskip("torch")

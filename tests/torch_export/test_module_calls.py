@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 import graphkit as gk
-from graphkit.graph.modules import module_call
+from graphkit.graph.module_paths import module_call
 from oracle import assert_same, run_ort
 
 torch = pytest.importorskip("torch")

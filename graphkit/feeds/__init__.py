@@ -1,0 +1,1 @@
+"""What a model's inputs take: feeds that were given, and random feeds that the graph accepts."""

@@ -1,0 +1,110 @@
+"""Pictures in and out: float32 in 0..1 or uint8 in 0..255, NCHW or NHWC as the model declares."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from graphkit.errors import FeedError, SaveError
+from graphkit.graph.ports import Port
+from graphkit.optional import optional
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def _pillow(purpose: str) -> Any:
+    optional("PIL", purpose)
+    from PIL import Image
+
+    return Image
+
+
+def read_picture(port: Port, path: str) -> Array:
+    """A picture as the array that an input declares, with one batch axis where it has rank 4.
+
+    Raises:
+        FeedError: No picture, or an input that is not shaped like one.
+        MissingExtraError: pillow is not installed.
+    """
+    image = _pillow("reading a picture")
+    channels, first = _layout(port)
+    try:
+        with image.open(path) as opened:
+            pixels = np.asarray(opened.convert(_MODES[channels]))
+    except (OSError, ValueError) as error:
+        raise FeedError(f"{path} is no picture, .npy or .npz file", name=port.name) from error
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if first:
+        pixels = pixels.transpose(2, 0, 1)
+    rank = len(port.dims or ())
+    pixels = pixels[None] if rank == 4 else pixels.squeeze(0 if first else 2) if rank == 2 else pixels
+    if port.data_type == onnx.TensorProto.UINT8:
+        return np.ascontiguousarray(pixels)
+    scaled = np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(255)
+    return scaled.astype(onnx.helper.tensor_dtype_to_np_dtype(port.data_type))
+
+
+def _layout(port: Port) -> tuple[int, bool]:
+    """(channels, whether they come before height and width) of an input that is fed with a picture."""
+    dims = port.dims
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.UINT8)
+    if dims is None or len(dims) not in (2, 3, 4) or port.data_type not in floats:
+        raise FeedError(f"input {port.name!r} is {port.text}, which is not shaped like a picture", name=port.name)
+    if len(dims) == 2:
+        return 1, True
+    before, after = dims[-3], dims[-1]
+    if before in _MODES:
+        return int(before), True
+    if after in _MODES:
+        return int(after), False
+    if isinstance(before, int):
+        raise FeedError(
+            f"input {port.name!r} is {port.text}: {before} channels; a picture has 1, 3 or 4", name=port.name
+        )
+    return 3, True
+
+
+def picture_bytes(name: str, array: Array, path: str) -> bytes:
+    """An array as an encoded picture; the format is that of the path's suffix.
+
+    Floats are taken as 0..1, clipped and rounded; uint8 as it is. Axes of size 1 before the picture are dropped.
+
+    Raises:
+        SaveError: The array is not shaped like one picture.
+        MissingExtraError: pillow is not installed.
+    """
+    import io
+
+    image = _pillow("writing a picture")
+    pixels = np.asarray(array)
+    while pixels.ndim > 3 and pixels.shape[0] == 1:
+        pixels = pixels[0]
+    if pixels.ndim == 3:
+        if pixels.shape[0] in _MODES:
+            pixels = pixels.transpose(1, 2, 0)
+        if pixels.shape[2] == 1:
+            pixels = pixels[:, :, 0]
+    if (
+        pixels.ndim not in (2, 3)
+        or (pixels.ndim == 3 and pixels.shape[2] not in _MODES)
+        or pixels.dtype.kind not in "fu"
+    ):
+        shape = ",".join(map(str, np.shape(array)))
+        raise SaveError(
+            f"output {name!r} is {np.asarray(array).dtype}[{shape}], which is no single picture",
+            path=path,
+            hint="save it as .npz or .npy",
+        )
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(np.clip(np.nan_to_num(pixels.astype(np.float32)), 0, 1) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    suffix = os.path.splitext(path)[1].lower()
+    image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format=image.registered_extensions().get(suffix, "PNG"))
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""A model run: results, and on which provider each node really ran."""

@@ -1,0 +1,196 @@
+"""What every edit relies on: a model whose nodes are as their operators want them, and whose values are made once.
+
+``onnx.checker`` asks for more, and refuses models that every runtime takes: nodes that are not sorted, outputs without a
+type, operators of a runtime's own in the default domain (TensorRT's plugins), data that lies elsewhere. What is asked for
+here is what ONNX Runtime asks for too, so that a model which runs somewhere is not refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import NamedTuple
+
+import onnx
+
+from graphkit.errors import InvalidGraphError, TensorError
+from graphkit.graph import walk
+from graphkit.graph.index import GraphIndex, producers
+from graphkit.graph.names import label, title
+from graphkit.graph.opset import opset_of
+from graphkit.graph.order import topological_order
+from graphkit.semantics.node_rules import check_node
+from graphkit.tensor import check_inline, check_sparse, data_range
+
+FIRST_OPSETS = 3
+"""The IR version since which a model has to say which opsets it imports (docs/IR.md)."""
+
+
+class _Home(NamedTuple):
+    """Where nodes stand: the opset they are written in, the model's own functions, and whether they are in one."""
+
+    opset: int
+    own: Collection[walk.FunctionKey]
+    inside_function: bool = False
+
+
+def require_valid(model: onnx.ModelProto) -> None:
+    """Hold a model against what ONNX says about every model and about the operators of ai.onnx.
+
+    Opset imports that agree; functions of one definition that do not call themselves; values with one definition; no
+    cycles; for each operator that ONNX knows: the number of inputs and outputs, those that may not be left out, and
+    attributes that are there and of their type; no name that nothing defines; tensors whose bytes fit their dims.
+
+    Raises:
+        InvalidGraphError: The model contradicts itself; the message names the node or value.
+        TensorError: A tensor does.
+        WeightsError: A tensor says that it is external and not where.
+
+    Scope: main graph, bodies, functions.
+    Cost: O(nodes), about 5 microseconds each; weights are not read.
+    """
+    _check_imports(model)
+    _check_functions(model.functions)
+    home = _Home(opset_of(model), frozenset(walk.function_key(function) for function in model.functions))
+    for graph in walk.graphs(model.graph):
+        _check_graph(graph, home, whole=graph is model.graph)
+    for function in model.functions:
+        version = next((o.version for o in function.opset_import if o.domain in ("", "ai.onnx")), home.opset)
+        inside = _Home(version, home.own, inside_function=True)
+        nodes = list(function.node)
+        producer = producers(nodes)
+        _check_nodes(nodes, inside)
+        _check_reads(nodes, [*map(walk.reads, nodes)], producer, set(function.input), whole=True)
+        for name in function.output:
+            if name not in producer and name not in function.input:
+                raise _undefined(f"an output of {_called(function)}", name)
+        for body in walk.nested(nodes):
+            _check_graph(body, inside, whole=False)
+
+
+def _check_graph(graph: onnx.GraphProto, home: _Home, *, whole: bool) -> None:
+    """The main graph (``whole``), or a body, which reads names of the graphs around it."""
+    index = GraphIndex(graph)
+    constants = {**index.initializers, **index.sparse_initializers}
+    for kind, names in (
+        ("a graph input", index.inputs),
+        ("a graph output", index.outputs),
+        ("an initializer", constants),
+    ):
+        if "" in names:
+            raise InvalidGraphError(f"{kind} of {graph.name!r} has no name", names=[graph.name])
+    for tensor in graph.initializer:
+        _check_tensor(tensor)
+    for sparse in graph.sparse_initializer:
+        _check_sparse(sparse)
+    _check_nodes(index.nodes, home)
+    given = {*index.inputs, *constants}
+    reads = [index.reads(position) for position in range(len(index.nodes))]
+    _check_reads(index.nodes, reads, index.producer, given, whole=whole)
+    for name in index.outputs if whole else ():
+        if not index.has(name):
+            raise _undefined("an output", name)
+
+
+def _check_reads(
+    nodes: Sequence[onnx.NodeProto],
+    reads: Sequence[Sequence[str]],
+    producer: Mapping[str, int],
+    given: Collection[str],
+    *,
+    whole: bool,
+) -> None:
+    """No cycles, and where no graph is around these nodes no name that nothing defines."""
+    waiting = set(producer)
+    ordered = True
+    for node, names in zip(nodes, reads, strict=True):
+        for name in names:
+            if name in waiting:
+                ordered = False
+            elif whole and name not in producer and name not in given:
+                raise _undefined(title(node), name)
+        waiting.difference_update(node.output[:])
+    if not ordered:
+        topological_order(nodes)
+
+
+def _undefined(reader: str, name: str) -> InvalidGraphError:
+    return InvalidGraphError(f"{reader} reads {name!r}, which nothing in the model defines", names=[name])
+
+
+def _check_nodes(nodes: Iterable[onnx.NodeProto], home: _Home) -> None:
+    for node in nodes:
+        if not node.op_type:
+            raise InvalidGraphError(f"the node {label(node)!r} has no operator (op_type)", names=[node.name])
+        if node.domain in ("", "ai.onnx") and (not home.own or walk.call_key(node) not in home.own):
+            check_node(node, home.opset, inside_function=home.inside_function)
+        for attribute in node.attribute:
+            if attribute.type in _HOLDING:
+                for tensor in (attribute.t, *attribute.tensors) if attribute.HasField("t") else attribute.tensors:
+                    _check_tensor(tensor)
+                for sparse in attribute.sparse_tensors:
+                    _check_sparse(sparse)
+                if attribute.HasField("sparse_tensor"):
+                    _check_sparse(attribute.sparse_tensor)
+
+
+_A = onnx.AttributeProto
+_HOLDING = frozenset((_A.TENSOR, _A.TENSORS, _A.SPARSE_TENSOR, _A.SPARSE_TENSORS))
+"""Kinds of attributes with tensors in them."""
+
+
+def _check_sparse(sparse: onnx.SparseTensorProto) -> None:
+    check_sparse(sparse)
+    _check_tensor(sparse.values)
+    _check_tensor(sparse.indices)
+
+
+def _check_tensor(tensor: onnx.TensorProto) -> None:
+    if not tensor.data_type:
+        raise TensorError(f"tensor {tensor.name[:80]!r} has no data type", name=tensor.name)
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        data_range(tensor)
+    else:
+        check_inline(tensor)
+
+
+def _check_imports(model: onnx.ModelProto) -> None:
+    versions: dict[str, int] = {}
+    for entry in model.opset_import:
+        domain = "ai.onnx" if entry.domain == "" else entry.domain
+        if versions.setdefault(domain, entry.version) != entry.version:
+            raise InvalidGraphError(
+                f"the model imports {domain} twice, as versions {versions[domain]} and {entry.version}", names=[domain]
+            )
+    version = versions.get("ai.onnx")
+    if version is not None and version < 1:
+        raise InvalidGraphError(f"the model imports version {version} of ai.onnx; the first is 1", names=["ai.onnx"])
+    if version is None and model.ir_version >= FIRST_OPSETS:
+        node = next((n for n in walk.nodes(model.graph) if n.domain in ("", "ai.onnx")), None)
+        if node is not None:
+            raise InvalidGraphError(
+                f"the model imports no version of ai.onnx (opset_import), to which {title(node)} belongs",
+                names=["ai.onnx"],
+            )
+
+
+def _check_functions(functions: Iterable[onnx.FunctionProto]) -> None:
+    known: dict[walk.FunctionKey, onnx.FunctionProto] = {}
+    for function in functions:
+        if known.setdefault(walk.function_key(function), function) is not function:
+            raise InvalidGraphError(f"the model defines the function {_called(function)} twice", names=[function.name])
+    calls = {
+        key: {walk.call_key(node) for node in walk.function_nodes(function)} & known.keys()
+        for key, function in known.items()
+    }
+    try:
+        TopologicalSorter(calls).prepare()
+    except CycleError as error:
+        cycle = [_called(known[key]) for key in reversed(error.args[1])]
+        raise InvalidGraphError(
+            f"functions may not call themselves, and here {' calls '.join(cycle)}", names=cycle[:-1]
+        ) from error
+
+
+def _called(function: onnx.FunctionProto) -> str:
+    return f"{function.domain or 'ai.onnx'}::{function.name}"

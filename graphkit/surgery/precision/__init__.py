@@ -1,0 +1,1 @@
+"""precision: float16 and int8."""

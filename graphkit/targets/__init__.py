@@ -1,1 +1,0 @@
-"""What other runtimes than ONNX Runtime accept, as rule files, and the commands that build for them."""

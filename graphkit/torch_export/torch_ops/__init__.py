@@ -1,0 +1,1 @@
+"""What each exporter of torch makes of an operator."""

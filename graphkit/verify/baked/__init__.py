@@ -1,0 +1,1 @@
+"""Numbers that an export turned into constants: found, explained, mended."""

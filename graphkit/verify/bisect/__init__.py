@@ -1,0 +1,1 @@
+"""bisect and layers: down to the first value that differs."""

@@ -1,0 +1,178 @@
+"""A model beside a torch module, and two torch modules beside each other: what both have, value by value."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphkit.errors import ComparisonError
+from graphkit.feeds.random import RandomFeeds
+from graphkit.graph.module_paths import fx_node
+from graphkit.verify.bisect.fx_bodies import inside_cond
+from graphkit.verify.bisect.fx_side import ExportFailed, FxSide
+from graphkit.verify.bisect.match_torch import match_fx, match_modules, values_first
+from graphkit.verify.bisect.module_side import ModuleSide
+from graphkit.verify.bisect.onnx_side import OnnxSide
+from graphkit.verify.reference.torch import TorchReference, as_subject
+from graphkit.verify.reference.torch_arguments import placed
+from graphkit.verify.reference.torch_run import TorchRun
+from graphkit.verify.reference.torch_state import prepared
+from graphkit.verify.validate import draw_feeds
+
+if TYPE_CHECKING:
+    from graphkit.verify.bisect.pair import Interface, Pair
+
+
+def torch_pair(
+    own: Interface,
+    subject: Any,
+    options: Mapping[str, Any],
+    device: str,
+    stack: contextlib.ExitStack,
+    *,
+    tf32: bool,
+    modules: bool = False,
+) -> Pair:
+    """A model beside a torch module.
+
+    Args:
+        own: The model.
+        subject: The module, as ``validate`` takes it.
+        options: bind, feeds, map and seed of ``bisect``.
+        device: Where both run.
+        stack: Holds the module in eval mode, on the device and with its attributes set, until it is closed.
+        tf32: Allow TF32.
+        modules: Compare what submodules return, even where the file names fx nodes.
+
+    Raises:
+        ComparisonError: Inputs have no counterpart, ``forward`` raised, or no value is found on both sides.
+    """
+    from graphkit.verify.bisect.pair import Pair
+
+    binding = TorchReference(own, as_subject(subject), options["map"], (), device=device, tf32=tf32)
+    stack.enter_context(binding.opened())
+    random = RandomFeeds(own.model, seed=options["seed"], like=binding.like).bound(options["bind"])
+    drawn = draw_feeds(own, binding, random, options["feeds"], 0, bound=options["bind"])
+    mine = {name: drawn[name] for name in own.inputs if name in drawn}
+    mine.update(binding.determined(drawn, 0))
+    stack.enter_context(binding.attributes_set(drawn))
+    args, kwargs = binding.arguments(drawn)
+    run = TorchRun(binding.module, args, kwargs, binding.name)
+    candidate = OnnxSide(own.model, mine, device=device, tf32=tf32)
+    notes = binding.notes
+    if not modules and any(fx_node(node) is not None for node in candidate.index.nodes):
+        try:
+            side = FxSide(run)
+        except ExportFailed:
+            notes.append("torch cannot export the module with these arguments; values are matched by modules")
+        else:
+            twins = match_fx(candidate.index, side)
+            if twins:
+                _bind_outputs(candidate, side.outputs, binding, twins, options["map"])
+                looked = functools.partial(inside_cond, candidate, side)
+                return Pair(candidate, side, twins, mine, notes, inside=looked)
+    side_of_modules = ModuleSide(run)
+    notes += side_of_modules.notes
+    given = side_of_modules.calls[-1].keys
+    binding.check_outputs(len(given), CUT)
+    _check_shapes(candidate, [side_of_modules.shapes()[key] for key in given], binding.positions)
+    paths = {path for path, _ in binding.module.named_modules()}
+    outputs = match_modules(side_of_modules, paths, candidate, binding.positions)
+    twins = values_first(outputs)
+    if not twins:
+        raise ComparisonError(
+            f"{own.name} and {binding.name} share no value that can be told: the file names neither fx nodes nor modules",
+            hint="export the model with `graphkit export`, and run tools that drop metadata afterwards; or name values with "
+            "graphkit.mark",
+        )
+    return Pair(candidate, side_of_modules, twins, mine, notes, outputs)
+
+
+CUT = "cut the model to the outputs that both have with `graphkit extract`, or say which they are with --map NAME=POSITION"
+
+
+def _bind_outputs(
+    side: OnnxSide, given: list[str], binding: TorchReference, twins: dict[str, str], mapping: Mapping[str, str]
+) -> None:
+    """Add the outputs to the twins: those of a whole model are those of the module, one by one.
+
+    Args:
+        side: The model.
+        given: What the module gives, in order.
+        binding: Which output of the module an output of the model is.
+        twins: What is known; it is added to.
+        mapping: What the user said.
+
+    Raises:
+        ComparisonError: There are more or fewer, or they come in another order.
+    """
+    outputs = list(side.index.outputs)
+    if any(twins[name] not in given for name in outputs if name in twins):
+        return  # a part of the module
+    binding.check_outputs(len(given), CUT)
+    wanted = {name: given[at] for name, at in binding.positions.items()}
+    wrong = [name for name in wanted if name in twins and twins[name] != wanted[name] and name not in mapping]
+    if wrong and sorted(twins[name] for name in wrong) == sorted(wanted[name] for name in wrong):
+        raise ComparisonError(
+            f"the outputs come in another order: {', '.join(outputs)}; {wrong[0]!r} is output "
+            f"{given.index(twins[wrong[0]])} of {binding.name}",
+            hint="say which is which with " + " ".join(f"--map {name}={given.index(twins[name])}" for name in wrong),
+        )
+    for name, twin in wanted.items():
+        if name in side.index.producer and name not in twins and twin not in twins.values():
+            twins[name] = twin
+
+
+def _check_shapes(side: OnnxSide, given: Sequence[tuple[int, ...]], positions: Mapping[str, int]) -> None:
+    """Refuse outputs whose shapes are those of the module in another order.
+
+    Raises:
+        ComparisonError: They are.
+    """
+    known = side.shapes()
+    mine = {name: known[name] for name in positions if name in known}
+    wanted = [given[at] for at in positions.values()]
+    if len(mine) == len(wanted) > 1 and [*mine.values()] != wanted and sorted(mine.values()) == sorted(wanted):
+        raise ComparisonError(
+            f"the outputs come in another order: shapes {', '.join(str(list(s)) for s in mine.values())}; in the reference "
+            f"{', '.join(str(list(s)) for s in wanted)}",
+            hint="say which is which with --map OUTPUT=POSITION",
+        )
+
+
+def two_modules(candidate: Any, reference: Any, device: str, stack: contextlib.ExitStack, *, tf32: bool) -> Pair:
+    """Two torch modules beside each other: what submodules of the same path return, on the candidate's example arguments.
+
+    Args:
+        candidate: A module with example arguments, as ``validate`` takes it.
+        reference: A module.
+        device: Where both run.
+        stack: Holds the modules in eval mode and on the device until it is closed.
+        tf32: Allow TF32.
+
+    Raises:
+        ComparisonError: There are no example arguments, a ``forward`` raised, or no submodule is on both sides.
+    """
+    from graphkit.verify.bisect.pair import Pair
+
+    subjects = [as_subject(candidate), as_subject(reference)]
+    example = next((s for s in subjects if s.args is not None or s.kwargs), None)
+    if example is None:
+        raise ComparisonError(
+            "two torch modules need example arguments",
+            hint="let the factory give (module, args) or (module, args, kwargs)",
+        )
+    sides = []
+    for subject in subjects:
+        stack.enter_context(prepared(subject.module, device, tf32=tf32))
+        args, kwargs = (placed(value, device) for value in (tuple(example.args or ()), dict(example.kwargs)))
+        sides.append(
+            ModuleSide(TorchRun(subject.module, args, kwargs, subject.reference or type(subject.module).__name__))
+        )
+    theirs = {place.value for place in sides[1].places()}
+    twins = {place.value: place.value for place in sides[0].places() if place.value in theirs}
+    if not twins:
+        raise ComparisonError(f"{sides[0].name} and {sides[1].name} have no submodule of the same path")
+    return Pair(sides[0], sides[1], twins, {}, [note for side in sides for note in side.notes])

@@ -1,0 +1,1 @@
+"""Two arrays compared: metrics, tolerances, magnitudes, block by block."""

@@ -1,0 +1,139 @@
+"""Which input shapes a model accepts: tried in the runtime, and its refusal decoded to an axis and a remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphkit.errors import FeedError, NameNotFoundError, SessionError
+from graphkit.feeds.random import RandomFeeds
+from graphkit.graph.index import GraphIndex
+from graphkit.model import Model, ModelLike
+from graphkit.runtime.session import Session, session
+from graphkit.storage.load import as_model
+from graphkit.verify.probe.remedy import Remedy
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+from graphkit.verify.probe.attempt import Attempt, Blame, Shapes
+
+
+def probe(model: ModelLike, shapes: Iterable[Shapes], *, seed: int = 0) -> tuple[Attempt, ...]:
+    """Try input shapes on a model.
+
+    Inputs that are not named are fed with random values of their declared shape.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+        shapes: One mapping for each attempt.
+        seed: For the random values.
+
+    Returns:
+        One attempt for each mapping. Where a node inside of the model failed and another attempt was accepted, each
+        axis in which the two differ is tried alone, and ``blame`` holds those that fail.
+
+    Raises:
+        NameNotFoundError: A shape for an input that the model does not have.
+        SessionError: The runtime refuses the model itself.
+        FeedError: An input that is not named has no shape that could be drawn.
+        MissingExtraError: onnxruntime is not installed.
+
+    Changes: nothing.
+    Cost: one session, one run for each attempt and for each axis that is tried alone; for each attempt that is refused up
+        to twenty sessions more, until a remedy is found.
+    """
+    source = as_model(model)
+    loaded = session(source, device="cpu")
+    wanted = [{name: tuple(shape) for name, shape in one.items()} for one in shapes]
+    for one in wanted:
+        for name in one:
+            if name not in loaded.inputs:
+                raise NameNotFoundError("input", name, loaded.inputs)
+    attempts = [_attempt(source, loaded, one, seed) for one in wanted]
+    base = next((attempt.shapes for attempt in attempts if attempt.accepted), None)
+    return tuple(
+        attempt if attempt.accepted else _explained(source, loaded, attempt, base, seed) for attempt in attempts
+    )
+
+
+def _explained(
+    model: Model, loaded: Session, attempt: Attempt, base: Mapping[str, tuple[int, ...]] | None, seed: int
+) -> Attempt:
+    """The same attempt, with the node as the file names it, the axes to blame, and what mends it."""
+
+    def tried(other: Model, shapes: Mapping[str, tuple[int, ...]]) -> Attempt:
+        try:
+            plain = session(other, device="cpu", optimize=False)
+        except SessionError as error:
+            return Attempt(dict(shapes), accepted=False, outputs={}, problem=error.message)
+        return _attempt(other, plain, dict(shapes), seed)
+
+    if attempt.node is not None and attempt.node not in GraphIndex(model.proto.graph).nodes_by_name:
+        again = tried(model, attempt.shapes)  # fusing gives nodes other names
+        attempt = again if again.node is not None else attempt
+    if attempt.node is not None and base is not None:
+        attempt = _narrowed(model, loaded, attempt, base, seed)
+    return replace(attempt, remedy=Remedy(model, attempt.shapes, base, tried).find(attempt))
+
+
+def _attempt(model: Model, loaded: Session, shapes: dict[str, tuple[int, ...]], seed: int) -> Attempt:
+    try:
+        answer = loaded.run_arrays(_feeds(model, loaded, shapes, seed))
+    except FeedError as error:
+        return Attempt(shapes, accepted=False, outputs={}, blame=_refused(error.message), problem=error.message)
+    except SessionError as error:
+        return Attempt(shapes, accepted=False, outputs={}, node=_failed_node(error.message), problem=error.message)
+    outputs = {name: tuple(np.shape(value)) for name, value in answer.items()}
+    return Attempt(shapes, accepted=True, outputs=outputs)
+
+
+def _feeds(model: Model, loaded: Session, shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, Array]:
+    """Random arrays; those of a wanted shape repeat the numbers of one of the declared shape."""
+    bind: dict[str, int] = {}
+    for name, shape in shapes.items():
+        for dim, size in zip(loaded.inputs[name].dims or (), shape, strict=False):
+            if isinstance(dim, str):
+                bind.setdefault(dim, size)
+    drawn = RandomFeeds(model, seed=seed, bind=bind).draw_all(0)
+    return {name: np.resize(array, shapes[name]) if name in shapes else array for name, array in drawn.items()}
+
+
+_INPUT = re.compile(r"nvalid dimensions for input: (?P<input>.+?) for the following indices")
+_AXIS = re.compile(r"index: (?P<axis>\d+) Got: (?P<got>\d+) Expected: (?P<expected>\d+)")
+_RANK = re.compile(r"nvalid rank for input: (?P<input>.+?) Got: (?P<got>\d+) Expected: (?P<expected>\d+)")
+_NODE = re.compile(r"while running (?P<op>\w+) node\. Name:'(?P<node>[^']*)'")
+
+
+def _refused(text: str) -> tuple[Blame, ...]:
+    """The axes that ONNX Runtime names in its refusal of a feed."""
+    if match := _RANK.search(text):
+        return (Blame(match["input"], None, int(match["got"]), int(match["expected"])),)
+    if match := _INPUT.search(text):
+        axes = _AXIS.finditer(text, match.end())
+        return tuple(Blame(match["input"], int(a["axis"]), int(a["got"]), int(a["expected"])) for a in axes)
+    return ()
+
+
+def _failed_node(text: str) -> str | None:
+    match = _NODE.search(text)
+    return match["node"] or match["op"] if match else None
+
+
+def _narrowed(
+    model: Model, loaded: Session, attempt: Attempt, base: Mapping[str, tuple[int, ...]], seed: int
+) -> Attempt:
+    """The same attempt, with the axes that fail when they alone differ from an accepted attempt."""
+    blame = []
+    for name, shape in attempt.shapes.items():
+        accepted = base.get(name, ())
+        if len(accepted) != len(shape):
+            continue
+        for axis, size in enumerate(shape):
+            alone = (*accepted[:axis], size, *accepted[axis + 1 :])
+            if alone != accepted and not _attempt(model, loaded, {**base, name: alone}, seed).accepted:
+                blame.append(Blame(name, axis, size, None))
+    return replace(attempt, blame=tuple(blame))
