@@ -1,4 +1,4 @@
-# The public names and where they live, for type checkers; __init__.py holds the same table.
+# The public names and where they live, for type checkers. Written by tests/house/write_stub.py.
 
 from graphkit.bridge.graphsurgeon import from_graphsurgeon as from_graphsurgeon
 from graphkit.bridge.graphsurgeon import to_graphsurgeon as to_graphsurgeon
