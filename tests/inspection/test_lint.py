@@ -128,7 +128,7 @@ def test_other_rules_in_bodies_too():
 def test_every_rule_has_a_source_and_a_known_check():
     from graphkit.inspection.lint import _CHECKS
 
-    book = json.loads((importlib.resources.files("graphkit.targets") / "tensorrt.json").read_text(encoding="utf-8"))
+    book = json.loads((importlib.resources.files("graphkit.inspection") / "tensorrt.json").read_text(encoding="utf-8"))
     names = [rule["id"] for rule in book["rules"]]
     assert len(names) == len(set(names))
     for rule in book["rules"]:

@@ -127,7 +127,7 @@ def test_the_command_mends(case, tmp_path, monkeypatch, capsys):
 
 
 def test_every_rule_with_a_command_has_a_case():
-    book = json.loads((importlib.resources.files("graphkit.targets") / "tensorrt.json").read_text(encoding="utf-8"))
+    book = json.loads((importlib.resources.files("graphkit.inspection") / "tensorrt.json").read_text(encoding="utf-8"))
     printing = {r["id"] for r in book["rules"] if re.search(r"graphkit |\{constant\}", r.get("remedy", ""))}
     assert printing | {"opset", "custom-operator"} == {rule for rule, _, _ in CASES.values()}
 
