@@ -9,6 +9,8 @@ The names below are imported when they are first used (PEP 562), so that ``impor
 import importlib
 from typing import Any
 
+from graphkit import result as _result
+
 __version__ = "0.1.0"
 
 _FACE = {
@@ -62,15 +64,18 @@ _FACE = {
         "ModelLike",
         "Step",
     ),
-    "graphkit.report.html": (
+    "graphkit.report.html.html": (
         "report_html",
         "save_html",
     ),
-    "graphkit.report.lint_text": ("lint_text",),
-    "graphkit.report.operators_text": ("operators_text",),
-    "graphkit.report.probe_text": ("probe_text",),
-    "graphkit.report.summary_text": ("summary_text",),
-    "graphkit.report.text": ("report_text",),
+    "graphkit.report.text.former": (
+        "lint_text",
+        "operators_text",
+        "probe_text",
+        "report_text",
+        "summary_text",
+    ),
+    "graphkit.report.text.text": ("text",),
     "graphkit.report.to_json": ("to_json",),
     "graphkit.running.diagnosis": (
         "Check",
@@ -184,3 +189,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+_result.draw_with(lambda result: str(__getattr__("report_html")(result)))

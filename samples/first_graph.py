@@ -41,7 +41,7 @@ def main(folder: Path) -> int:
         print(f"{node.op_type}: {list(node.input)} -> {list(node.output)}")
     first = proto.graph.input[0]
     print(f"{first.name}: {[dim.dim_value for dim in first.type.tensor_type.shape.dim]}\n")
-    print(gk.summary_text(gk.inspect(proto)), "\n")
+    print(gk.text(gk.inspect(proto)), "\n")
 
     # ... and changed.
     proto.graph.node[1].op_type = "Sub"

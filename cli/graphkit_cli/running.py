@@ -189,7 +189,7 @@ def show(render: Render, result: gk.Report | gk.Bisection | gk.Layers, html: str
         assert not isinstance(result, gk.Layers)
         gk.save_html(result, html)
         render.note(f"wrote {html}")
-    render.result(result, lambda: gk.report_text(result))
+    render.result(result, lambda: gk.text(result))
     for note in result.notes:
         render.note(note)
 

@@ -18,6 +18,7 @@ from graphkit.graph.values import attribute_value, dims
 from graphkit.graph.walk import call_key, function_key
 from graphkit.inspection.freezable import making_constant
 from graphkit.model import ModelLike
+from graphkit.result import Result
 from graphkit.semantics.schemas import schema_of
 from graphkit.shapes.inference import inferred
 from graphkit.storage.load import as_valid_model
@@ -29,8 +30,8 @@ Severity = Literal["error", "note"]
 TARGETS = ("tensorrt",)
 
 
-@dataclass(frozen=True)
-class Violation:
+@dataclass(frozen=True, repr=False)
+class Violation(Result):
     """One place where a model is beyond what a target documents.
 
     Attributes:
@@ -50,8 +51,8 @@ class Violation:
     source: str
 
 
-@dataclass(frozen=True)
-class Lint:
+@dataclass(frozen=True, repr=False)
+class Lint(Result):
     """What ``lint`` found.
 
     Attributes:
@@ -69,6 +70,9 @@ class Lint:
     violations: tuple[Violation, ...]
     dynamic: dict[str, str]
     checked: str
+
+    def __bool__(self) -> bool:
+        return self.ok
 
     @property
     def ok(self) -> bool:

@@ -16,6 +16,7 @@ from graphkit.graph.module_paths import calls_around, module_call, module_classe
 from graphkit.graph.module_weights import module_weights
 from graphkit.graph.values import format_type, tensor_type, value_type
 from graphkit.model import HISTORY_KEY, Step
+from graphkit.result import Result
 from graphkit.shapes.types_of import types_of
 from graphkit.storage.load import as_model
 from graphkit.storage.source import Buffer
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from graphkit.model import Model, ModelLike
 
 
-@dataclass(frozen=True)
-class ValueSummary:
+@dataclass(frozen=True, repr=False)
+class ValueSummary(Result):
     """A graph input, a graph output or the output of a node.
 
     Attributes:
@@ -46,8 +47,8 @@ class ValueSummary:
     has_default: bool = False
 
 
-@dataclass(frozen=True)
-class NodeSummary:
+@dataclass(frozen=True, repr=False)
+class NodeSummary(Result):
     """A node.
 
     Attributes:
@@ -70,8 +71,8 @@ class NodeSummary:
     scope: str
 
 
-@dataclass(frozen=True)
-class InitializerSummary:
+@dataclass(frozen=True, repr=False)
+class InitializerSummary(Result):
     """A weight of the main graph.
 
     Attributes:
@@ -87,8 +88,8 @@ class InitializerSummary:
     location: str | None
 
 
-@dataclass(frozen=True)
-class ModuleSummary:
+@dataclass(frozen=True, repr=False)
+class ModuleSummary(Result):
     """A torch module.
 
     Attributes:
@@ -112,8 +113,8 @@ class ModuleSummary:
     calls: int = 1
 
 
-@dataclass(frozen=True)
-class FunctionSummary:
+@dataclass(frozen=True, repr=False)
+class FunctionSummary(Result):
     """A model-local function.
 
     Attributes:
@@ -131,8 +132,8 @@ class FunctionSummary:
     opsets: dict[str, int]
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, repr=False)
+class Summary(Result):
     """What a model holds.
 
     Attributes:

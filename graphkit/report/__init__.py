@@ -1,1 +1,1 @@
-"""One result dataclass in, text, JSON or HTML out."""
+"""One result in, text, JSON or HTML out: one file a result."""

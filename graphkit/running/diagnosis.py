@@ -12,10 +12,11 @@ import onnx
 
 from graphkit.errors import GraphkitError, MissingExtraError
 from graphkit.optional import EXTRAS, installed_distributions, outdated
+from graphkit.result import Result
 
 
-@dataclass(frozen=True)
-class Check:
+@dataclass(frozen=True, repr=False)
+class Check(Result):
     """One thing that was looked at.
 
     Attributes:
@@ -30,9 +31,12 @@ class Check:
     detail: str
     remedy: str | None = None
 
+    def __bool__(self) -> bool:
+        return self.state != "broken"
 
-@dataclass(frozen=True)
-class Diagnosis:
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Result):
     """Everything that was looked at. Made by ``graphkit.doctor``.
 
     Attributes:
@@ -44,6 +48,9 @@ class Diagnosis:
     ok: bool
     checks: tuple[Check, ...]
     providers: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return self.ok
 
 
 _PURPOSES = {

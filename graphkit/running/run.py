@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.model import ModelLike
+from graphkit.result import Result
 from graphkit.runtime.session import Session, session
 from graphkit.runtime.tensorrt import TensorRT
 from graphkit.storage.load import as_model
@@ -58,8 +59,8 @@ def run(
     return session_for(model, outputs, device=device, tensorrt=tensorrt).run(feeds, outputs, seed=seed)
 
 
-@dataclass(frozen=True)
-class OutputSummary:
+@dataclass(frozen=True, repr=False)
+class OutputSummary(Result):
     """One output of a run.
 
     Attributes:
@@ -81,8 +82,8 @@ class OutputSummary:
     values: Any = None
 
 
-@dataclass(frozen=True)
-class Ran:
+@dataclass(frozen=True, repr=False)
+class Ran(Result):
     """What a run gave.
 
     Attributes:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import onnx
 
 from graphkit.errors import GraphkitError, similar
+from graphkit.result import Result
 
 Schema = onnx.defs.OpSchema
 
 
-@dataclass(frozen=True)
-class Parameter:
+@dataclass(frozen=True, repr=False)
+class Parameter(Result):
     """An input or output of an operator.
 
     Attributes:
@@ -29,8 +30,8 @@ class Parameter:
     option: str
 
 
-@dataclass(frozen=True)
-class AttributeRule:
+@dataclass(frozen=True, repr=False)
+class AttributeRule(Result):
     """An attribute of an operator.
 
     Attributes:
@@ -46,8 +47,8 @@ class AttributeRule:
     default: object = None
 
 
-@dataclass(frozen=True)
-class OperatorVersion:
+@dataclass(frozen=True, repr=False)
+class OperatorVersion(Result):
     """The definition of an operator from one opset on.
 
     Attributes:
@@ -69,8 +70,8 @@ class OperatorVersion:
     changes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Operator:
+@dataclass(frozen=True, repr=False)
+class Operator(Result):
     """An operator and its history.
 
     Attributes:

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from graphkit.errors import SaveError
 from graphkit.model import BASES_KEY, HISTORY_KEY, Model, ModelLike, Source
+from graphkit.result import Result
 from graphkit.storage.commit import Commit, target_file
 from graphkit.storage.join import Joiner, Role, embedded
 from graphkit.storage.load import as_model
@@ -39,8 +40,8 @@ onnx.load leaves the values unread. Hard links only from where ONNX Runtime acce
 """
 
 
-@dataclass(frozen=True)
-class Saved:
+@dataclass(frozen=True, repr=False)
+class Saved(Result):
     """What a save wrote.
 
     Attributes:

@@ -11,14 +11,15 @@ from graphkit.graph import cut
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.values import format_type
 from graphkit.model import ModelLike
+from graphkit.result import Result
 from graphkit.shapes.types_of import types_of
 from graphkit.storage.load import as_model
 from graphkit.surgery.extract import boundary, check_options, given_types, named_values
 from graphkit.tensor import stored_bytes
 
 
-@dataclass(frozen=True)
-class Cut:
+@dataclass(frozen=True, repr=False)
+class Cut(Result):
     """A closed cut: inputs that determine outputs.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from graphkit.errors import ExportError, similar
+from graphkit.result import brief
 from graphkit.torch_export.arguments import Arguments, Leaf, forward_signature
 from graphkit.torch_export.types import DATA_TYPES
 
@@ -31,6 +32,9 @@ class Examples(NamedTuple):
     args: tuple[torch.Tensor, ...]
     kwargs: dict[str, torch.Tensor]
     names: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def example_inputs(module: torch.nn.Module, texts: Sequence[str]) -> Examples:

@@ -11,6 +11,7 @@ import onnx
 
 from graphkit.errors import ExportError
 from graphkit.model import Model, Step
+from graphkit.result import Result
 from graphkit.storage.save import save
 from graphkit.torch_export import arguments as given
 from graphkit.torch_export.factory import import_torch
@@ -29,8 +30,8 @@ Parameters: TypeAlias = Literal["stored", "defaults", "inputs"]
 PARAMETERS: tuple[Parameters, ...] = ("stored", "defaults", "inputs")
 
 
-@dataclass(frozen=True)
-class Exported:
+@dataclass(frozen=True, repr=False)
+class Exported(Result):
     """What an export gave.
 
     Attributes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import FactoryError, similar
 from graphkit.optional import optional
+from graphkit.result import Result
 from graphkit.torch_export.source_line import user_line
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ SPELLING = (
 )
 
 
-@dataclass(frozen=True)
-class TorchSubject:
+@dataclass(frozen=True, repr=False)
+class TorchSubject(Result):
     """A torch module and the arguments to call it with.
 
     Attributes:

@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 
 from graphkit.errors import ExportError, similar
+from graphkit.result import Result
 from graphkit.torch_export.factory import import_onnxscript, import_torch
 from graphkit.torch_export.quiet import quiet_torch
 
@@ -27,8 +28,8 @@ DEPTH = 4
 """How far calls of helpers are followed when a translation's source is read for the ONNX operators it emits."""
 
 
-@dataclass(frozen=True)
-class Rule:
+@dataclass(frozen=True, repr=False)
+class Rule(Result):
     """One translation of a torch operator.
 
     Attributes:
@@ -48,8 +49,8 @@ class Rule:
     emits: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Lowering:
+@dataclass(frozen=True, repr=False)
+class Lowering(Result):
     """What the exporters make of a torch operator.
 
     Attributes:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphkit.errors import MismatchError
+from graphkit.result import Result
 from graphkit.verify.compare.error_picture import ErrorPicture
 from graphkit.verify.compare.metrics import Metrics
 
 
-@dataclass(frozen=True)
-class Sample:
+@dataclass(frozen=True, repr=False)
+class Sample(Result):
     """One run of candidate and reference on the same feeds.
 
     Attributes:
@@ -28,9 +29,12 @@ class Sample:
     match: bool
     outputs: dict[str, Metrics]
 
+    def __bool__(self) -> bool:
+        return self.match
 
-@dataclass(frozen=True)
-class Report:
+
+@dataclass(frozen=True, repr=False)
+class Report(Result):
     """Whether a candidate computes what a reference computes. Made by ``graphkit.validate``.
 
     Attributes:
@@ -68,6 +72,9 @@ class Report:
     versions: dict[str, str]
     doubts: tuple[str, ...] = ()
     pictures: dict[str, ErrorPicture] = field(default_factory=dict, repr=False, metadata={"json": False})
+
+    def __bool__(self) -> bool:
+        return self.match
 
     def raise_for_mismatch(self) -> None:
         """Nothing where candidate and reference agree.

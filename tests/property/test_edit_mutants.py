@@ -103,8 +103,8 @@ OPERATIONS = {
     "define": lambda m, d: gk.define(m, FUNCTION),
     "opset": lambda m, d: gk.opset(m, to=d.rng.choice(OPSETS)),
     "precision": lambda m, d: gk.precision(m, to="float16", keep_io=d.flag()),
-    "inspect": lambda m, d: (gk.to_json(gk.inspect(m)), gk.summary_text(gk.inspect(m, infer=True))),
-    "lint": lambda m, d: gk.lint_text(gk.lint(m, version=d.rng.choice([None, "8.6"]))),
+    "inspect": lambda m, d: (gk.to_json(gk.inspect(m)), gk.text(gk.inspect(m, infer=True))),
+    "lint": lambda m, d: gk.text(gk.lint(m, version=d.rng.choice([None, "8.6"]))),
     "graphsurgeon": there_and_back,
     "random feeds": random_feeds,
 }

@@ -7,8 +7,8 @@ import onnx
 import pytest
 
 import graphkit as gk
-from graphkit.report.page import bars, curve, heat
-from graphkit.report.text import columns, number
+from graphkit.report.columns import aligned, number
+from graphkit.report.html.plots import bars, curve, heat
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18]>'
 NASTY = "<script>alert(1)</script>&"
@@ -83,7 +83,7 @@ def test_what_is_not_finite_does_not_look_good_on_the_page():
     assert "; 8 are not in it" in page
     assert report.pictures["y"].histogram == (0,) * 16
     assert '"max_abs": "inf"' in gk.to_json(report)
-    assert "worst at [0]: nan, expected" in gk.report_text(report)
+    assert "worst at [0]: nan, expected" in gk.text(report)
     read(page)
 
 
@@ -103,7 +103,7 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "r.html").read_text() == gk.report_html(report)
     with pytest.raises(gk.SaveError):
         gk.save_html(report, tmp_path / "no" / "r.html")
-    for writer in (gk.report_html, gk.report_text):
+    for writer in (gk.report_html, gk.text):
         with pytest.raises(TypeError, match="int"):
             writer(3)
 
@@ -111,7 +111,7 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path):
 def test_text_says_what_json_says():
     wrong, right = pair()
     report = gk.validate(wrong, against=right)
-    text = gk.report_text(report)
+    text = gk.text(report)
     assert text.startswith("MISMATCH")
     assert number(report.outputs["y"].max_abs) in text
     assert f"worst at {list(report.outputs['y'].worst)}" in text
@@ -128,5 +128,5 @@ def test_plots_of_odd_numbers():
 
 
 def test_columns_and_numbers():
-    assert columns([("a", "1"), ("bb", "22")], right=(1,)) == "a    1\nbb  22"
+    assert aligned([("a", "1"), ("bb", "22")], right=(1,)) == "a    1\nbb  22"
     assert [number(v) for v in (None, 0.0, 3, 1.5e-7, 12345678.0)] == ["-", "0", "3", "1.5e-07", "1.235e+07"]

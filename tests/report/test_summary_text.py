@@ -21,7 +21,7 @@ def lines(text: str) -> list[str]:
 
 
 def test_the_usual_text() -> None:
-    shown = lines(gk.summary_text(gk.inspect(linear())))
+    shown = lines(gk.text(gk.inspect(linear())))
     assert shown[0] == "(graph)"
     assert "made by graphkit" in shown
     assert "format IR 10, opset ai.onnx 21" in shown
@@ -39,7 +39,7 @@ def test_the_usual_text() -> None:
 
 
 def test_nodes_and_values_on_demand() -> None:
-    shown = lines(gk.summary_text(gk.inspect(linear(), infer=True), nodes=True, values=True))
+    shown = lines(gk.text(gk.inspect(linear(), infer=True), nodes=True, values=True))
     assert shown[shown.index("values") + 1] == "m float32[n,300] made by /fc/MatMul"
     assert shown[shown.index("weights") + 1] == "w float32[300,300] 360.0 kB"
     at = shown.index("nodes")
@@ -47,7 +47,7 @@ def test_nodes_and_values_on_demand() -> None:
 
 
 def test_long_lists_of_modules_are_cut() -> None:
-    shown = lines(gk.summary_text(gk.inspect(linear(60))))
+    shown = lines(gk.text(gk.inspect(linear(60))))
     assert "... and 22 more; --json lists them all" in shown
 
 
@@ -55,7 +55,7 @@ def test_long_texts_stay_on_their_line() -> None:
     model = linear()
     proto = model.copy_proto()
     proto.metadata_props.add(key="config", value="{\n" * 200)
-    shown = gk.summary_text(gk.inspect(proto))
+    shown = gk.text(gk.inspect(proto))
     assert max(map(len, shown.splitlines())) < 130
     assert "..." in shown
 
@@ -63,9 +63,9 @@ def test_long_texts_stay_on_their_line() -> None:
 def test_what_was_done_is_listed() -> None:
     model = linear()
     edited = model.edited(model.copy_proto(), "freeze", {"input": "x"})
-    assert "freeze input='x'" in lines(gk.summary_text(gk.inspect(edited)))
+    assert "freeze input='x'" in lines(gk.text(gk.inspect(edited)))
 
 
 def test_one_text_for_every_result() -> None:
     summary = gk.inspect(linear())
-    assert gk.report_text(summary) == gk.summary_text(summary)
+    assert gk.text(summary) == gk.text(summary)

@@ -57,11 +57,11 @@ def test_an_unknown_operator_is_refused():
 
 
 def test_the_text_shows_history_and_rule():
-    text = gk.operators_text(gk.operator("Resize", 11))
+    text = gk.text(gk.operator("Resize", 11))
     assert "Resize: changed at opset 10, 11, 13, 18, 19" in text
     assert "in force at opset 11: version 11" in text
-    assert "does not exist yet" in gk.operators_text(gk.operator("BitShift", 10))
-    assert "Resize" in gk.operators_text(gk.operators())
+    assert "does not exist yet" in gk.text(gk.operator("BitShift", 10))
+    assert "Resize" in gk.text(gk.operators())
 
 
 def test_a_value_that_an_older_text_names_without_quotes_is_not_called_new():

@@ -126,7 +126,7 @@ def test_inspect_joins_the_calls_and_counts_shared_weights_once(net, exporter):
         wanted = net.list[1] if path == "list" else module  # list.0 is the block, and counts there
         assert one.parameters == sum(p.numel() for p in wanted.parameters()), path
         assert one.bytes >= 4 * one.parameters
-    text = gk.summary_text(gk.inspect(gk.export(net, X, exporter=exporter)))
+    text = gk.text(gk.inspect(gk.export(net, X, exporter=exporter)))
     assert "(called 9 times)" in text
 
 

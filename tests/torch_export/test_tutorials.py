@@ -85,7 +85,7 @@ def test_inspect_tells_attributes_edges_and_weights(exporter):
     assert conv.inputs == (resize.outputs[0], "conv.weight", "conv.bias")
     weights = {weight.name: weight.type for weight in summary.initializers}
     assert weights["conv.weight"] == "float32[3,3,3,3]"
-    assert "strides=[1, 1]" in gk.summary_text(summary, nodes=True)
+    assert "strides=[1, 1]" in gk.text(summary, nodes=True)
     assert_same(np.array(model.array("conv.weight")), module.conv.weight.detach().numpy())
 
 

@@ -18,5 +18,5 @@ def command(render: Render) -> int:
 
     with render.progress("looking around"):
         found = gk.doctor()
-    render.result(found, lambda: gk.report_text(found))
+    render.result(found, lambda: gk.text(found))
     return 0 if found.ok else BROKEN

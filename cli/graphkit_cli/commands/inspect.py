@@ -25,4 +25,4 @@ def command(render: Render, model: str, nodes: bool, values: bool) -> None:
     import graphkit as gk
 
     summary = gk.inspect(model, infer=values)
-    render.result(summary, lambda: gk.summary_text(summary, nodes=nodes, values=values))
+    render.result(summary, lambda: gk.text(summary, nodes=nodes, values=values))

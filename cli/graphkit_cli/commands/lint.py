@@ -48,7 +48,7 @@ def command(
     result = gk.lint(model, target, target_version)
     line = gk.trtexec(model, ranges=ranges, fp16=fp16, int8=int8) if trtexec else None
     shown = result if line is None else {"lint": result, "trtexec": line}
-    render.result(shown, lambda: gk.lint_text(result) + (f"\n{line}" if line else ""))
+    render.result(shown, lambda: gk.text(result) + (f"\n{line}" if line else ""))
     return 0 if result.ok else 1
 
 

@@ -61,7 +61,7 @@ def command(
             result = _check(factory, inputs, opset)
     else:
         result = gk.operators(domain) if name is None else gk.operator(name, opset, domain)
-    render.result(result, lambda: gk.operators_text(result))
+    render.result(result, lambda: gk.text(result))
     return 1 if factory is not None and not result.exporters else 0
 
 

@@ -37,7 +37,7 @@ def command(render: Render, models: tuple[str, ...], texts: tuple[str, ...]) -> 
         for done, model in enumerate(models):
             report(done, len(models), f"probing {model}")
             probed[model] = gk.probe(model, attempts)
-    render.result(probed, lambda: gk.probe_text(probed))
+    render.result(probed, lambda: gk.text(probed))
     return 0 if all(attempt.accepted for found in probed.values() for attempt in found) else 1
 
 

@@ -73,7 +73,7 @@ def command(
         )
     if save is not None:
         gk.save_arrays(ran.arrays, save)
-    render.result(_summary(ran, save), lambda: gk.report_text(ran))
+    render.result(_summary(ran, save), lambda: gk.text(ran))
     for note in ran.notes:
         render.note(note)
     if save is not None:

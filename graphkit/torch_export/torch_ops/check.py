@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from graphkit.errors import ExportError
+from graphkit.result import Result
 from graphkit.torch_export.arguments import bind
 from graphkit.torch_export.factory import import_onnxscript, import_torch
 from graphkit.torch_export.failure import export_error
@@ -28,8 +29,8 @@ DEFAULT_OPSET = 20
 """The opset that both exporters write unless asked for another (torch 2.13)."""
 
 
-@dataclass(frozen=True)
-class OperatorUse:
+@dataclass(frozen=True, repr=False)
+class OperatorUse(Result):
     """One torch operator of a module, and what an exporter does with it at ``OperatorCheck.opset``.
 
     Attributes:
@@ -55,8 +56,8 @@ class OperatorUse:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class OperatorCheck:
+@dataclass(frozen=True, repr=False)
+class OperatorCheck(Result):
     """All operators of a module.
 
     Attributes:
@@ -73,6 +74,9 @@ class OperatorCheck:
     opset: dict[str, int]
     smallest_opset: dict[str, int | None]
     problems: dict[str, str]
+
+    def __bool__(self) -> bool:
+        return self.exporters == tuple(self.opset)
 
     @property
     def unsupported(self) -> tuple[OperatorUse, ...]:

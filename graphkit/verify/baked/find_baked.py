@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ExportError, SessionError
 from graphkit.finding import Finding
+from graphkit.result import Result
 from graphkit.runtime.session import session
 from graphkit.torch_export.arguments import Arguments, DynamicAxes, bind, dynamic_axes
 from graphkit.torch_export.examples import second_set
@@ -31,8 +32,8 @@ GIVE = "give other arguments: --check-input NAME=SHAPE, or graphkit.find_baked(m
 _LOW = ("bfloat16", "float16")
 
 
-@dataclass(frozen=True)
-class Baked:
+@dataclass(frozen=True, repr=False)
+class Baked(Result):
     """What ``find_baked`` found.
 
     Attributes:
@@ -46,6 +47,9 @@ class Baked:
     findings: tuple[Finding, ...]
     trials: tuple[Trial, ...]
     not_compared: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.agrees
 
     @property
     def agrees(self) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from graphkit.errors import ExportError, GraphkitError
 from graphkit.graph.ports import Port
+from graphkit.result import Result
 from graphkit.runtime.session import Session
 from graphkit.tensor import type_name
 from graphkit.torch_export.arguments import Arguments, bind
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from graphkit.tensor import Array
 
 
-@dataclass(frozen=True)
-class Trial:
+@dataclass(frozen=True, repr=False)
+class Trial(Result):
     """The exported model and the module, run with one set of arguments.
 
     Attributes:
@@ -39,6 +40,9 @@ class Trial:
     agrees: bool
     problem: str | None = None
     max_abs: float | None = None
+
+    def __bool__(self) -> bool:
+        return self.agrees
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import MismatchError
+from graphkit.result import Result
 from graphkit.verify.compare.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from graphkit.tensor import Array
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, repr=False)
+class Row(Result):
     """One value that both sides have.
 
     Attributes:
@@ -47,14 +48,17 @@ class Row:
     between: tuple[str, ...] = ()
     doubt: str = ""
 
+    def __bool__(self) -> bool:
+        return self.match
+
     @property
     def error(self) -> float:
         """The largest absolute error, infinite where shapes or dtypes differ."""
         return float("inf") if self.metrics.max_abs is None else self.metrics.max_abs
 
 
-@dataclass(frozen=True)
-class Failing:
+@dataclass(frozen=True, repr=False)
+class Failing(Result):
     """The node behind the first value that diverges, as a model, with the reference's values.
 
     Attributes:
@@ -72,8 +76,8 @@ class Failing:
     wrong: bool
 
 
-@dataclass(frozen=True)
-class First:
+@dataclass(frozen=True, repr=False)
+class First(Result):
     """The first value that diverges, in the candidate's graph order.
 
     Attributes:
@@ -105,8 +109,8 @@ class First:
         return replace(self, inside=(node, *self.inside))
 
 
-@dataclass(frozen=True)
-class Bisection:
+@dataclass(frozen=True, repr=False)
+class Bisection(Result):
     """Where a candidate goes wrong. Made by ``graphkit.bisect``.
 
     Attributes:
@@ -152,6 +156,9 @@ class Bisection:
     feeds: dict[str, str]
     notes: tuple[str, ...] = ()
     failing: Failing | None = field(default=None, repr=False, compare=False, metadata={"json": False})
+
+    def __bool__(self) -> bool:
+        return not self.diverges
 
     def raise_for_divergence(self) -> None:
         """Nothing where no value diverges.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from graphkit.result import Result
 from graphkit.runtime import providers
 from graphkit.verify.bisect.budget import parse_bytes
 from graphkit.verify.bisect.module_side import ModuleSide
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from graphkit.verify.validate import Progress
 
 
-@dataclass(frozen=True)
-class Layer:
+@dataclass(frozen=True, repr=False)
+class Layer(Result):
     """What one call of a module returned, in torch and in the model.
 
     Attributes:
@@ -46,9 +47,12 @@ class Layer:
     metrics: Metrics | None
     remark: str = ""
 
+    def __bool__(self) -> bool:
+        return self.match is not False
 
-@dataclass(frozen=True)
-class Layers:
+
+@dataclass(frozen=True, repr=False)
+class Layers(Result):
     """A table of all modules. Made by ``graphkit.layers``.
 
     Attributes:
@@ -70,6 +74,9 @@ class Layers:
     providers: tuple[str, ...]
     feeds: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.match
 
 
 def layers(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphkit.result import Result
 from graphkit.verify.compare.blocks import Block, Blocks, as_integers, on_device, on_host, thinned, wide
 from graphkit.verify.compare.magnitude import mask_level, scale_of
 from graphkit.verify.compare.tolerance import FEW, Policy, Tolerance, coarser
@@ -19,8 +20,8 @@ QUANTILE_SAMPLE = 1 << 18
 """Elements from which quantiles are taken at most; larger arrays are thinned out evenly."""
 
 
-@dataclass(frozen=True)
-class Metrics:
+@dataclass(frozen=True, repr=False)
+class Metrics(Result):
     """One output of the candidate beside the same output of the reference.
 
     Where an element does not agree because it is NaN or infinite, no number looks good: the errors are infinite, ``cosine``
@@ -66,6 +67,9 @@ class Metrics:
     rtol: float | None = None
     atol: float | None = None
     tolerance: str = ""
+
+    def __bool__(self) -> bool:
+        return self.match
 
 
 def measure(

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from graphkit.result import Result
+
 if TYPE_CHECKING:
     pass
 
@@ -14,8 +16,8 @@ Shapes = Mapping[str, Sequence[int]]
 """Input name -> shape."""
 
 
-@dataclass(frozen=True)
-class Blame:
+@dataclass(frozen=True, repr=False)
+class Blame(Result):
     """An axis that made the runtime refuse.
 
     Attributes:
@@ -37,8 +39,8 @@ class Blame:
         return f"axis {self.axis} of input {self.input!r} is {self.got}{wanted}"
 
 
-@dataclass(frozen=True)
-class Attempt:
+@dataclass(frozen=True, repr=False)
+class Attempt(Result):
     """One set of input shapes, tried.
 
     Attributes:
@@ -58,3 +60,6 @@ class Attempt:
     node: str | None = None
     problem: str | None = None
     remedy: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.accepted

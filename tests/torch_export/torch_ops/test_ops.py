@@ -61,7 +61,7 @@ def test_an_operator_that_is_taken_apart():
     lowering = gk.torch_lowering("aten.special_expit")
     assert lowering.dynamo == ()
     assert lowering.decomposed == ("default",)
-    assert "taken apart" in gk.operators_text(lowering)
+    assert "taken apart" in gk.text(lowering)
 
 
 def test_an_unknown_torch_operator_is_refused():
@@ -114,7 +114,7 @@ def test_what_has_no_translation_is_named_with_its_line():
     ]
     assert check.unsupported[0].becomes == ("prims::bessel_i0",)
     assert check.smallest_opset == {"dynamo": None, "torchscript": None}
-    assert "no translation for aten::special_i0" in gk.operators_text(check)
+    assert "no translation for aten::special_i0" in gk.text(check)
 
 
 def test_a_module_that_one_exporter_cannot_trace():

@@ -206,7 +206,7 @@ def test_operators_of_which_no_node_is_left():
     check, _ = sorted_uses("picture")
     assert set(check.dropped["dynamo"]) == {"aten::dropout", "aten::detach"}
     assert set(check.dropped["torchscript"]) == {"aten::dropout", "aten::detach", "aten::contiguous", "aten::size"}
-    assert "no node is left of aten::dropout" in gk.operators_text(check)
+    assert "no node is left of aten::dropout" in gk.text(check)
     assert json.loads(gk.to_json(check))["dropped"]["dynamo"]["aten::dropout"] == 1
 
 
@@ -251,7 +251,7 @@ def test_one_operator_without_translation_leaves_the_others_sorted():
     assert found["torchscript", "aten::asinh"] == ("unsupported", ("aten::asinh",), None)
     assert check.smallest_opset == {"dynamo": None, "torchscript": None}
     assert check.exporters == ()
-    text = gk.operators_text(check)
+    text = gk.text(check)
     assert "torchscript: cannot export this module at opset 20; no translation for aten::i0, aten::asinh" in text
 
 
@@ -296,7 +296,7 @@ def test_a_rule_that_does_not_take_a_call_says_why():
     (use,) = check.unsupported
     assert (use.exporter, use.operator, use.since) == ("torchscript", "aten::adaptive_avg_pool2d", None)
     assert use.reason.endswith("output size that are not factor of input size.")
-    assert f"  aten::adaptive_avg_pool2d: {use.reason}" in gk.operators_text(check)
+    assert f"  aten::adaptive_avg_pool2d: {use.reason}" in gk.text(check)
     assert check.exporters == ("dynamo",)
 
 
@@ -332,9 +332,7 @@ def test_another_opset_can_be_looked_at():
     assert at[9][1]["torchscript", key] == ("unsupported", (key,))
     assert at[9][0].smallest_opset == {"dynamo": 18, "torchscript": 14}
     assert at[9][0].exporters == ("dynamo",)
-    assert "no translation for aten::scaled_dot_product_attention; opset 14 or later serves" in gk.operators_text(
-        at[9][0]
-    )
+    assert "no translation for aten::scaled_dot_product_attention; opset 14 or later serves" in gk.text(at[9][0])
     assert [at[opset][0].opset["dynamo"] for opset in at] == [18, 20, 23]
     assert at[20][1]["dynamo", key][0] == "one-to-many"
     assert at[23][1]["dynamo", key] == ("one-to-one", ("Attention",))

@@ -511,5 +511,5 @@ def test_json_of_a_result():
     assert answer["diverges"] is True
     assert answer["first"]["value"] == "p"
     assert {"node", "value", "op_type"} <= set(answer["first"])
-    assert io.StringIO(gk.report_text(result)).readline().startswith("DIVERGES")
+    assert io.StringIO(gk.text(result)).readline().startswith("DIVERGES")
     assert "<script" not in gk.report_html(result)

@@ -93,7 +93,7 @@ def test_an_unknown_input_is_refused():
 
 def test_the_text_names_the_model_in_the_command():
     proto = onnx.parser.parse_model(FIXED.replace("n, 3, h, w", "1, 3, 8, 8"))
-    text = gk.probe_text(
+    text = gk.text(
         {"net.onnx": gk.probe(proto, [{"x": (1, 3, 8, 8), "weight": (1,)}, {"x": (2, 3, 8, 8), "weight": (2,)}])}
     )
     assert "x[1,3,8,8], weight[1]  succeeds  y[1,3,64]" in text

@@ -1,27 +1,21 @@
-"""What ``graphkit inspect`` prints."""
+"""A summary of a model as text: what ``graphkit inspect`` prints."""
 
 from __future__ import annotations
 
 import textwrap
 from typing import TYPE_CHECKING
 
-from graphkit.inspection.summary import Summary
 from graphkit.model import HISTORY_KEY
-from graphkit.report.text import columns, report_text
+from graphkit.report.columns import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from graphkit.inspection.summary import ModuleSummary, NodeSummary, ValueSummary
+    from graphkit.inspection.summary import ModuleSummary, NodeSummary, Summary, ValueSummary
     from graphkit.model import Step
 
 MODULES_SHOWN = 40
 METADATA_SHOWN = 100
-
-
-@report_text.register(Summary)
-def _(result: Summary) -> str:
-    return summary_text(result)
 
 
 def summary_text(summary: Summary, *, nodes: bool = False, values: bool = False) -> str:
@@ -75,7 +69,7 @@ def _section(title: str, rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    return textwrap.indent(columns(rows), "  ")
+    return textwrap.indent(aligned(rows), "  ")
 
 
 def _value_row(value: ValueSummary) -> tuple[str, ...]:

@@ -1,60 +1,11 @@
-"""Pages: one HTML file with everything in it, nothing loaded from the network, no scripts."""
+"""Plots as SVG: histograms, heat maps, curves."""
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --bad: #cf222e; --ink: #0969da; --soft: #8881; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.verdict { display: inline-block; padding: .15rem .7rem; border-radius: 1rem; color: #fff; font-weight: 600; }
-.yes { background: var(--good); } .no { background: var(--bad); }
-td.bad { color: var(--bad); font-weight: 600; } td.good { color: var(--good); }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: left; white-space: nowrap; }
-td.number, th.number { text-align: right; }
-.wide { overflow-x: auto; } figure { margin: 1rem 0; } figcaption { color: #888; font-size: 13px; }
-.plots { display: flex; flex-wrap: wrap; gap: 2rem; align-items: flex-start; }
-svg text { fill: currentColor; font: 11px system-ui, sans-serif; }
-code { background: var(--soft); padding: .1rem .3rem; border-radius: .3rem; }
-"""
-
-
-def page(title: str, parts: Iterable[str]) -> str:
-    """A whole page."""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
-
-
-def escape(text: object) -> str:
-    """Text that may stand in HTML."""
-    return html.escape(str(text))
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
-    """A table; cells that say "ok" or "FAILS" are coloured.
-
-    Args:
-        header: Column titles.
-        rows: Cells as plain text.
-        numbers: Columns aligned to the right.
-    """
-    colours = {"ok": "good", "FAILS": "bad"}
-
-    def cell(tag: str, at: int, text: str) -> str:
-        kind = colours.get(text.partition(" ")[0], "number" if at in numbers else "")
-        return f'<{tag} class="{kind}">{escape(text)}</{tag}>'
-
-    lines = ["<tr>" + "".join(cell("th", i, text) for i, text in enumerate(header)) + "</tr>"]
-    lines += ["<tr>" + "".join(cell("td", i, text) for i, text in enumerate(row)) + "</tr>" for row in rows]
-    return '<div class="wide"><table>' + "".join(lines) + "</table></div>"
+from graphkit.report.html.page import escape
 
 
 def figure(svg: str, caption: str) -> str:

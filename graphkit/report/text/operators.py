@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 
-from graphkit.report.text import columns
+from graphkit.report.columns import aligned
 from graphkit.semantics.schemas import Operator, OperatorVersion, Parameter
 from graphkit.torch_export.lowering import Lowering, Rule
 from graphkit.torch_export.torch_ops.check import OperatorCheck
 
 
-@functools.singledispatch
-def operators_text(result: object) -> str:
-    """What ``operator``, ``torch_lowering`` or ``check_operators`` gave, as text.
-
-    Raises:
-        TypeError: It is none of these.
-    """
-    raise TypeError(f"there is no text for {type(result).__name__}")
-
-
-@operators_text.register
-def _(result: Operator) -> str:
+def operator_text(result: Operator) -> str:
+    """An operator's history and the rule in force."""
     name = f"{result.domain}::{result.name}" if result.domain else result.name
     lines = [f"{name}: changed at opset {', '.join(str(v.since) for v in result.versions)}"]
     lines += [f"  {version.since}: {'; '.join(version.changes) or 'new'}" for version in result.versions]
@@ -46,29 +35,29 @@ def _rule(rule: OperatorVersion) -> list[str]:
             )
             for a in rule.attributes
         ]
-        lines += ["  attributes:", *_indented(columns(rows))]
+        lines += ["  attributes:", *_indented(aligned(rows))]
     for variable, types in rule.types.items():
         lines.append(f"  {variable}: " + ", ".join(t.removeprefix("tensor(").removesuffix(")") for t in types))
     return lines
 
 
 def _parameters(values: Sequence[Parameter]) -> str:
-    return columns(
+    return aligned(
         [(str(n), v.name, v.types, "" if v.option == "required" else v.option) for n, v in enumerate(values)]
     )
 
 
-@operators_text.register(Mapping)
-def _(result: Mapping[str, Sequence[int]]) -> str:
-    return columns([("operator", "changed at opset"), *((name, ", ".join(map(str, s))) for name, s in result.items())])
+def table_text(result: Mapping[str, Sequence[int]]) -> str:
+    """ONNX's operators, and the opsets that changed them."""
+    return aligned([("operator", "changed at opset"), *((name, ", ".join(map(str, s))) for name, s in result.items())])
 
 
-@operators_text.register
-def _(result: Lowering) -> str:
+def lowering_text(result: Lowering) -> str:
+    """What each exporter makes of a torch operator."""
     lines = [result.operator]
     for exporter, rules in (("dynamo", result.dynamo), ("torchscript", result.torchscript)):
         lines.append(f"  {exporter}:")
-        lines += _indented(columns([_rule_row(rule) for rule in rules])) if rules else []
+        lines += _indented(aligned([_rule_row(rule) for rule in rules])) if rules else []
         if exporter == "dynamo" and result.decomposed:
             lines.append(
                 f"    {', '.join(result.decomposed)}: taken apart into other torch operators; --check tells for a module whether all of them translate"
@@ -82,14 +71,14 @@ def _rule_row(rule: Rule) -> tuple[str, ...]:
     return (rule.operator, f"opset {rule.since}", ", ".join(rule.emits) or "no node of its own", rule.source)
 
 
-@operators_text.register
-def _(result: OperatorCheck) -> str:
+def check_text(result: OperatorCheck) -> str:
+    """What each exporter makes of a module's operators, and whether it can export the module."""
     rows = [("exporter", "torch operator", "calls", "kind", "becomes", "smallest opset", "first called at")]
     for use in result.uses:
         since = "-" if use.since is None else str(use.since)
         becomes = ", ".join(use.becomes)
         rows.append((use.exporter, use.operator, str(use.count), use.kind, becomes, since, (*use.sources, "")[0]))
-    lines = [columns(rows, right=(2, 5))] if result.uses else []
+    lines = [aligned(rows, right=(2, 5))] if result.uses else []
     for exporter in result.opset:
         lines += _verdict(result, exporter)
     return "\n".join(lines)

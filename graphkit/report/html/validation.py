@@ -1,50 +1,23 @@
-"""Results as one self-contained HTML page."""
+"""A validation as a page: the verdict, the numbers of each output, plots of where the error lies."""
 
 from __future__ import annotations
 
-import functools
-import os
-
-from graphkit.report.page import bars, curve, escape, figure, heat, page, table
-from graphkit.report.text import BISECTION_TITLES, METRIC_TITLES, bisection_row, metrics_row, number, report_text
-from graphkit.storage.commit import write_file
-from graphkit.verify.bisect.bisection import Bisection
+from graphkit.report.columns import Column, number
+from graphkit.report.html.page import escape, page, table, verdict
+from graphkit.report.html.plots import bars, curve, figure, heat
+from graphkit.report.text.validation import METRICS
 from graphkit.verify.compare.error_picture import BINS, ErrorPicture
-from graphkit.verify.report import Report
+from graphkit.verify.report import Report, Sample
 
 
-@functools.singledispatch
-def report_html(result: object) -> str:
-    """A result of graphkit as one HTML page: nothing in it is loaded from the network.
-
-    Args:
-        result: What ``validate`` or ``bisect`` gave.
-
-    Raises:
-        TypeError: It is none of these.
-    """
-    raise TypeError(f"there is no page for {type(result).__name__}")
-
-
-def save_html(result: object, path: str | os.PathLike[str]) -> None:
-    """Write ``report_html`` to a file, whole or not at all.
-
-    Raises:
-        SaveError: The file cannot be written.
-        TypeError: There is no page for this kind of result.
-    """
-    write_file(os.fspath(path), report_html(result).encode())
-
-
-@report_html.register
-def _(result: Report) -> str:
-    word, kind = ("match", "yes") if result.match else ("mismatch", "no")
+def validation_page(result: Report) -> str:
+    """The page of what ``validate`` gave."""
     title = f"{result.candidate} against {result.reference}"
     parts = [
-        f'<h1><span class="verdict {kind}">{word}</span> {escape(title)}</h1>',
+        verdict("match" if result.match else "mismatch", title, good=result.match),
         _facts(result),
         "<h2>Outputs, each in its worst run</h2>",
-        table(METRIC_TITLES, [metrics_row(name, m) for name, m in result.outputs.items()], numbers=range(2, 10)),
+        table(METRICS, result.outputs.items()),
         _tolerances(result),
     ]
     worst = max(result.outputs, key=lambda name: _order(result, name), default=None)
@@ -74,7 +47,8 @@ def _facts(result: Report) -> str:
     }
     bound = {name: target for name, target in result.bindings.items() if name != target}
     facts.update({f"{name} stands for": target for name, target in bound.items()})
-    return table(("", ""), list(facts.items()))
+    fact: tuple[Column[tuple[str, str]], ...] = (Column("", lambda row: row[0]), Column("", lambda row: row[1]))
+    return table(fact, facts.items())
 
 
 def _tolerances(result: Report) -> str:
@@ -109,9 +83,8 @@ def _by_dim(result: Report) -> list[str]:
     for name in names:
         worst: dict[object, float] = {}
         for sample in result.samples:
-            errors = [m.max_abs for m in sample.outputs.values() if m.max_abs is not None]
             value = str(sample.bind[name])
-            worst[value] = max([worst.get(value, 0.0), *errors])
+            worst[value] = max([worst.get(value, 0.0), *_errors(sample)])
         numeric = all(_is_number(value) for value in worst)
         points = [(float(str(v)) if numeric else at, error) for at, (v, error) in enumerate(worst.items())]
         limits = [m.atol for m in result.outputs.values() if m.atol]
@@ -130,46 +103,15 @@ def _is_number(text: object) -> bool:
 
 def _runs(result: Report) -> str:
     names = list(dict.fromkeys(name for sample in result.samples for name in sample.feeds))
-    rows = []
-    for sample in result.samples:
-        errors = [m.max_abs for m in sample.outputs.values() if m.max_abs is not None]
-        bound = ", ".join(f"{k}={v}" for k, v in sample.bind.items())
-        feeds = [sample.feeds.get(name, "") for name in names]
-        rows.append(
-            (str(sample.number), bound, *feeds, number(max(errors, default=None)), "ok" if sample.match else "FAILS")
-        )
-    return table(("run", "bound", *names, "max abs", ""), rows, numbers=(0, len(names) + 2))
+    columns: list[Column[Sample]] = [
+        Column("run", lambda sample: str(sample.number), right=True),
+        Column("bound", lambda sample: ", ".join(f"{k}={v}" for k, v in sample.bind.items())),
+        *(Column(name, lambda sample, name=name: sample.feeds.get(name, "")) for name in names),  # type: ignore[misc]
+        Column("max abs", lambda sample: number(max(_errors(sample), default=None)), right=True),
+        Column("", lambda sample: "ok" if sample.match else "FAILS"),
+    ]
+    return table(columns, result.samples)
 
 
-@report_html.register
-def _(result: Bisection) -> str:
-    word, kind = ("diverges", "no") if result.diverges else ("agrees", "yes")
-    title = f"{result.candidate} against {result.reference}"
-    head = report_text(result).split("\n\n")
-    depth = [(float(at), row.error) for at, row in enumerate(result.rows)]
-    alone = [(float(at), row.alone.max_abs or 0.0) for at, row in enumerate(result.rows) if row.alone is not None]
-    plots = figure(curve(depth, x_title="values in graph order", width=700), "largest absolute error along the depth")
-    if len(alone) > 1:
-        plots += figure(
-            curve(alone, x_title="values in graph order", width=700),
-            "the same with every node fed with the reference's values: what the node introduces itself",
-        )
-    parts = [
-        f'<h1><span class="verdict {kind}">{word}</span> {escape(title)}</h1>',
-        *(f"<p>{escape(line)}</p>" for line in head[0].splitlines()[1:]),
-        *(f"<p>{escape(line)}</p>" for line in (head[1].splitlines() if result.first is not None else [])),
-        plots,
-    ]
-    if result.introduced_by:
-        rows = [(*bisection_row(row)[:6], row.module or "", row.line or "") for row in result.introduced_by]
-        parts += [
-            "<h2>Nodes that introduce error</h2>",
-            table((*BISECTION_TITLES[:6], "module", "line"), rows, numbers=(3, 4, 5)),
-        ]
-    parts += [
-        "<h2>Every value, in graph order</h2>",
-        table(BISECTION_TITLES, map(bisection_row, result.rows), numbers=(3, 4, 5)),
-    ]
-    if result.notes:
-        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>")
-    return page(title, parts)
+def _errors(sample: Sample) -> list[float]:
+    return [m.max_abs for m in sample.outputs.values() if m.max_abs is not None]

@@ -1,0 +1,34 @@
+"""A bisection as a page: the verdict, the error along the depth, every value."""
+
+from __future__ import annotations
+
+from graphkit.report.html.page import escape, page, table, verdict
+from graphkit.report.html.plots import curve, figure
+from graphkit.report.text.bisection import INTRODUCED_WIDE, VALUES, bisection_text
+from graphkit.verify.bisect.bisection import Bisection
+
+
+def bisection_page(result: Bisection) -> str:
+    """The page of what ``bisect`` gave."""
+    title = f"{result.candidate} against {result.reference}"
+    head = bisection_text(result).split("\n\n")
+    depth = [(float(at), row.error) for at, row in enumerate(result.rows)]
+    alone = [(float(at), row.alone.max_abs or 0.0) for at, row in enumerate(result.rows) if row.alone is not None]
+    plots = figure(curve(depth, x_title="values in graph order", width=700), "largest absolute error along the depth")
+    if len(alone) > 1:
+        plots += figure(
+            curve(alone, x_title="values in graph order", width=700),
+            "the same with every node fed with the reference's values: what the node introduces itself",
+        )
+    parts = [
+        verdict("diverges" if result.diverges else "agrees", title, good=not result.diverges),
+        *(f"<p>{escape(line)}</p>" for line in head[0].splitlines()[1:]),
+        *(f"<p>{escape(line)}</p>" for line in (head[1].splitlines() if result.first is not None else [])),
+        plots,
+    ]
+    if result.introduced_by:
+        parts += ["<h2>Nodes that introduce error</h2>", table(INTRODUCED_WIDE, result.introduced_by)]
+    parts += ["<h2>Every value, in graph order</h2>", table(VALUES, result.rows)]
+    if result.notes:
+        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>")
+    return page(title, parts)

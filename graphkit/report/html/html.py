@@ -1,0 +1,44 @@
+"""Any result as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from graphkit.report.html.bisection import bisection_page
+from graphkit.report.html.page import escape, page
+from graphkit.report.html.validation import validation_page
+from graphkit.report.text.text import text
+from graphkit.storage.commit import write_file
+from graphkit.verify.bisect.bisection import Bisection
+from graphkit.verify.report import Report
+
+_PAGES: dict[type, Callable[[Any], str]] = {Bisection: bisection_page, Report: validation_page}
+"""Result -> what draws it. Others are shown as their text."""
+
+
+def report_html(result: object) -> str:
+    """A result of graphkit as one HTML page: nothing in it is loaded from the network.
+
+    Args:
+        result: What ``validate`` or ``bisect`` gave, with plots; any other result as its text.
+
+    Raises:
+        TypeError: It is no result.
+    """
+    draw = next((_PAGES[kind] for kind in type(result).__mro__ if kind in _PAGES), None)
+    if draw is not None:
+        return draw(result)
+    title = type(result).__name__
+    return page(title, [f"<h1>{escape(title)}</h1>", f"<pre>{escape(text(result))}</pre>"])
+
+
+def save_html(result: object, path: str | os.PathLike[str]) -> None:
+    """Write ``report_html`` to a file, whole or not at all.
+
+    Raises:
+        SaveError: The file cannot be written.
+        TypeError: It is no result.
+    """
+    write_file(os.fspath(path), report_html(result).encode())

@@ -1,0 +1,27 @@
+"""A run as text: what came out, in numbers."""
+
+from __future__ import annotations
+
+from graphkit.report.columns import Column, lines, number
+from graphkit.running.run import OutputSummary, Ran
+
+OUTPUTS: tuple[Column[tuple[str, OutputSummary]], ...] = (
+    Column("output", lambda row: row[0]),
+    Column("type", lambda row: row[1].type),
+    Column("min", lambda row: number(row[1].min), right=True),
+    Column("max", lambda row: number(row[1].max), right=True),
+    Column("mean", lambda row: number(row[1].mean), right=True),
+    Column("", lambda row: _remarks(row[1])),
+)
+
+
+def run_text(result: Ran) -> str:
+    """The outputs of a run, a line each."""
+    return f"{result.model} on {', '.join(result.providers)}\n{lines(OUTPUTS, result.outputs.items())}"
+
+
+def _remarks(output: OutputSummary) -> str:
+    remarks = [f"{count} {word}" for count, word in ((output.nan, "NaN"), (output.inf, "inf")) if count]
+    if output.values is not None:
+        remarks.append(str(output.values))
+    return ", ".join(remarks)

@@ -1,0 +1,84 @@
+"""The one function that makes text of any result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from graphkit.inspection.lint import Lint
+from graphkit.inspection.summary import Summary
+from graphkit.report.columns import aligned
+from graphkit.report.text.bisection import bisection_text
+from graphkit.report.text.diagnosis import diagnosis_text
+from graphkit.report.text.layers import layers_text
+from graphkit.report.text.lint import lint_text
+from graphkit.report.text.operators import check_text, lowering_text, operator_text, table_text
+from graphkit.report.text.probe import attempts_text, probe_text
+from graphkit.report.text.run import run_text
+from graphkit.report.text.summary import summary_text
+from graphkit.report.text.validation import validation_text
+from graphkit.result import Result, short
+from graphkit.running.diagnosis import Diagnosis
+from graphkit.running.run import Ran
+from graphkit.semantics.schemas import Operator
+from graphkit.torch_export.lowering import Lowering
+from graphkit.torch_export.torch_ops.check import OperatorCheck
+from graphkit.verify.bisect.bisection import Bisection
+from graphkit.verify.bisect.layers import Layers
+from graphkit.verify.probe.attempt import Attempt
+from graphkit.verify.report import Report
+
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    Bisection: bisection_text,
+    Diagnosis: diagnosis_text,
+    Layers: layers_text,
+    Lint: lint_text,
+    Lowering: lowering_text,
+    Operator: operator_text,
+    OperatorCheck: check_text,
+    Ran: run_text,
+    Report: validation_text,
+    Summary: summary_text,
+}
+"""Result -> what writes it. Others have a line a field."""
+
+
+def text(result: object, *, nodes: bool = False, values: bool = False) -> str:
+    """A result of graphkit as text, as the command prints it.
+
+    Args:
+        result: What a function of graphkit gave: ``inspect``, ``lint``, ``run_report``, ``validate``, ``bisect``,
+            ``layers``, ``probe`` (its attempts, or model -> attempts), ``operator``, ``operators``, ``torch_lowering``,
+            ``check_operators``, ``doctor`` and the others.
+        nodes: Of a ``Summary``: list every node with its attributes, inputs and outputs.
+        values: Of a ``Summary``: list every value between the nodes and every weight, with its type.
+
+    Raises:
+        TypeError: It is no result, or no ``Summary`` where ``nodes`` or ``values`` is asked for.
+
+    Changes: nothing.
+    Cost: O(what is listed).
+    """
+    if isinstance(result, Summary):
+        return summary_text(result, nodes=nodes, values=values)
+    if nodes or values:
+        raise TypeError(f"nodes and values are listed of a Summary, not of {type(result).__name__}")
+    writer = next((_WRITERS[kind] for kind in type(result).__mro__ if kind in _WRITERS), None)
+    if writer is not None:
+        return writer(result)
+    if isinstance(result, Mapping):
+        first = next(iter(result.values()), ())
+        return probe_text(result) if any(isinstance(item, Attempt) for item in first) else table_text(result)
+    if isinstance(result, tuple | list) and result and all(isinstance(item, Attempt) for item in result):
+        return attempts_text(result)
+    if isinstance(result, tuple | list) and result and all(isinstance(item, Result) for item in result):
+        return "\n\n".join(text(item) for item in result)
+    if isinstance(result, Result):
+        return _by_field(result)
+    raise TypeError(f"there is no text for {type(result).__name__}")
+
+
+def _by_field(result: Any) -> str:
+    """A line for each field."""
+    return aligned([(field.name, short(getattr(result, field.name))) for field in fields(result) if field.repr])
