@@ -1,6 +1,8 @@
 """The face of the package, and the drawing of its errors."""
 
+import importlib
 import inspect
+import pkgutil
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +20,12 @@ def test_every_name_of_the_face_can_be_imported():
     for name in gk.__all__:
         assert not isinstance(getattr(gk, name), ModuleType), name
     assert set(gk.__all__) <= set(dir(gk))
+
+
+def test_no_module_replaces_a_public_function():
+    for found in pkgutil.walk_packages(gk.__path__, "graphkit."):
+        importlib.import_module(found.name)
+    assert [name for name in gk.__all__ if isinstance(getattr(gk, name), ModuleType)] == []
 
 
 def test_the_stub_is_the_one_that_the_table_writes():

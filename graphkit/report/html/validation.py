@@ -106,11 +106,15 @@ def _runs(result: Report) -> str:
     columns: list[Column[Sample]] = [
         Column("run", lambda sample: str(sample.number), right=True),
         Column("bound", lambda sample: ", ".join(f"{k}={v}" for k, v in sample.bind.items())),
-        *(Column(name, lambda sample, name=name: sample.feeds.get(name, "")) for name in names),  # type: ignore[misc]
+        *map(_feed, names),
         Column("max abs", lambda sample: number(max(_errors(sample), default=None)), right=True),
         Column("", lambda sample: "ok" if sample.match else "FAILS"),
     ]
     return table(columns, result.samples)
+
+
+def _feed(name: str) -> Column[Sample]:
+    return Column(name, lambda sample: sample.feeds.get(name, ""))
 
 
 def _errors(sample: Sample) -> list[float]:
