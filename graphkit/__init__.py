@@ -9,7 +9,7 @@ The names below are imported when they are first used (PEP 562), so that ``impor
 import importlib
 from typing import Any
 
-from graphkit import result as _result
+from graphkit.result import draw_with as _draw_with
 
 __version__ = "0.1.0"
 
@@ -191,4 +191,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-_result.draw_with(lambda result: str(__getattr__("report_html")(result)))
+_draw_with(lambda result: str(__getattr__("report_html")(result)))
