@@ -109,6 +109,7 @@ _FACE = {
     "graphkit.surgery.dims": ("dims",),
     "graphkit.surgery.extract": ("extract",),
     "graphkit.surgery.freeze": ("freeze",),
+    "graphkit.surgery.inline": ("inline",),
     "graphkit.surgery.opset": ("opset",),
     "graphkit.surgery.precision.precision": ("precision",),
     "graphkit.surgery.promote": ("promote",),

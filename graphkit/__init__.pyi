@@ -69,6 +69,7 @@ from graphkit.surgery.define import define as define
 from graphkit.surgery.dims import dims as dims
 from graphkit.surgery.extract import extract as extract
 from graphkit.surgery.freeze import freeze as freeze
+from graphkit.surgery.inline import inline as inline
 from graphkit.surgery.opset import opset as opset
 from graphkit.surgery.precision.precision import precision as precision
 from graphkit.surgery.promote import promote as promote

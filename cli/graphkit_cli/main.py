@@ -63,6 +63,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.rename",
         "Give values and nodes of MODEL other names, wherever they are written.",
     ),
+    "inline": (
+        "graphkit_cli.commands.inline",
+        "Replace calls of the model's own functions by the functions' bodies.",
+    ),
     "opset": (
         "graphkit_cli.commands.opset",
         "Write MODEL in a later or earlier opset, node by node, losing nothing.",

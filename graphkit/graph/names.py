@@ -18,7 +18,7 @@ def title(node: onnx.NodeProto) -> str:
 
 
 class Names:
-    """The value and node names in use in a graph and in its bodies, and new ones that collide with none.
+    """The value and node names in use in some graphs and in their bodies, and new ones that collide with none.
 
     A fresh name is neither a value's nor a node's: ONNX allows both to use one name, people cannot tell them apart.
 
@@ -29,10 +29,11 @@ class Names:
     Cost: O(graph) once, then O(1) a name.
     """
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+    def __init__(self, *graphs: onnx.GraphProto) -> None:
         self.values: set[str] = set()
         self.nodes: set[str] = set()
-        for scope in walk.graphs(graph):
+        self._counts: dict[str, int] = {}
+        for scope in (scope for graph in graphs for scope in walk.graphs(graph)):
             self.values |= walk.defined_names(scope)
             self.values.update(value.name for value in scope.output)
             self.values.update(value.name for value in scope.value_info)
@@ -48,9 +49,10 @@ class Names:
 
     def fresh(self, wish: str) -> str:
         """The wish itself where it is free, else ``wish_1``, ``wish_2``, ...; it is taken from now on."""
-        name, count = wish, 0
+        name, count = wish, self._counts.get(wish, 0)
         while name in self.taken:
             count += 1
             name = f"{wish}_{count}"
+        self._counts[wish] = count
         self.taken.add(name)
         return name

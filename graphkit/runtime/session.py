@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from graphkit.errors import NameNotFoundError, ProviderError
+from graphkit.errors import NameNotFoundError, ProviderError, SessionError
 from graphkit.feeds.feeds import complete
+from graphkit.graph.calls import expands_beyond
 from graphkit.graph.opset import opset_of
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     import torch
 
     from graphkit.tensor import Array
+
+
+MOST_CALLED = 1 << 15
+"""Nodes that calls of functions may come to; ONNX Runtime takes 0.1 ms for each."""
 
 
 class Placed(NamedTuple):
@@ -192,6 +197,12 @@ def session(
     for node in model_nodes(given.proto):
         if node.op_type == "Resize" and is_resampler(node):
             check_sized(node, opset_of(given.proto))
+    if expands_beyond(given.proto, MOST_CALLED):
+        raise SessionError(
+            f"the functions of {given.path or given.proto.graph.name} come to more than {MOST_CALLED} nodes, "
+            "which the runtime would all expand",
+            hint="give each function fewer calls of the others: here some call each other again and again",
+        )
     if tensorrt is not None:
         tensorrt.check(given)
     device, note = providers.resolve(device)

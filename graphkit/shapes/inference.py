@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.message import EncodeError
 
 from graphkit.graph import values
+from graphkit.graph.calls import expands_beyond
 from graphkit.graph.scopes import Scope
 from graphkit.graph.walk import graphs, model_nodes
 
@@ -23,6 +24,9 @@ NOT_COMPUTED = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticErro
 
 LONG = 4096
 """Elements of a vector from which on it is no shape. onnx propagates every vector as if it were one, 2.7 KB an element."""
+
+MOST_CALLED = 1 << 17
+"""Nodes that calls of functions may come to; inference looks at each of them, at 3 microseconds a node and run."""
 
 
 def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -110,6 +114,8 @@ def _attempt(model: onnx.ModelProto, **options: bool) -> tuple[onnx.ModelProto |
     """(the model with types, or None where inference fails; what it says then)."""
     if _has_false_split(model):
         return None, "a Split has another number of outputs than it says"
+    if expands_beyond(model, MOST_CALLED):
+        return None, "its functions come to more nodes than inference is asked about"
     try:
         return onnx.shape_inference.infer_shapes(model, **options), ""
     except EncodeError:

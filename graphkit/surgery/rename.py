@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import onnx
 
+from graphkit.edit.renaming import rename_declarations, rename_in_node
 from graphkit.errors import NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
@@ -77,44 +78,13 @@ def _rename_values(graph: onnx.GraphProto, table: Mapping[str, str]) -> None:
     waiting = [(graph, table)]
     while waiting:
         scope, visible = waiting.pop()
-        _rename_declarations(scope, visible)
+        rename_declarations(scope, visible)
         for node in scope.node:
-            _rename_in_node(node, visible)
+            rename_in_node(node, visible)
             for body in walk.bodies(node):
                 seen = {old: visible[old] for old in visible.keys() - walk.defined_names(body)}
                 if seen:
                     waiting.append((body, seen))
-
-
-def _rename_declarations(graph: onnx.GraphProto, table: Mapping[str, str]) -> None:
-    for infos in (graph.input, graph.output, graph.value_info, graph.initializer):
-        for info in infos:
-            if info.name in table:
-                info.name = table[info.name]
-    for sparse in graph.sparse_initializer:
-        if sparse.values.name in table:
-            sparse.values.name = table[sparse.values.name]
-    for annotation in graph.quantization_annotation:
-        if annotation.tensor_name in table:
-            annotation.tensor_name = table[annotation.tensor_name]
-        for entry in annotation.quant_parameter_tensor_names:
-            if entry.value in table:
-                entry.value = table[entry.value]
-
-
-def _rename_in_node(node: onnx.NodeProto, table: Mapping[str, str]) -> None:
-    for names in (node.input, node.output):
-        for place, name in enumerate(names):
-            if name in table:
-                names[place] = table[name]
-    for configuration in node.device_configurations:
-        for spec in configuration.sharding_spec:
-            if spec.tensor_name in table:
-                spec.tensor_name = table[spec.tensor_name]
-    for attribute in walk.naming_attributes(node):
-        attribute.strings[:] = [table.get(name.decode(), name.decode()).encode() for name in attribute.strings]
-        if attribute.s:
-            attribute.s = table.get(attribute.s.decode(), attribute.s.decode()).encode()
 
 
 def _rename_in_training(training: onnx.TrainingInfoProto, table: Mapping[str, str]) -> None:
