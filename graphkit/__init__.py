@@ -62,8 +62,9 @@ _FACE = {
     "graphkit.model": (
         "Model",
         "ModelLike",
-        "Step",
     ),
+    "graphkit.operation": ("replay",),
+    "graphkit.step": ("Step",),
     "graphkit.report.html.html": (
         "report_html",
         "save_html",

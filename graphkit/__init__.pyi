@@ -37,7 +37,7 @@ from graphkit.inspection.summary import inspect as inspect
 from graphkit.inspection.trtexec import trtexec as trtexec
 from graphkit.model import Model as Model
 from graphkit.model import ModelLike as ModelLike
-from graphkit.model import Step as Step
+from graphkit.operation import replay as replay
 from graphkit.report.html.html import report_html as report_html
 from graphkit.report.html.html import save_html as save_html
 from graphkit.report.text.former import lint_text as lint_text
@@ -62,6 +62,7 @@ from graphkit.semantics.schemas import Operator as Operator
 from graphkit.semantics.schemas import operator as operator
 from graphkit.semantics.schemas import operators as operators
 from graphkit.shapes.exact_scales import exact_scale as exact_scale
+from graphkit.step import Step as Step
 from graphkit.storage.load import load as load
 from graphkit.storage.save import Saved as Saved
 from graphkit.storage.save import save as save

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import onnx
 
 from graphkit.errors import NameNotFoundError, WeightsError
 from graphkit.graph.walk import tensors
+from graphkit.late import late
+from graphkit.step import HISTORY_KEY, History, Original, Step, read_history
 from graphkit.tensor import data_range, decode, embed, expected_bytes
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
-
-HISTORY_KEY = "graphkit.history"
-"""The metadata_props key under which ``save`` writes the history, as JSON."""
-
 
 BASES_KEY = "graphkit.bases"
 """The metadata_props key under which an overlay keeps what the files it refers to looked like, as JSON."""
@@ -54,33 +52,23 @@ class Source(Protocol):
         """The same, read-only and without a copy where the source allows it (mmap)."""
 
 
-class Step(NamedTuple):
-    """One operation in a model's history.
-
-    Attributes:
-        operation: The name of the graphkit function.
-        arguments: Its arguments that are not default, in JSON's types.
-        notes: What it found and what the user should know, one sentence each.
-    """
-
-    operation: str
-    arguments: dict[str, Any]
-    notes: tuple[str, ...] = ()
-
-
 class Model:
     """A model whose weights stay where they are until somebody asks for them.
 
-    Edits make a new Model (``edited``); a Model's own proto is not changed by any graphkit function.
+    Edits make a new Model; a Model's own proto is not changed by any graphkit function.
+
+    ``proto`` is a skeleton: ``onnx.helper`` works on it, and its large tensors are external-data references, also where
+    their bytes lie in the ``.onnx`` file itself. Write it with ``save``, or take ``materialize()`` to other tools.
 
     Attributes:
-        proto: The skeleton. Anything of ``onnx.helper`` works on it.
+        proto: The skeleton.
         sources: location -> Source, for every external-data location in the skeleton that is known.
         path: Where the model was loaded from, or None.
-        history: What was done since loading, oldest first.
+        checked: Whether it passed the gate of an operation: nodes and names are valid, and need no second look.
+        identity: What tells the file from others; None for a model that was made in memory.
     """
 
-    __slots__ = ("history", "path", "proto", "sources")
+    __slots__ = ("_original", "_steps", "checked", "identity", "path", "proto", "sources")
 
     def __init__(
         self,
@@ -88,16 +76,77 @@ class Model:
         sources: Mapping[str, Source] | None = None,
         *,
         path: str | None = None,
-        history: tuple[Step, ...] = (),
+        identity: Original | None = None,
+        original: Original | None = None,
+        steps: tuple[Step, ...] | None = None,
     ) -> None:
+        """``steps`` is the history of an edited model, which began with ``original``; None: the proto's metadata say it."""
         self.proto = proto
         self.sources: Mapping[str, Source] = sources or {}
         self.path = path
-        self.history = history
+        self.identity = identity
+        self._original = original
+        self._steps = steps
+        self.checked = False
 
     def __repr__(self) -> str:
         graph = self.proto.graph
         return f"<Model {self.path or graph.name!r}: {len(graph.node)} nodes, {len(graph.initializer)} initializers>"
+
+    @property
+    def edited(self) -> bool:
+        """Whether anything was done since the model was loaded or made."""
+        return self._steps is not None
+
+    @property
+    def history(self) -> tuple[Step, ...]:
+        """What graphkit did to the model, oldest first, in this process and before.
+
+        Raises:
+            FormatError: The history that the file holds is damaged, or of a format that this graphkit does not know.
+        """
+        return self._steps if self._steps is not None else recorded(self.proto).steps
+
+    @property
+    def original(self) -> Original | None:
+        """The model that the history began with; None where there is no history, or it began with a torch module.
+
+        Raises:
+            FormatError: As ``history``.
+        """
+        return self._original if self._steps is not None else recorded(self.proto).original
+
+    @property
+    def inputs(self) -> tuple[onnx.ValueInfoProto, ...]:
+        """The graph's inputs, without initializers that may be fed (those of IR version 3 are listed as inputs too)."""
+        held = {t.name for t in self.proto.graph.initializer}
+        held |= {t.values.name for t in self.proto.graph.sparse_initializer}
+        return tuple(value for value in self.proto.graph.input if value.name not in held)
+
+    @property
+    def outputs(self) -> tuple[onnx.ValueInfoProto, ...]:
+        """The graph's outputs."""
+        return tuple(self.proto.graph.output)
+
+    @property
+    def nodes(self) -> tuple[onnx.NodeProto, ...]:
+        """The nodes of the main graph, in the file's order. They are the model's own: change them in ``edit()`` only."""
+        return tuple(self.proto.graph.node)
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Any:
+        """Write the model to a file, atomically; ``graphkit.save`` says which options there are and what it returns."""
+        return late("graphkit.storage.save", "save")(self, path, **options)
+
+    def edit(self, kind: str = "proto") -> Any:
+        """A context manager that hands the graph to other tools, and takes it back as a step of the history.
+
+        ``kind`` is ``"proto"`` (``edit.proto``, for ``onnx.helper``) or ``"graphsurgeon"`` (``edit.graph``)::
+
+            with model.edit() as edit:
+                edit.proto.graph.node[0].name = "first"
+            edit.model.save("edited.onnx")
+        """
+        return late("graphkit.bridge.edit", "Editing")(self, kind)
 
     def copy_proto(self) -> onnx.ModelProto:
         """A copy of the skeleton, for an edit to change.
@@ -108,16 +157,31 @@ class Model:
         proto.CopyFrom(self.proto)
         return proto
 
-    def edited(
-        self,
-        proto: onnx.ModelProto,
-        operation: str,
-        arguments: Mapping[str, Any] | None = None,
-        notes: tuple[str, ...] | list[str] = (),
-    ) -> Model:
-        """A new Model with another skeleton over the same bytes, and one step more in its history."""
-        step = Step(operation, dict(arguments or {}), tuple(notes))
-        return Model(proto, self.sources, path=self.path, history=(*self.history, step))
+    def without_record(self) -> Model:
+        """The model with its history on the Model and no longer in the proto's metadata, where an edit would meet it.
+
+        Raises:
+            FormatError: As ``history``.
+        """
+        if self._steps is not None:
+            return self
+        history = recorded(self.proto)
+        proto = self.proto
+        if any(entry.key == HISTORY_KEY for entry in proto.metadata_props):
+            proto = self.copy_proto()
+            kept = [entry for entry in proto.metadata_props if entry.key != HISTORY_KEY]
+            del proto.metadata_props[:]
+            proto.metadata_props.extend(kept)
+        original = history.original or self.identity or Original.of(self.proto, self.path)
+        before = Model(proto, self.sources, path=self.path, original=original, steps=history.steps)
+        before.checked = self.checked
+        return before
+
+    def after(self, step: Step, proto: onnx.ModelProto, sources: Mapping[str, Source] | None = None) -> Model:
+        """The model that a step made of this one: another skeleton over the same bytes, and one step more."""
+        before = self.without_record()
+        found = self.sources if sources is None else sources
+        return Model(proto, found, path=self.path, original=before.original, steps=(*before.history, step))
 
     def tensor(self, name: str) -> onnx.TensorProto:
         """The initializer of the main graph with this name, as it stands in the skeleton.
@@ -213,6 +277,16 @@ class Model:
             if data is not None:
                 embed(tensor, bytes(data))
         return proto
+
+
+def recorded(proto: onnx.ModelProto) -> History:
+    """The history in a model's metadata; an empty one where there is none.
+
+    Raises:
+        FormatError: It is damaged, or of a format that this graphkit does not know.
+    """
+    text = next((entry.value for entry in proto.metadata_props if entry.key == HISTORY_KEY), None)
+    return History(None, ()) if text is None else read_history(text)
 
 
 ModelLike: TypeAlias = "Model | onnx.ModelProto | str | os.PathLike[str]"

@@ -65,12 +65,13 @@ def patched(patches: Mapping[str, Any]) -> Iterator[None]:
 def with_clip(model: gk.Model) -> gk.Model:
     """Way 3: a Clip behind the output of a finished model."""
     raw = gk.rename(model, values={"larger": "larger_raw"})
-    proto = raw.copy_proto()
-    for name, value in (("darkest", 0), ("brightest", 1)):
-        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, np.float32), name))
-    proto.graph.node.append(onnx.helper.make_node("Clip", ["larger_raw", "darkest", "brightest"], ["larger"]))
-    proto.graph.output[0].name = "larger"
-    return raw.edited(proto, "with_clip")
+    with raw.edit() as edit:
+        graph = edit.proto.graph
+        for name, value in (("darkest", 0), ("brightest", 1)):
+            graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, np.float32), name))
+        graph.node.append(onnx.helper.make_node("Clip", ["larger_raw", "darkest", "brightest"], ["larger"]))
+        graph.output[0].name = "larger"
+    return edit.model
 
 
 def ways(image: torch.Tensor, exporter: str) -> dict[str, gk.Model]:

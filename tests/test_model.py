@@ -104,8 +104,8 @@ def test_an_edit_makes_a_new_model_over_the_same_bytes(typed):
     model = gk.load(typed)
     proto = model.copy_proto()
     proto.graph.name = "edited"
-    edited = model.edited(proto, "step", {"a": 1}, ["note"])
-    again = edited.edited(edited.copy_proto(), "next")
+    edited = model.after(gk.Step("step", {"a": 1}, ["note"]), proto)
+    again = edited.after(gk.Step("next", {}), edited.copy_proto())
     assert (model.proto.graph.name, edited.proto.graph.name) == ("g", "edited")
     assert edited.sources is model.sources
     assert edited.path == model.path == str(typed)

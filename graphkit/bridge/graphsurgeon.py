@@ -13,6 +13,7 @@ from typing import Any
 
 import onnx
 
+from graphkit.bridge.edit import put_back
 from graphkit.bridge.export import export_graph
 from graphkit.bridge.restore import Restore
 from graphkit.errors import EditError
@@ -59,7 +60,7 @@ def from_graphsurgeon(graph: Any, *, like: ModelLike) -> Model:
     Scope: main graph, bodies, functions.
     Cost: O(graph); of the weights only those are read whose ``values`` the script asked for.
     """
-    source = as_model(like)
+    source = as_model(like).without_record()
     proto = source.copy_proto()
     baseline = _import(source, source.copy_proto())
     restore = Restore(source)
@@ -68,7 +69,7 @@ def from_graphsurgeon(graph: Any, *, like: ModelLike) -> Model:
     del proto.functions[:]
     proto.functions.extend(restore.functions(graph, baseline, source.proto))
     _set_model_fields(proto, graph, baseline)
-    return source.edited(proto, "from_graphsurgeon")
+    return put_back(source, proto)
 
 
 def _import(source: Model, proto: onnx.ModelProto) -> Any:

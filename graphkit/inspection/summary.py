@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -10,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from graphkit.errors import FormatError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.module_paths import calls_around, module_call, module_classes, modules
 from graphkit.graph.module_weights import module_weights
 from graphkit.graph.values import format_type, tensor_type, value_type
-from graphkit.model import HISTORY_KEY, Step
 from graphkit.result import Result
 from graphkit.shapes.types_of import types_of
+from graphkit.step import Step
 from graphkit.storage.load import as_model
 from graphkit.storage.source import Buffer
 from graphkit.tensor import data_range, stored_bytes, type_name
@@ -220,7 +220,7 @@ def inspect(model: ModelLike, *, infer: bool = False) -> Summary:
         functions=tuple(_function(function) for function in proto.functions),
         modules=_modules(index),
         metadata=metadata,
-        history=(*_saved_history(metadata.get(HISTORY_KEY, "")), *source.history),
+        history=_history(source),
     )
 
 
@@ -335,16 +335,12 @@ def _location(model: Model, tensor: onnx.TensorProto) -> str | None:
     return location
 
 
-def _saved_history(text: str) -> Iterator[Step]:
-    """The steps that ``save`` wrote into a file; nothing where somebody else wrote under that key."""
+def _history(model: Model) -> tuple[Step, ...]:
+    """The steps; none where they cannot be read, whose text is among the metadata then."""
     try:
-        entries = json.loads(text or "[]")
-    except (json.JSONDecodeError, RecursionError):
-        return
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict) and "operation" in entry:
-            arguments = entry.get("arguments")
-            yield Step(str(entry["operation"]), arguments if isinstance(arguments, dict) else {})
+        return model.history
+    except FormatError:
+        return ()
 
 
 def _function_name(function: onnx.FunctionProto) -> str:

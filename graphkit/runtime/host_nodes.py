@@ -92,4 +92,4 @@ def named(model: Model) -> Model:
     for node in proto.graph.node:
         if not node.name:
             node.name = names.fresh(f"{node.op_type}_{next((o for o in node.output if o), '')}")
-    return Model(proto, model.sources, path=model.path, history=model.history)
+    return Model(proto, model.sources, path=model.path)

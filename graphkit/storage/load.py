@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from graphkit.errors import FormatError, ModelFileError, TensorError, WeightsError
 from graphkit.graph import walk
 from graphkit.model import BASES_KEY, Model, ModelLike, Source
+from graphkit.step import Original
 from graphkit.storage.source import Buffer, LocalFile, RemoteFile, is_missing, is_url
 from graphkit.storage.split import Checker, Splitter
 from graphkit.tensor import DataRange, check_inline, data_range, expected_bytes, refer, type_name
@@ -51,8 +53,9 @@ def load(path: str | os.PathLike[str]) -> Model:
     text = os.fspath(path)
     source: Source = RemoteFile(text) if is_url(text) else LocalFile(text)
     location = os.path.basename(text.rstrip("/")) if is_url(text) else os.path.basename(text)
-    proto = _read_skeleton(source, location)
-    return Model(proto, _check_tensors(proto, source, text, location), path=text)
+    proto, digest = _read_skeleton(source, location)
+    found = _check_tensors(proto, source, text, location)
+    return Model(proto, found, path=text, identity=Original(location, digest))
 
 
 def as_model(model: ModelLike) -> Model:
@@ -98,8 +101,8 @@ def from_proto(proto: onnx.ModelProto) -> Model:
     if size < LARGE_PROTO:
         return Model(proto)
     source = Buffer(proto.SerializeToString(), "the model in memory")
-    skeleton = _read_skeleton(source, _IN_MEMORY)
-    return Model(skeleton, {_IN_MEMORY: source})
+    skeleton, digest = _read_skeleton(source, _IN_MEMORY)
+    return Model(skeleton, {_IN_MEMORY: source}, identity=Original(None, digest))
 
 
 _IN_MEMORY = "graphkit-in-memory"
@@ -146,11 +149,14 @@ def _copy_field(target: Any, field: Any, value: Any) -> None:
         getattr(target, field.name).CopyFrom(value)
 
 
-def _read_skeleton(source: Source, location: str) -> onnx.ModelProto:
+def _read_skeleton(source: Source, location: str) -> tuple[onnx.ModelProto, str]:
+    """The skeleton, and its digest."""
     if source.size <= SMALL_FILE:
-        return _parse(source, source.read(0, source.size))
+        data = source.read(0, source.size)
+        return _parse(source, data), hashlib.sha256(data).hexdigest()
+    splitter = Splitter(source, location)
     try:
-        return _parse(source, Splitter(source, location).skeleton())
+        return _parse(source, splitter.skeleton()), splitter.digest
     except FormatError as error:
         raise _not_a_model(source, error) from error
 

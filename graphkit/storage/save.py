@@ -12,8 +12,9 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
 from graphkit.errors import SaveError
-from graphkit.model import BASES_KEY, HISTORY_KEY, Model, ModelLike, Source
+from graphkit.model import BASES_KEY, Model, ModelLike, Source
 from graphkit.result import Result
+from graphkit.step import HISTORY_KEY, History
 from graphkit.storage.commit import Commit, target_file
 from graphkit.storage.join import Joiner, Role, embedded
 from graphkit.storage.load import as_model
@@ -65,6 +66,7 @@ def save(
     *,
     external: str | None = None,
     weights: Weights = "auto",
+    history: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Saved:
     """Write a model, whole or not at all.
@@ -91,6 +93,8 @@ def save(
             such files, for initializers of the main graph: other tensors are copied into the ``.onnx`` file.
             ``onnx.load`` and the checker of onnx 1.20 and later refuse hard-linked data.
             With both, weights that lie in no local file (in memory, at a remote address) go into the ``.onnx`` file.
+        history: Write what was done to the model into its metadata (``graphkit.history``), so that it can be replayed
+            and proved. False drops what the file had of it too.
         progress: Called with (bytes written, bytes in all) while weights are copied.
 
     Raises:
@@ -104,7 +108,7 @@ def save(
     Cost: time O(skeleton) plus the copying of the bytes that are written; memory O(skeleton).
     """
     target = _target(os.fspath(path), external, weights)
-    source = as_model(model)
+    source = _with_history(as_model(model), history=history)
     layout, pieces, size = _lay_out(source, target, external, weights)
     layout.check_unchanged()
     files = [NewFile(target, pieces, size, target)]
@@ -204,7 +208,7 @@ class _Layout:
     def join(self) -> tuple[list[Piece], int]:
         """The pieces of the ``.onnx`` file and their length."""
         self.bases.clear()
-        proto = _with_history(self.model)
+        proto = self.model.proto
         try:
             skeleton = proto.SerializeToString()
             if self.model.path is None:  # made in memory: Python nests deeper than what can be read again
@@ -331,29 +335,26 @@ def _reference(tensor: onnx.TensorProto, location: str, offset: int, length: int
     return stub.SerializeToString(), [], b""
 
 
-def _with_history(model: Model) -> onnx.ModelProto:
-    """The skeleton to write: with the steps of this session appended to those in the file's metadata, and without what
-    an overlay that it was loaded from says about its bases.
+def _with_history(model: Model, *, history: bool) -> Model:
+    """The model to write: with the model's history as the last entry of its metadata, or without one, and without
+    what an overlay that it was loaded from says about its bases.
     """
-    overlay = any(entry.key == BASES_KEY for entry in model.proto.metadata_props)
-    if not model.history and not overlay:
-        return model.proto
+    dropped = {BASES_KEY} | (set() if history and not model.edited else {HISTORY_KEY})
+    kept = [entry for entry in model.proto.metadata_props if entry.key not in dropped]
+    write = history and model.edited and model.history
+    if not write and len(kept) == len(model.proto.metadata_props):
+        return model
     proto = model.copy_proto()
-    if overlay:
-        kept = [entry for entry in proto.metadata_props if entry.key != BASES_KEY]
-        del proto.metadata_props[:]
-        proto.metadata_props.extend(kept)
-    if not model.history:
-        return proto
-    entry = next((e for e in proto.metadata_props if e.key == HISTORY_KEY), None)
-    if entry is None:
-        entry = proto.metadata_props.add(key=HISTORY_KEY)
-    try:
-        earlier = json.loads(entry.value or "[]")
-    except (json.JSONDecodeError, RecursionError):
-        earlier = entry.value
-    if not isinstance(earlier, list):
-        earlier = [entry.value]
-    steps = [{"operation": s.operation, **({"arguments": s.arguments} if s.arguments else {})} for s in model.history]
-    entry.value = json.dumps([*earlier, *steps])
-    return proto
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(kept)
+    if write:
+        text = History(model.original, model.history).text(_versions())
+        proto.metadata_props.add(key=HISTORY_KEY, value=text)
+    return Model(proto, model.sources, path=model.path)
+
+
+def _versions() -> dict[str, str]:
+    """Who makes the file. A replay gives the same bytes with the same versions."""
+    from importlib.metadata import version
+
+    return {"graphkit": version("onnx-graphkit"), "onnx": onnx.__version__}

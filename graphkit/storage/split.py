@@ -6,6 +6,8 @@ rest: the skeleton, in which the jumped tensors are external-data references.
 
 from __future__ import annotations
 
+import hashlib
+
 import onnx
 
 from graphkit.errors import FormatError, TensorError
@@ -92,6 +94,7 @@ class Splitter:
         self.location = location
         self.threshold = source.threshold
         self.kept = 0
+        self.hash = hashlib.sha256()
 
     def skeleton(self) -> bytes:
         """The serialised skeleton.
@@ -101,6 +104,11 @@ class Splitter:
             TensorError: A large tensor's bytes contradict its dims.
         """
         return bytes(self._message(MODEL, 0, self.reader.size, 0))
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what ``skeleton`` kept and of where the rest lies, in hex: the same under any name of the file."""
+        return self.hash.hexdigest()
 
     def _message(self, kind: int, start: int, end: int, depth: int) -> bytearray:
         if depth > MAX_DEPTH:
@@ -123,6 +131,7 @@ class Splitter:
                     child = self._tensor(after - value, after)
                 else:
                     child = self._message(inner, after - value, after, depth + 1)
+                self.hash.update(tag(field, LENGTH))
                 out += tag(field, LENGTH) + varint(len(child))
                 out += child
                 kept = after
@@ -155,7 +164,9 @@ class Splitter:
     def _keep(self, start: int, end: int) -> bytes:
         if start == end:
             return b""
-        return self.reader.take(start, end)
+        data = self.reader.take(start, end)
+        self.hash.update(data)
+        return data
 
     def _field(self, position: int, end: int) -> tuple[int, int, int, int]:
         """(field number, wire type, length or 0, position after the field) of the field at a position."""
@@ -206,6 +217,9 @@ class Splitter:
                 kept = after
             position = after
         small += self.reader.take(kept, end)
+        self.hash.update(small)
+        for field, offset, length in payloads:
+            self.hash.update(f"{field} {offset} {length}".encode())
         if not payloads:
             return small
         stub = parse_tensor(bytes(small), start)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any
 
 import onnx
 
 from graphkit.edit.lowering import differing
-from graphkit.errors import EditError, FormatError, GraphkitWarning, ModelFileError, NameTakenError
+from graphkit.errors import EditError, FormatError, ModelFileError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import label
 from graphkit.graph.opset import opset_of
-from graphkit.model import Model, ModelLike
-from graphkit.storage.load import as_model
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
 
 FUNCTIONS_SINCE_IR = 8
 """The IR version from which on a model may hold functions (docs/IR.md, "Functions")."""
 
 
-def define(model: ModelLike, function: onnx.FunctionProto | str | os.PathLike[str] | Any) -> Model:
+@operation(law="replaced", valid=False)
+def define(model: Model, function: onnx.FunctionProto | str | os.PathLike[str] | Any) -> Edit:
     """Give an operator of a custom domain a body out of operators that every runtime knows.
 
     A node of the function's domain and name becomes a call of it; ONNX Runtime inlines the call when it loads the model.
@@ -48,7 +48,6 @@ def define(model: ModelLike, function: onnx.FunctionProto | str | os.PathLike[st
     Cost: O(nodes); weights are not read.
     Source: onnx docs/IR.md, "Functions".
     """
-    source = as_model(model)
     body = _function(function)
     key = walk.function_key(body)
     if key[0] == "":
@@ -56,19 +55,17 @@ def define(model: ModelLike, function: onnx.FunctionProto | str | os.PathLike[st
             f"{body.name!r} is in the default domain, whose operators a model cannot define",
             hint='give the function a domain: <domain: "custom", ...>',
         )
-    if key in {walk.function_key(known) for known in source.proto.functions}:
+    if key in {walk.function_key(known) for known in model.proto.functions}:
         raise NameTakenError(f"the model defines {key[0]}::{key[1]} already", name=body.name)
-    proto = source.copy_proto()
+    proto = model.copy_proto()
     calls = [node for node in walk.model_nodes(proto) if walk.call_key(node) == key]
     for node in calls:
         _check_call(node, body)
     _check_opsets(proto, body)
     notes = _lift(proto, body)
     proto.functions.append(body)
-    if not calls:
-        notes.append(f"no node calls {body.domain}::{body.name}")
-        warnings.warn(notes[-1], GraphkitWarning, stacklevel=2)
-    return source.edited(proto, "define", {"function": f"{body.domain}::{body.name}"}, notes)
+    idle = [] if calls else [f"no node calls {body.domain}::{body.name}"]
+    return Edit(proto, notes, warnings=idle, arguments={"function": body})
 
 
 def _function(function: Any) -> onnx.FunctionProto:

@@ -15,17 +15,16 @@ from graphkit.errors import EditError, GraphkitWarning, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.symbols import LARGEST, names_in, substituted, tensor_types
 from graphkit.graph.values import dim as dim_of
-from graphkit.model import Model, ModelLike
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
 from graphkit.shapes.size_dependence import Comparison, breaking, breaking_in_bodies
-from graphkit.storage.load import as_valid_model
 
 Place = tuple[str, int]
 """(input, axis)."""
 
 
-def dims(
-    model: ModelLike, values: Mapping[str, int | str], *, repair_shapes: bool = False, fold: bool = False
-) -> Model:
+@operation(law="bound")
+def dims(model: Model, values: Mapping[str, int | str], *, repair_shapes: bool = False, fold: bool = False) -> Edit:
     """Set dims of graph inputs: give a free dim a name or a size, make a fixed dim free.
 
     What happens depends on what the dim was:
@@ -51,10 +50,9 @@ def dims(
     Scope: inputs, outputs and value_info of the main graph and of bodies.
     Cost: O(graph), and up to eight runs of onnx.shape_inference; weights are not read.
     """
-    source = as_valid_model(model)
     if not values:
         raise ValueError("dims needs at least one dim to set")
-    proto = source.copy_proto()
+    proto = model.copy_proto()
     symbols, places = _sorted_out(proto, values)
     notes = _substitute(proto, symbols)
     freed = {place: value for place, value in places.items() if isinstance(_dim(proto, place), int)}
@@ -65,11 +63,10 @@ def dims(
     if freed:
         refresh(proto, {name for name, _ in freed})
     if fold:
-        notes += fold_sizes(source, proto, [value.name for value in proto.graph.input])
+        notes += fold_sizes(model, proto, [value.name for value in proto.graph.input])
     if fold or places or any(isinstance(value, int) for value in symbols.values()):
         sharpen(proto)
-    arguments = {"values": dict(values), "repair_shapes": repair_shapes, "fold": fold}
-    return source.edited(proto, "dims", {key: value for key, value in arguments.items() if value}, notes)
+    return Edit(proto, notes)
 
 
 def _sorted_out(
@@ -192,7 +189,7 @@ def _beware(proto: onnx.ModelProto, freed: Mapping[Place, int | str], *, repair:
     inside = breaking_in_bodies(proto, {name for name, _ in freed}, cause=cause)
     found = breaking(comparison, cause=cause)
     for finding in found + inside:
-        warnings.warn(finding, GraphkitWarning, stacklevel=3)
+        warnings.warn(finding, GraphkitWarning, stacklevel=4)
     if found and not repair:
         copy = onnx.ModelProto()
         copy.CopyFrom(proto)

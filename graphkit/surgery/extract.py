@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -11,19 +10,20 @@ from typing import Literal
 import onnx
 
 from graphkit.edit.stale import refresh
-from graphkit.errors import CutError, GraphkitWarning, NameNotFoundError, TypeUnknownError
+from graphkit.errors import CutError, NameNotFoundError, TypeUnknownError
 from graphkit.graph import cut, module_paths, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
 from graphkit.graph.values import constant, has_shape, parse_type, value_type
-from graphkit.model import Model, ModelLike
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
 from graphkit.shapes.dependents import dependents, shaped_by
 from graphkit.shapes.types_of import types_of
-from graphkit.storage.load import as_model
 
 
+@operation(law="part", valid=False)
 def extract(
-    model: ModelLike,
+    model: Model,
     *,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
@@ -31,7 +31,7 @@ def extract(
     nodes: Sequence[str] | None = None,
     hops: int = 0,
     input_types: Mapping[str, str | onnx.TypeProto] | None = None,
-) -> Model:
+) -> Edit:
     """Cut out what computes some outputs from some inputs, and nothing else.
 
     The cut is named by values (``inputs``, ``outputs``), or by a torch module, or by nodes; the last two give the
@@ -77,8 +77,7 @@ def extract(
     check_options(inputs, outputs, module, nodes, hops)
     if inputs is None and outputs is None and module is None and not nodes:
         raise ValueError("name the cut: by inputs and outputs, by a module, or by nodes")
-    source = as_model(model)
-    index = GraphIndex(source.proto.graph)
+    index = GraphIndex(model.proto.graph)
     if module is not None or nodes:
         wanted_inputs, wanted_outputs = boundary(index, module, nodes, hops)
     else:
@@ -90,10 +89,8 @@ def extract(
     elif region.open_inputs:
         raise _open_cut(index, wanted_outputs, wanted_inputs, region.open_inputs)
     idle = [name for name in wanted_inputs if name not in region.reached]
-    if idle:
-        warnings.warn(_idle_message(idle), GraphkitWarning, stacklevel=2)
     given = given_types(index, input_types)
-    types = types_of(source.proto, index, dict.fromkeys([*chosen, *wanted_outputs]), given)
+    types = types_of(model.proto, index, dict.fromkeys([*chosen, *wanted_outputs]), given)
     unknown = [name for name in dict.fromkeys([*chosen, *wanted_outputs]) if name not in types]
     if unknown:
         raise TypeUnknownError(
@@ -101,11 +98,10 @@ def extract(
             names=unknown,
             hint=f"say it: --input-type {shlex.quote(unknown[0] + '=float32[1,3,n]')} (input_types={{...}})",
         )
-    assembly = _Assembly(source.proto, index, region, chosen, wanted_outputs, types)
+    assembly = _Assembly(model.proto, index, region, chosen, wanted_outputs, types)
     part = assembly.build()
     _renew_shapes(part, index, chosen, given)
-    arguments = {"inputs": list(chosen), "outputs": list(wanted_outputs)}
-    return source.edited(part, "extract", arguments, [*assembly.notes, *_shapeless(part.graph)])
+    return Edit(part, [*assembly.notes, *_shapeless(part.graph)], warnings=[_idle_message(idle)] if idle else [])
 
 
 def check_options(

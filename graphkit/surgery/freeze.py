@@ -13,15 +13,16 @@ from graphkit.edit.frozen import note_frozen
 from graphkit.edit.stale import sharpen
 from graphkit.errors import FeedError, NameNotFoundError
 from graphkit.graph.values import dims, format_type
-from graphkit.model import Model, ModelLike
-from graphkit.storage.load import as_valid_model
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
 from graphkit.tensor import check_size, numpy_type, type_name
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
 
 
-def freeze(model: ModelLike, values: Mapping[str, Any], *, fold: bool = False, fold_limit: int = FOLD_LIMIT) -> Model:
+@operation(law="bound")
+def freeze(model: Model, values: Mapping[str, Any], *, fold: bool = False, fold_limit: int = FOLD_LIMIT) -> Edit:
     """Bind graph inputs to values: each becomes an initializer, and nobody is asked for it any more.
 
     ``promote`` takes it back: the declaration of the input, with its symbolic dims and its position, is kept as the
@@ -42,10 +43,9 @@ def freeze(model: ModelLike, values: Mapping[str, Any], *, fold: bool = False, f
     Scope: inputs of the main graph; what bodies read of them follows. Folding goes through the main graph.
     Cost: O(graph + values); ``fold`` reads constants up to ``fold_limit`` and runs onnx.reference.
     """
-    source = as_valid_model(model)
     if not values:
         raise ValueError("freeze needs at least one input")
-    proto = source.copy_proto()
+    proto = model.copy_proto()
     graph = proto.graph
     declared = {value.name: value for value in graph.input}
     symbols: dict[str, tuple[int, str]] = {}
@@ -63,10 +63,9 @@ def freeze(model: ModelLike, values: Mapping[str, Any], *, fold: bool = False, f
         if _occurs(graph, symbol)
     ]
     if fold:
-        notes += fold_constants(source, proto, list(values), fold_limit)
+        notes += fold_constants(model, proto, list(values), fold_limit)
         sharpen(proto)
-    arguments = {"values": {name: _shown(np.asarray(value)) for name, value in values.items()}, "fold": fold}
-    return source.edited(proto, "freeze", {k: v for k, v in arguments.items() if v}, notes)
+    return Edit(proto, notes)
 
 
 def fitted(declared: onnx.ValueInfoProto, value: Any) -> Array:

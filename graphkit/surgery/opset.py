@@ -8,11 +8,12 @@ from graphkit.edit.lowering import lower_opset
 from graphkit.edit.raising import raise_opset
 from graphkit.errors import EditError
 from graphkit.graph.opset import opset_of
-from graphkit.model import Model, ModelLike
-from graphkit.storage.load import as_valid_model
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
 
 
-def opset(model: ModelLike, *, to: int) -> Model:
+@operation(law="same")
+def opset(model: Model, *, to: int) -> Edit:
     """Write a model in a later or earlier version of ai.onnx.
 
     Node by node: whatever means the same in both versions is not touched, and everything beside the nodes stays
@@ -40,8 +41,7 @@ def opset(model: ModelLike, *, to: int) -> Model:
     newest = onnx.defs.onnx_opset_version()
     if not 1 <= to <= newest:
         raise ValueError(f"the installed onnx knows opsets 1 to {newest}, not {to}")
-    source = as_valid_model(model)
-    proto = source.copy_proto()
+    proto = model.copy_proto()
     before = opset_of(proto)
     if before > newest:
         raise EditError(
@@ -49,4 +49,4 @@ def opset(model: ModelLike, *, to: int) -> Model:
             hint="install a newer onnx: pip install --upgrade onnx",
         )
     notes = raise_opset(proto, to) if to > before else lower_opset(proto, to)
-    return source.edited(proto, "opset", {"to": to}, notes or [f"the model is at opset {before} already"])
+    return Edit(proto, notes or [f"the model is at opset {before} already"])

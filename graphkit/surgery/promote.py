@@ -15,18 +15,19 @@ from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import Names, label
 from graphkit.graph.values import format_type, is_typed
-from graphkit.model import Model, ModelLike
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
 from graphkit.shapes.dependents import shaped_by
-from graphkit.storage.load import as_valid_model
 
 
+@operation(law="bound")
 def promote(
-    model: ModelLike,
+    model: Model,
     tensors: str | Iterable[str] | Mapping[str, str | None],
     *,
     only: Sequence[str] | None = None,
     keep_default: bool = False,
-) -> Model:
+) -> Edit:
     """Turn constants into graph inputs: weights, Constant nodes, attributes.
 
     A constant is an initializer, dense or sparse, a Constant node in any spelling, an Identity or Cast of one of these,
@@ -55,17 +56,15 @@ def promote(
     Cost: O(graph); weights are not read, but for the default of a sparse or cast constant.
     Source: docs/IR.md (initializers as default values), onnx Changelog (Constant-13).
     """
-    source = as_valid_model(model)
     wanted = _wanted(tensors)
-    proto = source.copy_proto()
+    proto = model.copy_proto()
     notes: list[str] = []
     known = Names(proto.graph)
     for name, chosen in wanted.items():
         value, more = _as_value(proto, name, known)
         notes += more
-        notes += _promote(source, proto, value, chosen, only=only, keep_default=keep_default)
-    arguments = {"tensors": wanted, "only": list(only or ()), "keep_default": keep_default}
-    return source.edited(proto, "promote", {k: v for k, v in arguments.items() if v}, notes)
+        notes += _promote(model, proto, value, chosen, only=only, keep_default=keep_default)
+    return Edit(proto, notes)
 
 
 def _wanted(tensors: str | Iterable[str] | Mapping[str, str | None]) -> dict[str, str | None]:

@@ -11,13 +11,12 @@ from graphkit.errors import NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
-from graphkit.model import Model, ModelLike
-from graphkit.storage.load import as_model
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
 
 
-def rename(
-    model: ModelLike, *, values: Mapping[str, str] | None = None, nodes: Mapping[str, str] | None = None
-) -> Model:
+@operation(law="same", valid=False)
+def rename(model: Model, *, values: Mapping[str, str] | None = None, nodes: Mapping[str, str] | None = None) -> Edit:
     """Give values (inputs, outputs, initializers and what is between) and nodes other names.
 
     Every place that names a value follows: consumers, bodies that capture it, value_info, quantization annotations,
@@ -42,8 +41,7 @@ def rename(
     values, nodes = dict(values or {}), dict(nodes or {})
     if not values and not nodes:
         raise ValueError("rename needs at least one old and new name")
-    source = as_model(model)
-    proto = source.copy_proto()
+    proto = model.copy_proto()
     index = GraphIndex(proto.graph)
     for name in values:
         index.require(name)
@@ -57,8 +55,7 @@ def rename(
         _rename_values(proto.graph, values)
         for training in proto.training_info:
             _rename_in_training(training, values)
-    arguments = {key: table for key, table in (("values", values), ("nodes", nodes)) if table}
-    return source.edited(proto, "rename", arguments)
+    return Edit(proto)
 
 
 def _check_new_names(kind: str, table: Mapping[str, str], taken: set[str]) -> None:

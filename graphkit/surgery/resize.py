@@ -20,19 +20,20 @@ from graphkit.graph import walk
 from graphkit.graph.names import Names, label
 from graphkit.graph.opset import opset_of
 from graphkit.graph.values import attribute_value, tensor_type
-from graphkit.model import Model, ModelLike
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
 from graphkit.shapes import resamplers
 from graphkit.shapes.inference import inferred
 from graphkit.shapes.resamplers import Resampler, Semantics
 from graphkit.shapes.size_dependence import Comparison, breaking, breaking_in_bodies, sizes_with_free_dims_set
-from graphkit.storage.load import as_valid_model
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
 
 
+@operation(law="bound")
 def resize(
-    model: ModelLike,
+    model: Model,
     *,
     input_name: str = "factor",
     form: Form = "factor",
@@ -42,7 +43,7 @@ def resize(
     semantics: Literal["keep", "scales", "sizes"] = "keep",
     keep_default: bool = False,
     repair_shapes: bool = False,
-) -> Model:
+) -> Edit:
     """Turn the scale that an export baked into every Resize (or Upsample) into a graph input.
 
     ``form`` (``--as`` on the command line) says what the caller feeds:
@@ -93,8 +94,7 @@ def resize(
         raise ValueError(
             "form 'sizes' gives the size itself: it goes neither with relative nor with semantics 'scales'"
         )
-    source = as_valid_model(model)
-    proto = source.copy_proto()
+    proto = model.copy_proto()
     notes = _take_scales_as_input(proto)
     sites = dict(zip(places(proto), resamplers.resamplers(inferred(proto)), strict=True))
     chosen = _choose(proto, sites, nodes)
@@ -118,11 +118,7 @@ def resize(
             wiring.connect(name, chosen[place], place, here[place], decided)
     wiring.finish()
     refresh(proto, [output for _, output in chosen], _result_types(chosen.values()))
-    given = {"input_name": input_name, "form": form, "nodes": list(nodes or ()), "semantics": semantics}
-    flags = {"separate": separate, "relative": relative, "keep_default": keep_default, "repair_shapes": repair_shapes}
-    usual = {"input_name": "factor", "form": "factor", "nodes": [], "semantics": "keep"} | dict.fromkeys(flags, False)
-    arguments = {name: value for name, value in (given | flags).items() if value != usual[name]}
-    return source.edited(proto, "resize", arguments, notes)
+    return Edit(proto, notes)
 
 
 Sites = dict[Place, Resampler]
@@ -262,7 +258,7 @@ def _beware(proto: onnx.ModelProto, chosen: Sites, *, separate: bool, relative: 
     cause = "another factor"
     inside = breaking_in_bodies(proto, [output for _, output in chosen], cause=cause)
     for finding in breaking(comparison, cause=cause) + inside:
-        warnings.warn(finding, GraphkitWarning, stacklevel=3)
+        warnings.warn(finding, GraphkitWarning, stacklevel=4)
     return notes
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 
 import onnx
 
-from graphkit.errors import GraphkitWarning
 from graphkit.graph import values
 from graphkit.graph.index import GraphIndex
-from graphkit.model import Model, ModelLike
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
 from graphkit.shapes.inference import inferred
-from graphkit.storage.load import as_model
 
 
-def tap(model: ModelLike, names: str | Iterable[str], *, replace: bool = False) -> Model:
+@operation(law="meant", valid=False)
+def tap(model: Model, names: str | Iterable[str], *, replace: bool = False) -> Edit:
     """Add values of the main graph as graph outputs; nothing else changes.
 
     No value_info is needed: a type that the file does not give is inferred, and where inference finds none the output
@@ -40,21 +39,17 @@ def tap(model: ModelLike, names: str | Iterable[str], *, replace: bool = False) 
     wanted = list(dict.fromkeys([names] if isinstance(names, str) else names))
     if not wanted:
         raise ValueError("tap needs at least one value")
-    source = as_model(model)
-    index = GraphIndex(source.proto.graph)
+    index = GraphIndex(model.proto.graph)
     types = {name: values.value_type(index, index.require(name)) for name in wanted}
     untyped = [name for name, found in types.items() if found is None]
     if untyped:
-        again = GraphIndex(inferred(source.proto).graph)
+        again = GraphIndex(inferred(model.proto).graph)
         types.update({name: values.value_type(again, name) for name in untyped})
     unknown = [name for name, found in types.items() if found is None]
-    notes: list[str] = []
-    if unknown:
-        notes.append(f"no type is known for {', '.join(map(repr, unknown))}: the output is declared without one")
-        warnings.warn(notes[0], GraphkitWarning, stacklevel=2)
-    proto = source.copy_proto()
+    proto = model.copy_proto()
     add_outputs(proto.graph, types, replace=replace)
-    return source.edited(proto, "tap", {"names": wanted, **({"replace": True} if replace else {})}, notes)
+    text = f"no type is known for {', '.join(map(repr, unknown))}: the output is declared without one"
+    return Edit(proto, warnings=[text] if unknown else [])
 
 
 def add_outputs(graph: onnx.GraphProto, types: dict[str, onnx.TypeProto | None], *, replace: bool = False) -> None:

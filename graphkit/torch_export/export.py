@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import onnx
 
 from graphkit.errors import ExportError
-from graphkit.model import Model, Step
+from graphkit.model import Model
 from graphkit.result import Result
+from graphkit.step import Step
 from graphkit.storage.save import save
 from graphkit.torch_export import arguments as given
 from graphkit.torch_export.factory import import_torch
@@ -196,8 +197,9 @@ def export_report(
     )
     if not stored:
         weights_as_inputs(proto, weights_of(module).keys(), required=parameters == "inputs")
-    step = Step("export", _summary(job, parameters), tuple(str(finding) for finding in findings))
-    model = Model(proto, produced.sources, history=(step,))
+    notes = tuple(str(finding) for finding in findings)
+    step = Step("export", _summary(job, parameters), notes, "it was made from a torch module")
+    model = Model(proto, produced.sources, steps=(step,))
     names = tuple(leaf.name for leaf in bound.tensors)
     return Exported(model, findings, exporter, opset, _opset(proto), names, program, heard.text)
 

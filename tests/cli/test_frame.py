@@ -293,7 +293,7 @@ def renamed(model, suffix):
     source = gk.load(model)
     proto = source.copy_proto()
     proto.graph.node[-1].output[0] = proto.graph.output[0].name = proto.graph.output[0].name + suffix
-    return source.edited(proto, "renamed", {"suffix": suffix}, ["one name changed"])
+    return source.after(gk.Step("renamed", {"suffix": suffix}, ["one name changed"]), proto)
 
 
 def test_an_edit_is_saved_and_reported(graphkit, command, chain, tmp_path):

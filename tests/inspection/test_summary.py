@@ -191,9 +191,9 @@ def test_the_model_stays_as_it_was() -> None:
 
 def test_history_in_the_file_and_since(tmp_path) -> None:
     model = onnx.parser.parse_model(MODEL)
-    gk.save(gk.load(model_path(tmp_path, model)).edited(model, "rename", {"to": "z"}), tmp_path / "edited.onnx")
+    gk.save(gk.load(model_path(tmp_path, model)).after(gk.Step("rename", {"to": "z"}), model), tmp_path / "edited.onnx")
     loaded = gk.load(tmp_path / "edited.onnx")
-    again = loaded.edited(loaded.copy_proto(), "tap", {"values": ["m"]})
+    again = loaded.after(gk.Step("tap", {"values": ["m"]}), loaded.copy_proto())
     assert [(step.operation, step.arguments) for step in gk.inspect(again).history] == [
         ("rename", {"to": "z"}),
         ("tap", {"values": ["m"]}),

@@ -62,7 +62,7 @@ def test_long_texts_stay_on_their_line() -> None:
 
 def test_what_was_done_is_listed() -> None:
     model = linear()
-    edited = model.edited(model.copy_proto(), "freeze", {"input": "x"})
+    edited = model.after(gk.Step("freeze", {"input": "x"}), model.copy_proto())
     assert "freeze input='x'" in lines(gk.text(gk.inspect(edited)))
 
 

@@ -18,7 +18,7 @@ def renamed(model):
     """An edit that leaves every weight alone."""
     proto = model.copy_proto()
     proto.graph.name = "renamed"
-    return model.edited(proto, "rename")
+    return model.after(gk.Step("rename", {}), proto)
 
 
 def where(path):

@@ -85,7 +85,7 @@ def test_a_float_tensor_that_became_another_type_goes_into_raw_data(file, tmp_pa
     proto = model.copy_proto()
     tensor = next(t for t in proto.graph.initializer if t.name == "w_float")
     tensor.data_type = TensorProto.INT32
-    gk.save(model.edited(proto, "retype"), tmp_path / "out.onnx")
+    gk.save(model.after(gk.Step("retype", {}), proto), tmp_path / "out.onnx")
     written = next(t for t in onnx.load(tmp_path / "out.onnx").graph.initializer if t.name == "w_float")
     assert np.array_equal(numpy_helper.to_array(written), model.array("w_float").view(np.int32))
 
@@ -282,7 +282,7 @@ def test_a_pair_over_a_pair_with_a_tensor_that_is_named_location(tmp_path):
 
 def test_saving_changes_neither_model_nor_proto(file, tmp_path, everything):
     model = gk.load(file)
-    edited = model.edited(model.copy_proto(), "step")
+    edited = model.after(gk.Step("step", {}), model.copy_proto())
     before = edited.proto.SerializeToString(), everything.SerializeToString()
     for options in ({}, {"external": "w.data"}, {"weights": "keep"}):
         gk.save(edited, tmp_path / "out.onnx", **options)
@@ -328,13 +328,13 @@ def test_a_data_file_that_is_written_into_during_the_save_is_noticed(pair, tmp_p
 
 def test_the_history_is_in_the_metadata_and_grows_with_each_session(file, tmp_path):
     model = gk.load(file)
-    edited = model.edited(model.copy_proto(), "first", {"names": ["ä", "b"]}, ["a note"])
+    edited = model.after(gk.Step("first", {"names": ["ä", "b"]}, ["a note"]), model.copy_proto())
     gk.save(edited, tmp_path / "one.onnx")
     again = gk.load(tmp_path / "one.onnx")
     assert again.history == ()
     gk.save(again, tmp_path / "same.onnx")
     assert (tmp_path / "same.onnx").read_bytes() == (tmp_path / "one.onnx").read_bytes()
-    gk.save(again.edited(again.copy_proto(), "second"), tmp_path / "two.onnx")
+    gk.save(again.after(gk.Step("second", {}), again.copy_proto()), tmp_path / "two.onnx")
     written = {e.key: e.value for e in onnx.load(tmp_path / "two.onnx").metadata_props}
     assert json.loads(written["graphkit.history"]) == [
         {"operation": "first", "arguments": {"names": ["ä", "b"]}},
@@ -348,7 +348,7 @@ def test_a_history_that_is_not_ours_is_kept(tmp_path, found):
     model = plain(raw(1, "w"))
     model.metadata_props.add(key="graphkit.history", value=found)
     loaded = gk.Model(model)
-    gk.save(loaded.edited(loaded.copy_proto(), "step"), tmp_path / "m.onnx")
+    gk.save(loaded.after(gk.Step("step", {}), loaded.copy_proto()), tmp_path / "m.onnx")
     written = onnx.load(tmp_path / "m.onnx").metadata_props[0].value
     assert json.loads(written) == [found, {"operation": "step"}]
 

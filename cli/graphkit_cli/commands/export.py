@@ -116,7 +116,7 @@ def command(
             notes = [*map(str, findings), *(f"not compared, {text}" for text in baked.not_compared)]
             if baked.agrees:
                 notes.append(f"nothing is baked in: {len(baked.trials)} sets of arguments give what the module gives")
-            model = gk.Model(model.proto, model.sources, history=(model.history[-1]._replace(notes=tuple(notes)),))
+            model = gk.Model(model.proto, model.sources, steps=(model.history[-1]._replace(notes=tuple(notes)),))
     if render.verbose and report.log:
         render.note(report.log)
     more = {

@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from graphkit.model import HISTORY_KEY
 from graphkit.report.columns import aligned
+from graphkit.step import HISTORY_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from graphkit.inspection.summary import ModuleSummary, NodeSummary, Summary, ValueSummary
-    from graphkit.model import Step
+    from graphkit.step import Step
 
 MODULES_SHOWN = 40
 METADATA_SHOWN = 100

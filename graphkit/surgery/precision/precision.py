@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphkit.errors import EditError
-from graphkit.model import Model, ModelLike
-from graphkit.storage.load import as_valid_model
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
 from graphkit.surgery.precision.float16 import Kept, to_float16
 from graphkit.surgery.precision.int8 import to_int8
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+@operation(law="close")
 def precision(
-    model: ModelLike,
+    model: Model,
     *,
     to: Literal["float16", "int8"],
     keep_io: bool = False,
@@ -30,7 +31,7 @@ def precision(
     samples: int = 8,
     seed: int = 0,
     per_channel: bool = False,
-) -> Model:
+) -> Edit:
     """Write a float32 model in a lower precision: smaller, often faster, and no longer the same numbers.
 
     ``float16`` goes through ONNX Runtime's converter: weights and values become float16, but for operators that it leaves
@@ -72,22 +73,19 @@ def precision(
         raise ValueError(f"precision is lowered to float16 or int8, not to {to!r}")
     if (to == "int8" and keep_io) or (to == "float16" and (feeds or per_channel)):
         raise ValueError("keep_io goes with float16; feeds and per_channel go with int8")
-    source = as_valid_model(model)
-    _refuse(source)
+    _refuse(model)
     if to == "float16":
-        proto, notes = to_float16(source, Kept(keep_ops, keep_nodes, keep_io))
+        proto, notes = to_float16(model, Kept(keep_ops, keep_nodes, keep_io))
     else:
         proto, notes = to_int8(
-            source,
+            model,
             Kept(keep_ops, keep_nodes, interface=True),
             feeds or {},
             samples=samples,
             seed=seed,
             per_channel=per_channel,
         )
-    arguments = {"to": to, "keep_io": keep_io, "keep_ops": list(keep_ops), "keep_nodes": list(keep_nodes)}
-    more = {"feeds": sorted(feeds or ()), "per_channel": per_channel}
-    return source.edited(proto, "precision", {k: v for k, v in (arguments | more).items() if v}, notes)
+    return Edit(proto, notes)
 
 
 def _refuse(source: Model) -> None:

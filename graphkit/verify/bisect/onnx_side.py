@@ -234,7 +234,7 @@ def _sorted(model: Model) -> Model:
     proto = model.copy_proto()
     del proto.graph.node[:]
     proto.graph.node.extend(nodes[position] for position in order)
-    return Model(proto, model.sources, path=model.path, history=model.history)
+    return Model(proto, model.sources, path=model.path)
 
 
 def constants_of(index: GraphIndex) -> set[str]:

@@ -1,0 +1,95 @@
+"""Arguments are written without loss, and a damaged history is a GraphkitError."""
+
+import json
+import math
+
+import ml_dtypes
+import numpy as np
+import onnx
+import pytest
+
+import graphkit as gk
+from graphkit.step import INLINE, History, Opaque, Original, Step, bytes_in, decoded, encoded, read_history
+
+VALUES = [
+    None, True, 3, -(10**30), 1.5, float("inf"), "text", "$text", b"\x00\xff", 1j, [1, ["a"]], {"a": 1}, {"$a": 1}, {1: "b"},
+    {"$pairs": {"$float": [2.0]}},
+]  # fmt: skip
+
+ARRAYS = [
+    np.float32([1, np.nan, -0.0]), np.float16(2), np.array(True), np.int64([[1], [2]]), np.array(["a", "ü"]),
+    np.array([1, 2], ml_dtypes.bfloat16), np.array([1, -3, 2], ml_dtypes.int4), np.array([], np.uint8), np.array([1 + 2j]),
+    np.array(3.5, ">f4"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_plain_values_come_back_as_they_were(value):
+    again = decoded(json.loads(json.dumps(encoded(value))))
+    assert (again, type(again)) == (value, type(value))
+
+
+def test_nan_comes_back():
+    assert math.isnan(decoded(json.loads(json.dumps(encoded(float("nan"))))))
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{a.shape}")
+def test_arrays_come_back_bit_for_bit(array):
+    again = np.asarray(decoded(json.loads(json.dumps(encoded(array)))))
+    assert again.shape == array.shape
+    if array.dtype.kind in "US":
+        assert [str(v) for v in again.ravel()] == [str(v) for v in array.ravel()]
+    else:
+        assert again.dtype == array.dtype.newbyteorder("=")
+        assert again.tobytes() == array.astype(again.dtype).tobytes()
+
+
+def test_a_large_array_is_known_by_its_digest():
+    array = np.arange(INLINE, dtype=np.float64)
+    written = json.dumps(encoded({"w": array}))
+    assert len(written) < 300
+    with pytest.raises(gk.GraphkitError, match="not at hand"):
+        decoded(json.loads(written))
+    asked = []
+    pieces = [(array.nbytes, lambda: asked.append(1) or array.tobytes()), (7, lambda: asked.append(2))]
+    assert decoded(json.loads(written), bytes_in(pieces))["w"].tobytes() == array.tobytes()
+    assert 2 not in asked
+
+
+def test_messages_come_back():
+    function = onnx.parser.parse_function('<domain: "m", opset_import: ["" : 18]> f (a) => (b) { b = Neg(a) }')
+    assert decoded(json.loads(json.dumps(encoded(function)))) == function
+    types = {"x": onnx.helper.make_tensor_type_proto(1, [2, "n"])}
+    assert decoded(json.loads(json.dumps(encoded(types)))) == types
+
+
+def test_a_callable_cannot_be_written():
+    with pytest.raises(Opaque, match="builtin_function_or_method"):
+        encoded(len)
+
+
+def test_a_history_comes_back():
+    history = History(
+        Original("a.onnx", "12"), (Step("rename", {"values": {"a": "b"}}), Step("edit", {}, (), "too large"))
+    )
+    assert read_history(history.text({"graphkit": "1"})) == history
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "{}", "3", "[1]", '[{"operation": 1}]', "[" * 100_000, '{"format": 2, "steps": []}', '{"format": 1}',
+     '{"format": 1, "steps": [{}]}', '{"format": 1, "steps": [{"operation": "a", "arguments": []}]}',
+     '{"format": 1, "steps": [{"operation": "a", "more": 1}]}', '{"format": 1, "original": 3, "steps": []}',
+     '{"format": ' + "1" * 5000 + "}"],
+    ids=lambda t: t[:40],
+)  # fmt: skip
+def test_a_damaged_history_is_a_format_error(text):
+    with pytest.raises(gk.FormatError, match="history"):
+        read_history(text)
+
+
+@pytest.mark.parametrize("argument", [{"$tensor": 3}, {"$tensor": {"data": "?"}}, {"$proto": "Model", "data": ""},
+                                      {"$proto": "ModelProto", "data": "AAAA"}, {"$bytes": 1}, {"$new": 1}], ids=str)  # fmt: skip
+def test_a_damaged_argument_is_a_format_error(argument):
+    with pytest.raises(gk.FormatError, match="argument"):
+        decoded(argument)
