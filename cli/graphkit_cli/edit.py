@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import click
 
@@ -17,6 +19,34 @@ if TYPE_CHECKING:
     from graphkit_cli.render import Render
 
 Weights: TypeAlias = Literal["auto", "keep", "link"]
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How OUT is to be written: what the options of ``options.save_options`` say.
+
+    Attributes:
+        external: Name of a data file beside OUT, or None.
+        weights: Where the weights go without one.
+        no_history: Leave the history out of OUT.
+        dry_run: Write nothing, say what would be.
+    """
+
+    external: str | None = None
+    weights: Weights = "auto"
+    no_history: bool = False
+    dry_run: bool = False
+
+
+def with_saving(function: Callable[..., object]) -> Callable[..., object]:
+    """Add the shared options of saving to a callback, which gets them as one keyword, ``saving``."""
+
+    @functools.wraps(function)
+    def callback(*args: object, **options: Any) -> object:
+        given = {field.name: options.pop(field.name) for field in dataclasses.fields(Saving)}
+        return function(*args, saving=Saving(**given), **options)
+
+    return save_options(callback)
 
 
 @dataclass(frozen=True)
@@ -81,31 +111,30 @@ def edit_command(edit: Callable[..., gk.Model]) -> click.Command:
         render: Render,
         model: str,
         out: str,
-        external: str | None,
-        weights: Weights,
-        dry_run: bool,  # noqa: FBT001 (click hands it over by keyword)
+        saving: Saving,
         **options: object,
     ) -> None:
-        check_target(out, external, weights)
+        check_target(out, saving)
         with render.progress(f"{edit.__module__.rpartition('.')[2]} {model}"):
             edited = edit(model, **options)
-        save_edited(render, edited, out, external=external, weights=weights, dry_run=dry_run)
+        save_edited(render, edited, out, saving)
 
     callback.__doc__ = edit.__doc__
-    wrapped = save_options(output_options(callback))
+    wrapped = with_saving(output_options(callback))
     # click keeps parameters on the function, last one first: the edit's own options stand before the shared ones.
     wrapped.__click_params__ += getattr(edit, "__click_params__", [])  # type: ignore[attr-defined]  # click's attribute
     return click.command()(model_argument(out_argument(wrapped)))
 
 
-def check_target(out: str, external: str | None = None, weights: Weights = "auto") -> None:
+def check_target(out: str, saving: Saving = Saving()) -> None:
     """Refuse a target that cannot be written, before any work starts.
 
     Raises:
         click.UsageError: ``--external`` and ``--weights`` exclude each other, or the data file is not beside OUT.
         gk.SaveError: OUT's folder does not exist or may not be written, or OUT is a folder itself.
     """
-    if external is not None and weights != "auto":
+    external = saving.external
+    if external is not None and saving.weights != "auto":
         raise click.UsageError("--external says where the weights go: it excludes --weights.")
     parts = (external or "data").split("/")
     if external is not None and (not external or os.path.isabs(external) or ".." in parts or parts[-1] in ("", ".")):
@@ -131,13 +160,11 @@ def save_edited(
     render: Render,
     model: gk.Model,
     out: str,
+    saving: Saving,
     *,
-    external: str | None = None,
-    weights: Weights = "auto",
-    dry_run: bool = False,
     more: Mapping[str, object] | None = None,
 ) -> None:
-    """Save an edited model and report what was written; with ``dry_run`` only report what would be.
+    """Save an edited model and report what was written; with ``saving.dry_run`` only report what would be.
 
     ``more`` is what ``--json`` tells beyond ``Written``.
 
@@ -146,11 +173,13 @@ def save_edited(
     """
     import graphkit as gk
 
-    check_target(out, external, weights)
-    saved = None
-    if not dry_run:
+    check_target(out, saving)
+    external, saved = saving.external, None
+    if not saving.dry_run:
         with render.progress(f"writing {out}") as report:
-            saved = gk.save(model, out, external=external, weights=weights, progress=report)
+            saved = gk.save(
+                model, out, external=external, weights=saving.weights, history=not saving.no_history, progress=report
+            )
     graph = model.proto.graph
     step = model.history[-1] if model.history else None
     written = Written(
@@ -164,7 +193,7 @@ def save_edited(
         outputs=tuple(value.name for value in graph.output),
         operation=step.operation if step else "",
         notes=step.notes if step else (),
-        dry_run=dry_run,
+        dry_run=saving.dry_run,
     )
     render.result({**vars(written), **more} if more else written, written.text)
     for note in written.notes:

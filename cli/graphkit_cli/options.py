@@ -41,7 +41,10 @@ def output_options(function: F) -> F:
 
 
 def save_options(function: FC) -> FC:
-    """How an edited model is written: ``--external``, ``--weights``, ``--dry-run``."""
+    """How an edited model is written; ``edit.with_saving`` makes a ``Saving`` of them."""
+    function = click.option(
+        "--no-history", is_flag=True, help="Do not write what was done into OUT's metadata, and drop what is there."
+    )(function)
     function = click.option("--dry-run", is_flag=True, help="Do the work, say what would be written, write nothing.")(
         function
     )

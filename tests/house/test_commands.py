@@ -9,7 +9,7 @@ import pytest
 import graphkit as gk
 from graphkit_cli.main import COMMANDS, cli
 
-SHARED = {"model", "out", "external", "weights", "dry_run", "as_json", "quiet", "verbose", "no_color"}
+SHARED = {"model", "out", "external", "weights", "dry_run", "no_history", "as_json", "quiet", "verbose", "no_color"}
 NOT_A_COMMAND = {"suggest": "graphkit extract --suggest"}
 """Operations in surgery/ that another command offers."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphkit_cli.edit import check_target, save_edited
+from graphkit_cli.edit import Saving, check_target, save_edited, with_saving
 from graphkit_cli.options import out_argument, output_options
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ if TYPE_CHECKING:
     help="--check-baked with arguments of yours: a shape x=1,3,96,64, values scale=[1,1,3,3], a file x=@x.npy, or for a "
     "Python number k=5; repeats. What it leaves as it was is made up.",
 )
-@click.option("--external", metavar="NAME", help="Write the weights to this file beside OUT, as external data.")
-@click.option("--dry-run", is_flag=True, help="Do the work and say what would be written; write nothing.")
+@with_saving
 @output_options
 def command(
     render: Render,
@@ -74,8 +73,7 @@ def command(
     no_optimize: bool,
     check_baked: bool,
     check_inputs: tuple[str, ...],
-    external: str | None,
-    dry_run: bool,
+    saving: Saving,
     **options: Any,
 ) -> int:
     """Export a torch module with either of torch's exporters, and say what the exporter did not.
@@ -85,7 +83,7 @@ def command(
     """
     import graphkit as gk
 
-    check_target(out, external)
+    check_target(out, saving)
     with render.progress(f"export {factory}"):
         subject = gk.load_factory(factory)
         args, kwargs, names = subject.args, subject.kwargs, None
@@ -125,7 +123,7 @@ def command(
         "opset": report.opset,
         "findings": findings,
     }
-    save_edited(render, model, out, external=external, dry_run=dry_run, more=more)
+    save_edited(render, model, out, saving, more=more)
     return 0 if baked is None or baked.agrees else 1
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphkit_cli.edit import Weights, check_target, save_edited
-from graphkit_cli.options import model_argument, output_options, save_options
+from graphkit_cli.edit import Saving, check_target, save_edited, with_saving
+from graphkit_cli.options import model_argument, output_options
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -42,7 +42,7 @@ CLI_ONLY = {"suggest": "calls gk.suggest instead of gk.extract"}
 @click.option(
     "--suggest", is_flag=True, help="Write no file: print a smallest closed cut, and the command that makes it."
 )
-@save_options
+@with_saving
 @output_options
 def command(
     render: Render,
@@ -55,9 +55,7 @@ def command(
     hops: int,
     input_types: tuple[str, ...],
     suggest: bool,
-    external: str | None,
-    weights: Weights,
-    dry_run: bool,
+    saving: Saving,
 ) -> None:
     r"""Cut a submodel out of MODEL: by values, by a torch module, or by nodes.
 
@@ -86,14 +84,14 @@ def command(
             render.result(found, lambda: _suggestion(model, found, input_types))
             return
         assert out is not None
-        check_target(out, external, weights)
+        check_target(out, saving)
         with render.progress(f"extract {model}"):
             edited = gk.extract(model, **where)
     except ValueError as error:
         if isinstance(error, gk.GraphkitError):
             raise
         raise click.UsageError(str(error)) from error  # a type that is none
-    save_edited(render, edited, out, external=external, weights=weights, dry_run=dry_run)
+    save_edited(render, edited, out, saving)
 
 
 def _check_usage(
