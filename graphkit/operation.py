@@ -22,7 +22,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, cast, get_ar
 import numpy as np
 import onnx
 
-from graphkit.errors import GraphkitError, GraphkitWarning, NameNotFoundError
+from graphkit.errors import GraphkitError, GraphkitWarning, InvalidGraphError, NameNotFoundError, TensorError
 from graphkit.graph import walk
 from graphkit.model import Model, ModelLike, Source
 from graphkit.semantics.valid import require_valid
@@ -110,7 +110,7 @@ def operation(
             edit = function(*bound.args, **bound.kwargs)
             given = {name: value for name, value in bound.arguments.items() if name != first}
             step = _step(function.__name__, whole, given, edit)
-            after = passed(before.after(step, edit.proto, edit.sources))
+            after = passed(before.after(step, edit.proto, edit.sources), before)
             for text in edit.warnings:
                 warnings.warn(text, GraphkitWarning, stacklevel=2)
             return after
@@ -161,15 +161,28 @@ def _is_default(value: Any, default: Any) -> bool:
     )
 
 
-def passed(model: Model) -> Model:
-    """The gate: a result is a valid model before anybody sees it.
+def passed(after: Model, before: Model) -> Model:
+    """The gate: what an operation made of a valid model is a valid model before anybody sees it.
 
     Raises:
-        InvalidGraphError, TensorError: It contradicts itself: a fault of graphkit's, which nothing is written of.
+        InvalidGraphError, TensorError: It contradicts itself, and the model before did not.
     """
-    require_valid(model.proto)
-    model.checked = True
-    return model
+    try:
+        require_valid(after.proto)
+    except (InvalidGraphError, TensorError):
+        if _is_valid(before):
+            raise
+        return after
+    after.checked = True
+    return after
+
+
+def _is_valid(model: Model) -> bool:
+    try:
+        require_valid(model.proto)
+    except (InvalidGraphError, TensorError):
+        return False
+    return True
 
 
 def operation_of(name: str) -> Operation:

@@ -104,7 +104,7 @@ def test_an_edit_makes_a_new_model_over_the_same_bytes(typed):
     model = gk.load(typed)
     proto = model.copy_proto()
     proto.graph.name = "edited"
-    edited = model.after(gk.Step("step", {"a": 1}, ["note"]), proto)
+    edited = model.after(gk.Step("step", {"a": 1}, ("note",)), proto)
     again = edited.after(gk.Step("next", {}), edited.copy_proto())
     assert (model.proto.graph.name, edited.proto.graph.name) == ("g", "edited")
     assert edited.sources is model.sources

@@ -331,12 +331,15 @@ def test_the_history_is_in_the_metadata_and_grows_with_each_session(file, tmp_pa
     edited = model.after(gk.Step("first", {"names": ["ä", "b"]}, ["a note"]), model.copy_proto())
     gk.save(edited, tmp_path / "one.onnx")
     again = gk.load(tmp_path / "one.onnx")
-    assert again.history == ()
+    assert [step.operation for step in again.history] == ["first"]
     gk.save(again, tmp_path / "same.onnx")
     assert (tmp_path / "same.onnx").read_bytes() == (tmp_path / "one.onnx").read_bytes()
     gk.save(again.after(gk.Step("second", {}), again.copy_proto()), tmp_path / "two.onnx")
     written = {e.key: e.value for e in onnx.load(tmp_path / "two.onnx").metadata_props}
-    assert json.loads(written["graphkit.history"]) == [
+    history = json.loads(written["graphkit.history"])
+    assert history["format"] == 1
+    assert history["original"] == {"file": "m.onnx", "sha256": model.identity.digest}
+    assert history["steps"] == [
         {"operation": "first", "arguments": {"names": ["ä", "b"]}},
         {"operation": "second"},
     ]
@@ -344,13 +347,15 @@ def test_the_history_is_in_the_metadata_and_grows_with_each_session(file, tmp_pa
 
 
 @pytest.mark.parametrize("found", ["no JSON", '{"a": 1}', "3", '"text"', "[" * 10_000], ids=lambda text: text[:8])
-def test_a_history_that_is_not_ours_is_kept(tmp_path, found):
+def test_a_history_that_is_not_ours_is_kept_and_no_step_is_put_behind_it(tmp_path, found):
     model = plain(raw(1, "w"))
     model.metadata_props.add(key="graphkit.history", value=found)
-    loaded = gk.Model(model)
-    gk.save(loaded.after(gk.Step("step", {}), loaded.copy_proto()), tmp_path / "m.onnx")
-    written = onnx.load(tmp_path / "m.onnx").metadata_props[0].value
-    assert json.loads(written) == [found, {"operation": "step"}]
+    gk.save(model, tmp_path / "m.onnx")
+    assert onnx.load(tmp_path / "m.onnx").metadata_props[0].value == found
+    with pytest.raises(gk.FormatError, match="history"):
+        gk.rename(tmp_path / "m.onnx", nodes={"n": "other"})
+    gk.save(tmp_path / "m.onnx", tmp_path / "without.onnx", history=False)  # what the hint says
+    assert gk.load(tmp_path / "without.onnx").history == ()
 
 
 # progress
