@@ -25,6 +25,8 @@ CUSTOM = (
     """<ir_version: 10, opset_import: ["" : 18, "mine" : 1]> g (float[2] x) => (float[2] y) { y = mine.Twice(x) }"""
 )
 
+DEFINED = CUSTOM + """ <domain: "mine", opset_import: ["" : 18]> Twice (a) => (b) { b = Add(a, a) }"""
+
 TWICE = '<domain: "mine", opset_import: ["" : 18]> Twice (a) => (b) { b = Add(a, a) }'
 
 
@@ -54,6 +56,7 @@ CASES = {
         (NET, {"values": {"t": [1.5, float("inf")]}, "fold": True, "fold_limit": 100}),
         (NET, {"values": {"x": X}}),
     ],
+    "inline": [(DEFINED, {"functions": ["Twice"]})],
     "opset": [(NET, {"to": 20})],
     "precision": [
         (NET, {"to": "float16", "keep_io": True, "keep_ops": ("Relu",), "keep_nodes": {"double"}}),

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from graphkit.edit.inlining import called, inline_calls, told
 from graphkit.errors import NameNotFoundError
 from graphkit.graph import walk
-from graphkit.model import Model, ModelLike
-from graphkit.storage.load import as_valid_model
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
 
 
-def inline(model: ModelLike, functions: Iterable[str] | None = None) -> Model:
+@operation(law="same")
+def inline(model: Model, functions: Iterable[str] | None = None) -> Edit:
     """Replace calls of model-local functions by the functions' bodies.
 
     Each call gets a copy of the body whose values have names of their own; calls inside of bodies, of other functions and
@@ -42,12 +43,10 @@ def inline(model: ModelLike, functions: Iterable[str] | None = None) -> Model:
     Example:
         >>> gk.inline("model.onnx").save("flat.onnx")  # doctest: +SKIP
     """
-    source = as_valid_model(model)
     names = None if functions is None else [functions] if isinstance(functions, str) else list(functions)
-    proto = source.copy_proto()
-    done = inline_calls(proto, _keys(source, names))
-    notes = told(done)
-    return source.edited(proto, "inline", {"functions": names} if names is not None else {}, notes)
+    proto = model.copy_proto()
+    done = inline_calls(proto, _keys(model, names))
+    return Edit(proto, told(done))
 
 
 def _keys(model: Model, names: list[str] | None) -> list[walk.FunctionKey]:
