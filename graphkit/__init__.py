@@ -49,6 +49,12 @@ _FACE = {
         "WeightsError",
     ),
     "graphkit.finding": ("Finding",),
+    "graphkit.hint": (
+        "Argument",
+        "Blank",
+        "Call",
+        "Hint",
+    ),
     "graphkit.inspection.lint": (
         "Lint",
         "Violation",
@@ -69,6 +75,7 @@ _FACE = {
         "report_html",
         "save_html",
     ),
+    "graphkit.report.printable": ("printable",),
     "graphkit.report.text.former": (
         "lint_text",
         "operators_text",

@@ -29,6 +29,10 @@ from graphkit.errors import TensorError as TensorError
 from graphkit.errors import TypeUnknownError as TypeUnknownError
 from graphkit.errors import WeightsError as WeightsError
 from graphkit.finding import Finding as Finding
+from graphkit.hint import Argument as Argument
+from graphkit.hint import Blank as Blank
+from graphkit.hint import Call as Call
+from graphkit.hint import Hint as Hint
 from graphkit.inspection.lint import Lint as Lint
 from graphkit.inspection.lint import Violation as Violation
 from graphkit.inspection.lint import lint as lint
@@ -40,6 +44,7 @@ from graphkit.model import ModelLike as ModelLike
 from graphkit.operation import replay as replay
 from graphkit.report.html.html import report_html as report_html
 from graphkit.report.html.html import save_html as save_html
+from graphkit.report.printable import printable as printable
 from graphkit.report.text.former import lint_text as lint_text
 from graphkit.report.text.former import operators_text as operators_text
 from graphkit.report.text.former import probe_text as probe_text

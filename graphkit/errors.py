@@ -33,14 +33,18 @@ A caller's bug (a wrong Python type, two options that exclude each other) is a p
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class GraphkitError(Exception):
     """What went wrong, where and why, in one message; what to do about it in ``hint``.
 
+    Every error of the tree survives ``pickle`` and ``copy`` with all its fields.
+
     Attributes:
         message: One or more sentences without the hint.
-        hint: What the user can do, or None.
+        hint: What the user can do, or None; a ``graphkit.hint.Hint`` where it names arguments, which the command line
+            spells as options.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -50,6 +54,17 @@ class GraphkitError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(kind: type[GraphkitError], args: tuple[Any, ...], fields: dict[str, Any]) -> GraphkitError:
+    """An error with the fields that it had; the constructors of the tree take other arguments than a message."""
+    error = kind.__new__(kind, *args)
+    super(GraphkitError, error).__init__(*args)
+    error.__dict__.update(fields)
+    return error
 
 
 class ModelFileError(GraphkitError):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
+
+from graphkit_cli.spelling import spelt
 
 if TYPE_CHECKING:
     import click
@@ -73,17 +76,31 @@ class Render:
         """A finding that did not stop the work; once per text, not with ``-q``."""
         self._say("warning", message)
 
-    def error(self, message: str) -> None:
-        """Why the command failed."""
-        self._write(sys.stderr, f"graphkit: error: {message}\n")
+    def error(self, message: str, fields: Mapping[str, object] | None = None) -> None:
+        """Why the command failed; with ``--json`` also as an object on stdout: ``{"error": {"type", "message", ...}}``."""
+        said = {"type": "Error", "message": message, **(fields or {})}
+        hint = said.get("hint")
+        lines = [f"graphkit: error: {_label(message)}", *([f"  hint: {_label(str(hint))}"] if hint else [])]
+        self._write(sys.stderr, "\n".join(lines) + "\n")
+        if self.as_json:
+            import graphkit as gk
+
+            self._write(sys.stdout, gk.to_json({"error": said}) + "\n")
 
     def usage_error(self, error: click.ClickException) -> None:
         """A command line that click does not accept: its usage line and the reason."""
-        error.show(file=sys.stderr)
+        shown = io.StringIO()
+        error.show(file=shown)
+        self._write(sys.stderr, shown.getvalue())
 
     def failure(self, error: GraphkitError) -> None:
         """A GraphkitError: its message and hint; with ``-v`` also its details and causes."""
-        self.error(str(error))
+        plain = (str, int, float, tuple, type(None))
+        fields = {name: value for name, value in vars(error).items() if isinstance(value, plain) and name[0] != "_"}
+        fields.pop("message")
+        hint = error.hint and spelt(error.hint)
+        message = spelt(error.message)
+        self.error(message, {"type": type(error).__name__, "message": message, **fields, "hint": hint})
         if not self.verbose:
             return
         details = getattr(error, "details", "")
@@ -146,19 +163,21 @@ class Render:
         line: str | None = None,  # noqa: ARG002 (the signature of warnings.showwarning)
     ) -> None:
         if any(kind.__name__ == "GraphkitWarning" for kind in category.__mro__):
-            self.warning(str(message))
+            self.warning(message.args[0] if isinstance(message, Warning) and message.args else str(message))
         elif self.verbose:
             self.warning(f"{category.__name__}: {message} ({filename}:{lineno})")
 
     def _say(self, kind: str, message: str) -> None:
-        text = " ".join(message.split())
+        text = " ".join(spelt(message).split())
         if not self.quiet and text not in self._said:
             self._said.add(text)
             self._write(sys.stderr, f"{kind}: {text}\n")
 
     def _write(self, stream: TextIO, text: str) -> None:
+        from graphkit import printable
+
         encoding = stream.encoding or "utf-8"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
 
     def _console(self, stream: TextIO) -> Console:
@@ -175,12 +194,19 @@ class Render:
         )
 
 
+def _label(what: str) -> str:
+    """A text that is to stand in one line."""
+    from graphkit import printable
+
+    return printable(what, lines=False)
+
+
 class _Bar:
     """A progress bar that another thread shows once the work has taken long enough."""
 
     def __init__(self, what: str, total: int | None, console: Callable[[], Console]) -> None:
         self._lock = threading.Lock()
-        self._what = what
+        self._what = _label(what)
         self._total = total
         self._done = 0
         self._console = console
@@ -193,7 +219,7 @@ class _Bar:
         with self._lock:
             self._done = done
             self._total = self._total if total is None else total
-            self._what = what or self._what
+            self._what = _label(what) or self._what
             if self._bar is not None and self._task is not None:
                 self._bar.update(self._task, completed=done, total=self._total, description=self._what)
 

@@ -13,6 +13,7 @@ from graphkit.graph import walk
 from graphkit.graph.names import label, title
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import attribute_value, constant_tensor, tensor_type
+from graphkit.hint import Hint, call
 from graphkit.model import Model
 from graphkit.tensor import dense, numpy_type, type_name
 
@@ -176,8 +177,11 @@ def _no_constant(scope: Scope, name: str) -> EditError:
         node = scope.index.nodes[position]
         return EditError(
             f"{name!r} is no constant: {title(node)} computes it",
-            hint="constants are initializers, Constant nodes, and an Identity or Cast of one; "
-            "to feed a computed value, cut the model there: graphkit extract --input",
+            hint=Hint(
+                "constants are initializers, Constant nodes, and an Identity or Cast of one; "
+                "to feed a computed value, cut the model there: ",
+                call("extract", inputs=[name]),
+            ),
         )
     kind = "an input of a body already" if scope.outer is not None else "an input of the model already"
     return EditError(f"{name!r} is no constant: it is {kind}")

@@ -10,6 +10,7 @@ import onnx
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.values import tensor_type
+from graphkit.hint import Argument, Hint
 
 if TYPE_CHECKING:
     from graphkit.edit.wiring import Form
@@ -33,7 +34,12 @@ def declare_input(
         if len(counts) != 1 or None in counts:
             raise EditError(
                 f"{', '.join(site.where for site in sites)} want different numbers of {form}, so one input cannot serve them",
-                hint="give each its own input (--separate), or feed a factor (--as factor)",
+                hint=Hint(
+                    "give each its own input: ",
+                    Argument("separate"),
+                    ", or feed a factor: ",
+                    Argument("form", "factor"),
+                ),
             )
         elem = onnx.TensorProto.FLOAT if form == "scales" else onnx.TensorProto.INT64
         type_proto = tensor_type(elem, [counts.pop()])
@@ -42,7 +48,8 @@ def declare_input(
         return []
     if proto.ir_version < 4:
         raise EditError(
-            f"IR version {proto.ir_version} knows no inputs with a default value", hint="leave out keep_default"
+            f"IR version {proto.ir_version} knows no inputs with a default value",
+            hint=Hint("leave out ", Argument("keep_default")),
         )
     default = _default(sites, form, relative=relative)
     graph.initializer.append(onnx.numpy_helper.from_array(default, name))
@@ -76,13 +83,13 @@ def _default(sites: list[Resampler], form: Form, *, relative: bool) -> Array:
         else:
             raise EditError(
                 f"the {form} of {site.where} are not known before the model runs, so the input has no default value",
-                hint="leave out keep_default",
+                hint=Hint("leave out ", Argument("keep_default")),
             )
     if any(not np.array_equal(values[0], other) for other in values[1:]):
         raise EditError(
             f"the nodes have different {form}, so one input for all has no default value that changes nothing: "
             + ", ".join(f"{site.where} {numbers(value)}" for site, value in zip(sites, values, strict=True)),
-            hint="use separate (--separate) or relative (--relative)",
+            hint=Hint("use ", Argument("separate"), " or ", Argument("relative")),
         )
     return values[0]
 

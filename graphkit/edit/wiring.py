@@ -13,6 +13,7 @@ from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.graph.opset import opset_of
+from graphkit.hint import Argument, Hint
 from graphkit.shapes.resamplers import Resampler, Semantics, is_resampler
 
 if TYPE_CHECKING:
@@ -232,6 +233,6 @@ def _layout(site: Resampler) -> tuple[int, tuple[int, ...]]:
     if site.length is None:
         raise EditError(
             f"how many axes {site.data!r} has is not known, so no factor can be spread over the axes of {site.where}",
-            hint="declare the shape of the model's inputs, or feed all scales: form 'scales' (--as scales) with a rank",
+            hint=Hint("declare the shape of the model's inputs, or feed all scales: ", Argument("form", "scales")),
         )
     return site.length, site.spatial

@@ -18,6 +18,7 @@ from graphkit.feeds.ranges import MaskKind, Range
 from graphkit.feeds.window_sizes import with_room
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import Port, input_ports
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
 from graphkit.semantics.windows import has_windows
 from graphkit.tensor import check_size
@@ -132,7 +133,7 @@ class RandomFeeds:
             raise FeedError(
                 f"input {name!r} is {port.text}; a random feed needs a tensor of known rank",
                 name=name,
-                hint=f"give --feed {name}=@FILE",
+                hint=Hint("give it: ", Argument("feeds", {name: Blank("@FILE")})),
             )
         return tuple(self._size(port, axis, dim) for axis, dim in enumerate(port.dims))
 

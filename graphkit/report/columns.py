@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+from graphkit.report.printable import printable
+
 T = TypeVar("T")
 
 
@@ -37,7 +39,7 @@ def lines(columns: Sequence[Column[T]], rows: Iterable[T], *, titles: bool = Tru
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Rows of cells as lines of aligned columns, two spaces apart.
+    """Rows of cells as lines of aligned columns, two spaces apart; a line feed in a cell is shown escaped.
 
     Args:
         rows: Cells; every row has the same number of them.
@@ -45,6 +47,7 @@ def aligned(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     """
     if not rows:
         return ""
+    rows = [[printable(cell, lines=False) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     found = []
     for row in rows:

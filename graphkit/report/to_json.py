@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from graphkit.report.printable import json_safe
+
 
 def to_json(result: object, *, indent: int | None = 2) -> str:
-    """A result dataclass (``validate``'s, ``inspect``'s, ...) as one JSON text.
+    r"""A result dataclass (``validate``'s, ``inspect``'s, ...) as one JSON text.
 
     Fields keep their names and order; named tuples become objects too. Arrays become nested lists, enumerations their value. JSON has no word for numbers
-    that are not finite: they become the strings ``"nan"``, ``"inf"`` and ``"-inf"``.
+    that are not finite: they become the strings ``"nan"``, ``"inf"`` and ``"-inf"``. Characters that steer a terminal
+    (control characters, changes of direction) are written as ``\uXXXX``.
 
     Args:
         result: A dataclass, a mapping, a sequence or a plain value; nested as deep as you like.
@@ -29,7 +32,7 @@ def to_json(result: object, *, indent: int | None = 2) -> str:
     Changes: nothing.
     Cost: O(size of the result).
     """
-    return json.dumps(_plain(result), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json_safe(json.dumps(_plain(result), indent=indent, ensure_ascii=False, allow_nan=False))
 
 
 def _plain(value: object) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 
 from graphkit.errors import FeedError, GraphkitError, SessionError
+from graphkit.hint import Argument, Blank, Hint, call, look
 from graphkit.optional import optional
 
 
@@ -68,9 +69,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or _MEMORY.search(str(error)) is not None
 
 
-_BAKED = (
-    "a size that the graph was made for does not go with those fed: bind the dims to it (--bind DIM=SIZE), or see with "
-    "`graphkit probe MODEL` which axes are really free"
+_BAKED = Hint(
+    "a size that the graph was made for does not go with those fed: bind the dims to it with ",
+    Argument("bind", {Blank("DIM"): Blank("SIZE")}),
+    ", or see with `",
+    look("probe"),
+    "` which axes are really free",
 )
 _OTHER_SIZE = (
     "requested_shape_size",
@@ -85,22 +89,32 @@ _OTHER_SIZE = (
 
 _INVALID = "the model contradicts itself there: make it again with the tool that wrote it"
 
-_HINTS = (
+_OTHER_OPSET = call("opset", to=Blank("N"))
+_DEFINED = call("define", function=Blank("FILE"))
+
+_HINTS: tuple[tuple[str, str], ...] = (
     (
         "Unsupported model IR version",
         "the model is newer than the installed onnxruntime; lower its ir_version or install a newer onnxruntime",
     ),
-    ("Opset", "lower it with `graphkit opset MODEL OUT --to N`, or install a newer onnxruntime"),
+    ("Opset", Hint("lower it with `", _OTHER_OPSET, "`, or install a newer onnxruntime")),
     (
         "is not a registered function/op",
-        "the installed onnxruntime has no kernel for this operator: give it a body with `graphkit define MODEL OUT --function FILE`, or register the library that has it",
+        Hint(
+            "the installed onnxruntime has no kernel for this operator: give it a body with `",
+            _DEFINED,
+            "`, or register the library that has it",
+        ),
     ),
     *((sign, _BAKED) for sign in _OTHER_SIZE),
     (
         "No Op registered for",
-        (
-            "the opset that the model imports does not have this operator: raise it with `graphkit opset MODEL OUT --to N`, "
-            "or give the operator a body with `graphkit define MODEL OUT --function FILE`"
+        Hint(
+            "the opset that the model imports does not have this operator: raise it with `",
+            _OTHER_OPSET,
+            "`, or give the operator a body with `",
+            _DEFINED,
+            "`",
         ),
     ),
     *((sign, _INVALID) for sign in ("nvalid model", "InferenceError", "INVALID_GRAPH", "Invalid tensor data type")),

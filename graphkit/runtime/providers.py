@@ -12,6 +12,7 @@ import re
 from typing import Any, Literal, TypeAlias, get_args
 
 from graphkit.errors import ProviderError
+from graphkit.hint import Argument, Hint
 from graphkit.optional import installed_distributions
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.tensorrt import TensorRT
@@ -125,16 +126,17 @@ _LIBRARY = re.compile(r"\b(?:lib)?(cu[a-z]+|nv[a-z]+)[^\s/\\:']*\.(?:so|dll)(?:\
 def remedy(problem: str) -> str:
     """What to do about a problem that ``problem_with`` or ``library_problem`` tells."""
     if problem == NO_DRIVER:
-        return (
-            "install NVIDIA's driver, or run where there is an NVIDIA GPU (nvidia-smi shows both); "
-            "without one: --device cpu, or auto"
+        return Hint(
+            "install NVIDIA's driver, or run where there is an NVIDIA GPU (nvidia-smi shows both); without one: ",
+            Argument("device", "cpu"),
+            ", or auto",
         )
     if problem == CPU_BUILD:
         installed = installed_distributions("onnxruntime")
         first = f"pip uninstall {' '.join(installed)}, then " if installed else ""
         return f'{first}pip install "onnx-graphkit[gpu]" (onnxruntime and onnxruntime-gpu share one import name)'
     if problem == NO_TENSORRT:
-        return "install an onnxruntime-gpu that was built with TensorRT, or use --device cuda"
+        return Hint("install an onnxruntime-gpu that was built with TensorRT, or use ", Argument("device", "cuda"))
     library = _LIBRARY.search(problem)
     if library is not None and library[1].startswith("nvinfer"):
         return f"pip install {f'tensorrt=={library[2]}.*' if library[2] else 'tensorrt'}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from graphkit.errors import SaveError
 from graphkit.feeds.pictures import picture_bytes
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.storage.commit import write_file
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _single(arrays: Mapping[str, Array], path: str, suffix: str) -> bytes:
         raise SaveError(
             f"a {suffix or 'file without suffix'} holds one array, and there are {len(arrays)}: {', '.join(arrays)}",
             path=path,
-            hint="save a .npz, or choose one output with --output NAME",
+            hint=Hint("save a .npz, or choose one output with ", Argument("outputs", [Blank("NAME")])),
         )
     ((name, array),) = arrays.items()
     if suffix == ".npy":

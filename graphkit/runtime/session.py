@@ -12,6 +12,7 @@ from graphkit.graph.calls import expands_beyond
 from graphkit.graph.opset import opset_of
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
+from graphkit.hint import Argument, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.runtime import providers
 from graphkit.runtime.failures import import_runtime, translated
@@ -295,6 +296,6 @@ def _check_placement(made: Session, *, allow_cpu_nodes: bool) -> tuple[str, ...]
     if not allow_cpu_nodes:
         raise ProviderError(
             f"{len(fallen)} nodes of {made.name} run on the CPU although {made.device!r} was asked for: {listed}",
-            hint="allow it with --allow-cpu-nodes (allow_cpu_nodes=True); the nodes are listed then",
+            hint=Hint("allow it with ", Argument("allow_cpu_nodes"), "; the nodes are listed then"),
         )
     return (f"{len(fallen)} nodes run on the CPU: {listed}",)

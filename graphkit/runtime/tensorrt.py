@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from graphkit.errors import FeedError, NameNotFoundError
 from graphkit.graph.values import dims, format_type
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
 
 
@@ -76,7 +77,7 @@ class TensorRT:
             raise FeedError(
                 f"the dynamic input {missing[0]!r} has no profile; TensorRT wants one for every dynamic input",
                 name=missing[0],
-                hint=f"--trt-profile {missing[0]}=MIN:OPT:MAX",
+                hint=Hint("give one with ", Argument("profiles", {missing[0]: Blank("MIN:OPT:MAX")})),
             )
 
 

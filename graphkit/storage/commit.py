@@ -26,6 +26,7 @@ import onnx
 
 from graphkit.errors import GraphkitError, SaveError
 from graphkit.graph import walk
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
 from graphkit.storage.join import Joiner, Place, Role, embedded
 from graphkit.storage.load import load
@@ -182,7 +183,7 @@ def _make_link(source: LocalFile, path: str) -> bool:
         raise SaveError(
             f"cannot hard-link {source.path} as {path}: another file is there",
             path=path,
-            hint="give the link another name with external=... (--external NAME)",
+            hint=Hint("give the link another name: ", Argument("external", Blank("NAME"))),
         )
     try:
         os.link(os.path.realpath(source.path), path)
@@ -190,7 +191,7 @@ def _make_link(source: LocalFile, path: str) -> bool:
         raise SaveError(
             f"cannot hard-link {source.path} as {path}: {error.strerror}",
             path=path,
-            hint="hard links work within one disk only; use weights='auto'",
+            hint=Hint("hard links work within one disk only; use ", Argument("weights", "auto")),
         ) from error
     return True
 
@@ -213,7 +214,7 @@ def _bridge_old_pair(target: str, data: str, *, explicit: bool) -> str | None:
             raise SaveError(
                 f"{data} is already there and {target} does not use it",
                 path=data,
-                hint="name the data file yourself (external=..., --external NAME)",
+                hint=Hint("name the data file yourself: ", Argument("external", Blank("NAME"))),
             )
         return None
     link = temporary_name(folder, target, ".data")

@@ -12,6 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
 from graphkit.errors import SaveError
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import BASES_KEY, Model, ModelLike, Source
 from graphkit.result import Result
 from graphkit.step import HISTORY_KEY, History
@@ -171,7 +172,7 @@ def _lay_out(model: Model, target: str, external: str | None, weights: str) -> t
         raise SaveError(
             f"{target} would have {size} bytes without the weights that can be elsewhere; protobuf ends at 2 GiB",
             path=target,
-            hint=None if weights == "auto" else "let the weights be copied (weights='auto')",
+            hint=None if weights == "auto" else Hint("let the weights be copied: ", Argument("weights", "auto")),
         )
     return layout, pieces, size
 
@@ -284,7 +285,7 @@ class _Layout:
                 raise SaveError(
                     f"the weights of {source.name} cannot be linked as {path}: that name is taken",
                     path=path,
-                    hint="give the link another name with external=... (--external NAME)",
+                    hint=Hint("give the link another name: ", Argument("external", Blank("NAME"))),
                 )
             self.links[path] = source
         else:
@@ -311,13 +312,19 @@ class _Layout:
             raise SaveError(
                 f"weights='keep' would reference {source.path}, which is not in {self.folder} or below it",
                 path=source.path,
-                hint="save beside the weights, or let them be copied (weights='auto') or linked (weights='link')",
+                hint=Hint(
+                    "save beside the weights, or let them be copied (",
+                    Argument("weights", "auto"),
+                    ") or linked (",
+                    Argument("weights", "link"),
+                    ")",
+                ),
             )
         if source.is_at(self.target):
             raise SaveError(
                 f"weights='keep' cannot save over {self.target}: its own bytes are the weights",
                 path=self.target,
-                hint="save under another name, or with weights='auto'",
+                hint=Hint("save under another name, or with ", Argument("weights", "auto")),
             )
 
 

@@ -12,6 +12,7 @@ from graphkit.errors import EditError, FormatError, ModelFileError, NameTakenErr
 from graphkit.graph import walk
 from graphkit.graph.names import label
 from graphkit.graph.opset import opset_of
+from graphkit.hint import Hint, call
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 
@@ -125,7 +126,7 @@ def _check_opsets(proto: onnx.ModelProto, body: onnx.FunctionProto) -> None:
         raise EditError(
             f"the body of {body.domain}::{body.name} is written for opset {theirs} and the model for {ours}, and its "
             f"{operator} is not the same in both",
-            hint=f"raise the model first: graphkit opset MODEL OUT --to {theirs}"
+            hint=Hint("raise the model first: ", call("opset", to=theirs))
             if theirs > ours
             else f"write the body for opset {ours}",
         )

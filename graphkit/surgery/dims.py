@@ -15,6 +15,7 @@ from graphkit.errors import EditError, GraphkitWarning, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.symbols import LARGEST, names_in, substituted, tensor_types
 from graphkit.graph.values import dim as dim_of
+from graphkit.hint import Argument, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.shapes.size_dependence import Comparison, breaking, breaking_in_bodies
@@ -194,5 +195,5 @@ def _beware(proto: onnx.ModelProto, freed: Mapping[Place, int | str], *, repair:
         copy = onnx.ModelProto()
         copy.CopyFrom(proto)
         possible = repair_reshapes(copy, Comparison(copy, change))
-        notes += [f"with repair_shapes (--repair-shapes) {what}" for what in possible]
+        notes += [Hint("with ", Argument("repair_shapes"), f" {what}") for what in possible]
     return notes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -15,6 +14,7 @@ from graphkit.graph import cut, module_paths, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
 from graphkit.graph.values import constant, has_shape, parse_type, value_type
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.shapes.dependents import dependents, shaped_by
@@ -96,7 +96,7 @@ def extract(
         raise TypeUnknownError(
             f"the type of {_listed(unknown)} is neither in the file nor can it be inferred",
             names=unknown,
-            hint=f"say it: --input-type {shlex.quote(unknown[0] + '=float32[1,3,n]')} (input_types={{...}})",
+            hint=Hint("say it: ", Argument("input_types", {unknown[0]: "float32[1,3,n]"})),
         )
     assembly = _Assembly(model.proto, index, region, chosen, wanted_outputs, types)
     part = assembly.build()
@@ -139,7 +139,10 @@ def named_values(
     """
     chosen = list(outputs) if outputs is not None else list(index.outputs)
     if not chosen:
-        raise CutError("the graph has no outputs", hint="name the values that become outputs: --output NAME")
+        raise CutError(
+            "the graph has no outputs",
+            hint=Hint("name the values that become outputs: ", Argument("outputs", [Blank("NAME")])),
+        )
     for kind, names in (("input", inputs), ("output", chosen)):
         for name, count in Counter(names).items():
             if count > 1:
@@ -184,7 +187,7 @@ def _module_nodes(index: GraphIndex, path: str) -> list[int]:
     elif len(calls := module_paths.module_calls(index.graph, path)) > 1:
         raise CutError(
             f"the module {path!r} is called {len(calls)} times: {_listed(f'{path}#{one}' for one in calls)}",
-            hint=f"name one call: --module {shlex.quote(f'{path}#{next(iter(calls))}')}",
+            hint=Hint("name one call: ", Argument("module", f"{path}#{next(iter(calls))}")),
         )
     if path in known:
         # The TorchScript exporter's own optimizations leave nodes without a path in the midst of a module (LSTM, GRU).
@@ -199,14 +202,13 @@ def _module_nodes(index: GraphIndex, path: str) -> list[int]:
 def _open_cut(index: GraphIndex, outputs: Sequence[str], inputs: Sequence[str], missing: Sequence[str]) -> CutError:
     suggestion = cut.frontier(index, outputs, inputs)
     open_outputs = cut.undetermined(index, outputs, inputs)
-    adding = " ".join(f"--input {shlex.quote(name)}" for name in suggestion)
     return CutError(
         f"the inputs {_listed(inputs)} do not determine {_listed(open_outputs)}: "
         f"missing is {_listed(suggestion)}"
         + ("" if set(suggestion) == set(missing) else f", which depends on the graph input {_listed(missing)}"),
         missing=missing,
         suggestion=suggestion,
-        hint=f"close the cut with {adding}",
+        hint=Hint("close the cut with ", Argument("inputs", list(suggestion))),
     )
 
 
@@ -219,7 +221,8 @@ def _shapeless(graph: onnx.GraphProto) -> list[str]:
     names = [v.name for v in (*graph.input, *graph.output) if v.type.HasField("tensor_type") and not has_shape(v.type)]
     if not names:
         return []
-    return [f"the shape of {_listed(dict.fromkeys(names))} is not known; give it with input_types (--input-type)"]
+    given = Argument("input_types", {name: Blank("TYPE[SHAPE]") for name in names})
+    return [Hint(f"the shape of {_listed(dict.fromkeys(names))} is not known; give it with ", given)]
 
 
 def _listed(names: Iterable[str], most: int = 8) -> str:

@@ -15,6 +15,7 @@ from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import Names, label
 from graphkit.graph.values import format_type, is_typed
+from graphkit.hint import Argument, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.shapes.dependents import shaped_by
@@ -99,7 +100,8 @@ def _promote(
     _refuse_bound(proto, name)
     if keep_default and proto.ir_version < 4:
         raise EditError(
-            f"IR version {proto.ir_version} knows no inputs with a default value", hint="leave out keep_default"
+            f"IR version {proto.ir_version} knows no inputs with a default value",
+            hint=Hint("leave out ", Argument("keep_default")),
         )
     graph = constant.scope.graph
     readers = [node for node in walk.nodes(graph) if name in node.input]

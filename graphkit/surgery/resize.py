@@ -20,6 +20,7 @@ from graphkit.graph import walk
 from graphkit.graph.names import Names, label
 from graphkit.graph.opset import opset_of
 from graphkit.graph.values import attribute_value, tensor_type
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.shapes import resamplers
@@ -194,7 +195,7 @@ def _proportions(sites: Sequence[Resampler]) -> list[str]:
     if len(own) < 2:
         return []
     had = f"the nodes had different factors ({', '.join(sorted(own.values()))}) and all have the same now"
-    return [f"{had}; relative (--relative) keeps the proportions, separate (--separate) sets each"]
+    return [Hint(f"{had}; ", Argument("relative"), " keeps the proportions, ", Argument("separate"), " sets each")]
 
 
 def _repaired(node: onnx.NodeProto, site: Resampler, decided: Semantics, *, torch_2: bool) -> list[str]:
@@ -277,12 +278,14 @@ def _left_alone(model: onnx.ModelProto, sites: Sites, chosen: Sites) -> list[str
 
 def _claim(names: Names, name: str) -> str:
     if not name:
-        raise EditError("the new input must have a name", hint="leave --input-name out to call it factor")
+        raise EditError(
+            "the new input must have a name", hint=Hint("leave ", Argument("input_name", ""), " out to call it factor")
+        )
     if name in names:
         raise NameTakenError(
             f"the model already has a value or node named {name!r}",
             name=name,
-            hint="choose another name for the new input (--input-name)",
+            hint=Hint("choose another name for the new input: ", Argument("input_name", Blank("NAME"))),
         )
     return names.fresh(name)
 

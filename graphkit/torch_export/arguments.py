@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphkit.errors import ExportError, similar
+from graphkit.hint import Argument, Hint
 
 if TYPE_CHECKING:
     import torch
@@ -213,7 +214,8 @@ def dynamic_axes(wanted: DynamicAxes | None, tensors: Sequence[Leaf]) -> dict[st
         symbol = f"{name}_{axis % rank}" if given is None else given
         if not symbol.isidentifier():
             raise ExportError(
-                f"{symbol!r} is no name for a dim", hint="use letters, digits and _, e.g. --dynamic x:2=height"
+                f"{symbol!r} is no name for a dim",
+                hint=Hint("use letters, digits and _, such as ", Argument("dynamic", ["x:2=height"])),
             )
         if table.setdefault(name, {}).setdefault(axis % rank, symbol) != symbol:
             named = table[name][axis % rank]

@@ -56,7 +56,7 @@ def example_inputs(module: torch.nn.Module, texts: Sequence[str]) -> Examples:
     if len(tensors) < len(examples):
         names = [name for name, _ in examples]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ExportError(f"input {twice!r} is described twice", hint="give each input one --input")
+        raise ExportError(f"input {twice!r} is described twice", hint="describe each input once")
     parameters = forward_signature(module).parameters
     unknown = [name for name in tensors if name not in parameters]
     if unknown and len(unknown) < len(tensors):
@@ -95,7 +95,7 @@ def second_set(arguments: Arguments, texts: Sequence[str]) -> tuple[tuple[Any, .
             close = similar(name, known) or list(known)
             raise ExportError(f"there is no argument {name!r}", hint=f"did you mean {' or '.join(close)}?")
         if name in given:
-            raise ExportError(f"input {name!r} is given twice", hint="give each input one --check-input")
+            raise ExportError(f"input {name!r} is given twice", hint="give each input once")
         given[name] = _other(known[name], value)
     return arguments.changed(lambda leaf: given.get(leaf.name, leaf.value))
 

@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 from graphkit.errors import ExportError, MissingExtraError
+from graphkit.hint import Blank, Hint, bare
 from graphkit.torch_export.lowering import torch_lowering
 from graphkit.torch_export.source_line import causes, is_users, stack_line, user_line
 
@@ -110,9 +111,11 @@ def _unsupported(error: Exception, text: str, heard: str) -> tuple[str, str] | N
         namespace, _, name = match["op"].partition(".")
         operator = f"{namespace}::{name}"
         where = _failing_line(error) or user_line(error)
-        hint = (
+        hint = Hint(
             f"write it with other operators, or give translations={{torch.ops.{match['op']}.{match['overload']}: "
-            f"function}}; 'graphkit ops --torch {operator}' shows what each exporter can do"
+            "function}; ",
+            bare("torch_lowering", name=operator),
+            " shows what each exporter can do",
         )
         return f"{operator} has no translation in the dynamo exporter{_at(where)}", hint
     return None
@@ -124,9 +127,10 @@ def _instead(operator: str) -> str:
     if lowering.dynamo:
         return f"use exporter 'dynamo', which has a rule for it since opset {min(r.since for r in lowering.dynamo)}"
     if lowering.decomposed:
-        return (
-            "the dynamo exporter has no rule for it either, and takes it apart; whether it can write what that leaves, "
-            "'graphkit ops --check PACKAGE.MODULE:FACTORY' says"
+        return Hint(
+            "the dynamo exporter has no rule for it either, and takes it apart; whether it can write what that leaves, ",
+            bare("check_operators", module=Blank("MODULE"), args=Blank("ARGS")),
+            " says",
         )
     return (
         "the dynamo exporter has no rule for it either: write it with other operators, or register a rule of your own "

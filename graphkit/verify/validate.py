@@ -13,6 +13,7 @@ import numpy as np
 from graphkit.errors import ComparisonError, FeedError, NameNotFoundError
 from graphkit.feeds.feeds import check, fit
 from graphkit.feeds.random import RandomFeeds
+from graphkit.hint import Argument, Hint
 from graphkit.runtime.session import Session, session
 from graphkit.runtime.tensorrt import TensorRT
 from graphkit.verify.compare.described import described
@@ -363,7 +364,7 @@ class _Tally:
             return
         raise ComparisonError(
             f"the outputs come in another order than in {self._reference.name}: {said}",
-            hint="say which is which with " + " ".join(f"--map {name}={target}" for name, target in targets.items()),
+            hint=Hint("say which is which with ", Argument("map", targets)),
         )
 
 

@@ -69,7 +69,7 @@ def test_a_size_that_is_baked_in_is_said_to_be(text):
     x = np.ones([d.dim_value or 5 for d in dims], np.float32)
     with pytest.raises(gk.SessionError) as caught:
         gk.run(model, {"x": x}, device="cpu")
-    assert "--bind DIM=SIZE" in caught.value.hint
+    assert "bind={DIM: SIZE}" in caught.value.hint
 
 
 def test_a_message_that_quotes_no_text_is_readable():

@@ -232,7 +232,7 @@ def test_the_data_file_that_save_chooses_takes_no_place_of_another(file, tmp_pat
         gk.SaveError, match=r"out\.onnx\.data is already there and .*out\.onnx does not use it"
     ) as caught:
         gk.save(file, tmp_path / "out.onnx")
-    assert "--external" in caught.value.hint
+    assert "external=NAME" in caught.value.hint
     assert snapshot(tmp_path) == before
     gk.save(file, tmp_path / "out.onnx", external="out.onnx.data")
     for _ in range(2):

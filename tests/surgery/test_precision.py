@@ -201,7 +201,7 @@ def test_refusals(net):
         gk.precision(net, to="float16", keep_nodes=["choose"])
     with pytest.raises(gk.EditError, match="wants opset 13") as caught:
         gk.precision(gk.opset(net, to=12), to="int8")
-    assert "graphkit opset" in caught.value.hint
+    assert "graphkit.opset(model, to=13)" in caught.value.hint
     for options in ({"to": "int4"}, {"to": "int8", "keep_io": True}, {"to": "float16", "feeds": {"x": 1}}):
         with pytest.raises(ValueError, match=r"go(es)? with|float16 or int8"):
             gk.precision(net, **options)

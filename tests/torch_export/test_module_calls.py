@@ -108,7 +108,7 @@ def test_a_module_of_many_calls_asks_for_one(net, exporter):
     model = gk.export(net, X, exporter=exporter)
     with pytest.raises(gk.CutError, match="'block' is called 3 times: 'block#1', 'block#2', 'block#3'") as caught:
         gk.extract(model, module="block")
-    assert caught.value.hint == "name one call: --module 'block#1'"
+    assert caught.value.hint == "name one call: module='block#1'"
     with pytest.raises(gk.NameNotFoundError, match=r"no module named 'block#4'\n.*'block#3'"):
         gk.extract(model, module="block#4")
     assert len(gk.extract(model, module="block_1#1").proto.graph.node) == len(

@@ -295,7 +295,7 @@ def test_outputs_that_agree_in_another_order():
     )
     with pytest.raises(gk.ComparisonError, match=r"another order.*'a' agrees with output 1") as caught:
         validate(both, torch=Pair())
-    assert caught.value.hint.endswith("--map a=1 --map b=0")
+    assert caught.value.hint.endswith("map={'a': '1', 'b': '0'}")
     assert validate(both, torch=Pair(), map={"a": "1", "b": "0"}).match
 
 
@@ -331,10 +331,10 @@ def test_an_extracted_part_is_not_taken_for_the_whole():
     given = (module, (torch.rand(2, 3, 2, 2),))
     with pytest.raises(gk.ComparisonError, match=r"'flat'.*number of dims") as caught:
         validate(part, torch=given)
-    assert "--map flat=SUBMODULE" in caught.value.hint
+    assert "map={'flat': SUBMODULE}" in caught.value.hint
     assert validate(part, torch=given, map={"flat": "flat"}).match
     chain = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     part = exported(chain[1], names=("h",), shape=(2, 4))
     with pytest.raises(gk.ComparisonError, match="raised RuntimeError") as caught:
         validate(part, torch=(chain, (torch.rand(2, 3),)))
-    assert "--map h=SUBMODULE" in caught.value.hint
+    assert "map={'h': SUBMODULE}" in caught.value.hint

@@ -129,6 +129,8 @@ def _types(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _suggestion(model: str, found: gk.Cut, input_types: tuple[str, ...]) -> str:
+    import graphkit as gk
+
     words = ["graphkit", "extract", model, "OUT.onnx"]
     for option, values in (("--input", found.inputs), ("--output", found.outputs), ("--input-type", input_types)):
         for value in values:
@@ -140,4 +142,4 @@ def _suggestion(model: str, found: gk.Cut, input_types: tuple[str, ...]) -> str:
         *(f"the type of {name} is not known: add --input-type {shlex.quote(name)}=TYPE" for name in found.untyped),
         shlex.join(words),
     ]
-    return "\n".join(lines)
+    return "\n".join(gk.printable(line, lines=False) for line in lines)

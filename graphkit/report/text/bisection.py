@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphkit.report.columns import Column, lines, number
+from graphkit.report.printable import one_line
 from graphkit.report.text.tolerances import tolerances
 from graphkit.verify.bisect.bisection import Bisection, Row
 
@@ -18,12 +19,12 @@ def bisection_text(result: Bisection) -> str:
     sides += f" ({', '.join(result.reference_providers)})"
     compared = f"{len(result.rows)} of {result.matched} values that both have ({result.values} in the candidate)"
     said = [
-        f"{'DIVERGES' if result.diverges else 'AGREES'}: {sides}",
+        one_line(f"{'DIVERGES' if result.diverges else 'AGREES'}: {sides}"),
         f"compared {compared}",
         f"tolerance: {tolerances(row.metrics for row in result.rows)}",
         f"ran: {_ran(result)}",
     ]
-    said += ["", *first_lines(result)] if result.first is not None else []
+    said += ["", *map(one_line, first_lines(result))] if result.first is not None else []
     if result.introduced_by:
         said += ["", lines(INTRODUCED, result.introduced_by)]
     if result.rows:

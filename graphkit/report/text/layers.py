@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphkit.report.columns import Column, lines, number
+from graphkit.report.printable import one_line
 from graphkit.report.text.tolerances import tolerances
 from graphkit.verify.bisect.layers import Layer, Layers
 
@@ -12,7 +13,7 @@ def layers_text(result: Layers) -> str:
     verdict = "MATCH" if result.match else "MISMATCH"
     where = ", ".join(result.providers)
     head = [
-        f"{verdict}: {result.candidate} ({where}) against {result.reference} (torch)",
+        one_line(f"{verdict}: {result.candidate} ({where}) against {result.reference} (torch)"),
         f"tolerance: {tolerances(row.metrics for row in result.rows if row.metrics is not None)}",
     ]
     return "\n".join([*head, "", lines(MODULES, result.rows)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphkit.inspection.lint import Lint
+from graphkit.report.printable import one_line
 
 
 def lint_text(result: Lint) -> str:
@@ -16,4 +17,4 @@ def lint_text(result: Lint) -> str:
         lines.append(f"  source: {violation.source}")
     lines += [f"dynamic input {name}: {shape}; the engine needs a profile" for name, shape in result.dynamic.items()]
     lines.append("nothing beyond the documented limits" if not result.violations else result.checked)
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))

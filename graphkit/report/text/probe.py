@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 from graphkit.report.columns import Column, lines
+from graphkit.report.printable import one_line
 from graphkit.verify.probe.attempt import Attempt
 
 
@@ -25,8 +27,8 @@ def attempts_text(attempts: Sequence[Attempt]) -> str:
 
 
 def _remedies(rows: Sequence[tuple[str, Attempt]]) -> list[str]:
-    found = [attempt.remedy.replace("MODEL", model) for model, attempt in rows if attempt.remedy]
-    return [f"to mend it: {text}" if text.startswith("graphkit ") else text for text in dict.fromkeys(found)]
+    found = [attempt.remedy.replace("MODEL", shlex.quote(model)) for model, attempt in rows if attempt.remedy]
+    return [one_line(f"to mend it: {text}" if text.startswith("graphkit ") else text) for text in dict.fromkeys(found)]
 
 
 def _outcome(attempt: Attempt) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphkit.report.columns import Column, lines, number
+from graphkit.report.printable import one_line
 from graphkit.running.run import OutputSummary, Ran
 
 OUTPUTS: tuple[Column[tuple[str, OutputSummary]], ...] = (
@@ -17,7 +18,8 @@ OUTPUTS: tuple[Column[tuple[str, OutputSummary]], ...] = (
 
 def run_text(result: Ran) -> str:
     """The outputs of a run, a line each."""
-    return f"{result.model} on {', '.join(result.providers)}\n{lines(OUTPUTS, result.outputs.items())}"
+    head = one_line(f"{result.model} on {', '.join(result.providers)}")
+    return f"{head}\n{lines(OUTPUTS, result.outputs.items())}"
 
 
 def _remarks(output: OutputSummary) -> str:

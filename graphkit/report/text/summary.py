@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from graphkit.report.columns import aligned
+from graphkit.report.printable import one_line
 from graphkit.step import HISTORY_KEY
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def summary_text(summary: Summary, *, nodes: bool = False, values: bool = False)
 
 
 def _title(summary: Summary) -> str:
-    return " ".join(filter(None, (summary.path, f"({summary.name})" if summary.name else "")))
+    name = f"({summary.name})" if summary.name else ""
+    return one_line(" ".join(filter(None, (summary.path, name))))
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
@@ -121,11 +123,11 @@ def _nodes(nodes: Sequence[NodeSummary]) -> list[str]:
     for node in nodes:
         if node.scope != scope:
             scope = node.scope
-            lines += ["", f"nodes of {scope}" if scope else "nodes"]
+            lines += ["", one_line(f"nodes of {scope}" if scope else "nodes")]
         attributes = ", ".join(f"{name}={text}" for name, text in node.attributes.items())
         module = f"  in {node.module}" if node.module else ""
-        lines.append(f"  {node.operator}({attributes})  {node.name}{module}".rstrip())
-        lines.append(f"    {_names(node.inputs)} -> {_names(node.outputs)}")
+        lines.append(one_line(f"  {node.operator}({attributes})  {node.name}{module}".rstrip()))
+        lines.append(one_line(f"    {_names(node.inputs)} -> {_names(node.outputs)}"))
     return lines
 
 

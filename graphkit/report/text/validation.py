@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphkit.report.columns import Column, aligned, lines, number
+from graphkit.report.printable import one_line
 from graphkit.verify.compare.metrics import Metrics
 from graphkit.verify.report import Report
 
@@ -12,16 +13,16 @@ def validation_text(result: Report) -> str:
     verdict = "MATCH" if result.match else "MISMATCH"
     where = ", ".join(result.providers)
     other = f"{result.reference} ({', '.join(result.reference_providers)})"
-    said = [f"{verdict}: {result.candidate} ({where}) against {other}, {len(result.samples)} runs"]
+    said = [one_line(f"{verdict}: {result.candidate} ({where}) against {other}, {len(result.samples)} runs")]
     said += ["", lines(METRICS, result.outputs.items()), ""]
     for name, m in result.outputs.items():
-        said += _explained(name, m, result)
-    said += [f"the cause may be: {doubt}" for doubt in result.doubts]
+        said += map(one_line, _explained(name, m, result))
+    said += [one_line(f"the cause may be: {doubt}") for doubt in result.doubts]
     if any(sample.bind for sample in result.samples):
         said += ["", _by_case(result)]
     renamed = [f"{name} = {target}" for name, target in result.bindings.items() if name != target]
     if renamed:
-        said += ["", "bound: " + "; ".join(renamed)]
+        said += ["", one_line("bound: " + "; ".join(renamed))]
     return "\n".join(said)
 
 

@@ -18,6 +18,7 @@ from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.host_nodes import reads_on_host, shape_nodes
@@ -286,5 +287,5 @@ def _check(result: onnx.ModelProto, original: onnx.ModelProto) -> None:
     if why and not objection(original):
         raise EditError(
             f"ONNX Runtime's converter made no valid model of it: {why[:300]}",
-            hint="keep the nodes that it names in float32 (keep_nodes, --keep-node)",
+            hint=Hint("keep the nodes that it names in float32: ", Argument("keep_nodes", [Blank("NAME")])),
         )

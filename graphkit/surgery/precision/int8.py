@@ -21,6 +21,7 @@ from graphkit.graph import walk
 from graphkit.graph.opset import opset_of
 from graphkit.graph.order import topological_order
 from graphkit.graph.ports import input_ports
+from graphkit.hint import Hint, call
 from graphkit.model import Model
 from graphkit.runtime.failures import import_runtime, translated
 from graphkit.runtime.host_nodes import shape_nodes
@@ -57,7 +58,7 @@ def to_int8(
     if opset_of(model.proto) < FIRST_OPSET:
         raise EditError(
             f"quantization wants opset {FIRST_OPSET} or later, and the model has {opset_of(model.proto)}",
-            hint=f"graphkit opset MODEL OUT --to {FIRST_OPSET}",
+            hint=Hint("raise it first: ", call("opset", to=FIRST_OPSET)),
         )
     runs = calibration(model, feeds, samples=samples, seed=seed)
     whole = model.materialize()

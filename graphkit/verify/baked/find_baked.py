@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ExportError, SessionError
 from graphkit.finding import Finding
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.result import Result
 from graphkit.runtime.session import session
 from graphkit.torch_export.arguments import Arguments, DynamicAxes, bind, dynamic_axes
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from graphkit.model import Model
 
-GIVE = "give other arguments: --check-input NAME=SHAPE, or graphkit.find_baked(module, [args, other_args])"
+GIVE = Hint("give other arguments: ", Argument("check_inputs", [Blank("NAME=SHAPE")]))
 
 _LOW = ("bfloat16", "float16")
 
@@ -127,10 +128,10 @@ def _left_out(runner: Runner, table: Mapping[str, Mapping[int, str]]) -> Iterato
     """What was the same in all runs."""
     for symbol in unvaried_dims(runner.runs, table):
         why = runner.refused.get(symbol, "it has one size in all sets of arguments")
-        yield f"sizes of {symbol!r}: {why}; {GIVE}"
+        yield Hint(f"sizes of {symbol!r}: {why}; ", GIVE)
     for name in unvaried_values(runner.runs):
         why = runner.refused.get(name, "they are the same in all sets of arguments")
-        yield f"values of {name!r}: {why}; {GIVE}"
+        yield Hint(f"values of {name!r}: {why}; ", GIVE)
 
 
 def _in_float32(

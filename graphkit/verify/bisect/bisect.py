@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError
 from graphkit.feeds.random import RandomFeeds
+from graphkit.hint import Argument, Blank, Call, Hint
 from graphkit.runtime import providers
 from graphkit.verify.bisect.bisection import Bisection, Row, first_of
 from graphkit.verify.bisect.bodies import inside
@@ -201,7 +202,12 @@ def _onnx_pair(
     if not twins:
         raise ComparisonError(
             f"{own.name} and {binding.name} share no value: neither names nor structure match",
-            hint="bind inputs and outputs with --map NAME=VALUE, or compare the outputs only with `graphkit validate`",
+            hint=Hint(
+                "bind inputs and outputs with ",
+                Argument("map", {Blank("NAME"): Blank("VALUE")}),
+                ", or compare the outputs only: ",
+                Call("validate", (), ("candidate", "CANDIDATE")),
+            ),
         )
     looked = functools.partial(inside, candidate, reference)
     return Pair(candidate, reference, twins, mine, binding.notes, inside=looked)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from graphkit.errors import ComparisonError
 from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.module_paths import fx_node
+from graphkit.hint import Argument, Blank, Hint, call
 from graphkit.verify.bisect.fx_bodies import inside_cond
 from graphkit.verify.bisect.fx_side import ExportFailed, FxSide
 from graphkit.verify.bisect.match_torch import match_fx, match_modules, values_first
@@ -84,13 +85,18 @@ def torch_pair(
     if not twins:
         raise ComparisonError(
             f"{own.name} and {binding.name} share no value that can be told: the file names neither fx nodes nor modules",
-            hint="export the model with `graphkit export`, and run tools that drop metadata afterwards; or name values with "
+            hint="export the model with graphkit, and run tools that drop metadata afterwards; or name values with "
             "graphkit.mark",
         )
     return Pair(candidate, side_of_modules, twins, mine, notes, outputs)
 
 
-CUT = "cut the model to the outputs that both have with `graphkit extract`, or say which they are with --map NAME=POSITION"
+CUT = Hint(
+    "cut the model to the outputs that both have with `",
+    call("extract", outputs=[Blank("NAME")]),
+    "`, or say which they are with ",
+    Argument("map", {Blank("NAME"): Blank("POSITION")}),
+)
 
 
 def _bind_outputs(
@@ -118,7 +124,7 @@ def _bind_outputs(
         raise ComparisonError(
             f"the outputs come in another order: {', '.join(outputs)}; {wrong[0]!r} is output "
             f"{given.index(twins[wrong[0]])} of {binding.name}",
-            hint="say which is which with " + " ".join(f"--map {name}={given.index(twins[name])}" for name in wrong),
+            hint=Hint("say which is which with ", Argument("map", {n: str(given.index(twins[n])) for n in wrong})),
         )
     for name, twin in wanted.items():
         if name in side.index.producer and name not in twins and twin not in twins.values():
@@ -138,7 +144,7 @@ def _check_shapes(side: OnnxSide, given: Sequence[tuple[int, ...]], positions: M
         raise ComparisonError(
             f"the outputs come in another order: shapes {', '.join(str(list(s)) for s in mine.values())}; in the reference "
             f"{', '.join(str(list(s)) for s in wanted)}",
-            hint="say which is which with --map OUTPUT=POSITION",
+            hint=Hint("say which is which with ", Argument("map", {Blank("OUTPUT"): Blank("POSITION")})),
         )
 
 

@@ -168,8 +168,7 @@ class Special:
             problems.append(f"NaN: {self.nan[0]} elements, {self.nan[1]} in the reference")
             if not self.nan_apart:
                 problems[-1] += (
-                    ", in the same places: --equal-nan lets them agree; where a mask leaves nothing of a row, feed another "
-                    "with --feed"
+                    ", in the same places: equal_nan lets them agree; where a mask leaves nothing of a row, feed another"
                 )
         elif self.equal_nan and self.nan_apart:
             problems.append(f"NaN in other places: {self.nan_apart} elements")

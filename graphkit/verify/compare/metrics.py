@@ -113,7 +113,7 @@ def measure(
     tolerance = policy.tolerance(coarser(dtype, other))
     found = _numbers(actual, expected, tolerance, equal_nan=equal_nan, small=small)
     if wrong and found.match:
-        wrong += ", the numbers agree; --any-dtype compares them only"
+        wrong += ", the numbers agree; any_dtype compares them only"
     problem = found.problem if any_dtype else wrong or found.problem
     return replace(found, problem=problem, match=found.match and problem is None, dtype=dtype)
 

@@ -16,6 +16,7 @@ from graphkit.feeds.random import RandomFeeds
 from graphkit.graph import values, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import Port, input_ports
+from graphkit.hint import Argument, Blank, Hint, call
 from graphkit.running.run import session_for
 from graphkit.storage.load import as_model
 from graphkit.tensor import numpy_type
@@ -129,11 +130,15 @@ class OnnxReference:
         names = ", ".join(f"{p.name!r} ({p.text})" for p in unbound)
         resizes = [n for n in self._index.nodes if n.op_type in ("Resize", "Upsample")]
         constants = [r for n in resizes for r in n.input[1:] if r and values.constant(self._index, r) is not None]
-        example = constants[0] if constants else "VALUE"
+        example = constants[0] if constants else Blank("VALUE")
         return ComparisonError(
             f"the candidate has inputs that the reference {self.name} does not have: {names}",
-            hint=f"say what it is there with --map {unbound[0].name}={example} (an input, a constant or an inner value of "
-            f"the reference), or feed it to the candidate alone with --feed {unbound[0].name}=VALUE",
+            hint=Hint(
+                "say what it is there with ",
+                Argument("map", {unbound[0].name: example}),
+                " (an input, a constant or an inner value of the reference), or feed it to the candidate alone with ",
+                Argument("feeds", {unbound[0].name: Blank("VALUE")}),
+            ),
         )
 
     def _bind_outputs(self, candidate: Ported, mapping: Mapping[str, str], outputs: tuple[str, ...]) -> None:
@@ -158,7 +163,12 @@ class OnnxReference:
             raise ComparisonError(
                 f"the candidate's outputs {', '.join(map(repr, rest))} are no values of the reference, whose outputs are "
                 f"{', '.join(map(repr, known))}",
-                hint=f"say which value it is with --map {rest[0]}=VALUE, or {self._choose('NAME')}",
+                hint=Hint(
+                    "say which value it is with ",
+                    Argument("map", {rest[0]: Blank("VALUE")}),
+                    ", or ",
+                    self._choose(Blank("NAME")),
+                ),
             )
         self.compared = {name: self.compared[name] for name in wanted}
         if not outputs:
@@ -183,15 +193,14 @@ class OnnxReference:
         if not part and not named and compared != known:
             raise ComparisonError(
                 f"the outputs come in another order: {', '.join(compared)}; in the reference {', '.join(known)}",
-                hint="say that they are compared by name with "
-                + " ".join(f"--map {name}={target}" for name, target in self.compared.items()),
+                hint=Hint("say that they are compared by name with ", Argument("map", dict(self.compared))),
             )
 
-    def _choose(self, *names: str) -> str:
-        options = " ".join(f"--output {name}" for name in names)
+    def _choose(self, *names: str) -> Hint:
         if self._choice:
-            return f"choose the ones to compare with {options}"
-        return f"cut both models to the outputs that they share with `graphkit extract MODEL OUT {options}`"
+            return Hint("choose the ones to compare with ", Argument("outputs", list(names)))
+        cut = call("extract", outputs=list(names))
+        return Hint("cut both models to the outputs that they share with `", cut, "`")
 
     def _unbound_inputs(self, candidate: Ported, given: Mapping[str, Any]) -> tuple[str, ...]:
         """Inputs of the reference that no input of the candidate stands for; refused where a compared value needs one."""
@@ -204,8 +213,12 @@ class OnnxReference:
             names = ", ".join(f"{n!r} ({self._ports[n].text})" for n in lost)
             raise ComparisonError(
                 f"the reference needs inputs that the candidate {candidate.name} does not have: {names}",
-                hint=f"feed it with --feed {lost[0]}=VALUE (what the candidate holds in its place), or say which input of "
-                f"the candidate it is with --map INPUT={lost[0]}",
+                hint=Hint(
+                    "feed it with ",
+                    Argument("feeds", {lost[0]: Blank("VALUE")}),
+                    " (what the candidate holds in its place), or say which input of the candidate it is with ",
+                    Argument("map", {Blank("INPUT"): lost[0]}),
+                ),
             )
         return tuple(own)
 
@@ -329,5 +342,5 @@ def shaped_like(port: Port, array: Array, what: str) -> Array:
         return array.reshape(-1)[:1].reshape(wanted)
     raise ComparisonError(
         f"input {port.name!r} is {port.text} and cannot stand for {what} of shape {list(array.shape)}",
-        hint=f"feed it with --feed {port.name}=VALUE",
+        hint=Hint("feed it with ", Argument("feeds", {port.name: Blank("VALUE")})),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import ComparisonError
+from graphkit.hint import Argument, Blank, Hint
 
 if TYPE_CHECKING:
     from graphkit.verify.compare.metrics import Metrics
@@ -27,7 +28,12 @@ def refuse_other_shapes(outputs: Mapping[str, Metrics], expected: Mapping[str, A
         raise ComparisonError(
             f"the outputs come in another order: shapes {', '.join(str(list(s)) for _, s in got)}; in the reference "
             f"{', '.join(str(list(s)) for _, s in wanted)}",
-            hint="say which is which with --map OUTPUT=POSITION (torch) or --map OUTPUT=NAME",
+            hint=Hint(
+                "say which is which with ",
+                Argument("map", {Blank("OUTPUT"): Blank("POSITION")}),
+                " (torch) or ",
+                Argument("map", {Blank("OUTPUT"): Blank("NAME")}),
+            ),
         )
 
 

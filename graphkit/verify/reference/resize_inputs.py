@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from graphkit.errors import ComparisonError
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.shapes.inference import Chain, inferred
 from graphkit.shapes.resamplers import Resampler, resamplers
 from graphkit.verify.compare.blocks import on_host
@@ -82,7 +83,7 @@ class Resized:
         """The error that says why the input cannot stand for the target."""
         return ComparisonError(
             f"input {self._port.name!r} is {self._port.text} and cannot stand for {self._target!r}: {why}",
-            hint=f"feed it with --feed {self._port.name}=VALUE",
+            hint=Hint("feed it with ", Argument("feeds", {self._port.name: Blank("VALUE")})),
         )
 
 

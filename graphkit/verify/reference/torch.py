@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import ComparisonError, NameNotFoundError
+from graphkit.hint import Argument, Blank, Hint, joined
 from graphkit.runtime.failures import is_out_of_memory
 from graphkit.torch_export.factory import TorchSubject, load_factory
 from graphkit.torch_export.source_line import user_line
@@ -143,7 +144,7 @@ class TorchReference:
                     hint=by_hand(name),
                 )
             self.doubts.append(
-                f"input {name!r} stands for the argument {argument!r} by its place only: {by_hand(name)}"
+                Hint(f"input {name!r} stands for the argument {argument!r} by its place only: ", by_hand(name))
             )
 
     @property
@@ -169,8 +170,10 @@ class TorchReference:
             if not self._call.has_example:
                 raise ComparisonError(
                     f"forward of {self.name} needs {self._call.names[at]!r}, which no input of the candidate stands for",
-                    hint="let the factory give example arguments: (module, args); or say what it is with "
-                    f"--map INPUT={self._call.names[at]}",
+                    hint=Hint(
+                        "let the factory give example arguments: (module, args); or say what it is with ",
+                        Argument("map", {Blank("INPUT"): self._call.names[at]}),
+                    ),
                 )
             if self._inner:
                 self._own.append(at)
@@ -193,8 +196,15 @@ class TorchReference:
         return ComparisonError(
             f"the candidate has inputs that {self.name} has no argument for: {names}; "
             f"forward takes ({', '.join(self._call.names)})",
-            hint=f"say what it is with --map {extra[0]}=ARGUMENT or --map {extra[0]}=self.ATTRIBUTE, or which submodule "
-            f"returns it with --map {extra[0]}=SUBMODULE{listed}",
+            hint=Hint(
+                "say what it is with ",
+                Argument("map", {extra[0]: Blank("ARGUMENT")}),
+                " or ",
+                Argument("map", {extra[0]: Blank("self.ATTRIBUTE")}),
+                ", or which submodule returns it with ",
+                Argument("map", {extra[0]: Blank("SUBMODULE")}),
+                listed,
+            ),
         )
 
     def _bind_outputs(self, candidate: Ported, mapping: Mapping[str, str], outputs: tuple[str, ...]) -> None:
@@ -248,7 +258,13 @@ class TorchReference:
         exchange = Exchange({name: hand_over(inner[path]) for name, path in self._inner.items()})
         exchange.feeds.update(self._own_weights(feeds))
         self.check_outputs(
-            len(flat), "choose the ones to compare with --output NAME, and say which they are with --map NAME=POSITION"
+            len(flat),
+            Hint(
+                "choose the ones to compare with ",
+                Argument("outputs", [Blank("NAME")]),
+                ", and say which they are with ",
+                Argument("map", {Blank("NAME"): Blank("POSITION")}),
+            ),
         )
         exchange.outputs = {
             name: hand_over(inner[at] if isinstance(at, str) else flat[at]) for name, at in self._outputs.items()
@@ -318,9 +334,10 @@ def _detached(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach()
 
 
-def by_hand(name: str) -> str:
+def by_hand(name: str) -> Hint:
     """How to say what an input is that was bound by its place."""
-    return f"if it is an inner value, say which submodule returns it with --map {name}=SUBMODULE"
+    submodule = Argument("map", {name: Blank("SUBMODULE")})
+    return Hint("if it is an inner value, say which submodule returns it with ", submodule)
 
 
 def _forward_failed(name: str, error: Exception, doubts: Sequence[str]) -> ComparisonError:
@@ -333,7 +350,8 @@ def _forward_failed(name: str, error: Exception, doubts: Sequence[str]) -> Compa
         )
     return ComparisonError(
         f"forward of {name} raised {type(error).__name__}: {text}{where}",
-        hint="; ".join(
-            ("give feeds that the module takes (--feed, --bind), or let the factory give example arguments", *doubts)
+        hint=joined(
+            "; ",
+            ["give feeds and sizes that the module takes, or let the factory give example arguments", *doubts],
         ),
     )

@@ -190,9 +190,9 @@ def test_what_is_not_finite_has_no_number_that_looks_good(value, both):
 def test_nan_in_the_same_places_is_told_with_the_ways_out():
     b = B.copy()
     b[0] = np.nan
-    assert "--equal-nan" in judged(b.copy(), b).problem
-    assert "--feed" in judged(b.copy(), b).problem
-    assert "--equal-nan" not in judged(np.roll(b, 1), b).problem
+    assert "equal_nan" in judged(b.copy(), b).problem
+    assert "feed another" in judged(b.copy(), b).problem
+    assert "equal_nan" not in judged(np.roll(b, 1), b).problem
 
 
 def test_nan_on_both_sides_is_a_failure_unless_it_is_allowed():

@@ -114,7 +114,7 @@ def test_an_input_of_one_number_stands_for_equal_ones_only():
         gk.ComparisonError, match=r"float32\[1\] and cannot stand for 's'.*by scales \[2.0, 1.5\]"
     ) as caught:
         validate(candidate, against=ORIGINALS["two scales"], **options)
-    assert "--feed factor=" in caught.value.hint
+    assert "feeds={'factor'" in caught.value.hint
 
 
 def test_nodes_that_share_scales_must_mean_the_same():

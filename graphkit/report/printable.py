@@ -1,0 +1,49 @@
+"""Text that comes from a file, made safe to print: what would steer a terminal is shown escaped."""
+
+from __future__ import annotations
+
+import re
+
+_STEERING = (
+    "\x00-\x08\x0b-\x1f\x7f"  # C0 without tab and line feed, DEL
+    "\x80-\x9f"  # C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what changes the direction of text (Unicode UAX 9)
+    "\u2028\u2029"  # line and paragraph separators
+    "\U000e0000-\U000e007f"  # tags, which are invisible
+)
+_TEXT = re.compile(f"[{_STEERING}]")
+_LINE = re.compile(f"[{_STEERING}\t\n]")
+
+
+def printable(text: str, *, lines: bool = True) -> str:
+    r"""A text with its control characters and changes of direction escaped: ``\x1b``, ``\u202e``.
+
+    Args:
+        text: A name or a message.
+        lines: Leave line feeds and tabs as they are; a name has none that a reader should see as such.
+
+    Cost: O(length).
+
+    Example:
+        >>> printable("\x1b[2Jname\n", lines=False)
+        '\\x1b[2Jname\\n'
+    """
+    pattern = _TEXT if lines else _LINE
+    return pattern.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """A text that is to stand in one line, whatever names are in it."""
+    return printable(text, lines=False)
+
+
+def json_safe(text: str) -> str:
+    r"""JSON text with the same characters as ``\uXXXX``: it stays valid and means the same."""
+    return _TEXT.sub(lambda found: _utf16(ord(found[0])), text)
+
+
+def _utf16(code: int) -> str:
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    high, low = divmod(code - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
