@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import onnx
@@ -111,10 +112,13 @@ def decode(tensor: onnx.TensorProto, data: memoryview | None) -> Array:
 
     Raises:
         TensorError: The bytes contradict the data type and dims.
+        WeightsError: The tensor has no bytes: its weights were stripped.
     """
     import numpy as np
 
     if data is None:
+        if is_stripped(tensor):
+            raise WeightsError(stripped_message(tensor), hint=STRIPPED_HINT)
         check_inline(tensor)
     elif expected_bytes(tensor) not in (None, len(data)):
         raise TensorError(_contradiction(tensor), name=tensor.name)
@@ -137,8 +141,55 @@ def _from_bytes(np: Any, tensor: onnx.TensorProto, data: memoryview) -> Array:
     if bits(tensor.data_type) < 8:
         whole = onnx.TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=bytes(data))
         return onnx.numpy_helper.to_array(whole)
-    array: Array = np.frombuffer(data, dtype=dtype.newbyteorder("<") if dtype.kind in "fiuc" else dtype)
+    if sys.byteorder == "big" and dtype.kind in "fiuc":
+        dtype = dtype.newbyteorder("<")
+    array: Array = np.frombuffer(data, dtype=dtype)
     return array.reshape(tuple(tensor.dims))
+
+
+def storable(array: Array) -> Array:
+    """An array as ``.npy`` can hold it, exactly: of types that numpy itself has.
+
+    bfloat16, float8 and smaller floats as float32, which holds each of their values; int4, int2 as int8, uint4, uint2
+    as uint8; texts as numpy's own, without pickle. ``restored`` is the way back.
+
+    Raises:
+        ValueError: Texts that numpy's own cannot hold (they end in NUL, or are no UTF-8).
+    """
+    import numpy as np
+
+    if array.dtype.kind == "O":
+        texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.reshape(-1)]
+        held: Array = np.array(texts, dtype=str).reshape(array.shape)
+        if held.reshape(-1).tolist() != texts:
+            raise ValueError("a text ends in NUL, which numpy's arrays of texts drop")
+        return held
+    if array.dtype.isbuiltin != _REGISTERED:
+        return array
+    name = array.dtype.name
+    plain = np.int8 if name.startswith("int") else np.uint8 if name.startswith("uint") else np.float32
+    return array.astype(plain)
+
+
+_REGISTERED = 2
+"""``dtype.isbuiltin`` of a type that another package (ml_dtypes) added to numpy."""
+
+
+def restored(array: Array, data_type: int) -> Array:
+    """An array from a file as a TensorProto data type that ``.npy`` has no spelling for, where it holds such values.
+
+    Returns:
+        The array in that type where ``storable`` can have made it of one; else the array itself.
+    """
+    import numpy as np
+
+    wanted = numpy_type(data_type)
+    if wanted is None or wanted.isbuiltin != _REGISTERED or array.dtype.kind not in "fiu":
+        return array
+    with np.errstate(all="ignore"):
+        made: Array = array.astype(wanted)
+        same = np.array_equal(made.astype(array.dtype), array, equal_nan=array.dtype.kind == "f")
+    return made if same else array
 
 
 def bits(data_type: int) -> int:
@@ -265,13 +316,33 @@ def stored_bytes(tensor: onnx.TensorProto) -> int:
     return sum(map(len, tensor.string_data)) if expected is None else expected
 
 
+def is_stripped(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor has elements by its dims and no values at all, as a model has whose weights were taken out."""
+    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.raw_data or 0 in tensor.dims:
+        return False
+    return bool(tensor.data_type) and not any(getattr(tensor, field) for field in PAYLOAD_FIELDS)
+
+
+STRIPPED_HINT = "put the weights back first: the tool that took them out has its own way, or keeps the original"
+
+
+def stripped_message(tensor: onnx.TensorProto) -> str:
+    """What to say where the values of a stripped tensor are wanted."""
+    wanted = f"{type_name(tensor.data_type)}{list(tensor.dims)[:8]}"
+    return f"tensor {tensor.name[:80]!r} ({wanted}) has no values: the weights of this model were stripped"
+
+
 def check_inline(tensor: onnx.TensorProto) -> None:
     """Hold what a tensor has in ``raw_data``, or else in the field for its data type, against its data type and dims.
+
+    A tensor without any values passes: its weights were stripped, and only who reads them has to mind.
 
     Raises:
         TensorError: They contradict each other, or a dim is negative.
     """
     count = _count_elements(tensor)
+    if is_stripped(tensor) and count < _MOST_ELEMENTS:
+        return
     width = bits(tensor.data_type)
     if tensor.HasField("raw_data"):
         held, expected, unit = len(tensor.raw_data), (count * width + 7) // 8, "bytes of data"

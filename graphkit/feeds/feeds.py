@@ -15,7 +15,7 @@ from graphkit.feeds.pictures import read_picture
 from graphkit.graph.ports import Port
 from graphkit.model import Model
 from graphkit.shapes.exact_scales import drives_resize, exact_factor
-from graphkit.tensor import check_size, type_name
+from graphkit.tensor import check_size, restored, type_name
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -108,10 +108,12 @@ def fit(port: Port, value: Any) -> Array:
     Raises:
         FeedError: It does not fit, or its file cannot be read.
     """
-    if isinstance(value, str) and port.data_type != onnx.TensorProto.STRING:
-        value = read_feed(port, value[1:]) if value.startswith("@") else _literal(port, value)
+    if isinstance(value, str) and value.startswith("@"):
+        value = restored(read_feed(port, value[1:]), port.data_type)
+    elif isinstance(value, str) and port.data_type != onnx.TensorProto.STRING:
+        value = _literal(port, value)
     elif isinstance(value, str):
-        value = read_feed(port, value[1:]) if value.startswith("@") else np.array(value, dtype=object)
+        value = np.array(value, dtype=object)
     elif isinstance(value, (bool, int, float, list, tuple)):
         value = _shaped(port, _cast(port, value))
     elif not isinstance(value, (np.ndarray, np.generic)) and hasattr(value, "detach"):

@@ -87,7 +87,7 @@ def calls_around(node: onnx.NodeProto) -> list[tuple[str, int | None]]:
 def _calls(node: onnx.NodeProto) -> list[str]:
     try:
         calls = json.loads(_entry(node, CALLS_KEY) or "[]")
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # also an integer of more digits than Python reads
         return []
     return [call for call in calls if isinstance(call, str)] if isinstance(calls, list) else []
 

@@ -6,7 +6,7 @@ around it, and may not reuse (shadow) one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import onnx
 
@@ -172,6 +172,18 @@ FunctionKey = tuple[str, str, str]
 def function_key(function: onnx.FunctionProto) -> FunctionKey:
     """The identity of a function. The default domain is "" also where it is spelt "ai.onnx"."""
     return _domain(function.domain), function.name, function.overload
+
+
+def is_function_value(name: str, functions: Collection[FunctionKey]) -> bool:
+    """Whether a value_info of the main graph is for a value of one of some functions, as files before IR 10 spell it:
+    ``domain::function/value`` (onnx/docs/IR.md, "Functions"; from IR 10 on a function has a value_info of its own).
+    """
+    domain, colons, rest = name.partition("::")
+    if not colons:
+        return False
+    known = {(key[0], key[1]) for key in functions}
+    ends = (place for place, character in enumerate(rest) if character == "/")
+    return any((_domain(domain), rest[:end]) in known for end in ends)
 
 
 def call_key(node: onnx.NodeProto) -> FunctionKey:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from graphkit.errors import SessionError
+from graphkit.errors import SessionError, WeightsError
 from graphkit.graph.walk import tensors
-from graphkit.tensor import embed, type_name
+from graphkit.tensor import STRIPPED_HINT, embed, is_stripped, stripped_message, type_name
 
 if TYPE_CHECKING:
     from graphkit.model import Model
@@ -32,6 +32,20 @@ class CarriedModel:
         self.arrays: list[Any] = []
 
 
+def require_weights(model: onnx.ModelProto) -> None:
+    """Refuse to hand over a model whose weights were stripped.
+
+    Raises:
+        WeightsError: It names the first tensor without values, and says how many there are.
+
+    Cost: O(tensors).
+    """
+    stripped = [tensor for tensor in tensors(model) if is_stripped(tensor)]
+    if stripped:
+        more = f" ({len(stripped)} tensors in all)" if len(stripped) > 1 else ""
+        raise WeightsError(f"{stripped_message(stripped[0])}{more}", hint=STRIPPED_HINT)
+
+
 def carry(model: Model) -> CarriedModel:
     """A skeleton as bytes, with its large initializers handed over as arrays that map their files.
 
@@ -40,11 +54,12 @@ def carry(model: Model) -> CarriedModel:
     written to a disk and the 2 GB limit of protobuf does not hold for the initializers.
 
     Raises:
-        WeightsError: Bytes that are not where a tensor says.
+        WeightsError: Bytes that are not where a tensor says, or weights that were stripped.
         SessionError: More than 2 GB of weights lie where the runtime takes none from memory.
 
     Cost: O(skeleton); the weights are mapped, and read by the runtime.
     """
+    require_weights(model.proto)
     proto = model.copy_proto()
     carried = CarriedModel(b"")
     for tensor in proto.graph.initializer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from graphkit.errors import SaveError
 from graphkit.feeds.pictures import picture_bytes
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.storage.commit import write_file
+from graphkit.tensor import storable
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -25,6 +27,9 @@ def save_arrays(arrays: Mapping[str, Array], path: str | os.PathLike[str]) -> No
         arrays: Name -> array.
         path: ``.npz`` takes any number of arrays. ``.npy`` takes exactly one. A picture (``.png``, ``.jpg``, ...) takes
             one that is shaped like a picture: floats are taken as 0..1, clipped and rounded to 8 bits.
+            ``.npy`` and ``.npz`` hold types that numpy does not have in one that has each of their values: bfloat16,
+            float8 and float4 as float32, int4 and int2 as int8, uint4 and uint2 as uint8. A feed from such a file is
+            taken back as the type that the input declares.
 
     Raises:
         SaveError: The target cannot be written, or the arrays do not fit the kind of file.
@@ -34,23 +39,42 @@ def save_arrays(arrays: Mapping[str, Array], path: str | os.PathLike[str]) -> No
     """
     path = os.fspath(path)
     suffix = os.path.splitext(path)[1].lower()
-    write_file(path, _npz(arrays, path) if suffix == ".npz" else _single(arrays, path, suffix))
+    write_file(path, archive(arrays, path) if suffix == ".npz" else _single(arrays, path, suffix))
 
 
-def _npz(arrays: Mapping[str, Array], path: str) -> bytes:
+def archive(arrays: Mapping[str, Array], path: str = "the archive") -> bytes:
+    """Arrays as the bytes of a .npz file, under any names: numpy's own writer takes ``file`` and ``allow_pickle`` for
+    arguments of its own.
+
+    Raises:
+        SaveError: A value that is no tensor, a text that numpy's arrays cannot hold, or a name that the archive cannot.
+    """
     buffer = io.BytesIO()
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            raise SaveError(f"output {name!r} is no tensor and has no place in an archive of arrays", path=path)
-    np.savez(buffer, **{name: _storable(array) for name, array in arrays.items()})  # type: ignore[arg-type]  # numpy's stub takes allow_pickle for one of these
+    with zipfile.ZipFile(buffer, "w") as members:
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise SaveError(f"output {name!r} is no tensor and has no place in an archive of arrays", path=path)
+            if "\0" in name or f"{name}.npy" in arrays:
+                other = "has a NUL" if "\0" in name else f"and {name + '.npy'!r} are one name"
+                raise SaveError(
+                    f"{path}: the name {name!r} {other} in an archive of arrays",
+                    path=path,
+                    hint="rename the output first (graphkit rename)",
+                )
+            with members.open(zipfile.ZipInfo(f"{name}.npy", _DATE), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, _storable(name, array, path), allow_pickle=False)
     return buffer.getvalue()
 
 
-def _storable(array: Array) -> Array:
-    """Strings without pickle; types that numpy does not know (bfloat16, float8) as float32, which holds them exactly."""
-    if array.dtype.kind == "O":
-        return array.astype(str)
-    return array if array.dtype.isbuiltin else array.astype(np.float32)
+_DATE = (1980, 1, 1, 0, 0, 0)
+"""The date of each member, so that the same arrays make the same bytes (the earliest date that a zip file can say)."""
+
+
+def _storable(name: str, array: Array, path: str) -> Array:
+    try:
+        return storable(array)
+    except ValueError as error:
+        raise SaveError(f"{path}: the output {name!r} cannot be written: {error}", path=path) from error
 
 
 def _single(arrays: Mapping[str, Array], path: str, suffix: str) -> bytes:
@@ -63,7 +87,7 @@ def _single(arrays: Mapping[str, Array], path: str, suffix: str) -> bytes:
     ((name, array),) = arrays.items()
     if suffix == ".npy":
         buffer = io.BytesIO()
-        np.save(buffer, _storable(array), allow_pickle=False)
+        np.save(buffer, _storable(name, array, path), allow_pickle=False)
         return buffer.getvalue()
     if suffix in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"):
         return picture_bytes(name, array, path)

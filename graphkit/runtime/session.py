@@ -16,7 +16,7 @@ from graphkit.hint import Argument, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.runtime import providers
 from graphkit.runtime.failures import import_runtime, translated
-from graphkit.runtime.handover import CarriedModel, carry
+from graphkit.runtime.handover import CarriedModel, carry, require_weights
 from graphkit.runtime.host_nodes import named, shape_nodes
 from graphkit.runtime.ort_values import apart, from_runtime, to_runtime
 from graphkit.runtime.tensorrt import TensorRT
@@ -184,6 +184,7 @@ def session(
         SessionError: The runtime refuses the model.
         InvalidGraphError: A Resize is given no size, over which the runtime would end the process.
         FormatError: The file is no ONNX model.
+        WeightsError: Weights were stripped, or are not where a tensor says.
         MissingExtraError: onnxruntime is not installed.
         NameNotFoundError, FeedError: A TensorRT profile is for no input, or does not fit it.
         ValueError: TensorRT's options for another device, or a profile that is none.
@@ -195,6 +196,7 @@ def session(
         raise ValueError(f"options of TensorRT go with device 'tensorrt', not {device!r}")
     runtime = import_runtime()
     given = as_model(model)
+    require_weights(given.proto)
     for node in model_nodes(given.proto):
         if node.op_type == "Resize" and is_resampler(node):
             check_sized(node, opset_of(given.proto))

@@ -98,11 +98,36 @@ def from_proto(proto: onnx.ModelProto) -> Model:
         size = proto.ByteSize()
     except EncodeError:
         return _from_huge_proto(proto)
+    proto = _with_own_bytes(proto)
     if size < LARGE_PROTO:
         return Model(proto)
     source = Buffer(proto.SerializeToString(), "the model in memory")
     skeleton, digest = _read_skeleton(source, _IN_MEMORY)
     return Model(skeleton, {_IN_MEMORY: source}, identity=Original(None, digest))
+
+
+def _with_own_bytes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A model whose tensors are external or hold their bytes; a copy, where one says the first and does the second.
+
+    That is onnx's own way to external data: ``convert_model_to_external_data`` marks the tensors, and the bytes stay in
+    ``raw_data`` until ``onnx.save`` writes them. Until then no file holds them.
+    """
+    if not any(map(_holds_its_own, walk.tensors(proto))):
+        return proto
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for tensor in filter(_holds_its_own, walk.tensors(copy)):
+        _mark_own(tensor)
+    return copy
+
+
+def _holds_its_own(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_location == onnx.TensorProto.EXTERNAL and bool(tensor.raw_data)
+
+
+def _mark_own(tensor: onnx.TensorProto) -> None:
+    del tensor.external_data[:]
+    tensor.ClearField("data_location")
 
 
 _IN_MEMORY = "graphkit-in-memory"
@@ -127,6 +152,8 @@ def _from_huge_proto(proto: onnx.ModelProto) -> Model:
                 _copy_field(stub, field, value)
         if tensor.HasField("raw_data") and not _move_out(stub, tensor.raw_data, sources):
             stub.raw_data = tensor.raw_data
+    for tensor in filter(_holds_its_own, walk.tensors(skeleton)):
+        _mark_own(tensor)
     return Model(skeleton, sources)
 
 
@@ -288,7 +315,7 @@ def _check_bases(proto: onnx.ModelProto, sources: Mapping[str, Source], path: st
         return
     try:
         bases = json.loads(held)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # also an integer of more digits than Python reads
         bases = None
     if not isinstance(bases, dict):
         raise FormatError(f"{path}: its metadata entry {BASES_KEY!r} is damaged", path=path)

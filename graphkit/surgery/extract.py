@@ -13,6 +13,7 @@ from graphkit.errors import CutError, NameNotFoundError, TypeUnknownError
 from graphkit.graph import cut, module_paths, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
+from graphkit.graph.order import sort_nodes
 from graphkit.graph.values import constant, has_shape, parse_type, value_type
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
@@ -37,7 +38,8 @@ def extract(
     The cut is named by values (``inputs``, ``outputs``), or by a torch module, or by nodes; the last two give the
     boundary themselves. Values that bodies of If, Loop and Scan capture are followed at any depth, and the functions
     that are called come along. Everything that the cut does not concern stays as it is: metadata and doc strings on
-    every level, quantization annotations, sparse initializers, opset imports, symbolic dims, the order of the nodes.
+    every level, quantization annotations, sparse initializers, opset imports, symbolic dims, the order of the nodes
+    (but nodes that stand before what they read from are sorted: ONNX wants them so).
 
     Args:
         model: A path, a ModelProto or a Model; it is not changed.
@@ -268,6 +270,7 @@ class _Assembly:
         self.types = types
         self.notes: list[str] = []
         self.kept: set[str] = {*inputs, *outputs, *region.constants}
+        self.called: set[walk.FunctionKey] = set()
 
     def build(self) -> onnx.ModelProto:
         part = onnx.ModelProto()
@@ -283,6 +286,7 @@ class _Assembly:
         self._add_annotations(graph)
         self._add_constants(graph)
         self._add_boundary(graph)
+        self.called = walk.called_functions(graph.node, self.model.functions)
         graph.value_info.extend(i for i in self.index.graph.value_info if self._is_inner(i.name))
         for field in ("name", "doc_string"):
             if self.index.graph.HasField(field):
@@ -306,9 +310,13 @@ class _Assembly:
                     for spec in (s for c in node.device_configurations for s in c.sharding_spec):
                         spec.tensor_name = node.output[place] if spec.tensor_name == name else spec.tensor_name
             self.kept.update(node.output)
+        for scope in reversed((graph, *walk.nested(graph.node))):  # sorting copies what is inside
+            sort_nodes(scope)
 
     def _is_inner(self, name: str) -> bool:
-        return name in self.kept and name not in self.boundary
+        if name in self.kept:
+            return name not in self.boundary
+        return "::" in name and walk.is_function_value(name, self.called)
 
     def _add_annotations(self, graph: onnx.GraphProto) -> None:
         """Quantization annotations of what is kept, and the scales and zero points that they name."""

@@ -251,3 +251,14 @@ def test_constants_that_a_script_puts_into_a_function_become_nodes():
     graph.functions[0].nodes[0].inputs[1] = gs.Constant("two", np.array([2], np.float32))
     edited = back(graph, model)
     assert_same(run_ort(edited.proto, {"x": X})["y"], X + 2)
+
+
+def test_types_of_functions_values_stay():
+    model = rich()
+    model.ir_version = 9
+    del model.functions[1:]
+    model.graph.value_info.append(helper.make_tensor_value_info("loc::F/q", onnx.TensorProto.FLOAT, [4]))
+    graph = gk.to_graphsurgeon(model)
+    graph.nodes[0].name = "renamed"
+    edited = gk.from_graphsurgeon(graph, like=model)
+    assert [v.name for v in edited.proto.graph.value_info] == ["a", "loc::F/q"]

@@ -200,7 +200,7 @@ def test_history_in_the_file_and_since(tmp_path) -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["no json", "[1, {}]", '{"operation": 1}'])
+@pytest.mark.parametrize("text", ["no json", "[1, {}]", '{"operation": 1}', "[" + "9" * 5000 + "]"])
 def test_a_history_that_graphkit_did_not_write(text: str) -> None:
     model = onnx.parser.parse_model(MODEL)
     model.metadata_props.add(key="graphkit.history", value=text)

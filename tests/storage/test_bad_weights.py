@@ -20,8 +20,6 @@ WRONG = {
     "raw_data, one byte short": tensor(raw_data=bytes(BYTES - 1)),
     "raw_data, one byte long": tensor(raw_data=bytes(BYTES + 1)),
     "raw_data, small and short": tensor([3], raw_data=bytes(8)),
-    "raw_data, empty": tensor(raw_data=b""),
-    "no data at all": tensor(),
     "float_data, short": tensor(float_data=[0.0] * 1599),
     "float_data, long": tensor(float_data=[0.0] * 1601),
     "float_data, small and short": tensor([3], float_data=[0.0, 1.0]),

@@ -19,7 +19,7 @@ from oracle import assert_same, run_ort, run_reference
 
 HERE = Path(__file__).parent
 BODIES, LOSS, BACKEND = "test_extract_bodies.py::", "test_extract_loss.py::", "test_extract_backend.py::"
-VALUES, INFER = "test_extract.py::", "../graph/test_infer.py::"
+VALUES, INFER = "test_extract.py::", "../shapes/test_types_of.py::"
 HERE_ = "test_extract_traps.py::"
 
 RESIZE = "about Resize: what an operation that edits the node has to know; a cut takes the node as it is"
@@ -335,3 +335,46 @@ def _parse(text: str) -> onnx.TypeProto:
         "float32[0,3]": [0, 3],
     }
     return helper.make_tensor_type_proto(TensorProto.FLOAT, dims[text])
+
+
+# the order of nodes
+
+
+def test_a_cut_of_an_unsorted_graph_is_sorted_in_bodies_too():
+    text = """<ir_version: 8, opset_import: ["": 18]> g (float[2] x, bool c) => (float[2] y) {
+        y = Neg(b)
+        b = If (c) <
+            then_branch = t () => (float[2] tb) { tb = Abs(inner)  inner = Neg(a) },
+            else_branch = e () => (float[2] eb) { eb = Identity(a) }
+        >
+        a = Relu(x)
+    }"""
+    model = onnx.parser.parse_model(text)
+    part = gk.extract(model, inputs=["x", "c"], outputs=["y"])
+    onnx.checker.check_model(part.proto, full_check=True)
+    assert [n.op_type for n in part.proto.graph.node] == ["Relu", "If", "Neg"]
+    x = np.float32([-1, 2])
+    assert run_ort(part, {"x": x, "c": np.array(True)})["y"].tolist() == [0, -2]
+    assert [n.op_type for n in model.graph.node] == ["Neg", "If", "Relu"]
+
+
+def test_a_sorted_graph_keeps_an_order_that_another_sort_would_not():
+    text = '<ir_version: 8, opset_import: ["": 18]> g (float[2] x) => (float[2] y) { b = Abs(x)  c = Abs(b)  a = Neg(x)  y = Add(a, c) }'
+    part = gk.extract(onnx.parser.parse_model(text), outputs=["y"])
+    assert [n.output[0] for n in part.proto.graph.node] == ["b", "c", "a", "y"]
+
+
+# types of functions' values, as files before IR 10 have them
+
+
+def test_types_of_the_functions_that_are_called_come_along():
+    text = """<ir_version: 9, opset_import: ["": 18, "my.ops": 1]> g (float[2] x) => (float[2] y, float[2] z) {
+        y = my.ops.F(x)  z = my.ops.G(x) }
+        <domain: "my.ops", opset_import: ["": 18]> F (a) => (b) { t = Relu(a)  b = Neg(t) }
+        <domain: "my.ops", opset_import: ["": 18]> G (a) => (b) { t = Abs(a)  b = Neg(t) }"""
+    model = onnx.parser.parse_model(text)
+    for name in ("my.ops::F/t", "my.ops::G/t", "my.ops::H/t"):
+        model.graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]))
+    part = gk.extract(model, inputs=["x"], outputs=["y"])
+    assert [v.name for v in part.proto.graph.value_info] == ["my.ops::F/t"]
+    assert [f.name for f in part.proto.functions] == ["F"]

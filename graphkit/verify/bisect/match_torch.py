@@ -217,7 +217,11 @@ def values_first(matched: dict[str, str]) -> dict[str, str]:
 
 def _marked(index: GraphIndex, side: ModuleSide, model: Model) -> dict[str, str]:
     text = next((entry.value for entry in model.proto.metadata_props if entry.key == MARKS_KEY), "{}")
-    renamed: dict[str, Any] = json.loads(text)
+    try:
+        held = json.loads(text)
+    except (ValueError, RecursionError):  # also an integer of more digits than Python reads
+        held = {}
+    renamed: dict[str, Any] = held if isinstance(held, dict) else {}
     marks = {call.path: call.keys[0] for call in side.calls if call.kind == "mark" and not call.number}
     return {key: renamed.get(m, m) for m, key in marks.items() if renamed.get(m, m) in index.producer}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,28 +11,50 @@ from graphkit.errors import SaveError
 from graphkit.feeds.feeds import array_type
 from graphkit.graph import values
 from graphkit.model import Model
+from graphkit.runtime.save_arrays import archive
 from graphkit.storage.commit import write_file
 from graphkit.storage.save import save
 
 if TYPE_CHECKING:
     from graphkit.verify.bisect.bisection import Bisection, Failing
 
-SCRIPT = '''"""{what}
-
-Found by graphkit between {candidate} and {reference}.
-"""
+SCRIPT = '''"""The smallest model that shows a divergence which graphkit found."""
 from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+WHAT = {what}
 here = Path(__file__).parent
 options = ort.SessionOptions()
 options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 session = ort.InferenceSession(here / "model.onnx", options, providers={providers})
-actual = session.run(None, dict(np.load(here / "feeds.npz")))[0].astype(np.float64)
+with np.load(here / "feeds.npz") as archive:
+    feeds = {{name: archive[name] for name in archive.files}}
+{run}
+actual = actual.astype(np.float64)
 expected = np.load(here / "expected.npz")["expected"].astype(np.float64)
 print("max abs error", np.abs(actual - expected).max() if actual.shape == expected.shape else (actual.shape, expected.shape))
 '''
+
+_PLAIN = "actual = session.run(None, feeds)[0]"
+
+_CAST = """
+import ctypes
+from onnx.helper import tensor_dtype_to_np_dtype as dtype_of
+
+
+def given(array, kind):
+    if kind is None:
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    array = array.astype(dtype_of(kind))  # feeds.npz holds it in a type that numpy has
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(f"u{{array.itemsize}}"), kind)
+
+
+kinds = {kinds}
+made = session.run_with_ort_values(None, {{name: given(array, kinds.get(name)) for name, array in feeds.items()}})[0]
+data = ctypes.string_at(made.data_ptr(), made.tensor_size_in_bytes())
+actual = np.frombuffer(data, dtype_of(made.element_type())).reshape(made.shape())"""
+"""How to run what has types that numpy does not know: bfloat16 and float8."""
 
 
 def save_repro(bisection: Bisection, folder: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -64,16 +85,19 @@ def save_repro(bisection: Bisection, folder: str | os.PathLike[str]) -> tuple[st
     names = {"model": "model.onnx", "feeds": "feeds.npz", "expected": "expected.npz", "script": "repro.py"}
     paths = {key: os.path.join(folder, name) for key, name in names.items()}
     save(_declared(failing), paths["model"])
-    write_file(paths["feeds"], archive(failing.feeds))
-    write_file(paths["expected"], archive({"expected": failing.expected}))
+    write_file(paths["feeds"], archive(failing.feeds, paths["feeds"]))
+    write_file(paths["expected"], archive({"expected": failing.expected}, paths["expected"]))
     first = bisection.first
     what = (
         f"{first.op_type} {first.node!r} is wrong by itself."
         if first.introduces
         else f"{first.op_type} {first.node!r}."
     )
+    # What a file says (names of nodes, of models) stands in the script as literals only, so that none of it can be code.
     script = SCRIPT.format(
-        what=what, candidate=bisection.candidate, reference=bisection.reference, providers=list(bisection.providers)
+        what=ascii(f"{what} Found between {bisection.candidate} and {bisection.reference}."),
+        providers=ascii(list(bisection.providers)),
+        run=_run_lines(failing),
     )
     write_file(paths["script"], script.encode())
     return tuple(paths.values())
@@ -90,8 +114,12 @@ def _declared(failing: Failing) -> Model:
     return Model(proto, failing.model.sources)
 
 
-def archive(arrays: dict[str, Any]) -> bytes:
-    """Arrays as the bytes of a .npz file."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
+def _run_lines(failing: Failing) -> str:
+    kinds = {name: array_type(array) for name, array in failing.feeds.items() if _is_foreign(array)}
+    if not kinds and not _is_foreign(failing.made):
+        return _PLAIN
+    return _CAST.format(kinds=ascii(kinds))
+
+
+def _is_foreign(array: Any) -> bool:
+    return np.asarray(array).dtype.isbuiltin != 1 and np.asarray(array).dtype.kind not in "OUST"
