@@ -57,5 +57,5 @@ def test_its_values_are_asked_for_and_it_says_that_there_are_none(tmp_path):
 def test_it_is_not_run_and_the_message_names_the_weight(tmp_path, given):
     onnx.save(model(STRIPPED["no field of values"]), tmp_path / "m.onnx")
     source = tmp_path / "m.onnx" if given == "path" else gk.load(tmp_path / "m.onnx")
-    with pytest.raises(gk.WeightsError, match="'w'.*were stripped"):
+    with pytest.raises(gk.WeightsError, match=r"'w'.*were stripped"):
         gk.run(source, {"x": np.ones((1, 40), np.float32)})

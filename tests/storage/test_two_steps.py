@@ -42,5 +42,5 @@ def test_a_model_too_large_for_protobuf_is_taken_so_too(monkeypatch):
 def test_a_reference_without_bytes_stays_one():
     proto = marked()
     proto.graph.initializer[0].ClearField("raw_data")
-    with pytest.raises(gk.WeightsError, match="w.data"):
+    with pytest.raises(gk.WeightsError, match=r"w\.data"):
         gk.run(proto, {"x": X})
