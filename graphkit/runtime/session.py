@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from graphkit.errors import NameNotFoundError, ProviderError, SessionError
+from graphkit.errors import NameNotFoundError, ProviderError
 from graphkit.feeds.feeds import complete
-from graphkit.graph.calls import expands_beyond
 from graphkit.graph.opset import opset_of
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
@@ -16,7 +15,7 @@ from graphkit.hint import Argument, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.runtime import providers
 from graphkit.runtime.failures import import_runtime, translated
-from graphkit.runtime.handover import CarriedModel, carry, require_weights
+from graphkit.runtime.handover import CarriedModel, carry, require_runnable
 from graphkit.runtime.host_nodes import named, shape_nodes
 from graphkit.runtime.ort_values import apart, from_runtime, to_runtime
 from graphkit.runtime.tensorrt import TensorRT
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     import torch
 
     from graphkit.tensor import Array
-
-
-MOST_CALLED = 1 << 15
-"""Nodes that calls of functions may come to; ONNX Runtime takes 0.1 ms for each."""
 
 
 class Placed(NamedTuple):
@@ -181,7 +176,7 @@ def session(
 
     Raises:
         ProviderError: The device was asked for and did not load, or nodes fell to the CPU.
-        SessionError: The runtime refuses the model.
+        SessionError: The runtime refuses the model, or functions that double each other would be expanded without end.
         InvalidGraphError: A Resize is given no size, over which the runtime would end the process.
         FormatError: The file is no ONNX model.
         WeightsError: Weights were stripped, or are not where a tensor says.
@@ -196,16 +191,10 @@ def session(
         raise ValueError(f"options of TensorRT go with device 'tensorrt', not {device!r}")
     runtime = import_runtime()
     given = as_model(model)
-    require_weights(given.proto)
+    require_runnable(given.proto)
     for node in model_nodes(given.proto):
         if node.op_type == "Resize" and is_resampler(node):
             check_sized(node, opset_of(given.proto))
-    if expands_beyond(given.proto, MOST_CALLED):
-        raise SessionError(
-            f"the functions of {given.path or given.proto.graph.name} come to more than {MOST_CALLED} nodes, "
-            "which the runtime would all expand",
-            hint="give each function fewer calls of the others: here some call each other again and again",
-        )
     if tensorrt is not None:
         tensorrt.check(given)
     device, note = providers.resolve(device)

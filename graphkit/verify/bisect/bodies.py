@@ -16,6 +16,7 @@ from graphkit.feeds.feeds import array_type
 from graphkit.graph import values, walk
 from graphkit.graph.ports import Port
 from graphkit.model import Model
+from graphkit.runtime.handover import require_runnable
 from graphkit.runtime.ort_values import declared_type, shared, to_runtime
 from graphkit.runtime.session import PieceSession
 from graphkit.verify.bisect.bisection import Failing, First, Row, first_of
@@ -116,6 +117,7 @@ class Opened:
         graph.node.add().CopyFrom(self.node)
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in self.node.output if name)
         called = self.body(graph, {})
+        require_runnable(called.model.proto)
         flat = Model(onnx.inliner.inline_local_functions(called.model.proto), self.side.model.sources)
         return Body(flat, called.feeds, OnnxSide(flat, called.feeds, device=self.side.device, tf32=self.side.tf32))
 

@@ -13,6 +13,7 @@ from graphkit.edit.nodes import NodeWriter, set_nodes
 from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.model import Model
+from graphkit.runtime.handover import require_runnable
 from graphkit.shapes.inference import inferred
 from graphkit.verify.compare.blocks import blocks
 from graphkit.verify.compare.tolerance import SMALLEST_SCALE
@@ -74,6 +75,7 @@ def shaken(model: Model, policy: Policy, *, absolutely: bool) -> tuple[Model, di
     """
     proto = model.copy_proto()
     if proto.functions:
+        require_runnable(proto)
         proto = onnx.inliner.inline_local_functions(proto)
     nodes = list(walk.nodes(proto.graph))
     if any(node.domain not in ("", "ai.onnx") or node.op_type in OPAQUE for node in nodes):

@@ -1,0 +1,67 @@
+"""Functions that double each other are counted, not expanded."""
+
+import time
+
+import onnx
+import onnx.inliner
+import pytest
+from onnx import helper
+
+import graphkit as gk
+from graphkit.graph.calls import MANY, expanded_nodes
+
+OPSETS = [helper.make_opsetid("my", 1), helper.make_opsetid("", 18)]
+
+
+def value(name):
+    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2, 2])
+
+
+def my(op, *names):
+    return helper.make_node(op, [names[0]], [names[1]], domain="my")
+
+
+def doubling(count, *, reverse=False):
+    bodies = {"F0": [helper.make_node("Relu", ["a"], ["o"])]}
+    bodies |= {f"F{i}": [my(f"F{i - 1}", "a", "t"), my(f"F{i - 1}", "t", "o")] for i in range(1, count)}
+    bodies = dict(reversed(bodies.items())) if reverse else bodies
+    functions = [helper.make_function("my", name, ["a"], ["o"], nodes, OPSETS) for name, nodes in bodies.items()]
+    graph = helper.make_graph([my(f"F{count - 1}", "x", "y")], "g", [value("x")], [value("y")])
+    return helper.make_model(graph, opset_imports=OPSETS, ir_version=10, functions=functions)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_count_is_that_of_the_inlined_model(reverse):
+    model = doubling(5, reverse=reverse)
+    assert expanded_nodes(model) == len(onnx.inliner.inline_local_functions(model).graph.node)
+
+
+def test_thousands_of_doublings_are_counted_at_once():
+    start = time.process_time()
+    assert expanded_nodes(doubling(5000)) == MANY
+    assert time.process_time() - start < 2
+
+
+WORK = {
+    "run": lambda proto: gk.run(proto, {"x": "random"}),
+    "lint": gk.lint,
+    "inspect": lambda proto: gk.inspect(proto, infer=True),
+    "dims": lambda proto: gk.dims(proto, {"x:0": "n"}),
+    "rename": lambda proto: gk.rename(proto, values={"x": "z"}),
+    "extract": lambda proto: gk.extract(proto, outputs=["y"]),
+    "bisect": lambda proto: gk.bisect(proto, against=proto),
+}
+
+
+@pytest.mark.parametrize("count", [16, 40])
+@pytest.mark.parametrize("work", WORK)
+def test_work_on_a_kilobyte_that_doubles_ends_at_once(work, count):
+    proto = doubling(count)
+    assert proto.ByteSize() < 4000
+    start = time.process_time()
+    if work in ("run", "bisect"):
+        with pytest.raises(gk.SessionError, match="call each other again and again"):
+            WORK[work](proto)
+    else:
+        WORK[work](proto)
+    assert time.process_time() - start < 3
