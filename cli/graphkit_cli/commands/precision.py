@@ -1,4 +1,4 @@
-"""graphkit precision: the model in float16 or int8."""
+"""graphkit precision: the model in float16, bfloat16 or int8."""
 
 from __future__ import annotations
 
@@ -14,31 +14,33 @@ if TYPE_CHECKING:
 
 
 @edit_command
-@click.option("--to", type=click.Choice(["float16", "int8"]), required=True, help="The precision.")
-@click.option("--keep-io", is_flag=True, help="float16: inputs and outputs stay float32.")
+@click.option("--to", type=click.Choice(["float16", "bfloat16", "int8"]), required=True, help="The precision.")
+@click.option("--keep-io", is_flag=True, help="float16, bfloat16: inputs and outputs stay float32.")
 @click.option("--keep-op", "keep_ops", metavar="OP", multiple=True, help="This operator stays in float32; repeat it.")
 @click.option("--keep-node", "keep_nodes", metavar="NAME", multiple=True, help="This node stays in float32; repeat it.")
+@click.option("--only-op", "only_ops", metavar="OP", multiple=True, help="All but this operator stays; repeat it.")
 @feed_option(feed_lists)
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="int8: runs on random feeds.")
 @click.option("--seed", type=int, default=0, show_default=True, help="int8: where the random feeds start.")
 @click.option("--per-channel", is_flag=True, help="int8: a scale for each output channel of a weight.")
 def command(
     model: str,
-    to: Literal["float16", "int8"],
+    to: Literal["float16", "bfloat16", "int8"],
     keep_io: bool,
     keep_ops: tuple[str, ...],
     keep_nodes: tuple[str, ...],
+    only_ops: tuple[str, ...],
     feeds: dict[str, list[str]],
     samples: int,
     seed: int,
     per_channel: bool,
 ) -> gk.Model:
-    """Write MODEL in float16, or quantize it to int8 on calibration feeds.
+    """Write MODEL in float16 or bfloat16, or quantize it to int8 on calibration feeds.
 
     A --feed that is given several times for one input is one calibration run each time. How far the result is from MODEL:
     graphkit validate OUT --against MODEL --any-dtype.
     """
-    if (to == "int8" and keep_io) or (to == "float16" and (feeds or per_channel)):
+    if (to == "int8" and keep_io) or (to in ("float16", "bfloat16") and (feeds or per_channel)):
         raise click.UsageError("--keep-io goes with float16; --feed and --per-channel go with int8.")
     if len({len(values) for values in feeds.values()} - {1}) > 1:
         raise click.UsageError("--feed: every input is given once, or as often as the others.")
@@ -50,6 +52,7 @@ def command(
         keep_io=keep_io,
         keep_ops=keep_ops,
         keep_nodes=keep_nodes,
+        only_ops=only_ops,
         feeds={name: values if len(values) > 1 else values[0] for name, values in feeds.items()},
         samples=samples,
         seed=seed,

@@ -25,7 +25,7 @@ from graphkit.hint import Hint, call
 from graphkit.model import Model
 from graphkit.runtime.failures import import_runtime, translated
 from graphkit.runtime.host_nodes import shape_nodes
-from graphkit.surgery.precision.float16 import Kept, call_again, kept_nodes, number_nodes
+from graphkit.surgery.precision.kept import Kept, call_again, kept_nodes, number_nodes
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -66,7 +66,7 @@ def to_int8(
         raise EditError("ONNX Runtime's quantizer takes models below 2 GB only")
     called = number_nodes(whole.graph)
     numbered = onnx.ModelProto.FromString(whole.SerializeToString())
-    staying = kept_nodes(whole.graph, called, shape_nodes(whole.graph), kept.operators, kept.nodes)
+    staying = kept_nodes(whole.graph, called, kept, computing=shape_nodes(whole.graph))
     whole.metadata_props.add(key=_PREPARED[0], value=_PREPARED[1])
     with tempfile.TemporaryDirectory() as folder, translated("calibrating the model"):
         path = os.path.join(folder, "int8.onnx")

@@ -1,4 +1,4 @@
-"""precision: the model in float16 or int8.
+"""precision: the model in float16, bfloat16 or int8.
 
 It stands in this room and not in surgery because int8 is calibrated: the model is run on feeds.
 """
@@ -9,24 +9,46 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import onnx
+
 from graphkit.errors import EditError
+from graphkit.graph import walk
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
-from graphkit.surgery.precision.float16 import Kept, to_float16
+from graphkit.surgery.inline import inline
+from graphkit.surgery.precision.half import to_half
 from graphkit.surgery.precision.int8 import to_int8
+from graphkit.surgery.precision.kept import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_HALF = {"float16": onnx.TensorProto.FLOAT16, "bfloat16": onnx.TensorProto.BFLOAT16}
+
+_QUANTIZERS = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantize",
+    "QLinear",
+    "MatMulInteger",
+    "ConvInteger",
+    "MatMulNBits",
+    "QGemm",
+    "QAttention",
+    "GatherBlockQuantized",
+)
+"""How the operators begin that only quantized models have."""
 
 
 @operation(law="close")
 def precision(
     model: Model,
     *,
-    to: Literal["float16", "int8"],
+    to: Literal["float16", "bfloat16", "int8"],
     keep_io: bool = False,
     keep_ops: Sequence[str] = (),
     keep_nodes: Sequence[str] = (),
+    only_ops: Sequence[str] = (),
     feeds: Mapping[str, Any] | None = None,
     samples: int = 8,
     seed: int = 0,
@@ -34,8 +56,9 @@ def precision(
 ) -> Edit:
     """Write a float32 model in a lower precision: smaller, often faster, and no longer the same numbers.
 
-    ``float16`` goes through ONNX Runtime's converter: weights and values become float16, but for operators that it leaves
-    in float32, nodes that compute sizes and scales, operators of other domains, and what is to be kept.
+    ``float16`` and ``bfloat16``: weights and values get 16 bits, but for operators that ONNX Runtime's converter leaves
+    in float32, places that an operator's schema fixes, nodes that compute sizes and scales, operators of other domains,
+    and what is to be kept, whose weights keep every bit. Few runtimes have kernels for bfloat16; a note says so.
 
     ``int8`` is offline quantization through ONNX Runtime's quantizer: the model is run on feeds to see which range each
     value has, and gets QuantizeLinear and DequantizeLinear nodes with those ranges (QDQ, signed and symmetric, which
@@ -45,10 +68,11 @@ def precision(
 
     Args:
         model: A path, a ModelProto or a Model.
-        to: "float16" or "int8".
-        keep_io: float16: inputs and outputs stay float32, with a Cast behind and before them.
+        to: "float16", "bfloat16" or "int8".
+        keep_io: float16 and bfloat16: inputs and outputs stay float32, with a Cast behind and before them.
         keep_ops: Operators that stay in float32.
         keep_nodes: Nodes that stay in float32, by name or output.
+        only_ops: Where it is given, all other operators stay in float32.
         feeds: int8: input -> what to calibrate with, as ``graphkit.run`` takes it, or a list of such; everything else is
             random.
         samples: int8: how many runs where everything is random.
@@ -56,54 +80,74 @@ def precision(
         per_channel: int8: one scale for each output channel of a weight.
 
     Raises:
-        EditError: The model has functions, training graphs or sparse weights, holds no float32, was converted before, or
-            the result would not be valid.
-        NameNotFoundError: ``keep_nodes`` or ``feeds`` name something that is not there.
+        EditError: The model has training graphs, nothing in it can be converted, or the result would not be
+            valid.
+        NameNotFoundError: ``keep_ops``, ``keep_nodes``, ``only_ops`` or ``feeds`` name something that is not there.
         FeedError: A feed does not fit.
         SessionError: int8: the runtime refuses the model.
         MissingExtraError: onnxruntime is not installed.
         ValueError: ``to`` is something else, or an option goes with the other precision.
 
-    Changes: nothing; returns a new model, which holds its weights. The notes say what stays in float32.
-    Scope: main graph and bodies; int8 quantizes the main graph. Functions are refused: inline them first.
+    Changes: nothing; returns a new model, which holds its weights. The notes say what stays in float32. A model that a
+        quantizer has written before is kept as it is.
+    Scope: main graph and bodies; int8 quantizes the main graph. Functions are inlined first.
     Cost: all weights are read into memory, and held once more in the new precision; int8 runs the model on every feed.
-    Source: onnxruntime/python/tools/transformers/float16.py, onnxruntime/python/tools/quantization.
+    Source: the type constraints of the ONNX operator schemas; onnxruntime/python/tools/transformers/float16.py (which
+        operators stay), onnxruntime/python/tools/quantization.
     """
-    if to not in ("float16", "int8"):
-        raise ValueError(f"precision is lowered to float16 or int8, not to {to!r}")
-    if (to == "int8" and keep_io) or (to == "float16" and (feeds or per_channel)):
+    if to not in (*_HALF, "int8"):
+        raise ValueError(f"precision is lowered to float16, bfloat16 or int8, not to {to!r}")
+    if (to == "int8" and keep_io) or (to in _HALF and (feeds or per_channel)):
         raise ValueError("keep_io goes with float16; feeds and per_channel go with int8")
-    _refuse(model)
-    if to == "float16":
-        proto, notes = to_float16(model, Kept(keep_ops, keep_nodes, keep_io))
+    kept = Kept(keep_ops, keep_nodes, only_ops, keep_io)
+    found = _quantized(model.proto)
+    if found:
+        return Edit(model.copy_proto(), [f"the model is quantized already ({found}): it is kept as it is"])
+    source, inlined = _flat(model)
+    _refuse(source)
+    if to in _HALF:
+        proto, notes = to_half(source, kept, _HALF[to])
     else:
         proto, notes = to_int8(
-            model,
-            Kept(keep_ops, keep_nodes, interface=True),
+            source,
+            kept,
             feeds or {},
             samples=samples,
             seed=seed,
             per_channel=per_channel,
         )
-    return Edit(proto, notes)
+    return Edit(proto, [*inlined, *notes])
+
+
+def _flat(model: Model) -> tuple[Model, list[str]]:
+    """The model with its functions inlined, and what to say about it."""
+    if not model.proto.functions:
+        return model, []
+    flat = inline(model)
+    return flat, list(flat.history[-1].notes)
+
+
+def _quantized(proto: onnx.ModelProto) -> str:
+    """What a quantizer has put into a model, such as "2 QLinearConv, 4 QuantizeLinear"; "" for nothing."""
+    count = Counter(node.op_type for node in walk.model_nodes(proto) if node.op_type.startswith(_QUANTIZERS))
+    return ", ".join(f"{number} {op}" for op, number in sorted(count.items()))
 
 
 def _refuse(source: Model) -> None:
-    """Refuse what the converters would drop or break.
+    """Refuse what cannot be converted, all of it at once.
 
     Raises:
-        EditError: Functions, training graphs, sparse weights.
+        EditError: Training graphs, two weights of one name.
     """
     proto = source.proto
     parts: Iterable[tuple[str, Any, str]] = (
-        ("functions", proto.functions, "inline them first: onnx.inliner.inline_local_functions"),
         ("training graphs", proto.training_info, "take them out first: del proto.training_info[:]"),
-        ("sparse weights", proto.graph.sparse_initializer, "make them dense first"),
     )
-    for what, present, hint in parts:
-        if present:
-            raise EditError(f"the model has {what}, which keep their precision", hint=hint)
+    present = [(f"it has {what}", hint) for what, there, hint in parts if there]
     names = Counter(tensor.name for tensor in proto.graph.initializer)
-    twice = next((name for name, count in names.items() if count > 1), None)
-    if twice is not None:
-        raise EditError(f"the model has two weights named {twice!r}", hint="take one of them out")
+    present += [(f"two weights are named {n!r}", "take one of them out") for n, count in names.items() if count > 1]
+    if present:
+        raise EditError(
+            f"the precision of the model cannot be changed: {', and '.join(what for what, _ in present)}",
+            hint="; ".join(hint for _, hint in present),
+        )

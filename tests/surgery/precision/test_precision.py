@@ -104,15 +104,6 @@ def test_the_notes_say_what_stays_and_what_is_cut(net):
     assert half.array("weight").max() == 65504
 
 
-def test_converters_own_result_is_no_valid_model(net):
-    """Why its Casts are placed anew; when this fails, do not."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    plain = convert_float_to_float16(onnx.ModelProto.FromString(net.SerializeToString()))
-    with pytest.raises(Exception, match="two nodes with same node name"):
-        run_ort(plain, feeds(np.float16))
-
-
 @pytest.mark.parametrize("factor", [2.7, 1 / 3, 2.3])
 def test_what_decides_sizes_is_computed_as_before(factor):
     model = onnx.parser.parse_model(
@@ -192,7 +183,7 @@ def test_int8_keeps_nodes_and_says_that_feeds_were_random(net):
 
 def test_refusals(net):
     half = gk.precision(net, to="float16")
-    with pytest.raises(gk.EditError, match="converted to float16 before"):
+    with pytest.raises(gk.EditError, match="nothing in the model becomes float16"):
         gk.precision(half, to="float16")
     with pytest.raises(gk.NameNotFoundError, match="conf") as caught:
         gk.precision(net, to="float16", keep_nodes=["conf"])
@@ -203,16 +194,30 @@ def test_refusals(net):
         gk.precision(gk.opset(net, to=12), to="int8")
     assert "graphkit.opset(model, to=13)" in caught.value.hint
     for options in ({"to": "int4"}, {"to": "int8", "keep_io": True}, {"to": "float16", "feeds": {"x": 1}}):
-        with pytest.raises(ValueError, match=r"go(es)? with|float16 or int8"):
+        with pytest.raises(ValueError, match=r"go(es)? with|lowered to"):
             gk.precision(net, **options)
     with pytest.raises(ValueError, match="lists of 1 and 2"):
         gk.precision(net, to="int8", feeds={"x": ["random", "random"], "t": ["true"]})
     with pytest.raises(gk.FeedError):
         gk.precision(net, to="int8", feeds={"x": np.ones(3, np.float32), "t": True})
-    net.functions.add(name="f", domain="my")
+    net.training_info.add()
+    net.graph.initializer.append(net.graph.initializer[0])
     for to in ("float16", "int8"):
-        with pytest.raises(gk.EditError, match="functions"):
+        with pytest.raises(gk.EditError, match="training graphs, and two weights are named 'scales'"):
             gk.precision(net, to=to)
+
+
+@pytest.mark.parametrize("to", ["float16", "int8"])
+def test_functions_are_inlined_first(to):
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 17, "my" : 1]>
+    g (float[1,2] x) => (float[1,2] y) <float[2,2] w = {1, 2, 3, 4}> { h = my.twice(x) y = MatMul(h, w) }
+    <domain: "my", opset_import: ["" : 17]> twice (a) => (b) { b = Add(a, a) }""")
+    x = np.array([[1, -0.5]], np.float32)
+    small = gk.precision(model, to=to, **({"feeds": {"x": x}} if to == "int8" else {"keep_io": True}))
+    assert not small.proto.functions
+    assert small.history[-1].notes[0] == "inlined: my::twice (1x)"
+    assert_same(run_ort(small, {"x": x}), run_ort(model, {"x": x}), rtol=0.03, atol=0.03)
 
 
 def test_an_operator_of_another_domain_stays_float32():
@@ -236,14 +241,14 @@ def test_a_model_on_which_the_quantizer_gives_up_is_refused():
         gk.precision(model, to="int8", samples=1)
 
 
-def test_a_model_on_which_the_converter_gives_up_is_refused():
-    """A branch may call a value like the main graph does that of the node around it."""
+def test_a_body_may_call_a_weight_as_the_main_graph_does():
     model = onnx.parser.parse_model("""
     <ir_version: 8, opset_import: ["" : 17]>
     g (float[2] x, bool c) => (float[2] y) <float[2] w = {1, 2}> {
         y = If (c) <then_branch = t () => (float[2] p) <float[2] w = {3, 4}> { p = Add(x, w) },
                     else_branch = e () => (float[2] q) { q = Mul(x, w) }>
     }""")
-    with pytest.raises(gk.EditError, match="gives up") as caught:
-        gk.precision(model, to="float16")
-    assert "value of a body" in caught.value.hint
+    half = gk.precision(model, to="float16")
+    for c in (np.array(True), np.array(False)):
+        want = run_ort(model, {"x": np.array([1, 5], np.float32), "c": c})
+        assert_same(wide(run_ort(half, {"x": np.array([1, 5], np.float16), "c": c})), want)
