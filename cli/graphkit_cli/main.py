@@ -73,7 +73,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "precision": (
         "graphkit_cli.commands.precision",
-        "Write MODEL in float16, or quantize it to int8 on calibration feeds.",
+        "Write MODEL in a lower precision: float16, bfloat16, int8.",
     ),
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
     "validate": (

@@ -35,7 +35,7 @@ def command(
     seed: int,
     per_channel: bool,
 ) -> gk.Model:
-    """Write MODEL in float16 or bfloat16, or quantize it to int8 on calibration feeds.
+    """Write MODEL in a lower precision: float16, bfloat16, int8.
 
     A --feed that is given several times for one input is one calibration run each time. How far the result is from MODEL:
     graphkit validate OUT --against MODEL --any-dtype.
