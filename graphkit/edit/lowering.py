@@ -22,6 +22,7 @@ from graphkit.graph.names import Names, title
 from graphkit.graph.opset import opset_of
 from graphkit.graph.scopes import scopes
 from graphkit.graph.walk import call_key
+from graphkit.semantics.conforms import type_text
 from graphkit.semantics.schemas import schema_of
 from graphkit.shapes.inference import inferred
 from graphkit.tensor import decode, type_name
@@ -161,7 +162,7 @@ def _fit(
         raise _refusal(origin, place, f"it had {len(old.outputs)} outputs then")
     for names, formals in ((node.input, old.inputs), (node.output, old.outputs)):
         for position, name in enumerate(names):
-            kind = _type_text(place.scope.type_of(name)) if name else None
+            kind = type_text(place.scope.type_of(name)) if name else None
             allowed = formals[min(position, len(formals) - 1)].types if formals else None
             if kind is not None and allowed is not None and kind not in allowed:
                 raise _refusal(origin, place, f"it did not take {kind} then ({name!r})")
@@ -247,17 +248,3 @@ def _as_kind(value: Any, definition: onnx.defs.OpSchema.Attribute) -> Any:
     if single:
         return value[0] if isinstance(value, list) else value
     return value if isinstance(value, list) else [value]
-
-
-def _type_text(type_proto: onnx.TypeProto | None) -> str | None:
-    """A type as schemas write it; None where it is unknown, or a map or sparse tensor."""
-    if type_proto is None:
-        return None
-    for kind, word in (("sequence_type", "seq"), ("optional_type", "optional")):
-        if type_proto.HasField(kind):
-            inner = _type_text(getattr(type_proto, kind).elem_type)
-            return inner and f"{word}({inner})"
-    if not type_proto.tensor_type.elem_type:
-        return None
-    name = type_name(type_proto.tensor_type.elem_type)
-    return f"tensor({ {'float32': 'float', 'float64': 'double'}.get(name, name) })"

@@ -26,7 +26,8 @@ def import_runtime(purpose: str = "running a model") -> Any:
     return optional("onnxruntime", purpose)
 
 
-def _runtime_errors() -> tuple[type[Exception], ...]:
+def runtime_errors() -> tuple[type[Exception], ...]:
+    """Everything that ONNX Runtime, its binding and its quantizer raise."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
@@ -51,7 +52,7 @@ def translated(doing: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise _out_of_memory(doing) from error
-    except _runtime_errors() as error:
+    except runtime_errors() as error:
         raise _translate(error, doing) from error
 
 

@@ -10,6 +10,7 @@ from graphkit.errors import EditError
 from graphkit.graph.opset import opset_of
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.runtime.written import check_written
 
 
 @operation(law="same")
@@ -49,4 +50,6 @@ def opset(model: Model, *, to: int) -> Edit:
             hint="install a newer onnx: pip install --upgrade onnx",
         )
     notes = raise_opset(proto, to) if to > before else lower_opset(proto, to)
+    if notes:
+        notes += check_written(model.proto, proto)
     return Edit(proto, notes or [f"the model is at opset {before} already"])
