@@ -55,6 +55,10 @@ _FACE = {
         "Call",
         "Hint",
     ),
+    "graphkit.inspection.check": (
+        "Checked",
+        "check",
+    ),
     "graphkit.inspection.lint": (
         "Lint",
         "Violation",

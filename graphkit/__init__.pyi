@@ -33,6 +33,8 @@ from graphkit.hint import Argument as Argument
 from graphkit.hint import Blank as Blank
 from graphkit.hint import Call as Call
 from graphkit.hint import Hint as Hint
+from graphkit.inspection.check import Checked as Checked
+from graphkit.inspection.check import check as check
 from graphkit.inspection.lint import Lint as Lint
 from graphkit.inspection.lint import Violation as Violation
 from graphkit.inspection.lint import lint as lint

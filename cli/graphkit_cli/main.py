@@ -48,6 +48,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.inspect",
         "Show what a model holds: inputs, outputs, operators, weights, the torch modules it came from.",
     ),
+    "check": (
+        "graphkit_cli.commands.check",
+        "Say whether MODEL is valid ONNX and loads, and everything that is wrong with it.",
+    ),
     "extract": (
         "graphkit_cli.commands.extract",
         "Cut a submodel out of MODEL: by values, by a torch module, or by nodes.",
@@ -104,7 +108,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "lint": (
         "graphkit_cli.commands.lint",
-        "Hold a model against the documented limits of another runtime, and name what mends it.",
+        "Find what another runtime does not document as supported, and say how to mend it.",
     ),
 }
 """Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""

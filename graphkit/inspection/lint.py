@@ -1,4 +1,4 @@
-"""Holding a model against a target's documented limits, which are data: one JSON file a target."""
+"""The documented limits of a target, which are data (one JSON file a target), and where a model is beyond them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from graphkit.graph.walk import call_key, function_key
 from graphkit.inspection.freezable import making_constant
 from graphkit.model import ModelLike
 from graphkit.result import Result
+from graphkit.semantics.known_operators import imported, unknown_operator
 from graphkit.semantics.schemas import schema_of
 from graphkit.shapes.inference import inferred
 from graphkit.storage.load import as_valid_model
@@ -81,7 +82,7 @@ class Lint(Result):
 
 
 def lint(model: ModelLike, target: str = "tensorrt", version: str | None = None) -> Lint:
-    """Hold a model against the documented limits of another runtime.
+    """Find where a model is beyond what another runtime documents, and operators that do not exist.
 
     Args:
         model: A path, a ModelProto or a Model.
@@ -105,9 +106,10 @@ def lint(model: ModelLike, target: str = "tensorrt", version: str | None = None)
     proto = inferred(as_valid_model(model).proto)
     found = [*_opset(proto, table), *_inputs(proto, book, wanted)]
     functions = {function_key(function) for function in proto.functions}
+    versions = imported(proto.opset_import)
     for scope in scopes(proto.graph):
         for node in scope.index.nodes:
-            found += _operator(scope, node, table, functions)
+            found += _operator(scope, node, table, functions, versions)
             for rule in book["rules"]:
                 if node.op_type in rule.get("operators", ()) and _standard(node) and _in_force(rule, wanted, proto):
                     found += _applied(rule, scope, node, proto)
@@ -157,15 +159,23 @@ def _inputs(proto: onnx.ModelProto, book: Mapping[str, Any], version: str) -> It
 
 
 def _operator(
-    scope: Scope, node: onnx.NodeProto, table: Mapping[str, Any], functions: set[tuple[str, str, str]]
+    scope: Scope,
+    node: onnx.NodeProto,
+    table: Mapping[str, Any],
+    functions: set[tuple[str, str, str]],
+    versions: Mapping[str, int],
 ) -> Iterator[Violation]:
     name = label(node)
+    if call_key(node) in functions:
+        return
+    if (why := unknown_operator(node, versions)) is not None:
+        remedy = "raise the opset (graphkit opset), give it a body (graphkit define), or TensorRT a plugin of this name"
+        yield Violation("unknown-operator", "error", why, name, remedy, "the operators of ONNX: onnx.ai/onnx/operators")
+        return
     if not _standard(node):
-        if call_key(node) not in functions:
-            message = f"{node.domain}::{node.op_type} needs a plugin of this name, or a body"
-            yield Violation(
-                "custom-operator", "error", message, name, "graphkit define MODEL OUT --function FILE", table["source"]
-            )
+        message = f"{node.domain}::{node.op_type} needs a plugin of this name, or a body"
+        remedy = "graphkit define MODEL OUT --function FILE"
+        yield Violation("custom-operator", "error", message, name, remedy, table["source"])
         return
     if node.op_type in table["unsupported"]:
         message = f"{table['documents']} does not support {node.op_type}"

@@ -133,6 +133,17 @@ def schema_of(name: str, opset: int) -> Schema | None:
 
 
 @functools.cache
+def schema_in(domain: str, name: str, version: int) -> Schema | None:
+    """The definition of an operator of any domain that ONNX defines, in force at a version of that domain, or None."""
+    if not domain:
+        return schema_of(name, version)
+    try:
+        return onnx.defs.get_schema(name, max(0, min(version, 1 << 30)), domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+@functools.cache
 def _all(domain: str) -> dict[str, list[Schema]]:
     found: dict[str, list[Schema]] = {}
     for schema in onnx.defs.get_all_schemas_with_history():

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import onnx
 
-from graphkit.errors import InvalidGraphError, TensorError
+from graphkit.errors import GraphkitError, InvalidGraphError, TensorError
 from graphkit.graph import walk
+from graphkit.graph.faults import Report, refuse
 from graphkit.graph.index import GraphIndex, producers
 from graphkit.graph.names import label, title
 from graphkit.graph.opset import opset_of
@@ -35,7 +36,7 @@ class _Home(NamedTuple):
 
 
 def require_valid(model: onnx.ModelProto) -> None:
-    """Hold a model against what ONNX says about every model and about the operators of ai.onnx.
+    """Check a model against what ONNX says about every model and about the operators of ai.onnx.
 
     Opset imports that agree; functions of one definition that do not call themselves; values with one definition; no
     cycles; for each operator that ONNX knows: the number of inputs and outputs, those that may not be left out, and
@@ -49,47 +50,64 @@ def require_valid(model: onnx.ModelProto) -> None:
     Scope: main graph, bodies, functions.
     Cost: O(nodes), about 5 microseconds each; weights are not read.
     """
-    _check_imports(model)
-    _check_functions(model.functions)
+    report_faults(model, refuse)
+
+
+def report_faults(model: onnx.ModelProto, report: Report) -> None:
+    """``require_valid`` that says each fault to ``report``; with ``faults.Faults`` it goes on behind one.
+
+    Where a graph defines a value twice, what its nodes read is not looked at: nobody knows which definition is meant.
+    """
+    _check_imports(model, report)
+    _check_functions(model.functions, report)
     home = _Home(opset_of(model), frozenset(walk.function_key(function) for function in model.functions))
     for graph in walk.graphs(model.graph):
-        _check_graph(graph, home, whole=graph is model.graph)
+        _check_graph(graph, home, report, whole=graph is model.graph)
     for function in model.functions:
         version = next((o.version for o in function.opset_import if o.domain in ("", "ai.onnx")), home.opset)
-        inside = _Home(version, home.own, inside_function=True)
-        nodes = list(function.node)
+        _check_function(function, _Home(version, home.own, inside_function=True), report)
+
+
+def _check_function(function: onnx.FunctionProto, inside: _Home, report: Report) -> None:
+    nodes = list(function.node)
+    _check_nodes(nodes, inside, report)
+    try:
         producer = producers(nodes)
-        _check_nodes(nodes, inside)
-        _check_reads(nodes, [*map(walk.reads, nodes)], producer, set(function.input), whole=True)
+    except InvalidGraphError as error:
+        report("definition", error)
+    else:
+        _check_reads(nodes, [*map(walk.reads, nodes)], producer, set(function.input), report, whole=True)
         for name in function.output:
             if name not in producer and name not in function.input:
-                raise _undefined(f"an output of {_called(function)}", name)
-        for body in walk.nested(nodes):
-            _check_graph(body, inside, whole=False)
+                report("reference", _undefined(f"an output of {_called(function)}", name))
+    for body in walk.nested(nodes):
+        _check_graph(body, inside, report, whole=False)
 
 
-def _check_graph(graph: onnx.GraphProto, home: _Home, *, whole: bool) -> None:
+def _check_graph(graph: onnx.GraphProto, home: _Home, report: Report, *, whole: bool) -> None:
     """The main graph (``whole``), or a body, which reads names of the graphs around it."""
-    index = GraphIndex(graph)
-    constants = {**index.initializers, **index.sparse_initializers}
-    for kind, names in (
-        ("a graph input", index.inputs),
-        ("a graph output", index.outputs),
-        ("an initializer", constants),
-    ):
-        if "" in names:
-            raise InvalidGraphError(f"{kind} of {graph.name!r} has no name", names=[graph.name])
     for tensor in graph.initializer:
-        _check_tensor(tensor)
+        _check_tensor(tensor, report)
     for sparse in graph.sparse_initializer:
-        _check_sparse(sparse)
-    _check_nodes(index.nodes, home)
+        _check_sparse(sparse, report)
+    try:
+        index = GraphIndex(graph)
+        constants = {**index.initializers, **index.sparse_initializers}
+        named = (("a graph input", index.inputs), ("a graph output", index.outputs), ("an initializer", constants))
+    except InvalidGraphError as error:
+        report("definition", error)
+        _check_nodes(graph.node, home, report)
+        return
+    for kind, names in named:
+        if "" in names:
+            report("name", InvalidGraphError(f"{kind} of {graph.name!r} has no name", names=[graph.name]))
+    _check_nodes(index.nodes, home, report)
     given = {*index.inputs, *constants}
     reads = [index.reads(position) for position in range(len(index.nodes))]
-    _check_reads(index.nodes, reads, index.producer, given, whole=whole)
+    _check_reads(index.nodes, reads, index.producer, given, report, whole=whole)
     for name in index.outputs if whole else ():
         if not index.has(name):
-            raise _undefined("an output", name)
+            report("reference", _undefined("an output", name))
 
 
 def _check_reads(
@@ -97,6 +115,7 @@ def _check_reads(
     reads: Sequence[Sequence[str]],
     producer: Mapping[str, int],
     given: Collection[str],
+    report: Report,
     *,
     whole: bool,
 ) -> None:
@@ -108,30 +127,36 @@ def _check_reads(
             if name in waiting:
                 ordered = False
             elif whole and name not in producer and name not in given:
-                raise _undefined(title(node), name)
+                report("reference", _undefined(title(node), name))
         waiting.difference_update(node.output[:])
     if not ordered:
-        topological_order(nodes)
+        try:
+            topological_order(nodes)
+        except InvalidGraphError as error:
+            report("cycle", error)
 
 
 def _undefined(reader: str, name: str) -> InvalidGraphError:
     return InvalidGraphError(f"{reader} reads {name!r}, which nothing in the model defines", names=[name])
 
 
-def _check_nodes(nodes: Iterable[onnx.NodeProto], home: _Home) -> None:
+def _check_nodes(nodes: Iterable[onnx.NodeProto], home: _Home, report: Report) -> None:
     for node in nodes:
         if not node.op_type:
-            raise InvalidGraphError(f"the node {label(node)!r} has no operator (op_type)", names=[node.name])
-        if node.domain in ("", "ai.onnx") and (not home.own or walk.call_key(node) not in home.own):
-            check_node(node, home.opset, inside_function=home.inside_function)
+            report("node", InvalidGraphError(f"the node {label(node)!r} has no operator (op_type)", names=[node.name]))
+        elif node.domain in ("", "ai.onnx") and (not home.own or walk.call_key(node) not in home.own):
+            try:
+                check_node(node, home.opset, inside_function=home.inside_function)
+            except InvalidGraphError as error:
+                report("node", error)
         for attribute in node.attribute:
             if attribute.type in _HOLDING:
                 for tensor in (attribute.t, *attribute.tensors) if attribute.HasField("t") else attribute.tensors:
-                    _check_tensor(tensor)
+                    _check_tensor(tensor, report)
                 for sparse in attribute.sparse_tensors:
-                    _check_sparse(sparse)
+                    _check_sparse(sparse, report)
                 if attribute.HasField("sparse_tensor"):
-                    _check_sparse(attribute.sparse_tensor)
+                    _check_sparse(attribute.sparse_tensor, report)
 
 
 _A = onnx.AttributeProto
@@ -139,46 +164,51 @@ _HOLDING = frozenset((_A.TENSOR, _A.TENSORS, _A.SPARSE_TENSOR, _A.SPARSE_TENSORS
 """Kinds of attributes with tensors in them."""
 
 
-def _check_sparse(sparse: onnx.SparseTensorProto) -> None:
-    check_sparse(sparse)
-    _check_tensor(sparse.values)
-    _check_tensor(sparse.indices)
+def _check_sparse(sparse: onnx.SparseTensorProto, report: Report) -> None:
+    try:
+        check_sparse(sparse)
+    except TensorError as error:
+        report("tensor", error)
+    _check_tensor(sparse.values, report)
+    _check_tensor(sparse.indices, report)
 
 
-def _check_tensor(tensor: onnx.TensorProto) -> None:
-    if not tensor.data_type:
-        raise TensorError(f"tensor {tensor.name[:80]!r} has no data type", name=tensor.name)
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        data_range(tensor)
-    else:
-        check_inline(tensor)
+def _check_tensor(tensor: onnx.TensorProto, report: Report) -> None:
+    try:
+        if not tensor.data_type:
+            raise TensorError(f"tensor {tensor.name[:80]!r} has no data type", name=tensor.name)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            data_range(tensor)
+        else:
+            check_inline(tensor)
+    except GraphkitError as error:
+        report("tensor", error)
 
 
-def _check_imports(model: onnx.ModelProto) -> None:
+def _check_imports(model: onnx.ModelProto, report: Report) -> None:
     versions: dict[str, int] = {}
     for entry in model.opset_import:
         domain = "ai.onnx" if entry.domain == "" else entry.domain
         if versions.setdefault(domain, entry.version) != entry.version:
-            raise InvalidGraphError(
-                f"the model imports {domain} twice, as versions {versions[domain]} and {entry.version}", names=[domain]
-            )
+            twice = f"the model imports {domain} twice, as versions {versions[domain]} and {entry.version}"
+            report("opset", InvalidGraphError(twice, names=[domain]))
     version = versions.get("ai.onnx")
     if version is not None and version < 1:
-        raise InvalidGraphError(f"the model imports version {version} of ai.onnx; the first is 1", names=["ai.onnx"])
+        low = f"the model imports version {version} of ai.onnx; the first is 1"
+        report("opset", InvalidGraphError(low, names=["ai.onnx"]))
     if version is None and model.ir_version >= FIRST_OPSETS:
         node = next((n for n in walk.nodes(model.graph) if n.domain in ("", "ai.onnx")), None)
         if node is not None:
-            raise InvalidGraphError(
-                f"the model imports no version of ai.onnx (opset_import), to which {title(node)} belongs",
-                names=["ai.onnx"],
-            )
+            none = f"the model imports no version of ai.onnx (opset_import), to which {title(node)} belongs"
+            report("opset", InvalidGraphError(none, names=["ai.onnx"]))
 
 
-def _check_functions(functions: Iterable[onnx.FunctionProto]) -> None:
+def _check_functions(functions: Iterable[onnx.FunctionProto], report: Report) -> None:
     known: dict[walk.FunctionKey, onnx.FunctionProto] = {}
     for function in functions:
         if known.setdefault(walk.function_key(function), function) is not function:
-            raise InvalidGraphError(f"the model defines the function {_called(function)} twice", names=[function.name])
+            twice = f"the model defines the function {_called(function)} twice"
+            report("function", InvalidGraphError(twice, names=[function.name]))
     calls = {
         key: {walk.call_key(node) for node in walk.function_nodes(function)} & known.keys()
         for key, function in known.items()
@@ -187,9 +217,8 @@ def _check_functions(functions: Iterable[onnx.FunctionProto]) -> None:
         TopologicalSorter(calls).prepare()
     except CycleError as error:
         cycle = [_called(known[key]) for key in reversed(error.args[1])]
-        raise InvalidGraphError(
-            f"functions may not call themselves, and here {' calls '.join(cycle)}", names=cycle[:-1]
-        ) from error
+        endless = f"functions may not call themselves, and here {' calls '.join(cycle)}"
+        report("function", InvalidGraphError(endless, names=cycle[:-1]))
 
 
 def _called(function: onnx.FunctionProto) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,23 @@ def strictly_inferred(model: onnx.ModelProto, *, propagate: bool) -> tuple[onnx.
 def objection(model: onnx.ModelProto) -> str:
     """What onnx has against the types of a model; "" where it has nothing, or the model is too large to be asked about."""
     return _attempt(model, check_type=True, strict_mode=True)[1]
+
+
+_AT_NODE = re.compile(r"\(op_type:(?P<op>[^,)]*)(?:, node name: (?P<node>.*?))?\): (?P<why>[^\n]*)")
+
+
+def inference_faults(model: onnx.ModelProto) -> list[tuple[str, str, str]]:
+    """(node's name or "", its operator or "", what is wrong), for each node whose shapes do not fit together.
+
+    Cost: one run of inference.
+    """
+    text = _attempt(model, strict_mode=True)[1]
+    found = [(m["node"] or "", m["op"], _plain_reason(m["why"])) for m in _AT_NODE.finditer(text)]
+    return found or ([("", "", _plain_reason(text))] if text else [])
+
+
+def _plain_reason(text: str) -> str:
+    return " ".join(re.sub(r"\[\w+Error\] ?", "", text).split())[:500]
 
 
 def run_inference(model: onnx.ModelProto, *, propagate: bool) -> onnx.ModelProto | None:

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from graphkit.errors import FormatError, ModelFileError, TensorError, WeightsError
 from graphkit.graph import walk
+from graphkit.graph.faults import Faults, Report, refuse
 from graphkit.model import BASES_KEY, Model, ModelLike, Source
 from graphkit.step import Original
 from graphkit.storage.source import Buffer, LocalFile, RemoteFile, is_missing, is_url
@@ -27,7 +28,7 @@ LARGE_PROTO = 64 << 20
 """A ModelProto given in memory is split from its weights when it is larger than this many bytes."""
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: str | os.PathLike[str], *, strict: bool = True) -> Model:
     """Load a model without reading its weights.
 
     Every tensor of 4 KiB or more (32 KiB for remote models) stays in its file and becomes an external-data reference in
@@ -39,6 +40,9 @@ def load(path: str | os.PathLike[str]) -> Model:
     Args:
         path: A local path, or an address for fsspec: ``https://``, ``s3://``, ``hf://``, ``memory://``, ... Only the
             ranges that are needed are fetched. External data of a remote model lies beside it, at the same address.
+        strict: False opens whatever can be read: tensors that contradict their dims, external data that is cut short,
+            lies outside or changed, a missing opset. Such a tensor is refused where its bytes are wanted; ``check``
+            says all that is wrong, and edits can repair it.
 
     Raises:
         ModelFileError: The file cannot be read.
@@ -50,11 +54,25 @@ def load(path: str | os.PathLike[str]) -> Model:
 
     Cost: time and memory O(skeleton); weights are not read.
     """
-    text = os.fspath(path)
+    report = refuse if strict else Faults()
+    return _load(os.fspath(path), report)
+
+
+def load_with_faults(path: str | os.PathLike[str]) -> tuple[Model, Faults]:
+    """``load(path, strict=False)``, and what ``load(path)`` has against the file.
+
+    Raises:
+        ModelFileError, FormatError, MissingExtraError: As ``load``.
+    """
+    faults = Faults()
+    return _load(os.fspath(path), faults), faults
+
+
+def _load(text: str, report: Report) -> Model:
     source: Source = RemoteFile(text) if is_url(text) else LocalFile(text)
     location = os.path.basename(text.rstrip("/")) if is_url(text) else os.path.basename(text)
-    proto, digest = _read_skeleton(source, location)
-    found = _check_tensors(proto, source, text, location)
+    proto, digest = _read_skeleton(source, location, report)
+    found = _check_tensors(proto, source, text, location, report)
     return Model(proto, found, path=text, identity=Original(location, digest))
 
 
@@ -176,19 +194,19 @@ def _copy_field(target: Any, field: Any, value: Any) -> None:
         getattr(target, field.name).CopyFrom(value)
 
 
-def _read_skeleton(source: Source, location: str) -> tuple[onnx.ModelProto, str]:
+def _read_skeleton(source: Source, location: str, report: Report = refuse) -> tuple[onnx.ModelProto, str]:
     """The skeleton, and its digest."""
     if source.size <= SMALL_FILE:
         data = source.read(0, source.size)
-        return _parse(source, data), hashlib.sha256(data).hexdigest()
-    splitter = Splitter(source, location)
+        return _parse(source, data, report), hashlib.sha256(data).hexdigest()
+    splitter = Splitter(source, location, report)
     try:
-        return _parse(source, splitter.skeleton()), splitter.digest
+        return _parse(source, splitter.skeleton(), report), splitter.digest
     except FormatError as error:
         raise _not_a_model(source, error) from error
 
 
-def _parse(source: Source, data: bytes) -> onnx.ModelProto:
+def _parse(source: Source, data: bytes, report: Report) -> onnx.ModelProto:
     try:
         _strict_model_proto().FromString(data)
         proto = onnx.ModelProto.FromString(data)
@@ -198,7 +216,7 @@ def _parse(source: Source, data: bytes) -> onnx.ModelProto:
         raise _not_a_model(source, None)
     if not proto.opset_import and proto.ir_version >= 3:  # it stands behind the graph: a file cut short lacks it
         message = f"{source.name} is not a valid ONNX model: it imports no operator set (opset_import)"
-        raise _not_a_model(source, FormatError(message, path=source.name))
+        report("opset", _not_a_model(source, FormatError(message, path=source.name)))
     return proto
 
 
@@ -278,8 +296,10 @@ def _not_a_model(source: Source, cause: Exception | None) -> FormatError:
 _CUT_SHORT = "the file is another format, damaged, or was cut short while it was copied"
 
 
-def _check_tensors(proto: onnx.ModelProto, source: Source, path: str, own: str) -> dict[str, Source]:
-    """Hold every tensor against its data type and dims, and find the files behind external data; none is read.
+def _check_tensors(
+    proto: onnx.ModelProto, source: Source, path: str, own: str, report: Report = refuse
+) -> dict[str, Source]:
+    """Check every tensor against its data type and dims, and find the files behind external data; none is read.
 
     Returns:
         location -> Source, for the model's own file and each data file that is there.
@@ -287,25 +307,36 @@ def _check_tensors(proto: onnx.ModelProto, source: Source, path: str, own: str) 
     sources: dict[str, Source] = {own: source}
     missing: set[str] = set()
     for tensor in walk.tensors(proto):
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            check_inline(tensor)
-            continue
-        if tensor.raw_data:
-            raise TensorError(
-                f"tensor {tensor.name[:80]!r} has both external data and {len(tensor.raw_data)} bytes of its own",
-                name=tensor.name,
-            )
-        where = data_range(tensor)
-        if where.location not in sources and where.location not in missing:
-            found = _open_location(where.location, path, keep_open=len(sources) <= KEEP_OPEN)
-            if found is None:
-                missing.add(where.location)
+        try:
+            if tensor.data_location != onnx.TensorProto.EXTERNAL:
+                check_inline(tensor)
             else:
-                sources[where.location] = found
-        if where.location in sources:
-            _check_range(tensor, where, sources[where.location])
-    _check_bases(proto, sources, path)
+                _find_data(tensor, sources, missing, path)
+        except (TensorError, WeightsError) as error:
+            report("tensor" if isinstance(error, TensorError) else "external-data", error)
+    try:
+        _check_bases(proto, sources, path)
+    except ModelFileError as error:
+        report("external-data", error)
     return sources
+
+
+def _find_data(tensor: onnx.TensorProto, sources: dict[str, Source], missing: set[str], path: str) -> None:
+    """Open the file behind a tensor's external data, where there is one, and check the range in it."""
+    if tensor.raw_data:
+        raise TensorError(
+            f"tensor {tensor.name[:80]!r} has both external data and {len(tensor.raw_data)} bytes of its own",
+            name=tensor.name,
+        )
+    where = data_range(tensor)
+    if where.location not in sources and where.location not in missing:
+        found = _open_location(where.location, path, keep_open=len(sources) <= KEEP_OPEN)
+        if found is None:
+            missing.add(where.location)
+        else:
+            sources[where.location] = found
+    if where.location in sources:
+        _check_range(tensor, where, sources[where.location])
 
 
 def _check_bases(proto: onnx.ModelProto, sources: Mapping[str, Source], path: str) -> None:

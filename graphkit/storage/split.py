@@ -11,6 +11,7 @@ import hashlib
 import onnx
 
 from graphkit.errors import FormatError, TensorError
+from graphkit.graph.faults import Report, refuse
 from graphkit.model import Source
 from graphkit.storage.wire import (
     FIELD_TYPES,
@@ -89,7 +90,8 @@ class Reader:
 class Splitter:
     """One pass over a serialised model that leaves large payloads where they are."""
 
-    def __init__(self, source: Source, location: str) -> None:
+    def __init__(self, source: Source, location: str, report: Report = refuse) -> None:
+        self.report = report
         self.reader = Reader(source)
         self.location = location
         self.threshold = source.threshold
@@ -225,7 +227,9 @@ class Splitter:
         stub = parse_tensor(bytes(small), start)
         if stub.data_location == onnx.TensorProto.EXTERNAL:
             _, offset, length = payloads[0]
-            raise self._error(offset, f"tensor {stub.name[:80]!r} has both external data and {length} bytes of its own")
+            both = f"tensor {stub.name[:80]!r} has both external data and {length} bytes of its own"
+            self.report("tensor", self._error(offset, both))
+            return small
         if len(payloads) > 1 or not _referable(stub, payloads[0][0]):
             if end - start > MOST_INLINE:
                 raise self._error(start, f"tensor {stub.name[:80]!r} has its {end - start} bytes in several pieces")
@@ -241,10 +245,13 @@ class Splitter:
     def _check_length(self, stub: onnx.TensorProto, length: int, offset: int) -> None:
         expected = expected_bytes(stub)
         if expected is not None and expected != length:
-            raise TensorError(
-                f"tensor {stub.name[:80]!r} at byte {offset}: {length} bytes of data, but a "
-                f"{type_name(stub.data_type)}{list(stub.dims)[:8]} takes {expected}",
-                name=stub.name,
+            wanted = f"{type_name(stub.data_type)}{list(stub.dims)[:8]}"
+            self.report(
+                "tensor",
+                TensorError(
+                    f"tensor {stub.name[:80]!r} at byte {offset}: {length} bytes of data, but a {wanted} takes {expected}",
+                    name=stub.name,
+                ),
             )
 
     def _error(self, position: int, message: str) -> FormatError:

@@ -141,9 +141,10 @@ def test_attributes_hold_what_they_say():
         require_valid(proto)
     value.t.data_type = TensorProto.FLOAT
     value.t.dims.append(1)
+    value.t.float_data.extend([1, 2])
     with pytest.raises(gk.TensorError, match="takes 1"):
         require_valid(proto)
-    value.t.float_data.append(1)
+    value.t.float_data.pop()
     require_valid(proto)
 
 

@@ -1,4 +1,4 @@
-"""``graphkit lint``: a model held against what another runtime documents."""
+"""``graphkit lint``: where a model is beyond what another runtime documents."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def command(
     fp16: bool,
     int8: bool,
 ) -> int:
-    """Hold a model against the documented limits of another runtime, and name what mends it.
+    """Find what another runtime does not document as supported, and say how to mend it.
 
     Exit code 1 where the target refuses something.
     """

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from graphkit.inspection.check import Checked
 from graphkit.inspection.lint import Lint
 from graphkit.inspection.summary import Summary
 from graphkit.report.columns import aligned
 from graphkit.report.text.bisection import bisection_text
+from graphkit.report.text.checked import checked_text
 from graphkit.report.text.diagnosis import diagnosis_text
 from graphkit.report.text.layers import layers_text
 from graphkit.report.text.lint import lint_text
@@ -31,6 +33,7 @@ from graphkit.verify.report import Report
 
 _WRITERS: dict[type, Callable[[Any], str]] = {
     Bisection: bisection_text,
+    Checked: checked_text,
     Diagnosis: diagnosis_text,
     Layers: layers_text,
     Lint: lint_text,

@@ -1,0 +1,38 @@
+"""``graphkit check``: is a model valid, and does it load?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from graphkit_cli.options import model_argument, output_options
+from graphkit_cli.spelling import spelt
+
+if TYPE_CHECKING:
+    from graphkit_cli.render import Render
+
+
+@click.command()
+@model_argument
+@click.option("--no-runtime", is_flag=True, help="Do not load MODEL into ONNX Runtime: rules and onnx.checker only.")
+@output_options
+def command(render: Render, model: str, no_runtime: bool) -> int:
+    r"""Say whether MODEL is valid ONNX and loads, and everything that is wrong with it.
+
+    Each finding names the rule and, where it is about one, the node or value. Exit code 1 where there is one, 3 where
+    MODEL cannot be read at all. --json writes {"valid": bool, "findings": [...]}.
+
+    \b
+    Examples:
+      graphkit check model.onnx
+      graphkit check model.onnx --json --no-runtime
+    """
+    import graphkit as gk
+
+    result = gk.check(model, runtime=not no_runtime)
+    told = tuple(replace(finding, remedy=finding.remedy and spelt(finding.remedy)) for finding in result.findings)
+    result = replace(result, findings=told)
+    render.result(result, lambda: gk.text(result))
+    return 0 if result else 1

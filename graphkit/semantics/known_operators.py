@@ -1,0 +1,55 @@
+"""Which operators there are: in the domains that ONNX itself defines, at the opset that a model imports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import onnx
+
+from graphkit.errors import similar
+from graphkit.graph import walk
+from graphkit.graph.names import title
+from graphkit.semantics.schemas import operators
+
+DOMAINS = ("", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training")
+"""The domains whose operators ONNX defines. What another domain has, only its runtime knows."""
+
+
+def imported(opsets: object) -> dict[str, int]:
+    """Domain ("" for ai.onnx) -> version, of a model's or a function's opset imports; of two entries the first counts."""
+    found: dict[str, int] = {}
+    for entry in opsets:  # type: ignore[attr-defined]  # a repeated field
+        found.setdefault("" if entry.domain == "ai.onnx" else entry.domain, int(entry.version))
+    return found
+
+
+def unknown_operator(node: onnx.NodeProto, versions: Mapping[str, int]) -> str | None:
+    """Why ONNX has no operator of a node's name, or None: it has one, or the domain is another's to define.
+
+    Args:
+        node: A node that calls no function of the model.
+        versions: What ``imported`` gives.
+
+    Source: the schemas of the installed onnx. Cost: about 1 microsecond; 20 ms the first time.
+    """
+    domain = walk.call_key(node)[0]
+    if domain not in DOMAINS or not node.op_type:
+        return None
+    spelt = domain or "ai.onnx"
+    known = _operators(domain).get(node.op_type)
+    if known is None:
+        close = similar(node.op_type, _operators(domain), count=1)
+        like = f"; did you mean {close[0]}?" if close else ""
+        return f"{title(node)}: {spelt} has no operator {node.op_type}{like}"
+    version = versions.get(domain)
+    if version is None:
+        return f"{title(node)}: the model does not import {spelt} (opset_import), to which {node.op_type} belongs"
+    if version < known[0]:
+        return f"{title(node)}: {spelt} has {node.op_type} since version {known[0]}, and the model imports {version}"
+    return None
+
+
+@cache
+def _operators(domain: str) -> dict[str, tuple[int, ...]]:
+    return operators(domain)
