@@ -43,6 +43,10 @@ class NodeWriter:
         place.append(onnx.helper.make_node(op, inputs, [output], name=name, **attributes))
         return output
 
+    def fresh(self, wish: str) -> str:
+        """A name that nothing has; it is taken from now on."""
+        return self._names.fresh(wish)
+
     def constant(self, place: list[onnx.NodeProto], array: Array, wish: str) -> str:
         """Put a Constant node on a list: an initializer would have to be a graph input too before IR version 4."""
         return self.add(place, "Constant", [], wish, value=onnx.numpy_helper.from_array(array))

@@ -28,6 +28,9 @@ _RULES: dict[str, tuple[bool, bool]] = {
 }
 """Operator -> (whether its first input alone decides the type, whether the result is boolean)."""
 
+BROADCASTING = frozenset((*_RULES, "Cast", "Where", "Clip"))
+"""Operators that go element by element; their inputs broadcast to the shape of the result."""
+
 
 def types_behind(
     index: GraphIndex,

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import onnx
 
 from graphkit.edit.folding import fold_sizes
-from graphkit.edit.repair import repair_reshapes
+from graphkit.edit.following.walk import Followed, follow
 from graphkit.edit.stale import refresh, sharpen
-from graphkit.errors import EditError, GraphkitWarning, NameNotFoundError
+from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.symbols import LARGEST, names_in, substituted, tensor_types
 from graphkit.graph.values import dim as dim_of
 from graphkit.hint import Argument, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
-from graphkit.shapes.size_dependence import Comparison, breaking, breaking_in_bodies
 
 Place = tuple[str, int]
 """(input, axis)."""
 
 
+class _Said(NamedTuple):
+    notes: list[str]
+    warnings: list[str]
+
+
 @operation(law="bound")
-def dims(model: Model, values: Mapping[str, int | str], *, repair_shapes: bool = False, fold: bool = False) -> Edit:
+def dims(
+    model: Model,
+    values: Mapping[str, int | str],
+    *,
+    repair_shapes: bool = False,
+    strict: bool = False,
+    fold: bool = False,
+) -> Edit:
     """Set dims of graph inputs: give a free dim a name or a size, make a fixed dim free.
 
     What happens depends on what the dim was:
@@ -39,12 +50,16 @@ def dims(model: Model, values: Mapping[str, int | str], *, repair_shapes: bool =
     Args:
         model: A path, a ModelProto or a Model.
         values: ``"INPUT:AXIS"`` -> name or size (axes may count from behind), or ``"SYMBOL"`` -> name or size.
-        repair_shapes: Compute baked Reshape targets where it is certain what they have to follow.
+        repair_shapes: Make what holds the size of an axis that becomes free follow it, where it is certain what it has to
+            follow: targets of Reshape and Expand, sizes of Resize, ends of Slice, numbers of TopK and Split, turns of a
+            Loop, windows of a pool, initial states, masks and ranges.
+        strict: Refuse where a size does not follow, instead of warning.
         fold: Compute, once and now, what depends on nothing but sizes of inputs: Shape nodes and what is made of them.
 
     Raises:
         NameNotFoundError: No input and no symbol has the name.
-        EditError: The axis does not exist, the shape of the input is not declared, or the value is no name and no size.
+        EditError: The axis does not exist, the shape of the input is not declared, or the value is no name and no size;
+            with ``strict`` also: something holds a size and does not follow.
 
     Changes: nothing; returns a new model. Only declarations change, and nodes that ``fold`` computes: the numbers a model
         computes stay what they are.
@@ -57,7 +72,12 @@ def dims(model: Model, values: Mapping[str, int | str], *, repair_shapes: bool =
     symbols, places = _sorted_out(proto, values)
     notes = _substitute(proto, symbols)
     freed = {place: value for place, value in places.items() if isinstance(_dim(proto, place), int)}
-    notes += _beware(proto, freed, repair=repair_shapes)
+    said: list[str] = []
+    if freed:
+        found = _follow(model, proto, freed, repair=repair_shapes)
+        notes, said = notes + found.notes, found.warnings
+        if said and strict:
+            _refuse(said)
     for place, value in places.items():
         notes.append(f"{place[0]}:{place[1]} was {_dim(proto, place) or 'unknown'} and is {value}")
         _set(_proto_dim(proto, place), value)
@@ -67,7 +87,7 @@ def dims(model: Model, values: Mapping[str, int | str], *, repair_shapes: bool =
         notes += fold_sizes(model, proto, [value.name for value in proto.graph.input])
     if fold or places or any(isinstance(value, int) for value in symbols.values()):
         sharpen(proto)
-    return Edit(proto, notes)
+    return Edit(proto, notes, said)
 
 
 def _sorted_out(
@@ -170,30 +190,51 @@ def _substitute(proto: onnx.ModelProto, symbols: Mapping[str, int | str]) -> lis
     return notes
 
 
-def _beware(proto: onnx.ModelProto, freed: Mapping[Place, int | str], *, repair: bool) -> list[str]:
-    """Warn of nodes that hold a size which is about to become free, and mend what can be where that is asked."""
-    if not freed:
-        return []
-    sizes = {place: _dim(proto, place) for place in freed}
-
-    def change(model: onnx.ModelProto, times: int) -> None:
-        for place, size in sizes.items():
-            assert isinstance(size, int)
-            _set(_proto_dim(model, place), min(size * times, LARGEST - 1))
-
-    comparison = Comparison(proto, change)
-    notes: list[str] = []
-    while repair and (repaired := repair_reshapes(proto, comparison)):
-        notes += repaired
-        comparison = Comparison(proto, change)
+def _follow(model: Model, proto: onnx.ModelProto, freed: Mapping[Place, int | str], *, repair: bool) -> _Said:
+    """Make what holds a size that is about to become free follow it where that is asked, and say what does not."""
+    names = {place: name if isinstance(name, str) else f"{place[0]}_{place[1]}" for place, name in freed.items()}
+    subject = proto
+    if not repair:
+        subject = onnx.ModelProto()
+        subject.CopyFrom(proto)
+    followed = follow(subject, names, model.array_of)
     cause = "another size of " + ", ".join(f"{name}:{axis}" for name, axis in freed)
-    inside = breaking_in_bodies(proto, {name for name, _ in freed}, cause=cause)
-    found = breaking(comparison, cause=cause)
-    for finding in found + inside:
-        warnings.warn(finding, GraphkitWarning, stacklevel=4)
-    if found and not repair:
-        copy = onnx.ModelProto()
-        copy.CopyFrom(proto)
-        possible = repair_reshapes(copy, Comparison(copy, change))
-        notes += [Hint("with ", Argument("repair_shapes"), f" {what}") for what in possible]
-    return notes
+    notes: list[str] = []
+    said: list[str] = []
+    for finding in followed.findings:
+        if finding.done:
+            notes.append(str(finding) if repair else Hint("with ", Argument("repair_shapes"), f" {finding}"))
+        if not finding.done or not repair or finding.kind == "choice":
+            remedy = f"; {finding.remedy}" if finding.remedy else ""
+            doubt = "may be wrong" if finding.kind == "choice" and repair else "fails, or is wrong,"
+            said.append(f"{finding.text}: it {doubt} at {cause}{remedy}")
+    return _Said(notes, said + _outputs_left_behind(proto, followed, names))
+
+
+def _refuse(said: list[str]) -> None:
+    listed = "; ".join(said[:5]) + (f"; and {len(said) - 5} more" if len(said) > 5 else "")
+    raise EditError(
+        f"not every size follows: {listed}",
+        hint=Hint(
+            "leave out ", Argument("strict"), " to have warnings instead, or export the model with these axes dynamic"
+        ),
+    )
+
+
+def _outputs_left_behind(proto: onnx.ModelProto, followed: Followed, names: Mapping[Place, str]) -> list[str]:
+    """A sentence for each output that has the size of a freed axis and does not vary with it, where none does."""
+    said = []
+    known = {value.name: followed.inference.get(value.name) for value in proto.graph.output}
+    for (name, axis), symbol in names.items():
+        sizes = followed.symbols.get(symbol)
+        if sizes is None or any(value.dims is None or value.varies for value in known.values()):
+            continue
+        for output, value in known.items():
+            dims = value.dims or ()
+            if (axis < len(dims) and dims[axis].base == sizes[0]) or (
+                sizes[0] > 1 and sizes[0] in [d.base for d in dims]
+            ):
+                said.append(
+                    f"the output {output!r} does not vary with {name}:{axis}: it has the same size at every one"
+                )
+    return said

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     help="An axis of an input (or a symbolic dim) and what it shall be: a name, or a size; repeat it.",
 )
 @click.option(
-    "--repair-shapes", is_flag=True, help="Compute baked Reshape targets where it is certain what they follow."
+    "--repair-shapes", is_flag=True, help="Make what holds a size follow, where it is certain what it has to follow."
 )
+@click.option("--strict", is_flag=True, help="Refuse where a size does not follow, instead of warning.")
 @click.option("--fold", is_flag=True, help="Compute now what depends on nothing but sizes: Shape and what follows.")
-def command(model: str, values: tuple[str, ...], repair_shapes: bool, fold: bool) -> gk.Model:
+def command(model: str, values: tuple[str, ...], repair_shapes: bool, strict: bool, fold: bool) -> gk.Model:
     """Set, rename and fix the dims of graph inputs, everywhere they occur."""
     import graphkit as gk
 
     given = {key: int(text) if text.lstrip("-").isdigit() else text for key, text in pairs(values, "--set").items()}
-    return gk.dims(model, given, repair_shapes=repair_shapes, fold=fold)
+    return gk.dims(model, given, repair_shapes=repair_shapes, strict=strict, fold=fold)

@@ -1,0 +1,1 @@
+"""Sizes that a graph holds, made to follow the axes that become free."""

@@ -1,0 +1,313 @@
+"""What the rules of this folder share: the walk's state, new nodes with their sizes, and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import onnx
+
+from graphkit.edit.nodes import NodeWriter
+from graphkit.graph.names import Names, title
+from graphkit.graph.values import constant_tensor, is_constant_node
+from graphkit.shapes.at_points import Known, PointInference
+from graphkit.shapes.points import Dim, Sizes, product
+from graphkit.tensor import stored_bytes
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+Kind: TypeAlias = Literal["follows", "held", "property", "lost", "choice"]
+"""``follows``: it was made to follow; ``held``: it should and does not; ``property``: the size belongs to the net;
+``lost``: sizes cannot be followed past it; ``choice``: it follows, and the file allows another reading.
+"""
+
+TABLE_LIMIT = 1 << 20
+"""Bytes of a constant that is read to see whether it is a mask, a grid or a range."""
+
+
+@dataclass(frozen=True)
+class SizeFinding:
+    """One node and its answer to the question what it does at another size.
+
+    Attributes:
+        kind: The answer.
+        node: The node's name, or its first output's.
+        op_type: Its operator.
+        value: The value that holds or has the size.
+        axis: The axis of that value, None where it is none in particular.
+        text: What it holds, or does.
+        done: What it does now, where that was changed.
+        remedy: What to do; "" where nothing is to be done.
+    """
+
+    kind: Kind
+    node: str
+    op_type: str
+    value: str
+    axis: int | None
+    text: str
+    done: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return "; ".join(filter(None, (self.text, self.done, self.remedy)))
+
+
+@dataclass
+class Place:
+    """One graph being walked: the nodes so far, and what was made in it already."""
+
+    graph: onnx.GraphProto
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    sizes: dict[tuple[str, int], str] = field(default_factory=dict)
+    grown: dict[tuple[object, ...], str | None] = field(default_factory=dict)
+    makers: dict[str, onnx.NodeProto] = field(default_factory=dict)
+    tensors: dict[str, onnx.TensorProto] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Want:
+    """A size that an axis must have, and the value and axis that have it."""
+
+    sizes: Sizes
+    value: str
+    axis: int
+
+
+class Following:
+    """The state of one walk through a model that is being changed.
+
+    Attributes:
+        inference: What is known of values.
+        cause: What becomes free, for messages: ``x:0``.
+        findings: What was found, in graph order.
+        places: The graph being walked and those around it, innermost last.
+        overridable: Whether an initializer that is an input too is a default value (since IR version 4).
+        replaced: Values that a node read and reads no more.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        inference: PointInference,
+        read: Callable[[onnx.TensorProto], Array | None],
+        cause: str,
+    ) -> None:
+        self.inference = inference
+        self.cause = cause
+        self.findings: list[SizeFinding] = []
+        self.places: list[Place] = []
+        self.points = inference.points
+        self.overridable = model.ir_version >= 4
+        self.replaced: set[str] = set()
+        self._read = read
+        self._writer = NodeWriter(Names(model.graph))
+        self._named: set[tuple[str, str]] = set()
+
+    @property
+    def place(self) -> Place:
+        """The graph being walked."""
+        return self.places[-1]
+
+    @property
+    def opset(self) -> int:
+        """The version of ai.onnx."""
+        return self.inference.opset
+
+    def get(self, name: str) -> Known:
+        """What is known of a value."""
+        return self.inference.get(name)
+
+    def maker(self, name: str) -> onnx.NodeProto | None:
+        """The node that makes a value, from the graph being walked outwards."""
+        for place in reversed(self.places):
+            if name in place.makers:
+                return place.makers[name]
+        return None
+
+    def tensor(self, name: str) -> onnx.TensorProto | None:
+        """The tensor of a value that is a constant itself: an initializer or a Constant node's."""
+        for place in reversed(self.places):
+            if name in place.makers:
+                node = place.makers[name]
+                return constant_tensor(node) if is_constant_node(node) else None
+            if name in place.tensors:
+                return place.tensors[name]
+        return None
+
+    def array(self, name: str) -> Array | None:
+        """The values of a constant of at most ``TABLE_LIMIT`` bytes, else None."""
+        tensor = self.tensor(name)
+        if tensor is None or stored_bytes(tensor) > TABLE_LIMIT:
+            return None
+        return self._read(tensor)
+
+    def baked(self, name: str) -> Array | None:
+        """The numbers that a value holds at every size: a constant, or what is computed of constants; else None."""
+        data = self.get(name).data
+        if data is None or any(a is not data[0] and not np.array_equal(a, data[0]) for a in data):
+            return None
+        return data[0]
+
+    # New nodes.
+
+    def put(self, node: onnx.NodeProto) -> None:
+        """Put a node behind those so far, and find out what it makes."""
+        self.place.nodes.append(node)
+        self.place.makers.update((name, node) for name in node.output if name)
+        self.inference.infer(node)
+
+    def add(self, op: str, inputs: Sequence[str], wish: str, **attributes: Any) -> str:
+        """A new node with one output; returns the output's name."""
+        made: list[onnx.NodeProto] = []
+        name = self._writer.add(made, op, inputs, wish, **attributes)
+        self.put(made[0])
+        return name
+
+    def constant(self, array: Array | Sequence[int], wish: str = "sizes") -> str:
+        """A new Constant node; a list is one of int64."""
+        made: list[onnx.NodeProto] = []
+        values = array if isinstance(array, np.ndarray) else np.array(array, np.int64)
+        name = self._writer.constant(made, values, wish)
+        self.put(made[0])
+        return name
+
+    def copied(self, node: onnx.NodeProto, inputs: Sequence[str]) -> onnx.NodeProto:
+        """A copy of a node with other inputs, and outputs and a name of its own; it is not put anywhere yet."""
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        del copy.input[:]
+        copy.input.extend(inputs)
+        outputs = [self.fresh(f"{name}_sized") if name else "" for name in node.output]
+        del copy.output[:]
+        copy.output.extend(outputs)
+        copy.name = self.fresh(f"{node.name or node.output[0]}_sized")
+        return copy
+
+    def fresh(self, wish: str) -> str:
+        """A name that nothing has."""
+        return self._writer.fresh(wish)
+
+    def size(self, value: str, axis: int) -> str:
+        """The size of an axis at run time: int64[1]."""
+        for place in reversed(self.places):
+            if (value, axis) in place.sizes:
+                return place.sizes[value, axis]
+        if self.opset >= 15:
+            name = self.add("Shape", [value], "size", start=axis, end=axis + 1)
+        else:
+            shape = self.place.sizes.get((value, -1)) or self.add("Shape", [value], "dims")
+            self.place.sizes[value, -1] = shape
+            name = self.add("Gather", [shape, self.constant([axis])], "size", axis=0)
+        self.place.sizes[value, axis] = name
+        return name
+
+    def scalar(self, size: str) -> str:
+        """An int64[1] as a scalar."""
+        return self.add("Squeeze", [size], "count")
+
+    def concatenated(self, parts: Sequence[int | str]) -> str:
+        """A list of sizes, of numbers and of values of the form int64[1]: int64[n]."""
+        pieces: list[str] = []
+        run: list[int] = []
+        for part in (*parts, ""):
+            if isinstance(part, int):
+                run.append(part)
+                continue
+            if run:
+                pieces.append(self.constant(run))
+                run = []
+            if part:
+                pieces.append(part)
+        return pieces[0] if len(pieces) == 1 else self.add("Concat", pieces, "shape", axis=0)
+
+    def unsqueezed(self, name: str, axes: Sequence[int], wish: str) -> str:
+        """New axes of size 1."""
+        if self.opset >= 13:
+            return self.add("Unsqueeze", [name, self.constant(list(axes), "axes")], wish)
+        return self.add("Unsqueeze", [name], wish, axes=list(axes))
+
+    def expression(self, sizes: Sizes, near: Iterable[tuple[str, int]] = ()) -> str | None:
+        """A value of the form int64[1] that is a size at every point.
+
+        Args:
+            sizes: The size.
+            near: Values and axes to make it of, the best first; after them come the places where sizes were seen first.
+        """
+        if all(size == sizes[0] for size in sizes):
+            return self.constant([sizes[0]])
+        candidates = [(value, axis, self._sizes_of(value, axis)) for value, axis in near]
+        for value, axis, own in candidates:
+            if own == sizes:
+                return self.size(value, axis)
+        for value, axis, own in candidates:
+            if own and (found := self._scaled(self.size, value, axis, own, sizes)):
+                return found
+        used = [(value, axis, own) for value, axis, own in candidates if own and any(s != own[0] for s in own)]
+        whole = product([own for _, _, own in used], self.points)
+        if len(used) > 1 and whole == sizes:
+            name = self.size(used[0][0], used[0][1])
+            for value, axis, _ in used[1:]:
+                name = self.add("Mul", [name, self.size(value, axis)], "size")
+            return name
+        if sizes in self.inference.origins:
+            return self.size(*self.inference.origins[sizes])
+        for own, (value, axis) in list(self.inference.origins.items()):
+            if found := self._scaled(self.size, value, axis, own, sizes):
+                return found
+        return None
+
+    def _sizes_of(self, value: str, axis: int) -> Sizes:
+        dims = self.get(value).dims
+        return dims[axis].sizes if dims is not None else ()
+
+    def _scaled(self, size: Callable[[str, int], str], value: str, axis: int, own: Sizes, sizes: Sizes) -> str | None:
+        """A whole multiple or a whole part of a size."""
+        if 0 in own or 0 in sizes:
+            return None
+        if all(a * own[0] == own_p * sizes[0] for a, own_p in zip(sizes, own, strict=True)):
+            if sizes[0] % own[0] == 0:
+                return self.add("Mul", [size(value, axis), self.constant([sizes[0] // own[0]])], "size")
+            if own[0] % sizes[0] == 0:
+                return self.add("Div", [size(value, axis), self.constant([own[0] // sizes[0]])], "size")
+        return None
+
+    # Findings.
+
+    def find(
+        self,
+        kind: Kind,
+        node: onnx.NodeProto,
+        text: str,
+        *,
+        value: str = "",
+        axis: int | None = None,
+        done: str = "",
+        remedy: str = "",
+    ) -> None:
+        """Note a finding; one of each kind a node."""
+        name = node.name or next(filter(None, node.output), node.op_type)
+        if (name, kind) in self._named and kind != "follows":
+            return
+        self._named.add((name, kind))
+        where = " in a body" if len(self.places) > 1 else ""
+        sentence = f"{title(node)}{where} {text}"
+        self.findings.append(SizeFinding(kind, name, node.op_type, value, axis, sentence, done, remedy))
+
+    def was_found(self, node: onnx.NodeProto) -> bool:
+        """Whether something was said of a node that is not that it follows."""
+        name = node.name or next(filter(None, node.output), node.op_type)
+        return any((name, kind) in self._named for kind in ("held", "property", "lost", "choice"))
+
+
+def dims_of(known: Known) -> tuple[Dim, ...]:
+    """The dims of a value; none where the rank is not known."""
+    return known.dims or ()
+
+
+def attributes_of(node: onnx.NodeProto) -> Mapping[str, onnx.AttributeProto]:
+    """A node's attributes by name."""
+    return {attribute.name: attribute for attribute in node.attribute}

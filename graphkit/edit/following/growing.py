@@ -1,0 +1,496 @@
+"""Values that are made of constants, given another size along some axes: back to what fixes the size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+
+from graphkit.edit.following import tables
+from graphkit.edit.following.context import Following, Want
+from graphkit.edit.following.reshapes import follow_reshape
+from graphkit.graph.values import attribute_value
+from graphkit.semantics.elementwise import BROADCASTING
+from graphkit.shapes.at_points import Known
+from graphkit.shapes.points import align, whole
+from graphkit.shapes.value_rules import axes_of
+
+Wants: TypeAlias = Mapping[int, Want]
+"""Axis -> the size that it shall have."""
+
+DEEPEST = 100
+"""Nodes behind each other that are made again."""
+
+Rule: TypeAlias = Callable[[Following, onnx.NodeProto, Known, dict[int, Want], int], "str | None"]
+
+
+def grow(state: Following, name: str, wants: Wants, depth: int = 0) -> str | None:
+    """A value like another one whose axes have the sizes that are wanted, or None where it cannot be had.
+
+    What makes the value is made again, back to a constant whose making is evident, to a range, an Expand or a Slice.
+
+    Args:
+        state: The walk; new nodes are put at its end.
+        name: A value that has the wanted sizes at the first point.
+        wants: The sizes.
+        depth: How many nodes were made again already.
+
+    Cost: O(nodes behind the value), once for each size.
+    """
+    known = state.get(name)
+    if known.dims is None or depth > DEEPEST:
+        return None
+    open_wants = {axis: want for axis, want in wants.items() if known.dims[axis].sizes != want.sizes}
+    if not open_wants:
+        return name
+    if any(known.dims[axis].varies for axis in open_wants):
+        return None
+    key = (name, *sorted((axis, want.sizes) for axis, want in open_wants.items()))
+    for place in reversed(state.places):
+        if key in place.grown:
+            return place.grown[key]
+    made = _made(state, name, known, open_wants, depth)
+    if made is not None and any(
+        (state.get(made).dims or known.dims)[a].sizes != w.sizes for a, w in open_wants.items()
+    ):
+        made = None
+    state.place.grown[key] = made
+    return made
+
+
+def _made(state: Following, name: str, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    assert known.dims is not None
+    if state.tensor(name) is not None:
+        return _constant(state, name, wants)
+    if all(known.dims[axis].base == 1 for axis in wants):
+        return expanded(state, name, known, wants)
+    node = state.maker(name)
+    rule = _RULES.get(node.op_type) if node is not None and node.domain in ("", "ai.onnx") else None
+    if node is None or rule is None or not node.output or node.output[0] != name:
+        return None
+    return rule(state, node, known, wants, depth + 1)
+
+
+def expanded(state: Following, name: str, known: Known, wants: Wants) -> str:
+    """A value whose axes of size 1 are repeated."""
+    rank = len(known.dims or ())
+    parts: list[int | str] = [state.size(wants[a].value, wants[a].axis) if a in wants else 1 for a in range(rank)]
+    shape = state.concatenated(parts)
+    return state.add("Expand" if state.opset >= 8 else "Tile", [name, shape], f"{name}_sized")
+
+
+def shape_of(state: Following, known: Known, wants: Wants, keep: Callable[[int], int | str | None]) -> str | None:
+    """A shape in which the wanted axes have the wanted sizes; ``keep`` gives the others."""
+    parts: list[int | str] = []
+    for axis in range(len(known.dims or ())):
+        part = state.size(wants[axis].value, wants[axis].axis) if axis in wants else keep(axis)
+        if part is None:
+            return None
+        parts.append(part)
+    return state.concatenated(parts)
+
+
+# Constants.
+
+
+def _constant(state: Following, name: str, wants: dict[int, Want]) -> str | None:
+    """A constant that is uniform, rises evenly, or depends on the distance of two axes."""
+    known = state.get(name)
+    if all(dim.base == 1 for axis, dim in enumerate(known.dims or ()) if axis in wants):
+        return expanded(state, name, known, wants)
+    array = state.array(name)
+    if array is None:
+        return None
+    rest = dict(wants)
+    for axis in wants:
+        if tables.uniform(array, axis):
+            array = np.take(array, [0], axis)
+            del rest[axis]
+    spread = {axis: want for axis, want in wants.items() if axis not in rest}
+    made = _evident(state, array, rest) if rest else state.constant(np.ascontiguousarray(array), name)
+    if made is None:
+        return None
+    return expanded(state, made, known, spread) if spread else made
+
+
+def _evident(state: Following, array: np.ndarray, wants: dict[int, Want]) -> str | None:
+    axes = sorted(wants)
+    if len(axes) == 2:
+        others = tuple(axis for axis in range(array.ndim) if axis not in axes)
+        if all(array.shape[axis] == 1 for axis in others):
+            found = tables.distances(array.squeeze(others))
+            if found is not None:
+                return _by_distance(state, array, found, wants)
+    if len(axes) > 1:
+        return _grid(state, array, wants)
+    (axis,) = axes
+    found_steps = tables.steps(array, axis)
+    return None if found_steps is None else _stepped(state, array, found_steps, axis, wants[axis])
+
+
+def _counted(state: Following, want: Want, dtype: np.dtype, rank: int, axis: int) -> str:
+    """0, 1, 2, ... along an axis."""
+    zero, one = state.constant(np.array(0, np.int64), "zero"), state.constant(np.array(1, np.int64), "one")
+    count = state.add("Range", [zero, state.scalar(state.size(want.value, want.axis)), one], "count")
+    if dtype != np.int64:
+        count = state.add("Cast", [count], "count", to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    others = [a for a in range(rank) if a != axis]
+    return state.unsqueezed(count, others, "count") if others else count
+
+
+def _stepped(state: Following, array: np.ndarray, found: tables.Steps, axis: int, want: Want) -> str:
+    dtype = array.dtype
+    work = (
+        dtype
+        if (dtype.kind == "f" and dtype.itemsize >= 4) or found.anchor in ("start", "end")
+        else np.dtype(np.float32)
+    )
+    count = _counted(state, want, work, array.ndim, axis)
+
+    def number(value: float) -> str:
+        return state.constant(np.array(value, work), "step")
+
+    if found.anchor in ("span", "cells", "end"):
+        size = state.add(
+            "Cast", [state.size(want.value, want.axis)], "size", to=onnx.helper.np_dtype_to_tensor_dtype(work)
+        )
+    if found.anchor == "span":
+        divisor = state.add("Sub", [size, number(1)], "steps")
+        count = state.add("Div", [state.add("Mul", [count, number(found.step)], "span"), divisor], "span")
+    elif found.anchor == "cells":
+        middle = state.add("Add", [count, number(0.5)], "middle")
+        count = state.add("Div", [state.add("Mul", [middle, number(found.step)], "span"), size], "span")
+    else:
+        if found.anchor == "end":
+            count = state.add("Sub", [count, state.add("Sub", [size, number(1)], "last")], "count")
+        if found.step != 1:
+            count = state.add("Mul", [count, number(found.step)], "steps")
+    first = np.ascontiguousarray(found.first.astype(work))
+    if found.first.size > 1 or float(found.first.reshape(-1)[0]):
+        count = state.add("Add", [count, state.constant(first, "first")], "steps")
+    if work != dtype:
+        count = state.add("Cast", [count], "steps", to=onnx.helper.np_dtype_to_tensor_dtype(dtype))
+    return count
+
+
+def _by_distance(state: Following, array: np.ndarray, found: tables.Distances, wants: dict[int, Want]) -> str | None:
+    if state.opset < 9:
+        return None
+    row, column = sorted(wants)
+    int64 = np.dtype(np.int64)
+    rows = _counted(state, wants[row], int64, array.ndim, row)
+    columns = _counted(state, wants[column], int64, array.ndim, column)
+    distance = state.add("Sub", [rows, columns], "distance")
+    result = state.constant(found.values[-1], "value")
+    for bound, value in zip(reversed(found.bounds), reversed(found.values[:-1]), strict=True):
+        below = state.add("Less", [distance, state.constant(np.array(bound, np.int64), "bound")], "is_below")
+        result = state.add("Where", [below, state.constant(value, "value"), result], "mask")
+    return result
+
+
+def _grid(state: Following, array: np.ndarray, wants: dict[int, Want]) -> str | None:
+    """y * width + x, and the like: whole numbers that rise evenly along each of several axes."""
+    if array.dtype.kind not in "iu":
+        return None
+    corner = array
+    steps = {}
+    for axis in wants:
+        difference = np.diff(array, axis=axis)
+        if array.shape[axis] < 2 or not (difference == difference.reshape(-1)[0]).all():
+            return None
+        steps[axis] = int(difference.reshape(-1)[0])
+        corner = np.take(corner, [0], axis)
+    total = state.constant(np.ascontiguousarray(corner), "first")
+    for axis, step in steps.items():
+        count = _counted(state, wants[axis], array.dtype, array.ndim, axis)
+        wide = [a for a in wants if a != axis and array.shape[a] == step and step > 1]
+        if step != 1 and not wide:
+            return None
+        if wide:
+            size = state.size(wants[wide[0]].value, wants[wide[0]].axis)
+            if array.dtype != np.int64:
+                size = state.add("Cast", [size], "size", to=onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
+            count = state.add("Mul", [count, size], "steps")
+        total = state.add("Add", [total, count], "grid")
+    return total
+
+
+# Nodes.
+
+
+def _remade(state: Following, node: onnx.NodeProto, inputs: list[str | None]) -> str | None:
+    if any(name is None for name in inputs):
+        return None
+    copy = state.copied(node, [name or "" for name in inputs])
+    state.put(copy)
+    return copy.output[0]
+
+
+def _elementwise(
+    state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int
+) -> str | None:
+    inputs: list[str | None] = []
+    rank = len(known.dims or ())
+    for name in node.input:
+        dims = state.get(name).dims if name else None
+        own = {}
+        for axis, want in wants.items():
+            place = axis - rank + len(dims or ())
+            if dims is not None and place >= 0 and dims[place].base != 1:
+                own[place] = want
+        inputs.append(grow(state, name, own, depth) if own else name)
+    return _remade(state, node, inputs)
+
+
+def _along(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    """The first input has the axes of the result."""
+    del known
+    return _remade(state, node, [grow(state, node.input[0], wants, depth), *node.input[1:]])
+
+
+def _transpose(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    perm = attribute_value(node, "perm") or range(len(known.dims or ()))[::-1]
+    return _remade(state, node, [grow(state, node.input[0], {perm[a]: w for a, w in wants.items()}, depth)])
+
+
+def _moved_axes(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    """Squeeze and Unsqueeze."""
+    axes = axes_of(node, [None, *(state.baked(name) if name else None for name in node.input[1:])])
+    inner = state.get(node.input[0]).dims
+    if axes is None or inner is None:
+        return None
+    rank = len(known.dims or ()) if node.op_type == "Unsqueeze" else len(inner)
+    gone = {axis % rank for axis in axes}
+    kept = [axis for axis in range(rank) if axis not in gone]
+    if node.op_type == "Unsqueeze":
+        if gone & wants.keys():
+            return None
+        own = {kept.index(axis): want for axis, want in wants.items()}
+    else:
+        own = {kept[axis]: want for axis, want in wants.items()}
+    return _remade(state, node, [grow(state, node.input[0], own, depth), *node.input[1:]])
+
+
+def _reshape(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    source = state.get(node.input[0])
+    if source.dims is None or known.dims is None or source.varies or not source.complete:
+        return None
+    points = state.points
+    own: dict[int, Want] = {}
+    for axis, want in wants.items():
+        found = align(source.dims, [dim.base for dim in known.dims], None, points)
+        if found is None or len(found.sources[axis]) != 1:
+            return None
+        place = found.sources[axis][0]
+        if source.dims[place].base != known.dims[axis].base:
+            return None
+        own[place] = want
+    name = grow(state, node.input[0], own, depth)
+    if name is None:
+        return None
+    copy = state.copied(node, [name, *node.input[1:]])
+    follow_reshape(state, copy)
+    state.put(copy)
+    return copy.output[0]
+
+
+def _expand(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    dims = state.get(node.input[0]).dims
+    if dims is None or known.dims is None:
+        return None
+    offset = len(known.dims) - len(dims)
+    own = {a - offset: w for a, w in wants.items() if a >= offset and dims[a - offset].base != 1}
+    name = grow(state, node.input[0], own, depth) if own else node.input[0]
+    all_dims = known.dims
+
+    def keep(axis: int) -> int | str | None:
+        if not all_dims[axis].varies and all_dims[axis].sizes:
+            return all_dims[axis].base
+        if axis >= offset and dims[axis - offset].sizes == all_dims[axis].sizes:
+            return 1
+        return state.add("Gather", [node.input[1], state.constant([axis])], "size", axis=0)
+
+    shape = shape_of(state, known, wants, keep)
+    return _remade(state, node, [name, shape])
+
+
+def _tile(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    dims, repeats = state.get(node.input[0]).dims, state.baked(node.input[1])
+    if dims is None or repeats is None:
+        return None
+    own = {axis: want for axis, want in wants.items() if repeats[axis] == 1}
+    if any(axis not in own and dims[axis].base != 1 for axis in wants):
+        return None
+    name = grow(state, node.input[0], own, depth) if own else node.input[0]
+    new = {axis: want for axis, want in wants.items() if axis not in own}
+    return _remade(state, node, [name, shape_of(state, known, new, lambda axis: int(repeats[axis]))])
+
+
+def _filled(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    del depth
+
+    def keep(axis: int) -> int | str | None:
+        dim = (known.dims or ())[axis]
+        if dim.sizes and not dim.varies:
+            return dim.base
+        return state.add("Gather", [node.input[0], state.constant([axis])], "size", axis=0)
+
+    return _remade(state, node, [shape_of(state, known, wants, keep)])
+
+
+def _range(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    del depth
+    start, delta = state.baked(node.input[0]), state.baked(node.input[2])
+    if start is None or delta is None or delta.dtype.kind not in "iuf":
+        return None
+    size = state.scalar(state.size(wants[0].value, wants[0].axis))
+    if known.elem != onnx.TensorProto.INT64:
+        size = state.add("Cast", [size], "count", to=known.elem)
+    if float(delta) != 1:
+        size = state.add("Mul", [size, node.input[2]], "span")
+    if float(start) != 0:
+        size = state.add("Add", [size, node.input[0]], "limit")
+    return _remade(state, node, [node.input[0], size, node.input[2]])
+
+
+def _slice(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    """Of a table of which the first so many rows are taken."""
+    if len(node.input) < 3:
+        return None
+    data = state.get(node.input[0])
+    starts, ends = state.baked(node.input[1]), state.baked(node.input[2])
+    if data.dims is None or known.dims is None or starts is None or ends is None:
+        return None
+    axes = state.baked(node.input[3]) if len(node.input) > 3 and node.input[3] else np.arange(len(starts))
+    steps = state.baked(node.input[4]) if len(node.input) > 4 and node.input[4] else np.ones(len(starts), np.int64)
+    if axes is None or steps is None:
+        return None
+    rank = len(data.dims)
+    where = {int(axis) % rank: position for position, axis in enumerate(axes)}
+    parts: list[int | str] = [int(end) for end in ends]
+    through: dict[int, Want] = {}
+    limited: dict[int, Want] = {}
+    for axis, want in wants.items():
+        position = where.get(axis)
+        start = 0 if position is None else int(starts[position])
+        all_of_it = position is not None and int(ends[position]) >= data.dims[axis].base == want.sizes[0] and start == 0
+        if position is None or all_of_it:
+            through[axis] = want
+            if position is not None:
+                parts[position] = np.iinfo(np.int64).max
+            continue
+        if start < 0 or int(steps[position]) != 1:
+            return None
+        size = state.size(want.value, want.axis)
+        parts[position] = size if start == 0 else state.add("Add", [size, state.constant([start])], "end")
+        limited[axis] = want
+    name = grow(state, node.input[0], through, depth) if through else node.input[0]
+    if name is None:
+        return None
+    ends_now = state.concatenated(parts)
+    made = _remade(state, node, [name, node.input[1], ends_now, *node.input[3:]])
+    return _within_table(state, made, node, limited, data)
+
+
+def _within_table(state: Following, made: str | None, node: onnx.NodeProto, wants: Wants, data: Known) -> str | None:
+    """A part of a table follows as far as the table goes, which is said."""
+    if made is None or not wants or data.dims is None:
+        return made
+    known = state.inference.known[made]
+    for axis, want in wants.items():
+        rows = data.dims[axis].base
+        if known.dims is not None and known.dims[axis].sizes != want.sizes and rows > want.sizes[0]:
+            dims = list(known.dims)
+            dims[axis] = whole(want.sizes)
+            known = state.inference.known[made] = Known(known.elem, tuple(dims))
+            state.find(
+                "property",
+                node,
+                f"takes a part of {node.input[0]!r}, which has {rows} rows: sizes of {state.cause} go up to {rows}",
+                value=node.input[0],
+                axis=axis,
+            )
+    return made
+
+
+def _gather(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    del known
+    data, places = state.get(node.input[0]), state.get(node.input[1])
+    if data.dims is None or places.dims is None:
+        return None
+    axis, wide = attribute_value(node, "axis", 0) % len(data.dims), len(places.dims)
+    of_places = {a - axis: w for a, w in wants.items() if axis <= a < axis + wide}
+    of_data = {a if a < axis else a - wide + 1: w for a, w in wants.items() if not axis <= a < axis + wide}
+    indices = grow(state, node.input[1], of_places, depth) if of_places else node.input[1]
+    table = grow(state, node.input[0], of_data, depth) if of_data else node.input[0]
+    made = _remade(state, node, [table, indices])
+    numbers = state.get(indices).data if indices is not None else None
+    rows = data.dims[axis].base
+    if made is not None and of_places and numbers is not None and any(a.size and a.max() >= rows for a in numbers):
+        state.find(
+            "property",
+            node,
+            f"looks up {node.input[0]!r}, which has {rows} rows: sizes of {state.cause} go up to {rows}",
+            value=node.input[0],
+            axis=axis,
+        )
+    return made
+
+
+def _concat(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    axis = attribute_value(node, "axis", 0) % max(len(known.dims or ()), 1)
+    if axis in wants:
+        return None
+    return _remade(state, node, [grow(state, name, wants, depth) for name in node.input])
+
+
+def _matmul(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    rank = len(known.dims or ())
+    inputs: list[str | None] = []
+    for side, name in enumerate(node.input):
+        dims = state.get(name).dims
+        own = {}
+        for axis, want in wants.items():
+            place = axis - rank + len(dims or ())
+            other = rank - 1 if side == 0 else rank - 2
+            if dims is not None and len(dims) > 1 and place >= 0 and axis != other and dims[place].base != 1:
+                own[place] = want
+        inputs.append(grow(state, name, own, depth) if own else name)
+    return _remade(state, node, inputs)
+
+
+def _one_hot(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    rank = len(known.dims or ())
+    axis = attribute_value(node, "axis", -1) % max(rank, 1)
+    own = {a if a < axis else a - 1: w for a, w in wants.items() if a != axis}
+    depth_name: str | None = node.input[1]
+    if axis in wants:
+        depth_name = state.size(wants[axis].value, wants[axis].axis)
+        elem = state.get(node.input[1]).elem
+        if elem != onnx.TensorProto.INT64:
+            depth_name = state.add("Cast", [depth_name], "depth", to=elem)
+        if state.get(node.input[1]).dims == ():
+            depth_name = state.scalar(depth_name)
+    indices = grow(state, node.input[0], own, depth) if own else node.input[0]
+    return _remade(state, node, [indices, depth_name, *node.input[2:]])
+
+
+_RULES: dict[str, Rule] = {
+    **dict.fromkeys(BROADCASTING, _elementwise),
+    **dict.fromkeys(("CumSum", "Trilu", "EyeLike", "Dropout", "Identity", "CastLike", "LayerNormalization"), _along),
+    "Concat": _concat,
+    "ConstantOfShape": _filled,
+    "Expand": _expand,
+    "Gather": _gather,
+    "MatMul": _matmul,
+    "OneHot": _one_hot,
+    "Range": _range,
+    "Reshape": _reshape,
+    "Slice": _slice,
+    "Squeeze": _moved_axes,
+    "Tile": _tile,
+    "Transpose": _transpose,
+    "Unsqueeze": _moved_axes,
+}

@@ -1,0 +1,102 @@
+"""Constants whose making is evident: ranges, grids, masks that depend on the distance of row and column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Numbers that rise evenly along an axis.
+
+    Attributes:
+        first: The slice at the beginning of the axis.
+        step: What each next slice has more; one number.
+        anchor: "start": the first stays; "end": the last does; "span": both do, and the step is what divides the span;
+            "cells": the middle of each of so many cells.
+    """
+
+    first: Array
+    step: float
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Numbers that depend on how far row and column are apart.
+
+    Attributes:
+        bounds: The distances (row - column) from which on the next number holds, rising.
+        values: The numbers: of the distances below the first bound, between, and from the last on.
+    """
+
+    bounds: tuple[int, ...]
+    values: tuple[Array, ...]
+
+
+def uniform(array: Array, axis: int) -> bool:
+    """Whether every slice along an axis is the same."""
+    first = np.take(array, [0], axis)
+    return array.shape[axis] == 1 or bool((array == first).all())
+
+
+def steps(array: Array, axis: int) -> Steps | None:
+    """Numbers that rise evenly along an axis, from where it is evident; else None.
+
+    An even step alone says nothing of other sizes: it counts where it is a whole number or the part of a whole span, and
+    where the numbers begin, end, or are centred at a place that another size has too.
+    """
+    count = array.shape[axis]
+    if count < 2 or array.dtype.kind not in "iuf" or array.dtype.itemsize < 2:
+        return None
+    wide = array.astype(np.float64)
+    differences = np.diff(wide, axis=axis)
+    step = float(differences.reshape(-1)[0])
+    scale = max(abs(step), float(np.abs(wide).max()) * 2.0**-20, 1e-12)
+    if step == 0 or np.abs(differences - step).max() > 1e-5 * scale * (count if array.dtype.kind == "f" else 1):
+        return None
+    first, last = np.take(wide, [0], axis), np.take(wide, [count - 1], axis)
+    begin, end = float(first.reshape(-1)[0]), float(last.reshape(-1)[0])
+    if count == 2 and not (begin == 0 and step == 1):
+        return None
+    kept = np.take(array, [0], axis)
+    if np.ptp(first) != 0:
+        return Steps(kept, step, "start") if step == 1 and array.dtype.kind in "iu" else None
+    near = 1e-6
+    if abs(step - round(step)) < near and round(step):
+        if begin in (0, step, 2 * step, step / 2, -step / 2, 1):
+            return Steps(kept, float(round(step)), "start")
+        return Steps(np.take(array, [count - 1], axis), float(round(step)), "end") if end in (0, 1) else None
+    span = step * (count - 1)
+    if (begin, abs(round(span, 5))) in ((0.0, 1.0), (-1.0, 2.0), (1.0, 2.0)):
+        return Steps(kept, span, "span")
+    cells = step * count
+    if abs(abs(cells) - round(abs(cells))) < near * count and round(abs(cells)) in (1, 2):
+        low = begin - step / 2
+        if abs(low - round(low)) < 1e-5 and round(low) in (-1, 0, 1):
+            return Steps(np.full_like(kept, round(low)), float(round(cells)), "cells")
+    return None
+
+
+def distances(array: Array) -> Distances | None:
+    """A square matrix whose numbers depend on row - column alone and change once or twice; else None."""
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] < 2:
+        return None
+    count = array.shape[0]
+    if not np.array_equal(array[1:, 1:], array[:-1, :-1]):
+        return None
+    line = np.concatenate([array[0, :0:-1], array[:, 0]])  # distance 1 - count ... count - 1
+    changes = [position for position in range(1, len(line)) if line[position] != line[position - 1]]
+    bounds = tuple(position - (count - 1) for position in changes)
+    if not bounds or len(bounds) > 2 or (len(bounds) == 2 and count < 3):
+        return None
+    if count > 3 and any(abs(bound) >= count - 2 for bound in bounds):
+        return None
+    values = (line[0], *(line[position] for position in changes))
+    return Distances(bounds, tuple(np.array(value, array.dtype) for value in values))

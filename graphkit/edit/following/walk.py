@@ -1,0 +1,154 @@
+"""The walk through a model whose axes become free: each node is made to follow, then its sizes are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import onnx
+
+from graphkit.edit.following.agreement import EXPORT, agree
+from graphkit.edit.following.context import Following, Place, SizeFinding
+from graphkit.edit.following.holders import hold
+from graphkit.edit.nodes import set_nodes
+from graphkit.edit.prune import prune
+from graphkit.graph.symbols import LARGEST, substituted
+from graphkit.graph.values import dims as dims_of_type
+from graphkit.shapes.at_points import Known, PointInference
+from graphkit.shapes.points import UNKNOWN, Dim, Sizes, fixed, whole
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
+"""How many times its size an axis has at a point: axes differ, and what divided the size divides these."""
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What the walk found.
+
+    Attributes:
+        findings: In graph order.
+        inference: What is known of values now.
+        symbols: The sizes of every symbol.
+    """
+
+    findings: tuple[SizeFinding, ...]
+    inference: PointInference
+    symbols: Mapping[str, Sizes]
+
+
+def follow(
+    model: onnx.ModelProto,
+    freed: Mapping[tuple[str, int], str],
+    read: Callable[[onnx.TensorProto], Array | None],
+) -> Followed:
+    """Make what holds the size of some axes follow these axes. Changes the model.
+
+    Args:
+        model: The skeleton, with the sizes that the axes have in it.
+        freed: (input, axis) -> the name that the axis is given.
+        read: Reads a small tensor.
+
+    Scope: main graph and bodies; functions are followed and not changed.
+    Cost: O(graph): each node is inferred three times, and once more for each further axis.
+    """
+    symbols = _symbols(model, freed)
+    points = len(next(iter(symbols.values()))) if symbols else 1
+    inference = PointInference(model, points, read)
+    cause = ", ".join(f"{name}:{axis}" for name, axis in freed)
+    state = Following(model, inference, read, cause)
+    fixed_inputs = {tensor.name for tensor in model.graph.initializer} if model.ir_version < 4 else set()
+    inputs = [info for info in model.graph.input if info.name not in fixed_inputs]
+    given = {info.name: _input(info, symbols, freed, points) for info in inputs}
+    inference.visit = lambda graph: _visit(state, graph)
+    inference.start(model.graph, given)
+    _visit(state, model.graph)
+    _say_misfits(state)
+    prune(model, state.replaced)
+    return Followed(tuple(state.findings), inference, symbols)
+
+
+def _visit(state: Following, graph: onnx.GraphProto) -> None:
+    """Walk one graph, and write back the nodes that came of it."""
+    place = Place(graph, tensors={tensor.name: tensor for tensor in graph.initializer})
+    if state.overridable:
+        inputs = {info.name for info in graph.input}
+        place.tensors = {name: tensor for name, tensor in place.tensors.items() if name not in inputs}
+    state.places.append(place)
+    before = [tuple(node.input) for node in graph.node]
+    nodes = list(graph.node)
+    for node in nodes:
+        if node.domain in ("", "ai.onnx"):
+            agree(state, node)
+            hold(state, node)
+        state.put(node)
+    state.places.pop()
+    changed = len(place.nodes) != len(nodes) or any(a != tuple(n.input) for a, n in zip(before, nodes, strict=True))
+    if changed:
+        set_nodes(graph, place.nodes)
+        state.replaced.update(
+            name for names, node in zip(before, nodes, strict=True) for name in names if name not in node.input
+        )
+
+
+def _symbols(model: onnx.ModelProto, freed: Mapping[tuple[str, int], str]) -> dict[str, Sizes]:
+    """The sizes of every symbol at every point: of the axes that become free, and of those that were free before."""
+    bases: dict[str, int] = {}
+    for info in model.graph.input:
+        for axis, dim in enumerate(dims_of_type(info.type) or ()):
+            name = freed.get((info.name, axis))
+            if name is not None and isinstance(dim, int):
+                bases.setdefault(name, dim)
+    moving = list(bases)
+    for info in model.graph.input:
+        for axis, dim in enumerate(dims_of_type(info.type) or ()):
+            if isinstance(dim, str) and dim.isidentifier():
+                bases.setdefault(dim, 2 if axis == 0 else 64)
+    names = list(bases)
+    rows = [{name: PRIMES[(place + turn) % len(PRIMES)] for place, name in enumerate(names)} for turn in range(2)]
+    if len(moving) > 1:
+        rows += [{name: PRIMES[0]} for name in moving[:4]]
+    return {name: (base, *(min(base * row.get(name, 1), LARGEST - 1) for row in rows)) for name, base in bases.items()}
+
+
+def _input(
+    info: onnx.ValueInfoProto, symbols: Mapping[str, Sizes], freed: Mapping[tuple[str, int], str], points: int
+) -> Known:
+    shape = dims_of_type(info.type)
+    if info.type.WhichOneof("value") != "tensor_type":
+        return Known(types=(info.type,) * points)
+    elem = info.type.tensor_type.elem_type
+    if shape is None:
+        return Known(elem)
+    dims = tuple(_dim(dim, freed.get((info.name, axis)), symbols, points) for axis, dim in enumerate(shape))
+    return Known(elem, dims)
+
+
+def _dim(dim: int | str | None, name: str | None, symbols: Mapping[str, Sizes], points: int) -> Dim:
+    if name is not None and name in symbols:
+        return whole(symbols[name])
+    if isinstance(dim, int):
+        return fixed(dim, points)
+    if isinstance(dim, str):
+        if dim in symbols:
+            return whole(symbols[dim])
+        sizes = [substituted(dim, {name: sizes[point] for name, sizes in symbols.items()}) for point in range(points)]
+        if all(isinstance(size, int) for size in sizes):
+            return whole(tuple(size for size in sizes if isinstance(size, int)))
+    return UNKNOWN
+
+
+def _say_misfits(state: Following) -> None:
+    for misfit in state.inference.misfits:
+        if not state.was_found(misfit.node):
+            why = misfit.why.rpartition("] ")[2].strip().rstrip(".").lower()
+            text = f"joins values whose sizes match now only ({why})"
+            state.find("held", misfit.node, text, value=next(filter(None, misfit.node.input), ""), remedy=EXPORT)
+    for node in state.inference.lost:
+        if not state.was_found(node):
+            state.find(
+                "lost", node, "hides sizes: they cannot be followed past it", value=next(filter(None, node.output), "")
+            )
