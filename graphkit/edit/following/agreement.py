@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import onnx
 
-from graphkit.edit.following.context import Following, Want
+from graphkit.edit.following.context import Following, Kind, Want
 from graphkit.edit.following.growing import grow
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import BROADCASTING
@@ -74,10 +74,10 @@ def _refuse(state: Following, node: onnx.NodeProto, position: int, own: dict[int
     text = (
         f"joins {want.value!r} with {name!r}, {what} whose axis {axis} has the size {size}: their sizes match now only"
     )
-    state.find(kind, node, text, value=name, axis=axis, remedy=remedy)  # type: ignore[arg-type]
+    state.find(kind, node, text, value=name, axis=axis, remedy=remedy)
 
 
-def _reason(state: Following, name: str) -> tuple[str, str, str]:
+def _reason(state: Following, name: str) -> tuple[Kind, str, str]:
     """(kind, what it is, what to do) for a value that does not follow."""
     if state.tensor(name) is not None:
         return "property", "a table", f"{EXPORT}, or interpolate the table"
