@@ -57,6 +57,14 @@ device_option = click.option(
 
 tf32_option = click.option("--tf32", is_flag=True, help="Let CUDA use TF32 for float32 products.")
 
+optimization_option = click.option(
+    "--optimization",
+    type=click.Choice(["all", "extended", "basic", "none"]),
+    default="all",
+    show_default=True,
+    help="How far ONNX Runtime may rewrite the model before it runs it.",
+)
+
 cpu_nodes_option = click.option(
     "--allow-cpu-nodes",
     is_flag=True,
@@ -179,6 +187,16 @@ def comparison_options(*, several: bool = False) -> Callable[[FC], FC]:
         click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance [default: by dtype]."),
         click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance [default: by dtype]."),
     )
+
+
+sample_option = click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Which of the samples that validate draws from this seed.",
+)
 
 
 def show(render: Render, result: gk.Report | gk.Bisection | gk.Layers, html: str | None = None) -> None:

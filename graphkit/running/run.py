@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphkit.errors import FeedError
 from graphkit.model import ModelLike
 from graphkit.result import Result
-from graphkit.runtime.session import Session, session
+from graphkit.runtime.session import Optimization, Session, session
 from graphkit.runtime.tensorrt import TensorRT
 from graphkit.storage.load import as_model
 from graphkit.surgery.tap import tap
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 def run(
     model: ModelLike,
-    feeds: Mapping[str, Any],
+    feeds: Mapping[str, Any] | Any | None = None,
     *,
     device: str = "auto",
     outputs: Sequence[str] | None = None,
+    optimization: Optimization = "all",
     seed: int = 0,
     tensorrt: TensorRT | None = None,
 ) -> dict[str, Array]:
@@ -36,10 +38,12 @@ def run(
             list takes the declared dtype, and a single number fills the declared shape (``{"factor": 2.5}``). A text
             is a specification: ``"@photo.png"`` (0..1 for float inputs, 0..255 for uint8, NCHW or NHWC as declared),
             ``"@x.npy"``, ``"@x.npz"`` (the member called like the input, or the only one), ``"random"``, or a number
-            or list as text (``"2,3"``).
+            or list as text (``"2,3"``). None, or nothing in it, draws every input as "random" does; what is no mapping is
+            for the only input of the model.
         device: "cpu", "cuda", "tensorrt", or "auto": CUDA where it loads, else the CPU.
+        optimization: How far the runtime may rewrite the model, as ``session`` takes it.
         outputs: Values to give: graph outputs, or any value of the main graph; None for the graph outputs.
-        seed: For inputs fed with "random".
+        seed: For inputs that are drawn.
         tensorrt: With device "tensorrt": profiles of dynamic shapes, fp16, int8.
 
     Returns:
@@ -56,7 +60,8 @@ def run(
     Scope: values of the main graph.
     Cost: a session is built for every call; use ``graphkit.session`` for more than one run.
     """
-    return session_for(model, outputs, device=device, tensorrt=tensorrt).run(feeds, outputs, seed=seed)
+    made = session_for(model, outputs, device=device, optimization=optimization, tensorrt=tensorrt)
+    return made.run(_fed(made, feeds), outputs, seed=seed)
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,20 +110,44 @@ class Ran(Result):
 
 def run_report(
     model: ModelLike,
-    feeds: Mapping[str, Any],
+    feeds: Mapping[str, Any] | Any | None = None,
     *,
     outputs: Sequence[str] | None = None,
     device: str = "auto",
     tf32: bool = False,
     allow_cpu_nodes: bool = False,
+    optimization: Optimization = "all",
     seed: int = 0,
     tensorrt: TensorRT | None = None,
 ) -> Ran:
     """``run``, and which providers ran it. Arguments and errors as ``run`` and ``session`` have them."""
-    made = session_for(model, outputs, device=device, tf32=tf32, allow_cpu_nodes=allow_cpu_nodes, tensorrt=tensorrt)
-    arrays = made.run(feeds, outputs, seed=seed)
+    loading = {"device": device, "tf32": tf32, "allow_cpu_nodes": allow_cpu_nodes, "optimization": optimization}
+    made = session_for(model, outputs, tensorrt=tensorrt, **loading)
+    fed = _fed(made, feeds)
+    arrays = made.run(fed, outputs, seed=seed)
     summaries = {name: summary(array) for name, array in arrays.items()}
-    return Ran(made.name, made.device, made.providers, summaries, arrays, made.notes)
+    drawn = () if feeds or not fed else (f"inputs that were drawn at random (seed {seed}): {', '.join(fed)}",)
+    return Ran(made.name, made.device, made.providers, summaries, arrays, (*made.notes, *drawn))
+
+
+def _fed(made: Session, feeds: Mapping[str, Any] | Any | None) -> dict[str, Any]:
+    """Feeds by name: all that is required drawn where none is given; what is no mapping is for the only input.
+
+    Raises:
+        FeedError: It is no mapping, and the model has not exactly one input that needs a feed.
+    """
+    required = [name for name, port in made.inputs.items() if port.required]
+    if isinstance(feeds, Mapping) and feeds:
+        return dict(feeds)
+    if feeds is None or isinstance(feeds, Mapping):
+        return dict.fromkeys(required, "random")
+    if len(required) != 1:
+        names = ", ".join(map(repr, required)) or "none that needs a feed"
+        raise FeedError(
+            f"a {type(feeds).__name__} alone can be fed to a model with one input; this one has {len(required)}: {names}",
+            hint="give a mapping, input name -> what to feed",
+        )
+    return {required[0]: feeds}
 
 
 def summary(array: Any) -> OutputSummary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from graphkit.errors import NameNotFoundError, ProviderError
 from graphkit.feeds.feeds import complete
@@ -22,6 +22,16 @@ from graphkit.runtime.tensorrt import TensorRT
 from graphkit.semantics.node_rules import check_sized
 from graphkit.shapes.resamplers import is_resampler
 from graphkit.storage.load import as_model
+
+Optimization = Literal["all", "extended", "basic", "none"]
+"""How far ONNX Runtime may rewrite a model before it runs it."""
+
+_LEVELS: dict[Optimization, str] = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "none": "ORT_DISABLE_ALL",
+}
 
 if TYPE_CHECKING:
     import torch
@@ -155,6 +165,7 @@ def session(
     device: str = "auto",
     tf32: bool = False,
     optimize: bool = True,
+    optimization: Optimization = "all",
     allow_cpu_nodes: bool = False,
     threads: int | None = None,
     tensorrt: TensorRT | None = None,
@@ -168,7 +179,9 @@ def session(
         model: A path, a ModelProto or a Model.
         device: "cpu", "cuda", "tensorrt", or "auto": CUDA where it loads, else the CPU (``Session.notes`` says which).
         tf32: Let CUDA use TF32 for float32 products. Off, so that float32 means float32.
-        optimize: False runs every node as it stands in the file; True fuses and folds.
+        optimize: False is ``optimization="none"``.
+        optimization: Which of its rewrites the runtime applies: "none" runs every node as it stands in the file,
+            "basic" folds constants and drops what is redundant, "extended" fuses nodes, "all" changes layouts too.
         allow_cpu_nodes: On a GPU, list nodes that fell to the CPU in ``Session.notes``, where otherwise they are an
             error. Shape computations, which belong on the CPU, are neither.
         threads: Threads inside an operator; None for all cores.
@@ -182,7 +195,7 @@ def session(
         WeightsError: Weights were stripped, or are not where a tensor says.
         MissingExtraError: onnxruntime is not installed.
         NameNotFoundError, FeedError: A TensorRT profile is for no input, or does not fit it.
-        ValueError: TensorRT's options for another device, or a profile that is none.
+        ValueError: An unknown level; TensorRT's options for another device, or a profile that is none.
 
     Changes: nothing.
     Cost: O(model); weights are read by the runtime.
@@ -199,7 +212,10 @@ def session(
         tensorrt.check(given)
     device, note = providers.resolve(device)
     source = named(given) if device != "cpu" else given
-    settings = _settings(runtime, optimize=optimize, threads=threads)
+    level = optimization if optimize else "none"
+    if level not in _LEVELS:
+        raise ValueError(f"optimization is one of {', '.join(_LEVELS)}, not {optimization!r}")
+    settings = _settings(runtime, level, threads=threads)
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     path = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     with translated(f"loading {source.path or source.proto.graph.name}"):
@@ -210,11 +226,10 @@ def session(
     return made
 
 
-def _settings(runtime: Any, *, optimize: bool, threads: int | None = None) -> Any:
+def _settings(runtime: Any, optimization: Optimization, *, threads: int | None = None) -> Any:
     settings = runtime.SessionOptions()
     settings.log_severity_level = 4
-    if not optimize:
-        settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    settings.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, _LEVELS[optimization])
     if threads is not None:
         settings.intra_op_num_threads = threads
     return settings
@@ -237,7 +252,7 @@ class PieceSession:
             SessionError: The runtime refuses it.
         """
         runtime = import_runtime()
-        settings = _settings(runtime, optimize=False)
+        settings = _settings(runtime, "none")
         settings.enable_cpu_mem_arena = False  # an arena keeps the memory of values that are gone
         settings.enable_mem_pattern = False
         settings.add_session_config_entry("session.disable_prepacking", "1")  # it copies weights to run faster later

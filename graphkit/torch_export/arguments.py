@@ -61,7 +61,7 @@ class Arguments:
     def changed(self, change: Callable[[Leaf], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The positional and keyword arguments with every leaf replaced; ``change`` gets them in the order of ``leaves``."""
         rest = iter(self.leaves)
-        args, kwargs = _mapped((self.args, self.kwargs), lambda _: change(next(rest)))
+        args, kwargs = mapped((self.args, self.kwargs), lambda _: change(next(rest)))
         return args, kwargs
 
 
@@ -114,7 +114,7 @@ def _distinct(value: Any) -> Any:
         seen.add(id(leaf))
         return leaf
 
-    return _mapped(value, own)
+    return mapped(value, own)
 
 
 def forward_signature(module: Any) -> inspect.Signature:
@@ -153,14 +153,23 @@ def _bound(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[s
 
 
 def _leaves(name: str, value: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(f"{name}_{key}", item)
-    elif isinstance(value, (tuple, list)):
-        for position, item in enumerate(value):
-            yield from _leaves(f"{name}_{position}", item)
-    elif value is not None:
-        yield name, value
+    """(name, value) of each leaf but None: the places on the way to it, joined by ``_``; a named tuple's are numbers."""
+    from torch.utils import _pytree as pytree
+
+    for path, leaf in pytree.tree_flatten_with_path(value)[0]:
+        if leaf is None:
+            continue
+        parts, at = [name], value
+        for key in path:
+            field = getattr(key, "name", None)
+            parts.append(str(at._fields.index(field) if hasattr(at, "_fields") and field else _place(key)))
+            at = key.get(at)
+        yield "_".join(parts), leaf
+
+
+def _place(key: Any) -> Any:
+    """What a step of a pytree's path says: an index, a key, an attribute's name."""
+    return next(getattr(key, name) for name in ("idx", "key", "name") if hasattr(key, name))
 
 
 def _checked(names: Sequence[str] | None, tensors: Sequence[str]) -> Sequence[str]:
@@ -245,19 +254,11 @@ def dynamic_shapes(arguments: Arguments, table: Mapping[str, Mapping[int, str]])
     """The same table in the form that torch.export wants: nested like the arguments, keyed by parameter."""
     if not table:
         return None
-    names = iter(arguments.leaves)
-    return {parameter: _shaped(value, names, table) for parameter, value in arguments.bound.items()}
-
-
-def _shaped(value: Any, leaves: Any, table: Mapping[str, Mapping[int, str]]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _shaped(item, leaves, table) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return type(value)(_shaped(item, leaves, table) for item in value)
-    if value is None:
-        return None
-    leaf = next(leaves)
-    return dict(table.get(leaf.name, {})) or None
+    rest = iter(arguments.leaves)
+    return {
+        parameter: mapped(value, lambda _: dict(table.get(next(rest).name, {})) or None)
+        for parameter, value in arguments.bound.items()
+    }
 
 
 def rebuilt(arguments: Arguments, tensors: Iterable[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -266,12 +267,8 @@ def rebuilt(arguments: Arguments, tensors: Iterable[Any]) -> tuple[tuple[Any, ..
     return arguments.changed(lambda leaf: next(rest) if leaf.is_tensor else leaf.value)
 
 
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """A nested argument with each leaf but None changed, in order; containers keep their types."""
-    if isinstance(value, Mapping):
-        return {key: _mapped(item, change) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_mapped(item, change) for item in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(_mapped(item, change) for item in value)
-    return value if value is None else change(value)
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A nested argument, as torch's pytree sees it, with each leaf but None changed, in order."""
+    from torch.utils import _pytree as pytree
+
+    return pytree.tree_map(lambda leaf: None if leaf is None else change(leaf), value)

@@ -23,6 +23,7 @@ from graphkit.torch_export.mark import marks_kept
 from graphkit.torch_export.module_calls import calls_recorded, give_exported_calls, give_traced_calls
 from graphkit.torch_export.quiet import Overheard, quiet_torch
 from graphkit.torch_export.source_line import users_stack
+from graphkit.torch_export.unchanged import unchanged
 
 if TYPE_CHECKING:
     from graphkit.finding import Finding
@@ -257,14 +258,10 @@ def taking_tensors_only(module: Any, bound: given.Arguments) -> Iterator[tuple[A
 
 @contextlib.contextmanager
 def evaluating(module: Any) -> Iterator[None]:
-    """Put a module into eval mode inside of the block; afterwards each submodule has the mode it had."""
+    """Put a module into eval mode inside of the block; afterwards it is as it was: modes, buffers, attributes, gradients."""
     if not hasattr(module, "eval") or not hasattr(module, "modules"):
         yield
         return
-    modes = [(one, one.training) for one in module.modules()]
-    module.eval()
-    try:
+    with unchanged(module):
+        module.eval()
         yield
-    finally:
-        for one, mode in modes:
-            one.training = mode

@@ -9,6 +9,7 @@ from graphkit.errors import MismatchError
 from graphkit.result import Result
 from graphkit.verify.compare.error_picture import ErrorPicture
 from graphkit.verify.compare.metrics import Metrics
+from graphkit.verify.reference.binding import Attribute, Binding, FedAlone, ForwardArgument, Returned, Source, Weight
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,3 +99,26 @@ class Report(Result):
             f"{self.candidate} does not compute what {self.reference} does: " + "; ".join(lines),
             hint="; ".join(self.doubts) or None,
         )
+
+
+def explained(binding: Binding) -> dict[str, str]:
+    """Input or output of the candidate -> what it is in the reference, as people read it."""
+    found = {name: _source(source) for name, source in binding.inputs.items()}
+    for name, target in binding.outputs.items():
+        of_torch = isinstance(target, int) or bool(binding.of(ForwardArgument))
+        found[name] = f"output {target}" if isinstance(target, int) else f"output of {target}" if of_torch else target
+    return found
+
+
+def _source(source: Source) -> str:
+    match source:
+        case FedAlone():
+            return "fed to the candidate only"
+        case Attribute(path=path):
+            return f"self.{path}"
+        case Weight(name=name):
+            return f"self.{name}"
+        case Returned(path=path):
+            return f"output of {path}"
+        case _:
+            return source.name

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphkit.errors import ComparisonError, FeedError, NameNotFoundError
+from graphkit.errors import ComparisonError, NameNotFoundError
 from graphkit.feeds.feeds import check, fit
 from graphkit.feeds.random import RandomFeeds
 from graphkit.hint import Argument, Hint
 from graphkit.runtime.session import Session, session
 from graphkit.runtime.tensorrt import TensorRT
+from graphkit.storage.load import as_model
 from graphkit.verify.compare.described import described
 from graphkit.verify.compare.error_picture import ErrorPicture, error_picture
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.compare.tolerance import Policy
-from graphkit.verify.reference.onnx import OnnxReference, run_session
+from graphkit.verify.reference.bind_model import bind_model
+from graphkit.verify.reference.draw import draw_feeds, is_random
 from graphkit.verify.reference.output_order import agreeing_order, refuse_other_shapes
-from graphkit.verify.reference.protocol import Ported, Reference
-from graphkit.verify.report import Report, Sample
+from graphkit.verify.reference.run_model import ModelRunner, run_session
+from graphkit.verify.reference.runner import Loading, Runner
+from graphkit.verify.report import Report, Sample, explained
 
 if TYPE_CHECKING:
-    from graphkit.graph.ports import Port
     from graphkit.model import ModelLike
+    from graphkit.runtime.session import Optimization
 
 Progress = Callable[[int, "int | None", str], None]
 """(done, total or None, what is being done): how long work says how far it is."""
@@ -51,6 +54,7 @@ def validate(
     any_dtype: bool = False,
     equal_nan: bool = False,
     allow_cpu_nodes: bool = False,
+    optimization: Optimization = "all",
     progress: Progress | None = None,
     tensorrt: TensorRT | None = None,
 ) -> Report:
@@ -91,6 +95,7 @@ def validate(
         any_dtype: Compare also where an output has another dtype, with the coarser one's tolerance.
         equal_nan: NaN agrees with NaN.
         allow_cpu_nodes: On a GPU, accept nodes that fell to the CPU, and list them in the notes.
+        optimization: Which of its rewrites the runtime applies to models, on both sides: as ``session`` takes it.
         progress: Called after every run.
 
     Returns:
@@ -114,17 +119,29 @@ def validate(
         raise ValueError("validate needs either against= or torch=")
     if samples < 1:
         raise ValueError("samples must be at least 1")
-    made = session(candidate, device=device, tf32=tf32, allow_cpu_nodes=allow_cpu_nodes, tensorrt=tensorrt)
+    made = session(
+        candidate,
+        device=device,
+        tf32=tf32,
+        allow_cpu_nodes=allow_cpu_nodes,
+        optimization=optimization,
+        tensorrt=tensorrt,
+    )
     given, mapping = dict(feeds or {}), dict(map or {})
     _check_names(made, given, mapping, has_other_inputs=against is not None)
-    options = {"device": made.device, "tf32": tf32, "allow_cpu_nodes": allow_cpu_nodes}
-    reference: Reference
+    reference: Runner
     if against is not None:
-        reference = OnnxReference(made, against, mapping, given, tuple(outputs), options, seed)
+        loading = Loading(made.device, tf32, allow_cpu_nodes, optimization)
+        reference = ModelRunner(
+            bind_model(made, as_model(against), mapping, given, tuple(outputs)), against, loading, seed
+        )
     else:
-        from graphkit.verify.reference.torch import TorchReference, as_subject
+        from graphkit.verify.reference.bind_torch import as_subject, bind_torch
+        from graphkit.verify.reference.run_torch import TorchRunner
 
-        reference = TorchReference(made, as_subject(torch), mapping, tuple(outputs), device=made.device, tf32=tf32)
+        subject = as_subject(torch)
+        bound = bind_torch(made, subject, mapping, tuple(outputs))
+        reference = TorchRunner(bound, subject, made.inputs, device=made.device, tf32=tf32)
     between = "gpu" if made.device != "cpu" else "same" if against is not None else "cpu"
     policy = Policy(between, tf32 and made.device != "cpu", rtol, atol)
     plan = _Plan(made, reference, bind or {}, given, samples, seed)
@@ -134,15 +151,17 @@ def validate(
             _run_case(made, reference, case, tally)
             if progress is not None:
                 progress(len(tally.samples), plan.total, "comparing")
+        if tally.wrong is not None:
+            tally.doubts += reference.unrepeatable(tally.wrong.feeds, tally.wrong.sample, made.model)
     return _report(made, reference, tally, tf32=tf32, seed=seed)
 
 
-def _report(made: Session, reference: Reference, tally: _Tally, *, tf32: bool, seed: int) -> Report:
+def _report(made: Session, reference: Runner, tally: _Tally, *, tf32: bool, seed: int) -> Report:
     match = all(sample.match for sample in tally.samples)
     return Report(
         match=match,
         candidate=made.name,
-        reference=reference.name,
+        reference=reference.binding.reference,
         device=made.device,
         providers=made.providers,
         reference_providers=reference.providers,
@@ -151,9 +170,9 @@ def _report(made: Session, reference: Reference, tally: _Tally, *, tf32: bool, s
         outputs=tally.worst,
         worst_sample=tally.worst_sample,
         samples=tuple(tally.samples),
-        bindings=reference.bindings,
-        notes=(*made.notes, *reference.notes, *_nothing_compared(tally.samples)),
-        doubts=() if match else (*tally.doubts, *reference.doubts),
+        bindings=explained(reference.binding),
+        notes=(*made.notes, *reference.binding.notes, *_nothing_compared(tally.samples)),
+        doubts=() if match else (*tally.doubts, *reference.binding.doubts),
         versions=versions(),
         pictures=tally.pictures,
     )
@@ -203,7 +222,7 @@ class _Plan:
     def __init__(
         self,
         made: Session,
-        reference: Reference,
+        reference: Runner,
         bind: Mapping[str, int | Sequence[int]],
         given: Mapping[str, Any],
         samples: int,
@@ -212,7 +231,7 @@ class _Plan:
         self._made = made
         self._reference = reference
         self._samples = samples
-        self._random = RandomFeeds(made.model, seed=seed, like=reference.like)
+        self._random = RandomFeeds(made.model, seed=seed, like=reference.binding.like)
         self._bind = {name: [size] if isinstance(size, int) else list(size) for name, size in bind.items()}
         self._given = {name: value if _alternatives(value) else [value] for name, value in given.items()}
         self._random.bound({name: sizes[0] for name, sizes in self._bind.items()})
@@ -242,68 +261,12 @@ class _Plan:
         return read
 
 
-def draw_feeds(
-    own: Ported,
-    reference: Reference,
-    random: RandomFeeds,
-    given: Mapping[str, Any],
-    sample: int,
-    *,
-    bound: Iterable[str],
-) -> dict[str, Any]:
-    """The feeds of one run: given ones, those that the reference proposes, random ones for the rest.
-
-    Args:
-        own: The candidate.
-        reference: The reference; its inputs that the candidate has not may be given too.
-        random: Where random feeds come from; it learns the sizes of what is given.
-        given: Input -> what to feed, "random" included.
-        sample: The number of the sample.
-        bound: Symbols whose sizes are fixed.
-
-    Raises:
-        FeedError: What is given does not fit.
-        NameNotFoundError: Neither side has an input that is given.
-    """
-    drawn: dict[str, Any] = {}
-    for name, value in given.items():
-        if is_random(value):
-            continue
-        port = own.inputs.get(name) or reference.own_port(name)
-        drawn[name] = fit(port, value)
-        random.learn(port, drawn[name].shape, bound)
-    proposed = reference.example(sample)
-    for name in reference.drawn:
-        port = own.inputs[name]
-        if name in drawn or not port.required:
-            continue
-        array = _as_proposed(port, proposed[name]) if name in proposed else None
-        if array is not None and random.agrees(name, array.shape):
-            drawn[name] = array
-        else:
-            drawn[name] = random.draw(name, sample)
-    return drawn
-
-
-def _as_proposed(port: Port, value: Any) -> Any:
-    """The reference's own example as a feed, or None where it does not fit the input."""
-    try:
-        return fit(port, value)
-    except FeedError:
-        return None
-
-
-def is_random(value: Any) -> bool:
-    """Whether a feed asks for random numbers."""
-    return isinstance(value, str) and value == "random"
-
-
 def _alternatives(value: Any) -> bool:
     """Whether a feed is a list of texts, each to be run; a list of numbers is one feed."""
     return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(item, str) for item in value)
 
 
-def _run_case(made: Session, reference: Reference, case: Case, tally: _Tally) -> None:
+def _run_case(made: Session, reference: Runner, case: Case, tally: _Tally) -> None:
     exchange = reference.run(case.feeds, case.sample)
     feeds = {name: case.feeds[name] for name in made.inputs if name in case.feeds}
     for name, value in exchange.feeds.items():
@@ -317,12 +280,13 @@ def _run_case(made: Session, reference: Reference, case: Case, tally: _Tally) ->
 class _Tally:
     """The samples so far, and the worst one of each output."""
 
-    def __init__(self, reference: Reference, policy: Policy, *, any_dtype: bool, equal_nan: bool) -> None:
+    def __init__(self, reference: Runner, policy: Policy, *, any_dtype: bool, equal_nan: bool) -> None:
         self.samples: list[Sample] = []
         self.worst: dict[str, Metrics] = {}
         self.worst_sample: dict[str, int] = {}
         self.pictures: dict[str, ErrorPicture] = {}
         self.doubts: list[str] = []
+        self.wrong: Case | None = None
         self._reference = reference
         self._measure = functools.partial(measure, policy=policy, any_dtype=any_dtype, equal_nan=equal_nan)
 
@@ -339,6 +303,8 @@ class _Tally:
                 picture = error_picture(*(_on_host(x) for x in (actual[name], expected[name])))
                 if picture is not None:
                     self.pictures[name] = picture
+        if self.wrong is None and not all(m.match for m in outputs.values()):
+            self.wrong = case
         shown = {name: described(value) for name, value in feeds.items()}
         self.samples.append(Sample(number, case.bind, shown, all(m.match for m in outputs.values()), outputs))
 
@@ -354,16 +320,17 @@ class _Tally:
         order = agreeing_order(failing, lambda mine, other: self._measure(actual[mine], expected[other]).match)
         if order is None:
             return
-        bound = {name: self._reference.bindings[other] for name, other in order.items()}
+        bindings = explained(self._reference.binding)
+        bound = {name: bindings[other] for name, other in order.items()}
         targets = {name: target.removeprefix("output ") for name, target in bound.items()}
         said = ", ".join(
             f"{name!r} agrees with {t if t.startswith('output ') else repr(t)}" for name, t in bound.items()
         )
-        if not set(failing) <= set(self._reference.by_position):
+        if not set(failing) <= set(self._reference.binding.by_position):
             self.doubts.append(f"the outputs would agree in another order: {said}")
             return
         raise ComparisonError(
-            f"the outputs come in another order than in {self._reference.name}: {said}",
+            f"the outputs come in another order than in {self._reference.binding.reference}: {said}",
             hint=Hint("say which is which with ", Argument("map", targets)),
         )
 

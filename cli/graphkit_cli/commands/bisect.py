@@ -9,7 +9,7 @@ import click
 from graphkit_cli.edit import check_target
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import comparison_options, one_reference, reference_options, show
+from graphkit_cli.running import comparison_options, one_reference, reference_options, sample_option, show
 
 DIVERGES = 1
 
@@ -18,6 +18,7 @@ DIVERGES = 1
 @click.argument("candidate", metavar="CANDIDATE")
 @reference_options
 @comparison_options()
+@sample_option
 @click.option("--reference-device", metavar="DEVICE", help="Run the reference model elsewhere: cpu, cuda, tensorrt.")
 @click.option(
     "--isolate", is_flag=True, help="Try every node alone on the reference's values: shows which ones introduce error."

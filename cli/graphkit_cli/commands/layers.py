@@ -8,7 +8,7 @@ import click
 
 from graphkit_cli.options import model_argument, output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import comparison_options, show
+from graphkit_cli.running import comparison_options, sample_option, show
 
 DIFFERS = 1
 
@@ -22,6 +22,7 @@ DIFFERS = 1
     help="Compare with the torch module that this gives.",
 )
 @comparison_options()
+@sample_option
 @output_options
 def command(render: Render, model: str, **given: Any) -> int:
     """Show what every submodule returns, in torch and in MODEL; exit 1 where one differs."""

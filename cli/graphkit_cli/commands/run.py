@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -14,6 +14,7 @@ from graphkit_cli.running import (
     device_option,
     feed_option,
     one_feed,
+    optimization_option,
     tensorrt_choice,
     tensorrt_options,
     tf32_option,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @device_option
 @tf32_option
 @cpu_nodes_option
+@optimization_option
 @tensorrt_options
 @click.option("--seed", type=int, default=0, show_default=True, help="For inputs fed with random.")
 @click.option("--save", metavar="FILE", help="Write the outputs: .npz; .npy or .png for a single one.")
@@ -48,6 +50,7 @@ def command(
     device: str,
     tf32: bool,
     allow_cpu_nodes: bool,
+    optimization: Literal["all", "extended", "basic", "none"],
     trt_profiles: tuple[str, ...],
     trt_fp16: bool,
     trt_int8: bool,
@@ -55,7 +58,10 @@ def command(
     seed: int,
     save: str | None,
 ) -> None:
-    """Run MODEL once in ONNX Runtime and show, or save, its outputs."""
+    """Run MODEL once in ONNX Runtime and show, or save, its outputs.
+
+    Without --feed every input is drawn at random.
+    """
     import graphkit as gk
 
     if save is not None:
@@ -69,6 +75,7 @@ def command(
             tensorrt=tensorrt_choice(device, trt_profiles, trt_calibration, trt_fp16=trt_fp16, trt_int8=trt_int8),
             tf32=tf32,
             allow_cpu_nodes=allow_cpu_nodes,
+            optimization=optimization,
             seed=seed,
         )
     if save is not None:

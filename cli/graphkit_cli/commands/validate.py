@@ -13,6 +13,7 @@ from graphkit_cli.running import (
     comparison_options,
     cpu_nodes_option,
     one_reference,
+    optimization_option,
     reference_options,
     show,
     tensorrt_choice,
@@ -27,6 +28,7 @@ NO = 1
 @reference_options
 @comparison_options(several=True)
 @cpu_nodes_option
+@optimization_option
 @tensorrt_options
 @click.option("--output", "outputs", metavar="NAME", multiple=True, help="Compare this output of CANDIDATE; repeats.")
 @click.option("--samples", type=click.IntRange(min=1), default=3, show_default=True, help="Runs for each combination.")

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError
-from graphkit.feeds.random import RandomFeeds
 from graphkit.hint import Argument, Blank, Call, Hint
 from graphkit.runtime import providers
 from graphkit.verify.bisect.bisection import Bisection, Row, first_of
@@ -17,16 +16,19 @@ from graphkit.verify.bisect.bodies import inside
 from graphkit.verify.bisect.budget import parse_bytes
 from graphkit.verify.bisect.match_onnx import match_values
 from graphkit.verify.bisect.onnx_side import OnnxSide
+from graphkit.verify.bisect.pair import Chosen, Interface, Pair, interface, is_torch
 from graphkit.verify.bisect.search import Search, goes_wrong, introduced
 from graphkit.verify.bisect.side import Side
 from graphkit.verify.compare.described import described
 from graphkit.verify.compare.tolerance import Policy
-from graphkit.verify.reference.onnx import OnnxReference
-from graphkit.verify.validate import Progress, draw_feeds
+from graphkit.verify.reference.bind_model import bind_model
+from graphkit.verify.reference.binding import Constant, Inner, ResizedBy, SameInput
+from graphkit.verify.reference.run_model import ModelRunner
+from graphkit.verify.reference.runner import Loading
+from graphkit.verify.validate import Progress
 
 if TYPE_CHECKING:
     from graphkit.model import Model, ModelLike
-from graphkit.verify.bisect.pair import Interface, Pair, interface, is_torch
 
 
 def bisect(
@@ -40,6 +42,7 @@ def bisect(
     feeds: Mapping[str, Any] | None = None,
     map: Mapping[str, str] | None = None,  # noqa: A002 (the name of the command's option)
     seed: int = 0,
+    sample: int = 0,
     rtol: float | None = None,
     atol: float | None = None,
     tf32: bool = False,
@@ -77,6 +80,7 @@ def bisect(
         feeds: As ``validate`` takes them, one value each.
         map: As ``validate`` takes it.
         seed: Where random feeds start.
+        sample: Which of the samples that ``validate`` draws from this seed: the one that it found wrong.
         rtol: Relative tolerance for every dtype; without it as ``validate`` has it.
         atol: Absolute tolerance for every dtype; without it the table's, in units of each value's own magnitude.
         tf32: Allow TF32 on a GPU, on both sides.
@@ -118,16 +122,16 @@ def bisect(
     limit = parse_bytes(memory)
     where, note = providers.resolve(device)
     other_where = providers.resolve(reference_device)[0] if reference_device else where
-    options = {"bind": bind or {}, "feeds": dict(feeds or {}), "map": dict(map or {}), "seed": seed}
+    chosen = Chosen(bind or {}, dict(feeds or {}), dict(map or {}), seed, sample, where, tf32)
     swapped = is_torch(candidate) and torch is None
     with contextlib.ExitStack() as stack:
         if swapped:
-            pair = _torch_pair(against, candidate, options, where, stack, tf32=tf32)
+            pair = _torch_pair(against, candidate, chosen, stack)
         elif torch is not None:
-            pair = _torch_pair(candidate, torch, options, where, stack, tf32=tf32)
+            pair = _torch_pair(candidate, torch, chosen, stack)
         else:
             assert against is not None
-            pair = _onnx_pair(interface(candidate), interface(against).model, options, where, other_where, tf32=tf32)
+            pair = _onnx_pair(interface(candidate), interface(against).model, chosen, other_where)
         between = "gpu" if {where, other_where} != {"cpu"} else "same" if torch is None and not swapped else "cpu"
         policy = Policy(between, tf32 and between == "gpu", rtol, atol)
         search = Search(
@@ -152,14 +156,12 @@ def _outputs(side: Side) -> frozenset[str]:
     return frozenset(v.name for v in side.model.proto.graph.output) if isinstance(side, OnnxSide) else frozenset()
 
 
-def _torch_pair(
-    model: Any, subject: Any, options: Mapping[str, Any], where: str, stack: contextlib.ExitStack, *, tf32: bool
-) -> Pair:
+def _torch_pair(model: Any, subject: Any, chosen: Chosen, stack: contextlib.ExitStack) -> Pair:
     from graphkit.verify.bisect.torch_pairs import torch_pair, two_modules
 
     if is_torch(model):
-        return two_modules(model, subject, where, stack, tf32=tf32)
-    return torch_pair(interface(model), subject, options, where, stack, tf32=tf32)
+        return two_modules(model, subject, chosen, stack)
+    return torch_pair(interface(model), subject, chosen, stack)
 
 
 def _turned(result: Bisection) -> Bisection:
@@ -176,32 +178,25 @@ def _turned(result: Bisection) -> Bisection:
     )
 
 
-def _onnx_pair(
-    own: Interface, against: Model, options: Mapping[str, Any], where: str, other_where: str, *, tf32: bool
-) -> Pair:
-    binding = OnnxReference(
-        own,
-        against,
-        options["map"],
-        options["feeds"],
-        (),
-        {"device": other_where, "tf32": tf32, "allow_cpu_nodes": True},
-        options["seed"],
-        choice=False,
-    )
-    random = RandomFeeds(own.model, seed=options["seed"], like=binding.like).bound(options["bind"])
-    drawn = draw_feeds(own, binding, random, options["feeds"], 0, bound=options["bind"])
+def _onnx_pair(own: Interface, against: Model, chosen: Chosen, other_where: str) -> Pair:
+    binding = bind_model(own, against, chosen.map, chosen.feeds, choice=False)
+    runner = ModelRunner(binding, against, Loading(other_where, chosen.tf32, allow_cpu_nodes=True), chosen.seed)
+    drawn = chosen.drawn(own, runner)
     mine = {name: drawn[name] for name in own.inputs if name in drawn}
-    mine.update(binding.determined(drawn, 0))
-    candidate = OnnxSide(own.model, mine, device=where, tf32=tf32)
-    reference = OnnxSide(against, binding.own_feeds(drawn, 0), device=other_where, tf32=tf32)
-    seeds = {name: target for name, target in binding.bindings.items() if target in reference.index.inputs}
-    seeds.update(binding.compared)
+    mine.update(runner.determined(drawn, chosen.sample))
+    candidate = OnnxSide(own.model, mine, device=chosen.device, tf32=chosen.tf32)
+    feeds = runner.own_feeds(drawn, chosen.sample)
+    reference = OnnxSide(against, feeds, device=other_where, tf32=chosen.tf32)
+    named = {
+        name: s.name for name, s in binding.inputs.items() if isinstance(s, SameInput | Inner | Constant | ResizedBy)
+    }
+    seeds = {name: target for name, target in named.items() if target in reference.index.inputs}
+    seeds.update({name: str(target) for name, target in binding.outputs.items()})
     twins = match_values(candidate.model, candidate.index, reference.model, reference.index, seeds)
     twins = _without_constants(candidate, twins)
     if not twins:
         raise ComparisonError(
-            f"{own.name} and {binding.name} share no value: neither names nor structure match",
+            f"{own.name} and {binding.reference} share no value: neither names nor structure match",
             hint=Hint(
                 "bind inputs and outputs with ",
                 Argument("map", {Blank("NAME"): Blank("VALUE")}),
@@ -210,7 +205,8 @@ def _onnx_pair(
             ),
         )
     looked = functools.partial(inside, candidate, reference)
-    return Pair(candidate, reference, twins, mine, binding.notes, inside=looked)
+    asked = functools.partial(runner.unrepeatable, drawn, chosen.sample, own.model)
+    return Pair(candidate, reference, twins, mine, list(binding.notes), unrepeatable=asked, inside=looked)
 
 
 def _without_constants(side: OnnxSide, twins: dict[str, str]) -> dict[str, str]:
@@ -228,6 +224,10 @@ def _result(pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bis
         first, failing = pair.inside(search, worst) or (first, failing)
         if worst.op_type in ("If", "Loop", "Scan") and not first.inside:
             found.append(f"where inside of {worst.op_type} {worst.node!r} it goes wrong could not be told")
+    if worst is not None and (reasons := pair.unrepeatable()):
+        found += reasons
+        rows = tuple(replace(row, introduces=None) for row in rows)
+        first = None if first is None else replace(first, introduces=None)
     found += _remarks(pair, rows, worst)
     found += search.notes
     if search.stopped is not None:

@@ -12,7 +12,7 @@ from graphkit.runtime import providers
 from graphkit.verify.bisect.budget import parse_bytes
 from graphkit.verify.bisect.module_side import ModuleSide
 from graphkit.verify.bisect.onnx_side import OnnxSide
-from graphkit.verify.bisect.pair import Pair, interface
+from graphkit.verify.bisect.pair import Chosen, Pair, interface
 from graphkit.verify.bisect.search import Search
 from graphkit.verify.bisect.torch_pairs import torch_pair
 from graphkit.verify.compare.described import described
@@ -88,6 +88,7 @@ def layers(
     feeds: Mapping[str, Any] | None = None,
     map: Mapping[str, str] | None = None,  # noqa: A002 (the name of the command's option)
     seed: int = 0,
+    sample: int = 0,
     rtol: float | None = None,
     atol: float | None = None,
     tf32: bool = False,
@@ -107,6 +108,7 @@ def layers(
         feeds: As ``validate`` takes them, one value each.
         map: As ``validate`` takes it.
         seed: Where random feeds start.
+        sample: Which of the samples that ``validate`` draws from this seed.
         rtol: Relative tolerance for every dtype; without it as ``validate`` has it.
         atol: Absolute tolerance for every dtype.
         tf32: Allow TF32 on a GPU, on both sides.
@@ -130,9 +132,9 @@ def layers(
     """
     own = interface(candidate)
     where, note = providers.resolve(device)
-    options = {"bind": bind or {}, "feeds": dict(feeds or {}), "map": dict(map or {}), "seed": seed}
+    chosen = Chosen(bind or {}, dict(feeds or {}), dict(map or {}), seed, sample, where, tf32)
     with contextlib.ExitStack() as stack:
-        pair = torch_pair(own, torch, options, where, stack, tf32=tf32, modules=True)
+        pair = torch_pair(own, torch, chosen, stack, modules=True)
         between = "gpu" if where != "cpu" else "cpu"
         policy = Policy(between, tf32 and where != "cpu", rtol, atol)
         search = Search(

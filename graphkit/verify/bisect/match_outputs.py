@@ -52,11 +52,15 @@ def told_apart(asked: Asked, model: OnnxSide, module: ModuleSide) -> dict[str, s
     """
     probe = OnnxSide(model.model, model.feeds, device=model.device, tf32=model.tf32)
     probe.expect([name for _, values in asked for name in values])
+    last = {name: at for at, (_, values) in enumerate(asked) for name in values}
+    held: dict[str, Any] = {}  # a submodule may return what the one around it returns
     found: dict[str, str] = {}
     try:
-        for keys, values, expected in _fetched(asked, module):
-            made = {name: array for name, array in probe.fetch(values).items() if isinstance(array, np.ndarray)}
+        for at, (keys, values, expected) in enumerate(_fetched(asked, module)):
+            held.update(probe.fetch([name for name in values if name not in held]))
+            made = {name: held[name] for name in values if isinstance(held[name], np.ndarray)}
             found.update(_paired({key: expected[key] for key in keys}, made, all_there=len(keys) == len(values)))
+            held = {name: array for name, array in held.items() if last[name] > at}
     except SessionError:
         return {}
     finally:

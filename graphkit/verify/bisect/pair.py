@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.ports import Port, input_ports, output_ports
 from graphkit.shapes.resamplers import check_resamplers
 from graphkit.storage.load import as_valid_model
 from graphkit.verify.bisect.bodies import Inner
 from graphkit.verify.bisect.side import Side
+from graphkit.verify.reference.draw import draw_feeds
 
 if TYPE_CHECKING:
     from graphkit.model import Model, ModelLike
     from graphkit.tensor import Array
+    from graphkit.verify.reference.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,34 @@ def is_torch(subject: Any) -> bool:
     return isinstance(subject, tuple) or hasattr(subject, "named_modules") or hasattr(subject, "module")
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """On what bisect and layers run both sides.
+
+    Attributes:
+        bind: Symbolic dim of an input -> size.
+        feeds: Input -> what to feed.
+        map: Input or output of the candidate -> what it is in the reference.
+        seed: Where random feeds start.
+        sample: Which sample: ``validate`` draws several from one seed.
+        device: Where both run.
+        tf32: Whether float32 products may use TF32.
+    """
+
+    bind: Mapping[str, int]
+    feeds: Mapping[str, Any]
+    map: Mapping[str, str]
+    seed: int
+    sample: int
+    device: str
+    tf32: bool
+
+    def drawn(self, own: Interface, runner: Runner) -> dict[str, Any]:
+        """The feeds of the chosen sample."""
+        random = RandomFeeds(own.model, seed=self.seed, like=runner.binding.like).bound(self.bind)
+        return draw_feeds(own, runner, random, self.feeds, self.sample, bound=self.bind)
+
+
 @dataclass
 class Pair:
     """Two sides, what of them is the same, and what both were fed.
@@ -57,6 +89,7 @@ class Pair:
         feeds: What the candidate is fed.
         notes: What the user should know.
         outputs: Output of a submodule -> value, where modules were compared; several outputs may be one value.
+        unrepeatable: Why the two sides cannot agree, whatever the candidate computes; asked where they do not.
         inside: Looks for the first value that diverges inside of the node that makes a value.
     """
 
@@ -66,4 +99,5 @@ class Pair:
     feeds: dict[str, Array]
     notes: list[str]
     outputs: dict[str, str] = field(default_factory=dict)
+    unrepeatable: Callable[[], list[str]] = list
     inside: Inner = lambda search, row: None  # noqa: ARG005 (nothing inside can be compared)

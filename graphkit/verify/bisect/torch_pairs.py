@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError
-from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.module_paths import fx_node
 from graphkit.hint import Argument, Blank, Hint, call
 from graphkit.verify.bisect.fx_bodies import inside_cond
@@ -16,53 +15,46 @@ from graphkit.verify.bisect.fx_side import ExportFailed, FxSide
 from graphkit.verify.bisect.match_torch import match_fx, match_modules, values_first
 from graphkit.verify.bisect.module_side import ModuleSide
 from graphkit.verify.bisect.onnx_side import OnnxSide
-from graphkit.verify.reference.torch import TorchReference, as_subject
+from graphkit.verify.bisect.pair import Pair
+from graphkit.verify.reference.bind_torch import as_subject, bind_torch
+from graphkit.verify.reference.run_torch import TorchRunner, check_outputs
 from graphkit.verify.reference.torch_arguments import placed
 from graphkit.verify.reference.torch_run import TorchRun
 from graphkit.verify.reference.torch_state import prepared
-from graphkit.verify.validate import draw_feeds
 
 if TYPE_CHECKING:
-    from graphkit.verify.bisect.pair import Interface, Pair
+    from graphkit.verify.bisect.pair import Chosen, Interface
+    from graphkit.verify.reference.binding import Binding
 
 
 def torch_pair(
-    own: Interface,
-    subject: Any,
-    options: Mapping[str, Any],
-    device: str,
-    stack: contextlib.ExitStack,
-    *,
-    tf32: bool,
-    modules: bool = False,
+    own: Interface, subject: Any, chosen: Chosen, stack: contextlib.ExitStack, *, modules: bool = False
 ) -> Pair:
     """A model beside a torch module.
 
     Args:
         own: The model.
         subject: The module, as ``validate`` takes it.
-        options: bind, feeds, map and seed of ``bisect``.
-        device: Where both run.
+        chosen: On what both run, and where.
         stack: Holds the module in eval mode, on the device and with its attributes set, until it is closed.
-        tf32: Allow TF32.
         modules: Compare what submodules return, even where the file names fx nodes.
 
     Raises:
         ComparisonError: Inputs have no counterpart, ``forward`` raised, or no value is found on both sides.
     """
-    from graphkit.verify.bisect.pair import Pair
-
-    binding = TorchReference(own, as_subject(subject), options["map"], (), device=device, tf32=tf32)
-    stack.enter_context(binding.opened())
-    random = RandomFeeds(own.model, seed=options["seed"], like=binding.like).bound(options["bind"])
-    drawn = draw_feeds(own, binding, random, options["feeds"], 0, bound=options["bind"])
+    subject = as_subject(subject)
+    binding = bind_torch(own, subject, chosen.map)
+    runner = TorchRunner(binding, subject, own.inputs, device=chosen.device, tf32=chosen.tf32)
+    stack.enter_context(runner.opened())
+    drawn = chosen.drawn(own, runner)
     mine = {name: drawn[name] for name in own.inputs if name in drawn}
-    mine.update(binding.determined(drawn, 0))
-    stack.enter_context(binding.attributes_set(drawn))
-    args, kwargs = binding.arguments(drawn)
-    run = TorchRun(binding.module, args, kwargs, binding.name)
-    candidate = OnnxSide(own.model, mine, device=device, tf32=tf32)
-    notes = binding.notes
+    mine.update(runner.determined(drawn, chosen.sample))
+    stack.enter_context(runner.attributes_set(drawn))
+    args, kwargs = runner.arguments(drawn, chosen.sample)
+    run = TorchRun(runner.module, args, kwargs, binding.reference)
+    candidate = OnnxSide(own.model, mine, device=chosen.device, tf32=chosen.tf32)
+    notes = list(binding.notes)
+    asked = functools.partial(runner.unrepeatable, drawn, chosen.sample, own.model)
     if not modules and any(fx_node(node) is not None for node in candidate.index.nodes):
         try:
             side = FxSide(run)
@@ -71,24 +63,24 @@ def torch_pair(
         else:
             twins = match_fx(candidate.index, side)
             if twins:
-                _bind_outputs(candidate, side.outputs, binding, twins, options["map"])
+                _bind_outputs(candidate, side.outputs, binding, twins, chosen.map)
                 looked = functools.partial(inside_cond, candidate, side)
-                return Pair(candidate, side, twins, mine, notes, inside=looked)
+                return Pair(candidate, side, twins, mine, notes, unrepeatable=asked, inside=looked)
     side_of_modules = ModuleSide(run)
     notes += side_of_modules.notes
     given = side_of_modules.calls[-1].keys
-    binding.check_outputs(len(given), CUT)
+    check_outputs(binding, len(given), CUT)
     _check_shapes(candidate, [side_of_modules.shapes()[key] for key in given], binding.positions)
-    paths = {path for path, _ in binding.module.named_modules()}
+    paths = {path for path, _ in runner.module.named_modules()}
     outputs = match_modules(side_of_modules, paths, candidate, binding.positions)
     twins = values_first(outputs)
     if not twins:
         raise ComparisonError(
-            f"{own.name} and {binding.name} share no value that can be told: the file names neither fx nodes nor modules",
+            f"{own.name} and {binding.reference} share no value that can be told: the file names neither fx nodes nor modules",
             hint="export the model with graphkit, and run tools that drop metadata afterwards; or name values with "
             "graphkit.mark",
         )
-    return Pair(candidate, side_of_modules, twins, mine, notes, outputs)
+    return Pair(candidate, side_of_modules, twins, mine, notes, outputs, unrepeatable=asked)
 
 
 CUT = Hint(
@@ -100,7 +92,7 @@ CUT = Hint(
 
 
 def _bind_outputs(
-    side: OnnxSide, given: list[str], binding: TorchReference, twins: dict[str, str], mapping: Mapping[str, str]
+    side: OnnxSide, given: list[str], binding: Binding, twins: dict[str, str], mapping: Mapping[str, str]
 ) -> None:
     """Add the outputs to the twins: those of a whole model are those of the module, one by one.
 
@@ -117,13 +109,13 @@ def _bind_outputs(
     outputs = list(side.index.outputs)
     if any(twins[name] not in given for name in outputs if name in twins):
         return  # a part of the module
-    binding.check_outputs(len(given), CUT)
+    check_outputs(binding, len(given), CUT)
     wanted = {name: given[at] for name, at in binding.positions.items()}
     wrong = [name for name in wanted if name in twins and twins[name] != wanted[name] and name not in mapping]
     if wrong and sorted(twins[name] for name in wrong) == sorted(wanted[name] for name in wrong):
         raise ComparisonError(
             f"the outputs come in another order: {', '.join(outputs)}; {wrong[0]!r} is output "
-            f"{given.index(twins[wrong[0]])} of {binding.name}",
+            f"{given.index(twins[wrong[0]])} of {binding.reference}",
             hint=Hint("say which is which with ", Argument("map", {n: str(given.index(twins[n])) for n in wrong})),
         )
     for name, twin in wanted.items():
@@ -148,21 +140,18 @@ def _check_shapes(side: OnnxSide, given: Sequence[tuple[int, ...]], positions: M
         )
 
 
-def two_modules(candidate: Any, reference: Any, device: str, stack: contextlib.ExitStack, *, tf32: bool) -> Pair:
+def two_modules(candidate: Any, reference: Any, chosen: Chosen, stack: contextlib.ExitStack) -> Pair:
     """Two torch modules beside each other: what submodules of the same path return, on the candidate's example arguments.
 
     Args:
         candidate: A module with example arguments, as ``validate`` takes it.
         reference: A module.
-        device: Where both run.
+        chosen: Where both run.
         stack: Holds the modules in eval mode and on the device until it is closed.
-        tf32: Allow TF32.
 
     Raises:
         ComparisonError: There are no example arguments, a ``forward`` raised, or no submodule is on both sides.
     """
-    from graphkit.verify.bisect.pair import Pair
-
     subjects = [as_subject(candidate), as_subject(reference)]
     example = next((s for s in subjects if s.args is not None or s.kwargs), None)
     if example is None:
@@ -172,8 +161,8 @@ def two_modules(candidate: Any, reference: Any, device: str, stack: contextlib.E
         )
     sides = []
     for subject in subjects:
-        stack.enter_context(prepared(subject.module, device, tf32=tf32))
-        args, kwargs = (placed(value, device) for value in (tuple(example.args or ()), dict(example.kwargs)))
+        stack.enter_context(prepared(subject.module, chosen.device, tf32=chosen.tf32))
+        args, kwargs = (placed(value, chosen.device) for value in (tuple(example.args or ()), dict(example.kwargs)))
         sides.append(
             ModuleSide(TorchRun(subject.module, args, kwargs, subject.reference or type(subject.module).__name__))
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphkit.errors import ComparisonError, ExportError
-from graphkit.torch_export.arguments import Arguments, bind, forward_signature
+from graphkit.torch_export.arguments import Arguments, Leaf, bind, forward_signature, mapped
 from graphkit.torch_tensors import tensor_array, to_tensor
 
 if TYPE_CHECKING:
@@ -75,25 +76,9 @@ class ForwardCall:
         """
         if self._bound is None:
             return self._from_signature(values, device)
-        counter = iter(range(len(self.names)))
         leaves = self._bound.leaves
-
-        def placed(value: Any) -> Any:
-            if value is None:
-                return None
-            if isinstance(value, Mapping):
-                return {key: placed(item) for key, item in value.items()}
-            if isinstance(value, (tuple, list)):
-                items = [placed(item) for item in value]
-                return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-            at = next(counter)
-            if at not in values:
-                return value.to(device) if leaves[at].is_tensor else value
-            if not leaves[at].is_tensor:
-                return like_python(values[at], value)
-            return to_tensor(values[at], device).to(leaves[at].value.dtype)
-
-        args, kwargs = placed((tuple(self._bound.args), dict(self._bound.kwargs)))
+        places = itertools.count()
+        args, kwargs = self._bound.changed(lambda leaf: _put(leaf, values, next(places), device))
         rest = {at - len(leaves): value for at, value in values.items() if at >= len(leaves)}
         kwargs.update(self._from_signature(rest, device)[1])
         return list(args), kwargs
@@ -164,24 +149,28 @@ def varied(example: Array, sample: int) -> Array:
 
 def placed(value: Any, device: str) -> Any:
     """Arguments with their tensors on a device."""
-    if hasattr(value, "to") and hasattr(value, "device"):
-        return value.to("cpu" if device == "cpu" else "cuda")
-    if isinstance(value, Mapping):
-        return {key: placed(item, device) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        items = [placed(item, device) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return value
+    where = "cpu" if device == "cpu" else "cuda"
+    return mapped(value, lambda leaf: leaf.to(where) if hasattr(leaf, "to") and hasattr(leaf, "device") else leaf)
+
+
+def _put(leaf: Leaf, values: Mapping[int, Any], at: int, device: str) -> Any:
+    """One leaf of the example arguments, or what takes its place."""
+    if at not in values:
+        return leaf.value.to(device) if leaf.is_tensor else leaf.value
+    if not leaf.is_tensor:
+        return like_python(values[at], leaf.value)
+    return to_tensor(values[at], device).to(leaf.value.dtype)
 
 
 def flattened(output: Any) -> list[torch.Tensor]:
     """The tensors of a module's output in the order in which the exporters make them graph outputs."""
     import torch
+    from torch.utils import _pytree as pytree
 
-    if isinstance(output, torch.Tensor):
-        return [output]
-    if isinstance(output, Mapping):
-        return [tensor for item in output.values() for tensor in flattened(item)]
-    if isinstance(output, (tuple, list)):
-        return [tensor for item in output for tensor in flattened(item)]
-    return []
+    found: list[torch.Tensor] = []
+    for leaf in pytree.tree_leaves(output):
+        if isinstance(leaf, torch.Tensor):
+            found.append(leaf)
+        elif isinstance(leaf, Mapping):  # a class of its own that torch's pytree does not know
+            found += flattened(dict(leaf))
+    return found

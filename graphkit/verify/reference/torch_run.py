@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError, GraphkitError
+from graphkit.hint import joined
+from graphkit.runtime.failures import is_out_of_memory
 from graphkit.torch_export.source_line import user_line
+from graphkit.torch_export.unchanged import unchanged
 
 if TYPE_CHECKING:
     import torch
@@ -47,15 +50,12 @@ class TorchRun:
 
         self.runs += 1
         try:
-            with torch.no_grad(), _no_fast_path():
+            with torch.no_grad(), unchanged(self.module), _no_fast_path():
                 return (function or self.module)(*self.args, **self.kwargs)
         except GraphkitError:
             raise
         except Exception as error:
-            line = user_line(error)
-            text = str(error).strip().partition("\n")[0]
-            where = f", at {line}" if line else ""
-            raise ComparisonError(f"forward of {self.name} raised {type(error).__name__}: {text}{where}") from error
+            raise forward_failed(self.name, error) from error
 
 
 @contextlib.contextmanager
@@ -69,3 +69,27 @@ def _no_fast_path() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+def forward_failed(name: str, error: Exception, doubts: Sequence[str] = ()) -> ComparisonError:
+    """What to say of a ``forward`` that raised.
+
+    Args:
+        name: The module.
+        error: What it raised.
+        doubts: What else may be the cause.
+    """
+    line = user_line(error)
+    text = str(error).strip().partition("\n")[0]
+    where = f", at {line}" if line else ""
+    if is_out_of_memory(error):
+        return ComparisonError(
+            f"{name} ran out of memory{where}: {text}", hint="bind smaller dims, or feed smaller inputs"
+        )
+    return ComparisonError(
+        f"forward of {name} raised {type(error).__name__}: {text}{where}",
+        hint=joined(
+            "; ",
+            ["give feeds and sizes that the module takes, or let the factory give example arguments", *doubts],
+        ),
+    )

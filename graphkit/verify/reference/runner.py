@@ -1,4 +1,4 @@
-"""What a candidate is compared with, as one interface: ``OnnxReference`` and ``TorchReference`` have it."""
+"""What runs a reference that a candidate is bound to: ``ModelRunner`` and ``TorchRunner`` do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,29 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from graphkit.graph.ports import Port
     from graphkit.model import Model
+    from graphkit.runtime.session import Optimization
+    from graphkit.verify.reference.binding import Binding
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded into the runtime.
+
+    Attributes:
+        device: "cpu", "cuda", "tensorrt" or "auto".
+        tf32: Whether float32 products may use TF32.
+        allow_cpu_nodes: On a GPU, whether nodes may run on the CPU.
+        optimization: Which of its rewrites the runtime applies.
+    """
+
+    device: str = "auto"
+    tf32: bool = False
+    allow_cpu_nodes: bool = False
+    optimization: Optimization = "all"
+
+    def options(self) -> dict[str, Any]:
+        """The same as keywords of ``graphkit.session``."""
+        return dict(vars(self))
 
 
 @dataclass
@@ -25,46 +48,14 @@ class Exchange:
     outputs: dict[str, Any] = field(default_factory=dict)
 
 
-class Ported(Protocol):
-    """A model whose inputs and outputs are known: a Session, or less than one."""
-
-    @property
-    def model(self) -> Model:
-        """The model."""
-
-    @property
-    def name(self) -> str:
-        """What to call it."""
-
-    @property
-    def inputs(self) -> Mapping[str, Port]:
-        """name -> Port."""
-
-    @property
-    def outputs(self) -> Mapping[str, Port]:
-        """name -> Port."""
-
-
-class Reference(Protocol):
-    """A reference that knows how the candidate's inputs and outputs relate to it.
+class Runner(Protocol):
+    """Runs a reference.
 
     Attributes:
-        name: For messages and reports.
-        bindings: Input or output of the candidate -> what it is in the reference.
-        notes: What the user should know.
-        drawn: Inputs of the candidate that are drawn at random or fed by the user.
-        like: Input of the candidate -> the dims that the reference wants for it.
-        by_position: Outputs of the candidate that were bound by nothing but their place.
-        doubts: What may be the cause where the numbers differ.
+        binding: What each input and output of the candidate is in the reference.
     """
 
-    name: str
-    bindings: dict[str, str]
-    notes: list[str]
-    drawn: tuple[str, ...]
-    like: dict[str, tuple[int | str | None, ...] | None]
-    by_position: tuple[str, ...]
-    doubts: list[str]
+    binding: Binding
 
     def own_port(self, name: str) -> Port:
         """An input that the reference has and the candidate has not.
@@ -82,6 +73,9 @@ class Reference(Protocol):
 
     def opened(self) -> contextlib.AbstractContextManager[None]:
         """What has to be in force while it runs."""
+
+    def unrepeatable(self, feeds: Mapping[str, Any], sample: int, candidate: Model) -> list[str]:
+        """Why the reference and the candidate cannot agree, whatever the candidate computes; asked where they do not."""
 
     def run(self, feeds: Mapping[str, Any], sample: int) -> Exchange:
         """Run on feeds of the candidate.

@@ -1,0 +1,71 @@
+"""The feeds of one run: given ones, those that the reference proposes, random ones for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from graphkit.errors import FeedError
+from graphkit.feeds.feeds import fit
+from graphkit.feeds.random import RandomFeeds
+
+if TYPE_CHECKING:
+    from graphkit.graph.ports import Port
+    from graphkit.verify.reference.binding import Ported
+    from graphkit.verify.reference.runner import Runner
+
+
+def draw_feeds(
+    own: Ported,
+    reference: Runner,
+    random: RandomFeeds,
+    given: Mapping[str, Any],
+    sample: int,
+    *,
+    bound: Iterable[str],
+) -> dict[str, Any]:
+    """The feeds of one run: given ones, those that the reference proposes, random ones for the rest.
+
+    Args:
+        own: The candidate.
+        reference: The reference; its inputs that the candidate has not may be given too.
+        random: Where random feeds come from; it learns the sizes of what is given.
+        given: Input -> what to feed, "random" included.
+        sample: The number of the sample.
+        bound: Symbols whose sizes are fixed.
+
+    Raises:
+        FeedError: What is given does not fit.
+        NameNotFoundError: Neither side has an input that is given.
+    """
+    drawn: dict[str, Any] = {}
+    for name, value in given.items():
+        if is_random(value):
+            continue
+        port = own.inputs.get(name) or reference.own_port(name)
+        drawn[name] = fit(port, value)
+        random.learn(port, drawn[name].shape, bound)
+    proposed = reference.example(sample)
+    for name in reference.binding.drawn:
+        port = own.inputs[name]
+        if name in drawn or not port.required:
+            continue
+        array = _as_proposed(port, proposed[name]) if name in proposed else None
+        if array is not None and random.agrees(name, array.shape):
+            drawn[name] = array
+        else:
+            drawn[name] = random.draw(name, sample)
+    return drawn
+
+
+def _as_proposed(port: Port, value: Any) -> Any:
+    """The reference's own example as a feed, or None where it does not fit the input."""
+    try:
+        return fit(port, value)
+    except FeedError:
+        return None
+
+
+def is_random(value: Any) -> bool:
+    """Whether a feed asks for random numbers."""
+    return isinstance(value, str) and value == "random"
