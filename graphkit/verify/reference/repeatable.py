@@ -61,19 +61,33 @@ def unrepeatable_module(subject: TorchSubject, call: Callable[[], list[torch.Ten
     Cost: four calls of the module; the factory is called once more where there is one; weights of the same names are
     compared.
     """
-    reasons = _noise(call) or _state(subject.module, call)
+    reasons = _noise(subject.module, call) or _state(subject.module, call)
     return reasons + (_factory(subject) or _weights(subject.module, candidate))
 
 
-def _noise(call: Callable[[], list[torch.Tensor]]) -> list[str]:
-    """The module draws random numbers, and two calls differ."""
-    with drawing() as drawn:
+def _noise(module: Any, call: Callable[[], list[torch.Tensor]]) -> list[str]:
+    """The module draws random numbers: two calls from the same state differ."""
+    with unchanged(module):
         first = call()
-    if not drawn or _equal(first, call()):
+    with unchanged(module):
+        again = call()
+    if _equal(first, again):
         return []
-    named = ", ".join(f"{name}{f' at {line}' if line else ''}" for name, line in list(drawn.items())[:SHOWN])
-    said = f"the module draws random numbers ({named}): two calls on the same feeds differ, so no model gives the same"
-    return [f"{said}; take the noise out, give it as an input, or switch it off as eval() does"]
+    named = ", ".join(f"{name}{f' at {line}' if line else ''}" for name, line in _drawn(call)[:SHOWN])
+    said = f"the module draws random numbers{f' ({named})' if named else ''}: two calls on the same feeds differ"
+    return [
+        f"{said}, so no model gives the same; take the noise out, give it as an input, or switch it off as eval() does"
+    ]
+
+
+def _drawn(call: Callable[[], list[torch.Tensor]]) -> list[tuple[str, str | None]]:
+    """(operator that draws, the user's line) of one more call; none where torch cannot watch it."""
+    try:
+        with drawing() as drawn:
+            call()
+    except RuntimeError:  # torch's loops and conditions do not run under every mode
+        return []
+    return list(drawn.items())
 
 
 def _state(module: Any, call: Callable[[], list[torch.Tensor]]) -> list[str]:
