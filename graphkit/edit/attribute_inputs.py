@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import onnx
 
-from graphkit.edit.raising import raise_opset
+from graphkit.edit.converting import convert_opset
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.names import Names, label
@@ -35,7 +35,7 @@ def attribute_as_input(proto: onnx.ModelProto, name: str, attribute: str, known:
     graph, node = _node(proto, name)
     opset = opset_of(proto)
     target, slot = _first_version(node, attribute, opset)
-    notes = raise_opset(proto, target)
+    notes = convert_opset(proto, target)
     graph, node = _node(proto, node.output[0])
     if slot >= len(node.input) or not node.input[slot]:
         raise EditError(

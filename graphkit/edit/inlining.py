@@ -97,6 +97,16 @@ def inline_calls(model: onnx.ModelProto, keys: Iterable[walk.FunctionKey]) -> In
     return done
 
 
+def call_body(call: onnx.NodeProto, function: onnx.FunctionProto, names: Names) -> list[onnx.NodeProto]:
+    """The nodes that one call of a function is, with names that nothing else has.
+
+    Raises:
+        EditError: The call does not fit the function.
+    """
+    key = walk.function_key(function)
+    return _Expander({}, names, list(function.opset_import), Inlined(), Names()).copies(call, _Body(key, function, {}))
+
+
 def _check_size(model: onnx.ModelProto, wanted: Mapping[walk.FunctionKey, onnx.FunctionProto]) -> None:
     have = sum(1 for _ in walk.model_nodes(model))
     total = expanded_nodes(model, wanted)
@@ -241,12 +251,12 @@ class _Expander:
             if body is None:
                 made.append(node)
             else:
-                copies = self._copies(node, body)
+                copies = self.copies(node, body)
                 copies.reverse()
                 waiting.extend(copies)
         return made
 
-    def _copies(self, call: onnx.NodeProto, body: _Body) -> list[onnx.NodeProto]:
+    def copies(self, call: onnx.NodeProto, body: _Body) -> list[onnx.NodeProto]:
         """The body in the terms of a call."""
         names = self._table_of(call, body)
         nodes = list(onnx.GraphProto(node=body.function.node).node)

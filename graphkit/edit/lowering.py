@@ -13,66 +13,21 @@ from typing import Any
 import onnx
 
 from graphkit.edit.lowered_nodes import RULES, Place
-from graphkit.edit.nodes import set_nodes
-from graphkit.edit.prune import prune
-from graphkit.edit.raising import import_version, refuse_more_than_a_graph, rewritten, same_interface
+from graphkit.edit.raising import same_interface
 from graphkit.errors import EditError
-from graphkit.graph import walk
 from graphkit.graph.names import Names, title
-from graphkit.graph.opset import opset_of
 from graphkit.graph.scopes import scopes
 from graphkit.graph.walk import call_key
+from graphkit.semantics.attribute_values import wrong_value
 from graphkit.semantics.conforms import type_text
 from graphkit.semantics.schemas import schema_of
-from graphkit.shapes.inference import inferred
 from graphkit.tensor import decode, type_name
 
-LOWEST = 11
-"""Before opset 11 axes could not be negative and Clip, Pad, Slice, TopK and Resize were other operators."""
+LOWEST = 7
+"""ONNX Runtime's first opset; before it, arithmetic broadcast by attributes."""
 
 
-def lower_opset(model: onnx.ModelProto, target: int) -> list[str]:
-    """Make a model import an earlier version of ai.onnx, rewriting the nodes that this concerns. Changes the model.
-
-    Names, doc strings and metadata of nodes stay; a node that becomes several gives them to the one that makes its
-    output. Constants that become attributes go where nothing else reads them. The IR version stays.
-
-    Returns:
-        What was done, one sentence that names the nodes; nothing where the model is at that version already.
-
-    Raises:
-        EditError: A node uses what the older version does not have, the model has functions or training graphs, or the
-            target is below 11.
-
-    Scope: main graph and bodies.
-    Cost: O(graph), one shape inference; weights are not read.
-    """
-    before = opset_of(model)
-    if before <= target:
-        return []
-    if target < LOWEST:
-        raise EditError(
-            f"models are lowered to opset {LOWEST} at least, not to {target}", hint="export it with that opset"
-        )
-    refuse_more_than_a_graph(model, f"lowered from opset {before} to {target}")
-    names = Names(model.graph)
-    changed: list[str] = []
-    unread: set[str] = set()
-    for graph, scope in zip(walk.graphs(model.graph), list(scopes(inferred(model).graph)), strict=True):
-        nodes: list[onnx.NodeProto] = []
-        for node in graph.node:
-            new = _lowered(node, Place(scope, before, target, names))
-            if len(new) > 1 or new[0] != node:
-                changed.append(title(node))
-                unread.update(set(node.input) - {name for made in new for name in made.input})
-            nodes.extend(new)
-        set_nodes(graph, nodes)
-    import_version(model, target)
-    prune(model, sorted(unread))
-    return [f"the model is lowered from opset {before} to {target}{rewritten(changed)}"]
-
-
-def _lowered(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+def lowered_node(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """One node as the older version has it.
 
     Raises:
@@ -130,7 +85,7 @@ def _same(node: onnx.NodeProto, place: Place) -> bool:
     if place.target < LOWEST or not known or wide:
         return False
     try:
-        return _lowered(node, place) == [node]
+        return lowered_node(node, place) == [node]
     except EditError:
         return False
 
@@ -160,6 +115,8 @@ def _fit(
     _inputs(node, new, old, place, origin)
     if len([name for name in node.output if name]) > len(old.outputs) and not _variadic(old.outputs):
         raise _refusal(origin, place, f"it had {len(old.outputs)} outputs then")
+    if wrong := wrong_value(node, place.target, [type_text(place.scope.type_of(n)) if n else None for n in node.input]):
+        raise _refusal(origin, place, wrong)
     for names, formals in ((node.input, old.inputs), (node.output, old.outputs)):
         for position, name in enumerate(names):
             kind = type_text(place.scope.type_of(name)) if name else None

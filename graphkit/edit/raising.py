@@ -9,85 +9,20 @@ from __future__ import annotations
 
 import onnx
 
-from graphkit.edit.nodes import set_nodes
 from graphkit.errors import EditError
-from graphkit.graph import walk
 from graphkit.graph.names import Names, label, title
-from graphkit.graph.opset import opset_of
-from graphkit.graph.scopes import Scope, scopes
+from graphkit.graph.scopes import Scope
 from graphkit.semantics.schemas import schema_of
-from graphkit.shapes.inference import inferred
 
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
-def raise_opset(model: onnx.ModelProto, target: int) -> list[str]:
-    """Make a model import a later version of ai.onnx, converting the nodes that this concerns. Changes the model.
-
-    Names, doc strings and metadata of nodes stay; a node that becomes several gives them to the one that makes its
-    output.
-
-    Returns:
-        What was done, one sentence that names the nodes; nothing where the model is at that version already.
+def raised_node(node: onnx.NodeProto, scope: Scope, before: int, target: int, names: Names) -> list[onnx.NodeProto]:
+    """A node as a later opset has it; itself where nothing changes.
 
     Raises:
-        EditError: A node cannot be converted, or the model has functions or training graphs, which are not converted.
-
-    Scope: main graph and bodies.
-    Cost: O(graph), and a small model of its own for each node that changes; weights are not read.
+        EditError: It cannot be written there.
     """
-    before = opset_of(model)
-    if before >= target:
-        return []
-    refuse_more_than_a_graph(model, f"raised from opset {before} to {target}")
-    names = Names(model.graph)
-    changed: list[str] = []
-    for graph, scope in zip(walk.graphs(model.graph), list(scopes(inferred(model).graph)), strict=True):
-        nodes: list[onnx.NodeProto] = []
-        for node in graph.node:
-            new = _raised(node, scope, before, target, names)
-            changed.extend([title(node)] if len(new) > 1 or new[0] != node else [])
-            nodes.extend(new)
-        set_nodes(graph, nodes)
-    import_version(model, target)
-    model.ir_version = max(model.ir_version, _least_ir(target))
-    return [f"the model is raised from opset {before} to {target}{rewritten(changed)}"]
-
-
-def refuse_more_than_a_graph(model: onnx.ModelProto, change: str) -> None:
-    """Refuse a model whose other parts are written in an opset too: functions import their own, training graphs none.
-
-    Raises:
-        EditError: The model has functions or training graphs.
-    """
-    hints = {
-        "functions": "inline them first: onnx.inliner.inline_local_functions",
-        "training graphs": "take them out first: del proto.training_info[:]",
-    }
-    for what, present in (("functions", model.functions), ("training graphs", model.training_info)):
-        if present:
-            raise EditError(f"the model has {what}, so it cannot be {change} here", hint=hints[what])
-
-
-def import_version(model: onnx.ModelProto, version: int) -> None:
-    """Make a model import this version of ai.onnx. Changes the model."""
-    for entry in model.opset_import:
-        if entry.domain in ("", "ai.onnx"):
-            entry.version = version
-
-
-def rewritten(nodes: list[str], most: int = 12) -> str:
-    """The end of a note that names nodes; nothing where there are none."""
-    more = f" and {len(nodes) - most} more" if len(nodes) > most else ""
-    return f"; rewritten: {', '.join(nodes[:most])}{more}" if nodes else ""
-
-
-def _least_ir(opset: int) -> int:
-    """The IR version that came out with an opset (onnx/docs/Versioning.md)."""
-    return int(onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)], ignore_unknown=True))
-
-
-def _raised(node: onnx.NodeProto, scope: Scope, before: int, target: int, names: Names) -> list[onnx.NodeProto]:
     if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type):
         return [node]
     if node.op_type in ("Upsample", "Resize") and 7 <= before < 11:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from graphkit.edit.lowering import lower_opset
-from graphkit.edit.raising import raise_opset
+from graphkit.edit.converting import convert_opset
 from graphkit.errors import EditError
 from graphkit.graph.opset import opset_of
 from graphkit.model import Model
@@ -49,7 +48,7 @@ def opset(model: Model, *, to: int) -> Edit:
             f"the model imports opset {before}, and the installed onnx knows opsets to {newest}",
             hint="install a newer onnx: pip install --upgrade onnx",
         )
-    notes = raise_opset(proto, to) if to > before else lower_opset(proto, to)
+    notes = convert_opset(proto, to)
     if notes:
         notes += check_written(model.proto, proto)
     return Edit(proto, notes or [f"the model is at opset {before} already"])

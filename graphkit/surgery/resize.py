@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import onnx
 
+from graphkit.edit.converting import convert_opset
 from graphkit.edit.prune import prune
-from graphkit.edit.raising import raise_opset
 from graphkit.edit.repair import repair_reshapes
 from graphkit.edit.resize_input import declare_input, numbers
 from graphkit.edit.stale import refresh
@@ -146,7 +146,7 @@ def _take_scales_as_input(proto: onnx.ModelProto) -> list[str]:
     opset = opset_of(proto)
     if opset >= 9 or not any(resamplers.is_resampler(node) for node in walk.nodes(proto.graph)):
         return []
-    return raise_opset(proto, 9)
+    return convert_opset(proto, 9)
 
 
 def _why_none(model: onnx.ModelProto) -> str:
