@@ -40,8 +40,8 @@ def convert_opset(model: onnx.ModelProto, target: int) -> list[str]:
         What was done, one sentence that names the nodes; nothing where the model is at that version already.
 
     Raises:
-        EditError: A node cannot be written in that version, the model has training graphs, or the version is below both 7
-            and the model's own.
+        EditError: A node cannot be written in that version, the model has training graphs, or the version is below both
+            ``LOWEST`` and the model's own.
 
     Scope: main graph and bodies.
     Cost: O(graph), and one shape inference; weights are not read.
@@ -205,5 +205,5 @@ class _Round:
         if version == self._target:
             return [node]
         if version < self._target:
-            return raised_node(node, scope, version, self._target, self._names)
+            return raised_node(node, Place(scope, version, self._target, self._names))
         return lowered_node(node, Place(scope, version, self._target, self._names))

@@ -133,7 +133,8 @@ def _inline_in_function(
     symbols: Names,
 ) -> None:
     graph = onnx.GraphProto(node=function.node, input=[onnx.ValueInfoProto(name=name) for name in function.input])
-    expander = _Expander(table, Names(graph), function.opset_import, done, symbols)
+    inside = Inlined(done.calls)
+    expander = _Expander(table, Names(graph), function.opset_import, inside, symbols)
     changed = False
     for scope in walk.graphs(graph):
         if nodes := expander.expanded(scope.node):
@@ -147,6 +148,11 @@ def _inline_in_function(
                 for info in expander.declared:
                     info.name = _prefix(function) + info.name
                 model.graph.value_info.extend(expander.declared)
+    if inside.versions:
+        raise EditError(
+            f"{called(walk.function_key(function))} calls a function that imports another version of ai.onnx than it",
+            hint="inline all functions",
+        )
     if changed:
         del function.node[:]
         function.node.extend(graph.node)

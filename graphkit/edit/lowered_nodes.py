@@ -14,6 +14,7 @@ from graphkit.errors import EditError
 from graphkit.graph.names import Names
 from graphkit.graph.scopes import Scope
 from graphkit.graph.values import attribute_value, constant_tensor
+from graphkit.tensor import numpy_type
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -42,6 +43,18 @@ class Place:
         if known is None:
             raise EditError(f"the rank of {name!r} is not known")
         return len(known)
+
+    def dtype(self, name: str) -> Any:
+        """The numpy type of a value's elements.
+
+        Raises:
+            EditError: Neither the file nor inference gives it.
+        """
+        known = self.scope.type_of(name)
+        found = numpy_type(known.tensor_type.elem_type) if known is not None and known.tensor_type.elem_type else None
+        if found is None:
+            raise EditError(f"the type of {name!r} is not known")
+        return found
 
     def array(self, name: str, what: str) -> Array:
         """A small constant.
@@ -81,7 +94,7 @@ class Rule(NamedTuple):
     lower: Lower
 
 
-def _set(node: onnx.NodeProto, name: str, value: Any) -> None:
+def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
     """Give an attribute another value; None takes it away."""
     kept = [attribute for attribute in node.attribute if attribute.name != name]
     if value is not None:
@@ -96,7 +109,7 @@ def _softmax(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     rank = place.rank(node.input[0])
     axis = _counted(attribute_value(node, "axis", -1), max(rank, 1))
     last = max(rank - 1, 0)
-    _set(node, "axis", last)
+    set_attribute(node, "axis", last)
     if axis == last:
         return [node]
     turn = list(range(rank))
@@ -109,7 +122,7 @@ def _softmax(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     del after.attribute[:]
     after.op_type = "Transpose"
     set_inputs(after, [result])
-    _set(after, "perm", turn)
+    set_attribute(after, "perm", turn)
     inner = onnx.helper.make_node(node.op_type, [turned], [result], name=place.names.fresh(f"{result}_node"), axis=last)
     return [*before, inner, after]
 
@@ -127,8 +140,8 @@ def _constant(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
 def _shape(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """A window of a shape is a Slice of it before 15."""
     start, end = int(attribute_value(node, "start", 0)), attribute_value(node, "end", None)
-    _set(node, "start", None)
-    _set(node, "end", None)
+    set_attribute(node, "start", None)
+    set_attribute(node, "end", None)
     if start == 0 and end is None:
         return [node]
     made: list[onnx.NodeProto] = []
@@ -147,7 +160,7 @@ def _reshape(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """allowzero is about zeros in the target only."""
     if attribute_value(node, "allowzero", 0) and 0 in place.array(node.input[1], "target (with allowzero=1)"):
         raise EditError("allowzero=1 with a 0 in the target came later")
-    _set(node, "allowzero", None)
+    set_attribute(node, "allowzero", None)
     return [node]
 
 
@@ -157,7 +170,7 @@ def _reduce(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     empty = not given or place.array(node.input[1], "list of axes").size == 0
     if attribute_value(node, "noop_with_empty_axes", 0) and empty:
         raise EditError("noop_with_empty_axes=1 without axes came later")
-    _set(node, "noop_with_empty_axes", None)
+    set_attribute(node, "noop_with_empty_axes", None)
     return [node]
 
 
@@ -173,7 +186,7 @@ def _split(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     size = None if known is None else known[_counted(axis, len(known))]
     if not isinstance(size, int):
         raise EditError(f"the size of axis {axis} is not known, which num_outputs divides")
-    _set(node, "num_outputs", None)
+    set_attribute(node, "num_outputs", None)
     if size % count == 0:
         return [node]
     part = -(-size // count)
@@ -182,7 +195,7 @@ def _split(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     sizes = np.array([*[part] * (count - 1), size - part * (count - 1)], np.int64)
     made: list[onnx.NodeProto] = []
     if place.target < 13:
-        _set(node, "split", sizes.tolist())
+        set_attribute(node, "split", sizes.tolist())
         return [node]
     name = place.writer.constant(made, sizes, f"{node.output[0]}_sizes")
     set_inputs(node, [node.input[0], name])
@@ -222,7 +235,7 @@ def _dropout(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     if len(node.output) > 1 and node.output[1]:
         raise EditError("the mask of what was kept was another one then")
     set_inputs(node, node.input[:1])
-    _set(node, "seed", None)
+    set_attribute(node, "seed", None)
     return [node]
 
 
@@ -231,7 +244,7 @@ def _quantize(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     known = place.scope.dims_of(node.input[1])
     if known is None or any(dim != 1 for dim in known):
         raise EditError("a scale for each channel came with opset 13")
-    _set(node, "axis", None)
+    set_attribute(node, "axis", None)
     return [node]
 
 
@@ -240,7 +253,7 @@ def _roi_align(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     del place
     if attribute_value(node, "coordinate_transformation_mode", "half_pixel") != "output_half_pixel":
         raise EditError("half_pixel coordinates came with opset 16")
-    _set(node, "coordinate_transformation_mode", None)
+    set_attribute(node, "coordinate_transformation_mode", None)
     return [node]
 
 
@@ -249,7 +262,7 @@ def _grid_sample(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     if place.rank(node.input[0]) != 4:
         raise EditError("more than two spatial axes came with opset 20")
     mode = attribute_value(node, "mode", "linear")
-    _set(node, "mode", {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode))
+    set_attribute(node, "mode", {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode))
     return [node]
 
 
@@ -286,9 +299,9 @@ def _resize_18(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     for name, default in (("antialias", 0), ("keep_aspect_ratio_policy", "stretch")):
         if attribute_value(node, name, default) != default:
             raise EditError(f"{name}={attribute_value(node, name, default)!r} came with opset 18")
-        _set(node, name, None)
+        set_attribute(node, name, None)
     axes = attribute_value(node, "axes", None)
-    _set(node, "axes", None)
+    set_attribute(node, "axes", None)
     if axes is None:
         return [node]
     if attribute_value(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize":

@@ -23,8 +23,8 @@ from graphkit.semantics.conforms import type_text
 from graphkit.semantics.schemas import schema_of
 from graphkit.tensor import decode, type_name
 
-LOWEST = 7
-"""ONNX Runtime's first opset; before it, arithmetic broadcast by attributes."""
+LOWEST = 11
+"""Before opset 11 axes could not be negative and Clip, Pad, Slice, TopK and Resize were other operators."""
 
 
 def lowered_node(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:

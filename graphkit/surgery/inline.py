@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from graphkit.edit.converting import level_versions
 from graphkit.edit.inlining import called, inline_calls, told
 from graphkit.errors import NameNotFoundError
 from graphkit.graph import walk
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.runtime.written import check_written
 
 
 @operation(law="same")
@@ -46,7 +48,9 @@ def inline(model: Model, functions: Iterable[str] | None = None) -> Edit:
     names = None if functions is None else [functions] if isinstance(functions, str) else list(functions)
     proto = model.copy_proto()
     done = inline_calls(proto, _keys(model, names))
-    return Edit(proto, told(done))
+    notes = told(done) + level_versions(proto, done.versions)
+    notes += check_written(model.proto, proto) if done.versions else []
+    return Edit(proto, notes)
 
 
 def _keys(model: Model, names: list[str] | None) -> list[walk.FunctionKey]:

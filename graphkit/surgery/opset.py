@@ -17,11 +17,13 @@ def opset(model: Model, *, to: int) -> Edit:
     """Write a model in a later or earlier version of ai.onnx.
 
     Node by node: whatever means the same in both versions is not touched, and everything beside the nodes stays
-    (metadata, doc strings, quantization annotations, symbolic dims). ``onnx.version_converter`` converts whole models and
-    loses these; upwards it is shown one node at a time, downwards graphkit has its own rules.
+    (metadata, doc strings, quantization annotations, symbolic dims). Functions are inlined first. Operators that ONNX
+    defines by others (LayerNormalization, Gelu, HardSwish, GroupNormalization, Attention and so on) become these where
+    the version does not have them. ``onnx.version_converter`` converts whole models and loses what is beside the nodes.
 
-    A node that the other version cannot say is refused, never approximated: an operator that came later, an attribute
-    or type that the older version lacks, axes that are computed where they were attributes. Other domains keep their
+    A node that the other version cannot say is refused, never approximated: an operator that came later, an attribute,
+    a value of one or a type that the older version lacks, axes that are computed where they were attributes. Each kind of
+    node of the result is held to its schema and loaded by ONNX Runtime where it is installed. Other domains keep their
     version, and the IR version is raised where the opset needs it and never lowered.
 
     Args:
@@ -29,13 +31,14 @@ def opset(model: Model, *, to: int) -> Edit:
         to: The version of ai.onnx; down to 11, up to what the installed onnx knows.
 
     Raises:
-        EditError: A node cannot be written in that version, the model has functions or training graphs, ``to`` is
+        EditError: A node cannot be written in that version, the model has training graphs, ``to`` is
             below both 11 and the model's own version, or that is one which the installed onnx does not know.
         ValueError: The installed onnx knows no such version.
 
     Changes: nothing; returns a new model. The notes name the nodes that were rewritten.
-    Scope: main graph and bodies. Models with functions are refused: inline them first.
-    Cost: O(graph), one shape inference, upwards a small model of its own for each node that changes; weights are not read.
+    Scope: main graph, bodies, functions.
+    Cost: O(graph), two shape inferences, a millisecond for each kind of node that the runtime loads; weights are not read.
+    Law: same.
     Source: onnx/docs/Changelog.md; onnx issue 8480 (the whole-model converter and Resize-10).
     """
     newest = onnx.defs.onnx_opset_version()

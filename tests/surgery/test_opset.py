@@ -64,19 +64,40 @@ def test_from_file_to_file_with_weights_outside(net, tmp_path):
     assert_same(run_ort(tmp_path / "net13.onnx", feeds()), want)
 
 
-def test_functions_training_graphs_and_unknown_versions(net):
-    net.functions.add(name="f", domain="my").opset_import.add(domain="", version=18)
-    for to in (13, 20):
-        with pytest.raises(gk.EditError, match="the model has functions") as caught:
-            gk.opset(net, to=to)
-        assert "inline_local_functions" in caught.value.hint
-    del net.functions[:]
+def test_training_graphs_and_unknown_versions(net):
     net.training_info.add()
     with pytest.raises(gk.EditError, match="training graphs"):
         gk.opset(net, to=13)
     for to in (0, 1000):
         with pytest.raises(ValueError, match="knows opsets 1 to"):
             gk.opset(net, to=to)
+
+
+FUNCTIONS = """<ir_version: 8, opset_import: ["": 13, "my": 1]> g (float[2,3] x) => (float[2,1] y) { [call] y = my.Total(x) }
+<domain: "my", opset_import: ["": %d]> Total (a) => (b) { ax = Constant<value_ints=[1]>() %s b = Relu(s) }"""
+
+
+@pytest.mark.parametrize("to", [12, 18])
+@pytest.mark.parametrize(
+    ("version", "node"),
+    [(13, "s = ReduceSum<keepdims=1>(a, ax)"), (12, "u = Neg(ax) s = ReduceSum<keepdims=1, axes=[1]>(a)")],
+)
+def test_functions_are_inlined_also_where_they_import_another_opset(version, node, to):
+    proto = onnx.parser.parse_model(FUNCTIONS % (version, node))
+    x = {"x": np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)}
+    edited = gk.opset(proto, to=to)
+    want = np.maximum(x["x"].sum(1, keepdims=True), 0)
+    assert_same(run_ort(edited, x), {"y": want}, rtol=1e-5)
+    assert "inlined: my::Total (1x)" in edited.history[-1].notes
+    assert not edited.proto.functions
+
+
+def test_inline_writes_a_body_of_another_opset_in_the_models():
+    proto = onnx.parser.parse_model(FUNCTIONS % (12, "s = ReduceSum<keepdims=1, axes=[1]>(a)"))
+    x = {"x": np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)}
+    flat = gk.inline(proto)
+    onnx.checker.check_model(flat.proto, full_check=True)
+    assert_same(run_ort(flat, x), {"y": np.maximum(x["x"].sum(1, keepdims=True), 0)})
 
 
 def lint_rules(model, version=None):
