@@ -95,7 +95,9 @@ def _fit(node: onnx.NodeProto, old: onnx.defs.OpSchema, new: onnx.defs.OpSchema,
     made: list[onnx.NodeProto] = []
     formals = [formal.name for formal in new.inputs]
     kept = []
-    for attribute in node.attribute:
+    given = {attribute.name for attribute in node.attribute}
+    bounds = [old.attributes[name].default_value for name in sorted(SCALAR_INPUTS & set(old.attributes) - given)]
+    for attribute in (*node.attribute, *(default for default in bounds if default.type)):
         name = attribute.name
         if name in new.attributes:
             kept.append(attribute)
