@@ -14,7 +14,7 @@ import onnx
 from graphkit.edit.function_bodies import expanded_operator
 from graphkit.edit.inlining import inline_calls, told
 from graphkit.edit.lowered_nodes import Place
-from graphkit.edit.lowering import LOWEST, lowered_node
+from graphkit.edit.lowering import LOWEST, is_initializer, lowered_node
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune
 from graphkit.edit.raising import raised_node
@@ -23,7 +23,11 @@ from graphkit.graph import walk
 from graphkit.graph.names import Names, title
 from graphkit.graph.opset import opset_of
 from graphkit.graph.scopes import Scope, scopes
+from graphkit.graph.values import constant_tensor
 from graphkit.shapes.inference import inferred
+
+INITIALIZERS_ALONE = 4
+"""The IR version since which an initializer need not be a graph input (docs/IR.md)."""
 
 ROUNDS = 8
 """How often definitions are expanded: those of ONNX are made of operators that have definitions at most twice."""
@@ -115,9 +119,9 @@ def _least_ir(opset: int) -> int:
 
 def _convert(model: onnx.ModelProto, before: int, target: int, versions: Mapping[str, int]) -> list[str]:
     """Convert every node; returns what to call those that changed."""
-    versions, titles = dict(versions), dict[str, None]()
+    versions, origins, titles = dict(versions), dict[str, str](), dict[str, None]()
     for _ in range(ROUNDS):
-        work = _Round(model, before, target, versions)
+        work = _Round(model, before, target, versions, origins)
         if not work.expand():
             titles.update(dict.fromkeys(work.convert()))
             break
@@ -139,11 +143,14 @@ _Answer: TypeAlias = "tuple[list[onnx.NodeProto], list[onnx.NodeProto]]"
 class _Round:
     """One look at every node with the types of now: either what has to be expanded is, or everything is converted."""
 
-    def __init__(self, model: onnx.ModelProto, before: int, target: int, versions: dict[str, int]) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, before: int, target: int, versions: dict[str, int], origins: dict[str, str]
+    ) -> None:
         self._model = model
         self._before = before
         self._target = target
         self._versions = versions
+        self._origins = origins
         self._names = Names(model.graph)
         found = scopes(inferred(model).graph)
         self._graphs = [_Graph(*pair) for pair in zip(walk.graphs(model.graph), found, strict=True)]
@@ -176,11 +183,29 @@ class _Round:
                 if len(new) > 1 or new[0] != node:
                     changed.append(title(node))
                     unread.update(set(node.input) - {name for made in new for name in made.input})
-            if changed:
-                set_nodes(graph, nodes)
+            if changed or any(is_initializer(node, self._target) for node in nodes):
+                set_nodes(graph, self._without_initializers(graph, nodes))
             titles[:0] = changed
         prune(self._model, sorted(unread))
         return titles
+
+    def _without_initializers(self, graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+        """The nodes but those that have to be initializers in the other version, which are made initializers."""
+        kept = []
+        for node in nodes:
+            tensor = constant_tensor(node) if is_initializer(node, self._target) else None
+            if tensor is None:
+                kept.append(node)
+                continue
+            if self._model.ir_version < INITIALIZERS_ALONE:
+                raise EditError(
+                    f"{title(node)} would have to be an initializer, which is an input too before IR version 4",
+                    hint=f"raise the IR version first: it is {self._model.ir_version}",
+                )
+            copy = graph.initializer.add()
+            copy.CopyFrom(tensor)
+            copy.name = node.output[0]
+        return kept
 
     def _version(self, node: onnx.NodeProto) -> int:
         return self._versions.get(next(iter(node.output), ""), self._before)
@@ -190,13 +215,17 @@ class _Round:
             return [], self._converted(node, scope)
         except EditError as refused:
             version = self._version(node)
+            origin = self._origins.get(next(iter(node.output), ""))
             try:
                 body = expanded_operator(node, scope, version, self._names)
             except EditError as error:
                 raise EditError(f"{refused.message}; {error.message}", hint=refused.hint) from error
-            if body is None:
+            if body is None and origin is None:
                 raise
-            self.titles.append(title(node))
+            if body is None:
+                raise EditError(f"{origin} is defined by others, and {refused.message}", hint=refused.hint) from refused
+            self.titles.append(origin or title(node))
+            self._origins.update((one.output[0], origin or title(node)) for one in body if one.output)
             self._versions.update((one.output[0], version) for one in body if one.output and version != self._before)
             return body, []
 

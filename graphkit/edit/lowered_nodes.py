@@ -62,13 +62,18 @@ class Place:
         Raises:
             EditError: The value is computed, or is no small constant.
         """
-        array = self.scope.constant_array(name)
+        array = self.known(name)
         if array is None:
             raise EditError(f"its {what} {name!r} is computed")
         return array
 
+    def known(self, name: str) -> Array | None:
+        """A small constant of the model or of a rule before; None where the value is computed or large."""
+        made = self.writer.constants.get(name)
+        return made if made is not None else self.scope.constant_array(name)
 
-def _counted(axis: int, rank: int) -> int:
+
+def axis_from_front(axis: int, rank: int) -> int:
     """An axis counted from the front.
 
     Raises:
@@ -107,7 +112,7 @@ def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
 def _softmax(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """Before 13 every axis from ``axis`` on was one: the same for the last axis, so that one is brought there."""
     rank = place.rank(node.input[0])
-    axis = _counted(attribute_value(node, "axis", -1), max(rank, 1))
+    axis = axis_from_front(attribute_value(node, "axis", -1), max(rank, 1))
     last = max(rank - 1, 0)
     set_attribute(node, "axis", last)
     if axis == last:
@@ -183,7 +188,7 @@ def _split(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
         raise EditError(f"it says num_outputs={count} and has {len(node.output)}")
     known = place.scope.dims_of(node.input[0])
     axis = int(attribute_value(node, "axis", 0))
-    size = None if known is None else known[_counted(axis, len(known))]
+    size = None if known is None else known[axis_from_front(axis, len(known))]
     if not isinstance(size, int):
         raise EditError(f"the size of axis {axis} is not known, which num_outputs divides")
     set_attribute(node, "num_outputs", None)
@@ -207,7 +212,7 @@ def _pad_axes(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     if len(node.input) < 4 or not node.input[3]:
         return [node]
     rank = place.rank(node.input[0])
-    axes = [_counted(int(axis), rank) for axis in place.array(node.input[3], "list of axes").ravel()]
+    axes = [axis_from_front(int(axis), rank) for axis in place.array(node.input[3], "list of axes").ravel()]
     pads = place.array(node.input[1], "list of pads")
     if pads.size != 2 * len(axes):
         raise EditError(f"it has {pads.size} pads for {len(axes)} axes")
@@ -313,7 +318,7 @@ def _resize_18(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     if not inputs[at]:
         raise EditError("it is given neither scales nor sizes")
     made: list[onnx.NodeProto] = []
-    inputs[at] = _for_all_axes(made, node, place, [_counted(axis, rank) for axis in axes], rank, scales=at == 2)
+    inputs[at] = _for_all_axes(made, node, place, [axis_from_front(axis, rank) for axis in axes], rank, scales=at == 2)
     set_inputs(node, inputs[: at + 1])
     return [*made, node]
 
@@ -323,7 +328,7 @@ def _for_all_axes(
 ) -> str:
     """Scales or sizes of all axes from those of some: 1 for the others, or their own size."""
     given, write, stem = node.input[2 if scales else 3], place.writer, node.output[0]
-    array = place.scope.constant_array(given)
+    array = place.known(given)
     if scales and array is not None:
         if array.shape != (len(axes),):
             raise EditError(f"it has {array.size} scales for {len(axes)} axes")

@@ -12,19 +12,22 @@ from typing import Any
 
 import onnx
 
+from graphkit.edit.lowered_before_11 import RULES as BEFORE_11
+from graphkit.edit.lowered_before_11 import count_from_front
 from graphkit.edit.lowered_nodes import RULES, Place
 from graphkit.edit.raising import same_interface
 from graphkit.errors import EditError
 from graphkit.graph.names import Names, title
 from graphkit.graph.scopes import scopes
+from graphkit.graph.values import constant_tensor
 from graphkit.graph.walk import call_key
 from graphkit.semantics.attribute_values import wrong_value
 from graphkit.semantics.conforms import type_text
 from graphkit.semantics.schemas import schema_of
 from graphkit.tensor import decode, type_name
 
-LOWEST = 11
-"""Before opset 11 axes could not be negative and Clip, Pad, Slice, TopK and Resize were other operators."""
+LOWEST = 7
+"""ONNX Runtime's first opset; before it, arithmetic broadcast by attributes."""
 
 
 def lowered_node(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
@@ -36,23 +39,64 @@ def lowered_node(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     if call_key(node)[0] != "" or not onnx.defs.has(node.op_type):
         return [node]
     new, old = schema_of(node.op_type, place.before), schema_of(node.op_type, place.target)
-    if new is None or old is None or old.deprecated:
+    if new is None:
+        return [node]  # a runtime's own, or one that it has in every opset, as ONNX Runtime has LayerNormalization
+    if (old is None or old.deprecated) and (node.op_type not in RENAMED or place.target >= RENAMED[node.op_type]):
         since = f"came with opset {_first(node.op_type)}" if old is None else "is deprecated"
         raise _refusal(node, place, f"the operator {since}")
-    if new.since_version == old.since_version:
+    if old is not None and new.since_version == old.since_version:
         return [node]
-    made = [_copy(node)]
-    for rule in RULES.get(node.op_type, ()):
-        if place.target < rule.since <= place.before:
-            try:
-                made[-1:] = rule.lower(made[-1], place)
-            except EditError as error:
-                raise _refusal(node, place, error.message) from error
-    for one in made:
-        own, its = schema_of(one.op_type, place.before), schema_of(one.op_type, place.target)
-        if own is not None and its is not None and own.since_version != its.since_version:
-            _fit(one, own, its, place, node)
-    return made
+    *others, last = _by_rules(_copy(node), place, node)
+    made = [
+        one for other in others for one in ([other] if other.op_type == node.op_type else lowered_node(other, place))
+    ]
+    own, its = schema_of(last.op_type, place.before), schema_of(last.op_type, place.target)
+    if its is None:
+        raise _refusal(node, place, f"the operator {last.op_type} came with opset {_first(last.op_type)}")
+    if own is not None and own.since_version != its.since_version and not is_initializer(last, place.target):
+        _fit(last, own, its, place, node)
+    if place.target < NEGATIVE_AXES <= place.before:
+        try:
+            count_from_front(last, place)
+        except EditError as error:
+            raise _refusal(node, place, error.message) from error
+    made.append(last)
+    read = {name for one in made for name in one.input}
+    return [one for one in made if one is last or not read.isdisjoint(one.output)]
+
+
+def is_initializer(node: onnx.NodeProto, opset: int) -> bool:
+    """Whether a Constant has to be an initializer in an opset: before 9 the operator made floats only."""
+    if node.op_type != "Constant" or opset >= CONSTANTS_OF_ANY_TYPE:
+        return False
+    tensor = constant_tensor(node)
+    return tensor is not None and tensor.data_type not in _FLOATS
+
+
+CONSTANTS_OF_ANY_TYPE = 9
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
+
+NEGATIVE_AXES = 11
+"""The opset since which axes may count from the end."""
+
+RENAMED = {"Resize": 10, "ScatterElements": 11}
+"""Operators that had another name before this opset; their rules give it."""
+
+
+def _by_rules(node: onnx.NodeProto, place: Place, origin: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Apply the rules of a node's operator, and of what it becomes, later opsets first."""
+    made, since = [node], place.before + 1
+    while True:
+        op = made[-1].op_type
+        rules = (*RULES.get(op, ()), *BEFORE_11.get(op, ()))
+        rule = next((rule for rule in rules if place.target < rule.since < since), None)
+        if rule is None:
+            return made
+        try:
+            made[-1:] = rule.lower(made[-1], place)
+        except EditError as error:
+            raise _refusal(origin, place, error.message) from error
+        since = rule.since
 
 
 def differing(function: onnx.FunctionProto, first: int, second: int) -> str | None:

@@ -31,10 +31,15 @@ def set_inputs(node: onnx.NodeProto, names: Sequence[str]) -> None:
 
 
 class NodeWriter:
-    """Makes nodes with names that nothing else has, and puts them on lists of the caller's choice."""
+    """Makes nodes with names that nothing else has, and puts them on lists of the caller's choice.
+
+    Attributes:
+        constants: The values of the Constant nodes that it made.
+    """
 
     def __init__(self, names: Names) -> None:
         self._names = names
+        self.constants: dict[str, Array] = {}
 
     def add(self, place: list[onnx.NodeProto], op: str, inputs: Sequence[str], wish: str, **attributes: Any) -> str:
         """Put a node with one output on a list; returns the output's name, which is as wished for where that is free."""
@@ -49,7 +54,9 @@ class NodeWriter:
 
     def constant(self, place: list[onnx.NodeProto], array: Array, wish: str) -> str:
         """Put a Constant node on a list: an initializer would have to be a graph input too before IR version 4."""
-        return self.add(place, "Constant", [], wish, value=onnx.numpy_helper.from_array(array))
+        name = self.add(place, "Constant", [], wish, value=onnx.numpy_helper.from_array(array))
+        self.constants[name] = array
+        return name
 
 
 def insert_before(graph: onnx.GraphProto, before: Mapping[str, Sequence[onnx.NodeProto]]) -> None:
