@@ -117,6 +117,7 @@ _FACE = {
         "Saved",
         "save",
     ),
+    "graphkit.surgery.deduplicate": ("deduplicate",),
     "graphkit.surgery.define": ("define",),
     "graphkit.surgery.dims": ("dims",),
     "graphkit.surgery.extract": ("extract",),
@@ -127,6 +128,7 @@ _FACE = {
     "graphkit.surgery.promote": ("promote",),
     "graphkit.surgery.rename": ("rename",),
     "graphkit.surgery.resize": ("resize",),
+    "graphkit.surgery.simplify": ("simplify",),
     "graphkit.surgery.suggest": (
         "Cut",
         "suggest",

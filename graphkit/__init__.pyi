@@ -73,6 +73,7 @@ from graphkit.step import Step as Step
 from graphkit.storage.load import load as load
 from graphkit.storage.save import Saved as Saved
 from graphkit.storage.save import save as save
+from graphkit.surgery.deduplicate import deduplicate as deduplicate
 from graphkit.surgery.define import define as define
 from graphkit.surgery.dims import dims as dims
 from graphkit.surgery.extract import extract as extract
@@ -83,6 +84,7 @@ from graphkit.surgery.precision.precision import precision as precision
 from graphkit.surgery.promote import promote as promote
 from graphkit.surgery.rename import rename as rename
 from graphkit.surgery.resize import resize as resize
+from graphkit.surgery.simplify import simplify as simplify
 from graphkit.surgery.suggest import Cut as Cut
 from graphkit.surgery.suggest import suggest as suggest
 from graphkit.surgery.tap import tap as tap

@@ -41,6 +41,7 @@ def net(text=NET):
 X = np.random.default_rng(1).standard_normal((1, 3, 8, 8), dtype=np.float32)
 
 CASES = {
+    "deduplicate": [(NET, {})],
     "define": [(CUSTOM, {"function": TWICE})],
     "dims": [
         (NET, {"values": {"x:0": "batch", "x:2": "h"}}),
@@ -71,6 +72,7 @@ CASES = {
         (NET, {"input_name": "f", "form": "scales", "nodes": ["up"], "semantics": "scales", "keep_default": True}),
         (NET, {"relative": True, "separate": True, "repair_shapes": True}),
     ],
+    "simplify": [(NET, {}), (FIXED, {"fold_limit": 0})],
     "tap": [(NET, {"names": "c", "replace": True})],
 }
 """operation -> (model, arguments), ..."""

@@ -79,6 +79,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.precision",
         "Write MODEL in a lower precision: float16, bfloat16, int8.",
     ),
+    "simplify": (
+        "graphkit_cli.commands.simplify",
+        "Leave out what the graph does not need: constants are computed, idle nodes go.",
+    ),
+    "deduplicate": ("graphkit_cli.commands.deduplicate", "Store equal weights once."),
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
     "validate": (
         "graphkit_cli.commands.validate",

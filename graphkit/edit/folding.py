@@ -8,41 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from graphkit.edit.evaluation import computable, evaluated
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune, reader_counts
 from graphkit.graph import values
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.opset import opset_of
 from graphkit.graph.symbols import tensor_types
-from graphkit.graph.walk import bodies
 from graphkit.model import Model
-from graphkit.semantics.elementwise import OPSET as BROADCASTS
 from graphkit.shapes.dependents import SHAPE_ONLY, dependents
-from graphkit.shapes.inference import NOT_COMPUTED, inferred
+from graphkit.shapes.inference import inferred
 from graphkit.tensor import bits, stored_bytes
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
-
-RANDOM = frozenset(
-    ("Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
-)
-"""Operators that may give another result each time."""
-
-NEVER = 1 << 31
-
-TRUE_SINCE = {
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), 13),
-    "BatchNormalization": 14,
-    "DynamicQuantizeLinear": NEVER,
-    "LRN": NEVER,
-    "Resize": 11,
-    "RoiAlign": 16,
-}
-"""Operator -> the opset since which onnx.reference computes what runtimes compute. It takes an older node for a newer one
-(a Softmax of opset 12 flattens what is behind its axis, a BatchNormalization of opset 13 is not in training), leaves out
-channels in LRN, and gives another scale to zeros.
-"""
 
 FOLD_LIMIT = 1 << 20
 """Bytes that a folded constant may take: a megabyte holds every shape, mask and table, and no feature map."""
@@ -98,7 +77,7 @@ def _fold(model: Model, proto: onnx.ModelProto, names: list[str], limit: int, *,
             results = _measured(node, types)
         else:
             inputs = _inputs(model, index, known, node, limit)
-            results = _run(node, inputs, opset) if inputs is not None else None
+            results = evaluated(node, inputs, opset) if inputs is not None else None
         if results is not None:
             known.update(results)
             reached.update(results)
@@ -132,9 +111,7 @@ def _may_be_run(node: onnx.NodeProto, types: GraphIndex, limit: int, opset: int)
     """Whether a node gives the same result each time, of a size that is known and not too large, and onnx.reference the
     same as runtimes.
     """
-    if opset < TRUE_SINCE.get(node.op_type, BROADCASTS):
-        return False
-    if node.domain not in ("", "ai.onnx") or node.op_type in RANDOM or any(True for _ in bodies(node)):
+    if not computable(node, opset):
         return False
     for name in node.output:
         known = values.value_type(types, name) if name else None
@@ -180,19 +157,3 @@ def _measured(node: onnx.NodeProto, types: GraphIndex) -> dict[str, Array] | Non
         return {node.output[0]: np.array(math.prod(dim for dim in shape if isinstance(dim, int)), np.int64)}
     bounds = {attribute.name: attribute.i for attribute in node.attribute}
     return {node.output[0]: np.array(shape[bounds.get("start") : bounds.get("end")], np.int64)}
-
-
-def _run(node: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> dict[str, Array] | None:
-    """A node's results, or None where onnx.reference has no implementation or does not accept the values."""
-    from onnx.reference import ReferenceEvaluator
-
-    tensors = [onnx.numpy_helper.from_array(array, name) for name, array in inputs.items()]
-    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
-    graph = onnx.helper.make_graph([node], "node", [], outputs, tensors)
-    alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    try:
-        results = ReferenceEvaluator(alone).run(None, {})
-    except NOT_COMPUTED:
-        return None
-    names = [name for name in node.output if name]
-    return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}

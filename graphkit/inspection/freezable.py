@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 
-from graphkit.edit.folding import RANDOM
+from graphkit.edit.evaluation import RANDOM
 from graphkit.graph.scopes import Scope
 from graphkit.graph.walk import bodies
 from graphkit.shapes.dependents import SHAPE_ONLY

@@ -1,0 +1,1 @@
+"""Passes that leave out what a graph does not need: constants computed, nodes that change nothing, nodes that are there twice."""

@@ -1,0 +1,254 @@
+"""One round: every node once, in topological order; then what nobody reads goes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import onnx
+
+from graphkit.edit.evaluation import RANDOM
+from graphkit.edit.nodes import set_inputs, set_nodes
+from graphkit.edit.simplification.known import learn
+from graphkit.edit.simplification.neighbours import merged
+from graphkit.edit.simplification.no_ops import passes_through
+from graphkit.edit.simplification.view import View
+from graphkit.graph import walk
+from graphkit.graph.values import constant_tensor
+from graphkit.model import Model
+from graphkit.tensor import stored_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def simplify_once(model: Model, proto: onnx.ModelProto, limit: int) -> Counter[str]:
+    """Leave out what one look at each node finds. Changes the model.
+
+    Args:
+        model: Whose bytes the constants are.
+        proto: The model to change.
+        limit: Bytes by which computed constants may make the model larger.
+
+    Returns:
+        What was done -> how often; empty where there was nothing to do.
+
+    Scope: the main graph; bodies follow where a value that they read is another one now.
+    Cost: O(graph), and one shape inference. Constants are read where something is computed from them.
+    """
+    view = View(model, proto)
+    done: Counter[str] = Counter()
+    folded: list[onnx.NodeProto] = []
+    twins: dict[bytes, onnx.NodeProto] = {}
+    for node in view.waiting:
+        view.connect(node)
+        if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and _lifted(view, node):
+            done["Constant nodes became initializers"] += 1
+            continue
+        if learn(view, node, limit):
+            folded.append(node)
+            continue
+        while merged(view, node):
+            done["nodes do the work of the node before them"] += 1
+        through = passes_through(view, node)
+        if through is not None and view.may_replace(node.output[0], through):
+            view.replace(node.output[0], through)
+            done["nodes that change nothing are gone"] += 1
+            continue
+        if _is_there_already(view, node, twins):
+            done["nodes that were there twice are there once"] += 1
+            continue
+        view.keep(node)
+    computed = _settle(view, folded, limit)
+    if computed:
+        done["nodes were computed beforehand"] = computed
+    _write(view)
+    dead = remove_dead(proto, view.inner)
+    if dead:
+        done["nodes that nothing reads are gone"] = dead
+    return done
+
+
+def _lifted(view: View, node: onnx.NodeProto) -> bool:
+    """A Constant node as an initializer, where that is not one of the graph's outputs."""
+    tensor = constant_tensor(node)
+    if tensor is None or node.output[0] in view.outputs or view.proto.ir_version < 4:
+        return False
+    kept = view.proto.graph.initializer.add()
+    kept.CopyFrom(tensor)
+    kept.name = node.output[0]
+    view.lifted(kept)
+    return True
+
+
+def _is_there_already(view: View, node: onnx.NodeProto, twins: dict[bytes, onnx.NodeProto]) -> bool:
+    """Let a node's readers read an equal node that stands before it."""
+    if node.op_type in RANDOM or not node.output or node.domain not in ("", "ai.onnx"):
+        return False
+    if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
+        return False
+    attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+    key = b"\0".join([node.op_type.encode(), *(name.encode() for name in node.input), b"|", *attributes])
+    twin = twins.setdefault(key, node)
+    if twin is node or len(twin.output) < len(node.output):
+        return False
+    pairs = [(mine, his) for mine, his in zip(node.output, twin.output, strict=False) if mine]
+    if not all(his and view.may_replace(mine, his) for mine, his in pairs) or any(m in view.outputs for m, _ in pairs):
+        return False
+    for mine, his in pairs:
+        view.replace(mine, his)
+    return True
+
+
+def _settle(view: View, folded: list[onnx.NodeProto], limit: int) -> int:
+    """Put computed values in the place of their nodes, as far as the model grows by no more than ``limit`` bytes.
+
+    The largest ones are left to the runtime until that is so.
+    """
+    position = {name: place for place, node in enumerate(folded) for name in node.output if name}
+    needed = view.outputs | set(view.renamed)
+    for node in view.nodes:
+        needed.update(walk.reads(node) if node.attribute else node.input[:])
+    held = {t.name: stored_bytes(t) for t in view.proto.graph.initializer if t.name not in view.given}
+    wanted = {name: view.known[name].nbytes for name in position if name in needed}
+    grown = sum(wanted.values()) - sum(size for name, size in held.items() if name not in needed)
+    kept: set[int] = set()
+    while grown > limit and wanted:
+        name = max(wanted, key=lambda name: wanted[name])
+        kept.add(position[name])
+        for made in folded[position[name]].output:
+            grown -= wanted.pop(made, 0)
+        for read in folded[position[name]].input:
+            if read and read not in needed:
+                needed.add(read)
+                grown += held.get(read, 0)
+                if read in position and position[read] not in kept:
+                    wanted[read] = view.known[read].nbytes
+                    grown += wanted[read]
+    for name in wanted:
+        view.proto.graph.initializer.append(onnx.numpy_helper.from_array(view.known[name], name))
+    if kept:
+        order = {id(node): place for place, node in enumerate(view.waiting)}
+        view.nodes = sorted([*view.nodes, *(folded[place] for place in kept)], key=lambda node: order[id(node)])
+    return len(folded) - len(kept)
+
+
+def _write(view: View) -> None:
+    """Put the nodes that stay into the graph, and give graph outputs their names back."""
+    graph = view.proto.graph
+    set_nodes(graph, view.nodes)
+    if view.renamed:
+        for node in graph.node:
+            if any(name in view.renamed for name in node.output):
+                names = [view.renamed.get(name, name) for name in node.output]
+                del node.output[:]
+                node.output.extend(names)
+        _read_instead(graph, view.renamed)
+
+
+def remove_dead(proto: onnx.ModelProto, inner: set[str]) -> int:
+    """Take out nodes whose results nothing reads, and constants and declarations that are left without a use.
+
+    Graph inputs stay, and so do the defaults of those that have one. Changes the model.
+
+    Args:
+        proto: The model.
+        inner: Names that bodies define.
+
+    Returns:
+        How many nodes went.
+    """
+    graph = proto.graph
+    needed = {value.name for value in graph.output}
+    for training in proto.training_info:
+        needed.update(walk.free_names(training.algorithm), walk.free_names(training.initialization))
+        needed.update(e.key for e in (*training.initialization_binding, *training.update_binding))
+    nodes = list(graph.node)
+    alive: list[onnx.NodeProto] = []
+    for node in reversed(nodes):
+        if needed.isdisjoint(node.output):
+            continue
+        alive.append(node)
+        needed.update(walk.reads(node))
+    if len(alive) < len(nodes):
+        set_nodes(graph, alive[::-1])
+    given = {value.name for value in graph.input}
+    stays = needed | given
+    for place in range(len(graph.initializer) - 1, -1, -1):
+        if graph.initializer[place].name not in stays:
+            del graph.initializer[place]
+    for place in range(len(graph.sparse_initializer) - 1, -1, -1):
+        if graph.sparse_initializer[place].values.name not in stays:
+            del graph.sparse_initializer[place]
+    _forget(graph, inner)
+    return len(nodes) - len(alive)
+
+
+def _forget(graph: onnx.GraphProto, inner: set[str]) -> None:
+    """Drop declarations of values that nothing makes any more. Changes the graph."""
+    made = {value.name for value in graph.input} | {name for node in graph.node for name in node.output}
+    made.update(tensor.name for tensor in graph.initializer)
+    made.update(sparse.values.name for sparse in graph.sparse_initializer)
+    for place in range(len(graph.value_info) - 1, -1, -1):
+        if graph.value_info[place].name not in made | inner:
+            del graph.value_info[place]
+    for place in range(len(graph.quantization_annotation) - 1, -1, -1):
+        if graph.quantization_annotation[place].tensor_name not in made:
+            del graph.quantization_annotation[place]
+
+
+def share_weights(model: Model, proto: onnx.ModelProto) -> int:
+    """Let equal initializers of the main graph be one. Changes the model.
+
+    Returns:
+        How many went.
+
+    Cost: O(initializers); the bytes of those are read, one at a time, that have the type, dims and size of another one.
+    """
+    graph = proto.graph
+    fixed = {value.name for value in (*graph.input, *graph.output)} | {
+        entry.tensor_name for entry in graph.quantization_annotation
+    }
+    inner = {name for body in walk.nested(graph.node) for name in walk.defined_names(body)}
+    groups: dict[tuple[object, ...], list[onnx.TensorProto]] = {}
+    for tensor in graph.initializer:
+        if tensor.name not in fixed and tensor.name not in inner:
+            groups.setdefault((tensor.data_type, tuple(tensor.dims), stored_bytes(tensor)), []).append(tensor)
+    same: dict[str, str] = {}
+    for group in groups.values():
+        first: dict[bytes, str] = {}
+        for tensor in group if len(group) > 1 else ():
+            name = first.setdefault(_digest(model, tensor), tensor.name)
+            if name != tensor.name:
+                same[tensor.name] = name
+    if same:
+        _read_instead(graph, same)
+        for place in range(len(graph.initializer) - 1, -1, -1):
+            if graph.initializer[place].name in same:
+                del graph.initializer[place]
+        for place in range(len(graph.value_info) - 1, -1, -1):
+            if graph.value_info[place].name in same:
+                del graph.value_info[place]
+    return len(same)
+
+
+def _read_instead(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Let every node read other values. Changes the graph and its bodies."""
+    for node in walk.nodes(graph):
+        if any(name in names for name in node.input):
+            set_inputs(node, [names.get(name, name) for name in node.input])
+    for body in walk.nested(graph.node):
+        for output in body.output:
+            output.name = names.get(output.name, output.name)
+
+
+def _digest(model: Model, tensor: onnx.TensorProto) -> bytes:
+    data = model.payload(tensor)
+    if data is None:
+        nameless = onnx.TensorProto()
+        nameless.CopyFrom(tensor)
+        for field in ("name", "doc_string"):
+            nameless.ClearField(field)
+        data = memoryview(nameless.SerializeToString(deterministic=True))
+    return hashlib.sha256(data).digest()

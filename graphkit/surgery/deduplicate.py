@@ -1,0 +1,36 @@
+"""deduplicate: equal weights are stored once."""
+
+from __future__ import annotations
+
+from graphkit.edit.simplification.passes import share_weights
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
+
+
+@operation(law="same")
+def deduplicate(model: Model) -> Edit:
+    """Store equal weights once: their readers read one of them.
+
+    Two initializers are equal where data type, dims and bytes are. Those that a caller may override, that are graph outputs
+    or that a quantization annotation names stay as they are.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+
+    Raises:
+        InvalidGraphError, TensorError: The model contradicts itself.
+        ModelFileError, FormatError, WeightsError: As ``load``.
+
+    Changes: nothing; returns a new model. The notes count the weights that went.
+    Scope: initializers of the main graph, and who reads them in bodies.
+    Cost: O(graph). Bytes are read, one weight at a time, where another one has the same type, dims and size.
+    Law: same.
+
+    Example:
+        >>> gk.deduplicate("model.onnx").save("smaller.onnx")
+    """
+    proto = model.copy_proto()
+    count = share_weights(model, proto)
+    return Edit(
+        proto, [f"{count} weights that were there twice are there once" if count else "no weight is there twice"]
+    )

@@ -1,0 +1,71 @@
+"""simplify: what a graph does not need is left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import onnx
+
+from graphkit.edit.folding import FOLD_LIMIT
+from graphkit.edit.simplification.passes import remove_dead, share_weights, simplify_once
+from graphkit.graph import walk
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
+from graphkit.tensor import stored_bytes
+
+ROUNDS = 12
+"""Rounds after which it is enough. Each round leaves fewer nodes, or shapes that the next one's inference knows more of."""
+
+
+@operation(law="same")
+def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
+    """Leave out what the graph does not need: the same numbers from fewer nodes.
+
+    Rounds of: constants are computed, and so are sizes that follow from declared shapes; nodes that change nothing go
+    (Identity, a Cast to the same type, a Transpose that keeps the order, a Reshape to the same shape, Dropout, + 0, * 1,
+    ...); two Transposes, Casts or Reshapes in a row become one; nodes that are there twice are there once; equal weights
+    are stored once; what nothing reads goes.
+
+    Quantized weights stay quantized, random operators are drawn as often as before, and inputs stay inputs: also those
+    that nothing reads, and initializers that callers may override.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+        fold_limit: Bytes by which computed constants may make the model larger, and that one of them may take beyond what
+            it was computed from. 0 computes only what makes the model no larger.
+
+    Raises:
+        ValueError: ``fold_limit`` is negative.
+        InvalidGraphError, TensorError: The model contradicts itself.
+        ModelFileError, FormatError, WeightsError: As ``load``.
+
+    Changes: nothing; returns a new model. The notes count what was done.
+    Scope: the main graph; bodies read the values that are left. Functions stay as they are: ``inline`` them first.
+    Cost: O(graph) a round, with one shape inference each. Constants are read where something is computed from them, and
+        weights that have the type and size of another one, one at a time.
+    Law: same.
+
+    Example:
+        >>> gk.simplify("model.onnx").save("smaller.onnx")
+    """
+    if fold_limit < 0:
+        raise ValueError(f"fold_limit is a number of bytes, not {fold_limit}")
+    proto = model.copy_proto()
+    before = len(proto.graph.node)
+    done: Counter[str] = Counter()
+    most = _weight_bytes(proto) + fold_limit
+    for _ in range(ROUNDS):
+        now = simplify_once(model, proto, most - _weight_bytes(proto))
+        done += now
+        if not now:
+            break
+    shared = share_weights(model, proto)
+    if shared:
+        done["weights that were there twice are there once"] = shared
+        remove_dead(proto, {name for body in walk.nested(proto.graph.node) for name in walk.defined_names(body)})
+    notes = [f"{before} nodes became {len(proto.graph.node)}", *(f"{count} {what}" for what, count in done.items())]
+    return Edit(proto, notes if done else ["there was nothing to leave out"])
+
+
+def _weight_bytes(proto: onnx.ModelProto) -> int:
+    return sum(stored_bytes(tensor) for tensor in walk.tensors(proto))

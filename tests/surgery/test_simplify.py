@@ -1,0 +1,270 @@
+"""simplify: fewer nodes, the same numbers, and nothing that somebody may need is gone."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+import graphkit as gk
+
+
+def parse(body, inputs="float[2, 3, 4] x", outputs="y", constants="", opset=18, more=""):
+    head = f'<ir_version: 9, opset_import: ["" : {opset}, "com.microsoft" : 1]>'
+    return onnx.parser.parse_model(f"{head} g ({inputs}) => ({outputs}) <{constants}> {{ {body} }} {more}")
+
+
+def run(model, feeds):
+    data = (model if isinstance(model, onnx.ModelProto) else model.materialize()).SerializeToString()
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"]).run(None, feeds)
+
+
+def ops(model):
+    return [node.op_type for node in model.nodes]
+
+
+X = np.random.default_rng(0).standard_normal((2, 3, 4), dtype=np.float32)
+
+NOTHING_LEFT = {
+    "identity": "h = Identity(x) y = Neg(h)",
+    "cast to the same type": "h = Cast<to = 1>(x) y = Neg(h)",
+    "transpose in order": "h = Transpose<perm = [0, 1, 2]>(x) y = Neg(h)",
+    "reshape to the same shape": "s = Constant<value_ints = [2, 3, 4]>() h = Reshape(x, s) y = Neg(h)",
+    "reshape by 0 and -1": "s = Constant<value_ints = [0, 0, -1]>() h = Reshape(x, s) y = Neg(h)",
+    "expand to the same shape": "s = Constant<value_ints = [1, 3, 1]>() h = Expand(x, s) y = Neg(h)",
+    "slice of everything": "a = Constant<value_ints = [0]>() b = Constant<value_ints = [99]>() h = Slice(x, a, b) y = Neg(h)",
+    "pad by nothing": "p = Constant<value_ints = [0, 0, 0, 0, 0, 0]>() h = Pad(x, p) y = Neg(h)",
+    "one input": "a = Concat<axis = 0>(x) b = Sum(a) c = Max(b) y = Neg(c)",
+    "dropout": "h = Dropout(x) y = Neg(h)",
+    "plus 0": "z = Constant<value_float = 0.0>() h = Add(z, x) y = Neg(h)",
+    "times 1": "z = Constant<value_float = 1.0>() a = Mul(x, z) b = Div(a, z) y = Neg(b)",
+    "minus 0": "z = Constant<value_float = 0.0>() a = Sub(x, z) y = Neg(a)",
+    "to the power of 1": "z = Constant<value_float = 1.0>() a = Pow(x, z) y = Neg(a)",
+    "tile once": "r = Constant<value_ints = [1, 1, 1]>() a = Tile(x, r) y = Neg(a)",
+    "last node idle": "h = Neg(x) y = Identity(h)",
+    "two transposes": "a = Transpose<perm = [1, 0, 2]>(x) b = Transpose<perm = [1, 0, 2]>(a) y = Neg(b)",
+    "there twice, one dead": "a = Neg(x) b = Exp(x) y = Identity(a)",
+}
+
+
+@pytest.mark.parametrize("body", NOTHING_LEFT.values(), ids=NOTHING_LEFT)
+def test_only_the_negation_is_left(body):
+    model = parse(body)
+    small = gk.simplify(model)
+    assert ops(small) == ["Neg"]
+    assert [v.name for v in small.outputs] == ["y"]
+    np.testing.assert_array_equal(run(small, {"x": X})[0], run(model, {"x": X})[0])
+
+
+STAYS = {
+    "times 1 of a larger shape": ("one = ConstantOfShape<value = float[1] {1.0}>(s) y = Mul(x, one)", "int64[4] s = {2, 2, 3, 4}"),
+    "plus -0 in another position": ("y = Sub(zero, x)", "float zero = {0.0}"),
+    "slice backwards": ("y = Slice(x, a, b, c, d)", "int64[1] a = {3}, int64[1] b = {-9}, int64[1] c = {2}, int64[1] d = {-1}"),
+    "dropout that trains": ("t = Constant<value = bool {1}>() y = Dropout<seed = 1>(x, r, t)", "float r = {0.0}"),
+    "reshape": ("y = Reshape(x, s)", "int64[2] s = {6, 4}"),
+    "a cast that loses": ("a = Cast<to = 6>(x) y = Cast<to = 1>(a)", ""),
+    "a zero behind a reshape": ("a = Reshape(x, s) y = Reshape(a, t)", "int64[2] s = {6, 4}, int64[2] t = {0, 4}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "constants"), STAYS.values(), ids=STAYS)
+def test_what_changes_something_gives_the_same_numbers(body, constants):
+    model = parse(body, constants=constants)
+    small = gk.simplify(model)
+    assert len(small.nodes) >= 1
+    np.testing.assert_array_equal(run(small, {"x": X})[0], run(model, {"x": X})[0])
+
+
+def test_the_axis_of_a_squeeze_moves_past_a_transpose():
+    body = "u = Unsqueeze(x, a) t = Transpose<perm = [3, 1, 2, 0]>(u) y = Squeeze(t, b)"
+    model = parse(body, constants="int64[1] a = {0}, int64[1] b = {3}")
+    small = gk.simplify(model)
+    assert ops(small) == ["Transpose"]
+    np.testing.assert_array_equal(run(small, {"x": X})[0], run(model, {"x": X})[0])
+
+
+def test_sizes_that_are_known_are_computed_though_others_are_free():
+    body = """s = Shape(x) two = Constant<value_int = 2>() c = Gather(s, two) u = Unsqueeze(c, zero) b = Slice(s, zero, one)
+        minus = Constant<value_ints = [-1]>() t = Concat<axis = 0>(b, minus, u) y = Reshape(x, t)
+        k = Mul(u, u) z = Add(k, k)"""
+    model = parse(body, "float[n, 3, 4] x", "y, z", "int64[1] zero = {0}, int64[1] one = {1}")
+    small = gk.simplify(model)
+    assert "Gather" not in ops(small)
+    for n in (1, 5):
+        x = np.ones((n, 3, 4), np.float32)
+        for got, want in zip(run(small, {"x": x}), run(model, {"x": x}), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_random_nodes_are_drawn_as_often_as_before():
+    body = """a = RandomNormalLike(x) b = RandomNormalLike(x) c = Sub(a, b) d = RandomUniform<shape = [2]>() y = Add(c, x)"""
+    model = parse(body, outputs="y, d")
+    assert ops(gk.simplify(model)).count("RandomNormalLike") == 2
+    assert np.abs(run(gk.simplify(model), {"x": X})[0] - X).max() > 0.01
+
+
+def test_quantized_weights_stay_quantized():
+    constants = "float scale = {0.5}, int8 zero = {0}, int8[4, 4] w = {" + ", ".join("1" * 16) + "}"
+    model = parse("d = DequantizeLinear(w, scale, zero) y = MatMul(x, d)", constants=constants)
+    small = gk.simplify(model)
+    assert ops(small) == ["DequantizeLinear", "MatMul"]
+    assert {t.data_type for t in small.proto.graph.initializer} == {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT}
+
+
+def test_inputs_stay_inputs():
+    constants = "float[4] k = {1, 2, 3, 4}"
+    model = parse("h = Add(k, k) y = Mul(x, h)", "float[2, 3, 4] x, float[4] k, float[7] unused", constants=constants)
+    small = gk.simplify(model)
+    assert [v.name for v in small.proto.graph.input] == ["x", "k", "unused"]
+    assert ops(small) == ["Add", "Mul"]
+    fed = {"x": X, "k": np.ones(4, np.float32), "unused": np.zeros(7, np.float32)}
+    np.testing.assert_array_equal(run(small, fed)[0], X * 2)
+
+
+def test_an_input_that_is_an_output_keeps_its_node():
+    model = parse("y = Identity(x) z = Identity(k)", outputs="y, z", constants="float[2] k = {1, 2}")
+    small = gk.simplify(model)
+    assert [v.name for v in small.outputs] == ["y", "z"]
+    for got, want in zip(run(small, {"x": X}), run(model, {"x": X}), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_two_outputs_of_one_value_are_both_there():
+    model = parse("h = Neg(x) y = Identity(h) z = Identity(h)", outputs="y, z")
+    small = gk.simplify(model)
+    for got in run(small, {"x": X}):
+        np.testing.assert_array_equal(got, -X)
+
+
+def test_bodies_read_what_is_left():
+    body = """h = Identity(x) k = Neg(h) c = Constant<value = bool {1}>() d = And(c, flag)
+        y = If(d) <then_branch = a () => (p) { p = Add(h, k) }, else_branch = b () => (q) { q = Sub(k, h) }>"""
+    model = parse(body, "float[2, 3, 4] x, bool flag")
+    small = gk.simplify(model)
+    assert "Identity" not in ops(small)
+    for flag in (True, False):
+        fed = {"x": X, "flag": np.array(flag)}
+        np.testing.assert_array_equal(run(small, fed)[0], run(model, fed)[0])
+
+
+def test_a_name_that_a_body_has_too_is_left_alone():
+    body = """k = Neg(x) h = Identity(k)
+        y = If(flag) <then_branch = a () => (q) { k2 = Exp(h) q = Neg(k2) }, else_branch = b () => (r) { r = Abs(h) }>"""
+    model = parse(body, "float[2, 3, 4] x, bool flag")
+    small = gk.simplify(model)
+    fed = {"x": X, "flag": np.array(True)}
+    np.testing.assert_array_equal(run(small, fed)[0], run(model, fed)[0])
+
+
+def test_computed_constants_make_the_model_no_larger_than_allowed():
+    constants = "int64[2] s = {100, 100}"
+    model = parse("b = ConstantOfShape(s) k = Exp(b) y = Add(k, x)", "float[100, 100] x", constants=constants)
+    assert "Exp" in ops(gk.simplify(model, fold_limit=1000))
+    wide = parse(
+        "b = Exp(k) c = Expand(b, s) y = Add(c, x)",
+        "float[100, 100] x",
+        constants=f"float[1, 1] k = {{1}}, {constants}",
+    )
+    assert "Expand" in ops(gk.simplify(wide, fold_limit=1000))
+    assert ops(gk.simplify(wide)) == ["Add"]
+    x = np.ones((100, 100), np.float32)
+    np.testing.assert_allclose(run(gk.simplify(wide, fold_limit=1000), {"x": x})[0], run(wide, {"x": x})[0], rtol=1e-6)
+    with pytest.raises(ValueError, match="number of bytes"):
+        gk.simplify(model, fold_limit=-1)
+
+
+def test_many_constants_together_keep_to_the_limit(tmp_path):
+    nodes, constants = [], "int64[1] s = {200}"
+    for i in range(50):
+        constants += f", float[1] k{i} = {{{i}}}"
+        nodes.append(f"a{i} = Expand(k{i}, s) b{i} = Mul(x, a{i})")
+    nodes.append("y = Sum(" + ", ".join(f"b{i}" for i in range(50)) + ")")
+    model = parse(" ".join(nodes), "float[200] x", constants=constants)
+    onnx.save(model, tmp_path / "before.onnx")
+    gk.simplify(tmp_path / "before.onnx", fold_limit=5000).save(tmp_path / "after.onnx", history=False)
+    assert (tmp_path / "after.onnx").stat().st_size <= (tmp_path / "before.onnx").stat().st_size + 5000
+    x = np.arange(200, dtype=np.float32)
+    np.testing.assert_array_equal(run(onnx.load(tmp_path / "after.onnx"), {"x": x})[0], run(model, {"x": x})[0])
+
+
+def test_metadata_and_the_order_of_nodes_stay():
+    model = parse("a = Identity(x) b = Neg(a) c = Exp(x) y = Add(b, c)")
+    for node in model.graph.node:
+        node.metadata_props.add(key="module", value=node.op_type)
+        node.doc_string = "kept"
+    small = gk.simplify(model)
+    assert ops(small) == ["Neg", "Exp", "Add"]
+    assert [n.metadata_props[0].value for n in small.nodes] == ops(small)
+    assert {n.doc_string for n in small.nodes} == {"kept"}
+
+
+def test_a_quantization_annotation_keeps_its_tensor():
+    model = parse("h = Identity(x) y = Neg(h)")
+    model.graph.quantization_annotation.add(tensor_name="h")
+    assert ops(gk.simplify(model)) == ["Identity", "Neg"]
+
+
+def test_operators_of_other_domains_are_left_alone():
+    model = parse("a = com.microsoft.FastGelu(x) b = com.microsoft.FastGelu(x) y = Add(a, b)")
+    assert len(gk.simplify(model).nodes) == 3
+
+
+def test_an_unsorted_graph_is_sorted():
+    model = parse("a = Identity(x) b = Neg(a) y = Exp(b)")
+    nodes = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    assert ops(gk.simplify(model)) == ["Neg", "Exp"]
+
+
+def test_simplify_twice_is_simplify_once():
+    once = gk.simplify(parse(NOTHING_LEFT["two transposes"]))
+    again = gk.simplify(once)
+    assert again.proto == once.proto
+    assert again.history[-1].notes == ("there was nothing to leave out",)
+
+
+def test_notes_count_what_was_done():
+    notes = (
+        gk.simplify(
+            parse("s = Constant<value_ints = [2, 3, 4]>() h = Reshape(x, s) a = Neg(h) b = Neg(h) y = Add(a, b)")
+        )
+        .history[-1]
+        .notes
+    )
+    assert notes[0] == "5 nodes became 2"
+    assert "1 Constant nodes became initializers" in notes
+    assert "1 nodes that change nothing are gone" in notes
+    assert "1 nodes that were there twice are there once" in notes
+
+
+def test_equal_weights_are_stored_once():
+    constants = (
+        "float[4] a = {1, 2, 3, 4}, float[4] b = {1, 2, 3, 4}, float[2, 2] c = {1, 2, 3, 4}, float[4] d = {1, 2, 3, 5}"
+    )
+    model = parse(
+        "e = Add(x, a) f = Mul(e, b) g = Sub(f, d) y = Identity(g) z = Neg(c)", outputs="y, z", constants=constants
+    )
+    shared = gk.deduplicate(model)
+    assert [t.name for t in shared.proto.graph.initializer] == ["a", "c", "d"]
+    assert shared.history[-1].notes == ("1 weights that were there twice are there once",)
+    for got, want in zip(run(shared, {"x": X}), run(model, {"x": X}), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_equal_weights_in_a_large_file_are_found_by_their_bytes(tmp_path):
+    rng = np.random.default_rng(1)
+    values = rng.standard_normal((100, 100), dtype=np.float32)
+    tensors = [onnx.numpy_helper.from_array(values + (i == 2), f"w{i}") for i in range(4)]
+    nodes = [onnx.helper.make_node("MatMul", [f"h{i}", f"w{i}"], [f"h{i + 1}"]) for i in range(4)]
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(nodes, "g", [info("h0", 1, [1, 100])], [info("h4", 1, [1, 100])], tensors)
+    onnx.save(
+        onnx.helper.make_model(graph, ir_version=9, opset_imports=[onnx.helper.make_opsetid("", 18)]),
+        tmp_path / "m.onnx",
+    )
+    shared = gk.deduplicate(tmp_path / "m.onnx")
+    assert [t.name for t in shared.proto.graph.initializer] == ["w0", "w2"]
+    x = {"h0": np.ones((1, 100), np.float32)}
+    np.testing.assert_array_equal(run(shared, x)[0], run(onnx.load(tmp_path / "m.onnx"), x)[0])
