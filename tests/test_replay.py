@@ -60,6 +60,7 @@ CASES = {
     "inline": [(DEFINED, {"functions": ["Twice"]})],
     "opset": [(NET, {"to": 20})],
     "precision": [
+        (NET, {"to": "float16", "only_ops": ["Conv"]}),
         (NET, {"to": "float16", "keep_io": True, "keep_ops": ("Relu",), "keep_nodes": {"double"}}),
         (NET, {"to": "int8", "feeds": {"t": np.float32([1, 2])}, "samples": 2, "seed": 3, "per_channel": True}),
     ],
