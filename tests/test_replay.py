@@ -47,6 +47,7 @@ CASES = {
         (NET, {"values": {"x:0": "batch", "x:2": "h"}}),
         (FIXED, {"values": {"x:0": "n"}, "repair_shapes": True}),
         (NET, {"values": {"x:0": 1}, "fold": True}),
+        (FIXED, {"values": {"x:0": "n"}, "repair_shapes": True, "strict": True}),
     ],
     "extract": [
         (NET, {"inputs": ["c"], "outputs": ["y"], "input_types": {"c": "float32[1,3,8,8]"}}),
