@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphkit.edit.folding import RANDOM
+from graphkit.edit.evaluation import RANDOM
 from graphkit.graph.names import label
 from graphkit.graph.walk import model_nodes
 from graphkit.torch_export.factory import load_factory
