@@ -249,6 +249,9 @@ def numpy_type(data_type: int) -> np.dtype[Any] | None:
     return onnx.helper.tensor_dtype_to_np_dtype(data_type)
 
 
+MOST_AXES = 64
+"""Axes that an array of numpy has at most."""
+
 MOST_ELEMENTS = 1 << 29
 """Elements that an array may have which is made here (for an input, of a sparse tensor): half a billion numbers."""
 
@@ -257,9 +260,10 @@ def check_size(name: str, shape: Sequence[int]) -> None:
     """Refuse to make an array that no machine would hold.
 
     Raises:
-        FeedError: An array of this shape has more than ``MOST_ELEMENTS`` elements.
+        FeedError: An array of this shape has more than ``MOST_ELEMENTS`` elements, those that an axis of size 0 takes
+            away included: numpy refuses such shapes too.
     """
-    if math.prod(shape) > MOST_ELEMENTS:
+    if math.prod(max(size, 1) for size in shape) > MOST_ELEMENTS or len(shape) > MOST_AXES:
         raise FeedError(
             f"input {name!r} would be {list(shape)}: more numbers than an array is made of here ({MOST_ELEMENTS})",
             name=name,

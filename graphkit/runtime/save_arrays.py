@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphkit.errors import SaveError
-from graphkit.feeds.pictures import picture_bytes
 from graphkit.hint import Argument, Blank, Hint
+from graphkit.reading.pictures import picture_bytes
 from graphkit.storage.commit import write_file
 from graphkit.tensor import storable
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 
 from graphkit.edit.folding import FOLD_LIMIT, fold_constants
 from graphkit.edit.frozen import note_frozen
 from graphkit.edit.stale import sharpen
 from graphkit.errors import FeedError, NameNotFoundError
+from graphkit.graph.ports import input_ports
 from graphkit.graph.values import dims, format_type
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
-from graphkit.tensor import check_size, numpy_type, type_name
+from graphkit.reading.values import value_for
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -30,8 +30,9 @@ def freeze(model: Model, values: Mapping[str, Any], *, fold: bool = False, fold_
 
     Args:
         model: A path, a ModelProto or a Model.
-        values: Input -> value. An array must have the declared dtype, rank and sizes; numbers and lists are converted if
-            nothing is lost by it, and one number fills a declared shape (symbolic dims count 1).
+        values: Input -> value, as ``run`` takes feeds: an array must have the declared dtype, rank and sizes; numbers and
+            lists are converted if nothing is lost by it, and one number fills a declared shape (symbolic dims count 1); a
+            text is ``@x.npy``, ``@x.npz``, ``@photo.png``, or a number or list.
         fold: Compute, once and now, what depends on nothing but constants any more, and fill in the shapes that follow.
         fold_limit: With ``fold``: nodes whose result would take more bytes than this are left as they are.
 
@@ -48,12 +49,15 @@ def freeze(model: Model, values: Mapping[str, Any], *, fold: bool = False, fold_
     proto = model.copy_proto()
     graph = proto.graph
     declared = {value.name: value for value in graph.input}
+    ports = input_ports(proto)
     symbols: dict[str, tuple[int, str]] = {}
     notes = []
+    arrays: dict[str, Array] = {}
     for name, value in values.items():
         if name not in declared:
             raise NameNotFoundError("input", name, declared)
-        array = fitted(declared[name], value)
+        array = value_for(ports[name], value)
+        arrays[name] = array
         _agree(symbols, declared[name], array)
         _bind(proto, declared[name], array)
         notes.append(f"{name!r} is fixed: {format_type(declared[name].type)}, {_shown(array)}")
@@ -65,54 +69,18 @@ def freeze(model: Model, values: Mapping[str, Any], *, fold: bool = False, fold_
     if fold:
         notes += fold_constants(model, proto, list(values), fold_limit)
         sharpen(proto)
-    return Edit(proto, notes)
+    return Edit(proto, notes, arguments={"values": _written(values, arrays)})
 
 
-def fitted(declared: onnx.ValueInfoProto, value: Any) -> Array:
-    """A value as an array of the declared type.
-
-    Raises:
-        FeedError: It does not fit.
-    """
-    name, wanted = declared.name, format_type(declared.type)
-    data_type, shape = declared.type.tensor_type.elem_type, dims(declared.type)
-    dtype = numpy_type(data_type)
-    if dtype is None:
-        raise FeedError(f"input {name!r} is {wanted}; only tensors can be fixed", name=name)
-    array: Array = np.asarray(value)
-    if isinstance(value, np.ndarray | np.generic):
-        if array.dtype != dtype and not (array.dtype.kind in "OUST" and data_type == onnx.TensorProto.STRING):
-            raise FeedError(
-                f"input {name!r} wants {wanted} and was given {array.dtype}",
-                name=name,
-                hint=f"convert it: array.astype({type_name(data_type)!r})",
-            )
-    else:
-        array = _converted(name, wanted, array, dtype)
-        if not array.ndim and shape:
-            whole = [d if isinstance(d, int) else 1 for d in shape]
-            check_size(name, whole)
-            array = np.full(whole, array)
-    fits = shape is None or (
-        len(shape) == array.ndim
-        and all(not isinstance(d, int) or d == size for d, size in zip(shape, array.shape, strict=True))
-    )
-    if not fits:
-        raise FeedError(f"input {name!r} wants {wanted} and was given the shape {list(array.shape)}", name=name)
-    return array
-
-
-def _converted(name: str, wanted: str, plain: Array, dtype: np.dtype[Any]) -> Array:
-    """Numbers and lists in another dtype, unless that would change them. Floats may be rounded to the declared type."""
-    try:
-        array: Array = plain.astype(dtype)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise FeedError(f"input {name!r} is {wanted}; {plain.tolist()!r} does not make one", name=name) from error
-    if dtype.kind == "O" and not all(isinstance(item, str | bytes) for item in array.ravel().tolist()):
-        raise FeedError(f"input {name!r} is {wanted}; {plain.tolist()!r} is no text", name=name)
-    if dtype.kind in "iub" and not np.array_equal(plain, array):
-        raise FeedError(f"input {name!r} is {wanted}; {plain.tolist()!r} does not fit that type", name=name)
-    return array
+def _written(values: Mapping[str, Any], arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """The values as the history keeps them: what came from a file, or is a tensor, as the array that it was."""
+    plain = (bool, int, float, list, tuple, str)
+    return {
+        name: value
+        if isinstance(value, plain) and not (isinstance(value, str) and value.startswith("@"))
+        else arrays[name]
+        for name, value in values.items()
+    }
 
 
 def _agree(symbols: dict[str, tuple[int, str]], declared: onnx.ValueInfoProto, array: Array) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import ComparisonError, NameNotFoundError
-from graphkit.feeds.feeds import check, fit
 from graphkit.feeds.random import RandomFeeds
 from graphkit.hint import Argument, Hint
+from graphkit.reading.fits import check
+from graphkit.reading.values import value_for
 from graphkit.runtime.session import Session, session
 from graphkit.runtime.tensorrt import TensorRT
 from graphkit.storage.load import as_model
@@ -257,7 +258,7 @@ class _Plan:
         read = {}
         for name, value in given.items():
             port = self._made.inputs.get(name) or self._reference.own_port(name)
-            read[name] = value if is_random(value) else fit(port, value)
+            read[name] = value if is_random(value) else value_for(port, value)
         return read
 
 

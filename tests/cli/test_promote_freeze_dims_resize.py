@@ -111,7 +111,7 @@ REFUSED = {
     ),
     "freeze what is no input": ("freeze batch.onnx out.onnx --set batchfactor=2", ["did you mean 'batch_factor'?"]),
     "freeze to another type": ("freeze batch.onnx out.onnx --set batch_factor=2.5", ["does not fit", "int64"]),
-    "freeze to another shape": ("freeze batch.onnx out.onnx --set batch_factor=2,3", ["the shape [2]"]),
+    "freeze to another shape": ("freeze batch.onnx out.onnx --set batch_factor=2,3", ["was given int64[2]"]),
     "freeze to another dtype": ("freeze batch.onnx out.onnx --set batch_factor=@three.npy", ["float32", "astype"]),
     "freeze to a file that is not there": ("freeze batch.onnx out.onnx --set x=@missing.npy", ["missing.npy"]),
     "freeze to a file that is no array": ("freeze batch.onnx out.onnx --set x=@text.npy", ["text.npy"]),

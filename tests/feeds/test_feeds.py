@@ -5,9 +5,9 @@ import onnx
 import pytest
 
 import graphkit as gk
-from graphkit.feeds.feeds import fit
 from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.ports import input_ports
+from graphkit.reading.values import value_for as fit
 from oracle import assert_same
 
 

@@ -110,9 +110,9 @@ def test_folding_leaves_random_nodes_and_bodies_alone():
     ("name", "value", "message"),
     [
         ("a", np.array([1, 2, 3]), "float32[3] and was given int64"),
-        ("a", np.array([1, 2], np.float32), "given the shape [2]"),
-        ("b", np.array([1], np.float32), "given the shape [1]"),
-        ("a", "text", "does not make one"),
+        ("a", np.array([1, 2], np.float32), "axis 0 is 2 and must be 3"),
+        ("b", np.array([1], np.float32), "of rank 0, and was given"),
+        ("a", "text", "neither a number nor a list"),
         ("i", 2.5, "does not fit that type"),
         ("i", 2**40, "does not fit that type"),
         ("q", [1.0], "only tensors"),

@@ -12,10 +12,10 @@ import onnx
 import onnx.inliner
 
 from graphkit.errors import GraphkitError
-from graphkit.feeds.feeds import array_type
 from graphkit.graph import values, walk
 from graphkit.graph.ports import Port
 from graphkit.model import Model
+from graphkit.reading.fits import array_type
 from graphkit.runtime.handover import require_runnable
 from graphkit.runtime.ort_values import declared_type, shared, to_runtime
 from graphkit.runtime.session import PieceSession

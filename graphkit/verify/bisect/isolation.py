@@ -160,6 +160,6 @@ class Isolation:
 
 
 def _port(name: str, array: Array) -> Port:
-    from graphkit.feeds.feeds import array_type
+    from graphkit.reading.fits import array_type
 
     return Port(name, array_type(np.asarray(array)), None, str(array.dtype))

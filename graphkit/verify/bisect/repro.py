@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import SaveError
-from graphkit.feeds.feeds import array_type
 from graphkit.graph import values
 from graphkit.model import Model
+from graphkit.reading.fits import array_type
 from graphkit.runtime.save_arrays import archive
 from graphkit.storage.commit import write_file
 from graphkit.storage.save import save

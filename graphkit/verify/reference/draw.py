@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import FeedError
-from graphkit.feeds.feeds import fit
 from graphkit.feeds.random import RandomFeeds
+from graphkit.reading.values import value_for
 
 if TYPE_CHECKING:
     from graphkit.graph.ports import Port
@@ -43,7 +43,7 @@ def draw_feeds(
         if is_random(value):
             continue
         port = own.inputs.get(name) or reference.own_port(name)
-        drawn[name] = fit(port, value)
+        drawn[name] = value_for(port, value)
         random.learn(port, drawn[name].shape, bound)
     proposed = reference.example(sample)
     for name in reference.binding.drawn:
@@ -61,7 +61,7 @@ def draw_feeds(
 def _as_proposed(port: Port, value: Any) -> Any:
     """The reference's own example as a feed, or None where it does not fit the input."""
     try:
-        return fit(port, value)
+        return value_for(port, value)
     except FeedError:
         return None
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import NameNotFoundError
-from graphkit.feeds.feeds import check
 from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.ports import Port, input_ports
+from graphkit.reading.fits import check
 from graphkit.running.run import session_for
 from graphkit.storage.load import as_model
 from graphkit.verify.reference.bind_model import retyped

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
+import warnings
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import onnx
 from graphkit.errors import FeedError, SaveError
 from graphkit.graph.ports import Port
 from graphkit.optional import optional
+from graphkit.reading.fits import check_fit
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -25,20 +29,31 @@ def _pillow(purpose: str) -> Any:
     return Image
 
 
-def read_picture(port: Port, path: str) -> Array:
+def read_picture(port: Port, path: str, *, most: int) -> Array:
     """A picture as the array that an input declares, with one batch axis where it has rank 4.
 
+    Args:
+        port: The input.
+        path: The file.
+        most: Bytes that the pixels may take.
+
     Raises:
-        FeedError: No picture, or an input that is not shaped like one.
+        FeedError: No picture, one of another size than the input declares or of more bytes than allowed, or an input
+            that is not shaped like a picture.
         MissingExtraError: pillow is not installed.
+
+    Cost: the header is read first; pixels are unpacked only where they fit.
     """
     image = _pillow("reading a picture")
     channels, first = _layout(port)
     try:
-        with image.open(path) as opened:
-            pixels = np.asarray(opened.convert(_MODES[channels]))
-    except (OSError, ValueError) as error:
-        raise FeedError(f"{path} is no picture, .npy or .npz file", name=port.name) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pillow's opinion of sizes and of metadata
+            with image.open(path) as opened:
+                _check_size(port, path, opened.size, channels, first=first, most=most)
+                pixels = np.asarray(opened.convert(_MODES[channels]))
+    except (*_BROKEN, image.DecompressionBombError) as error:
+        raise FeedError(f"{path} is no picture, .npy or .npz file, or it is damaged", name=port.name) from error
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if first:
@@ -49,6 +64,27 @@ def read_picture(port: Port, path: str) -> Array:
         return np.ascontiguousarray(pixels)
     scaled = np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(255)
     return scaled.astype(onnx.helper.tensor_dtype_to_np_dtype(port.data_type))
+
+
+_BROKEN = (
+    *(OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, OverflowError, MemoryError),
+    *(AttributeError, KeyError, struct.error, zlib.error),
+)
+"""What pillow's decoders raise for files that are none of theirs, or damaged."""
+
+
+def _check_size(port: Port, path: str, size: tuple[int, int], channels: int, *, first: bool, most: int) -> None:
+    width, height = size
+    batch = (1,) * (len(port.dims or ()) == 4)
+    inner = (channels, height, width) if first else (height, width, channels)
+    shape = (height, width) if len(port.dims or ()) == 2 else (*batch, *inner)
+    check_fit(port, onnx.helper.tensor_dtype_to_np_dtype(port.data_type), shape)
+    if width * height * channels > most:
+        raise FeedError(
+            f"{path} would unpack to {width} x {height} pixels, far more than the file holds",
+            name=port.name,
+            hint="where that is meant, give the pixels as a .npy file",
+        )
 
 
 def _layout(port: Port) -> tuple[int, bool]:
