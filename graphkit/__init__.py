@@ -45,6 +45,7 @@ _FACE = {
         "SaveError",
         "SessionError",
         "TensorError",
+        "TextError",
         "TypeUnknownError",
         "WeightsError",
     ),
@@ -75,6 +76,8 @@ _FACE = {
     ),
     "graphkit.operation": ("replay",),
     "graphkit.step": ("Step",),
+    "graphkit.reading.names": ("read_pairs", "unquoted"),
+    "graphkit.reading.sizes": ("parse_bytes", "read_shape", "read_sizes"),
     "graphkit.report.html.html": (
         "report_html",
         "save_html",
@@ -168,7 +171,6 @@ _FACE = {
         "First",
         "Row",
     ),
-    "graphkit.verify.bisect.budget": ("parse_bytes",),
     "graphkit.verify.bisect.layers": (
         "Layer",
         "Layers",

@@ -26,6 +26,7 @@ from graphkit.errors import ProviderError as ProviderError
 from graphkit.errors import SaveError as SaveError
 from graphkit.errors import SessionError as SessionError
 from graphkit.errors import TensorError as TensorError
+from graphkit.errors import TextError as TextError
 from graphkit.errors import TypeUnknownError as TypeUnknownError
 from graphkit.errors import WeightsError as WeightsError
 from graphkit.finding import Finding as Finding
@@ -44,6 +45,11 @@ from graphkit.inspection.trtexec import trtexec as trtexec
 from graphkit.model import Model as Model
 from graphkit.model import ModelLike as ModelLike
 from graphkit.operation import replay as replay
+from graphkit.reading.names import read_pairs as read_pairs
+from graphkit.reading.names import unquoted as unquoted
+from graphkit.reading.sizes import parse_bytes as parse_bytes
+from graphkit.reading.sizes import read_shape as read_shape
+from graphkit.reading.sizes import read_sizes as read_sizes
 from graphkit.report.html.html import report_html as report_html
 from graphkit.report.html.html import save_html as save_html
 from graphkit.report.printable import printable as printable
@@ -108,7 +114,6 @@ from graphkit.verify.bisect.bisect import bisect as bisect
 from graphkit.verify.bisect.bisection import Bisection as Bisection
 from graphkit.verify.bisect.bisection import First as First
 from graphkit.verify.bisect.bisection import Row as Row
-from graphkit.verify.bisect.budget import parse_bytes as parse_bytes
 from graphkit.verify.bisect.layers import Layer as Layer
 from graphkit.verify.bisect.layers import Layers as Layers
 from graphkit.verify.bisect.layers import layers as layers

@@ -22,6 +22,7 @@
     ├── SessionError                  the runtime refuses the model
     │   └── ProviderError             a provider was asked for and is not what ran
     ├── FeedError                     name: an array that does not fit the input it is for
+    ├── TextError                     a text NAME=VALUE, a size or a shape that cannot be read (also a ValueError)
     ├── ComparisonError               candidate and reference cannot be compared at all
     └── MismatchError                 compared, and different (also an AssertionError)
 
@@ -316,6 +317,10 @@ class FeedError(GraphkitError):
     def __init__(self, message: str, *, name: str | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.name = name
+
+
+class TextError(GraphkitError, ValueError):
+    """A text that a user writes (NAME=VALUE, INPUT:AXIS, a size, a shape) and that cannot be read, or in several ways."""
 
 
 class ComparisonError(GraphkitError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import click
 
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     import graphkit as gk
     from graphkit_cli.render import Render
 
-Read = Callable[[Sequence[str]], object]
-"""Makes of an option's texts what the library takes."""
+Of: TypeAlias = Literal["input", "value", "node", "constant", "dim"]
+"""What the names of some texts are names of."""
 
 
 def together(*options: Callable[[FC], FC]) -> Callable[[FC], FC]:
@@ -28,21 +29,15 @@ def together(*options: Callable[[FC], FC]) -> Callable[[FC], FC]:
     return decorated
 
 
-def _reading(read: Read) -> Callable[[click.Context, click.Parameter, Sequence[str]], object]:
-    return lambda ctx, parameter, texts: read(texts)  # noqa: ARG005 (click's signature)
-
-
-def feed_option(read: Read) -> Callable[[FC], FC]:
-    """``--feed``; its texts are read by ``one_feed`` or ``feed_lists``."""
-    return click.option(
-        "--feed",
-        "feeds",
-        metavar="NAME=VALUE",
-        multiple=True,
-        callback=_reading(read),
-        help="Feed an input: @photo.png, @x.npy, @x.npz, @x.npz:MEMBER, random, a number, or a list such as 2,3; "
-        "repeats.",
-    )
+feed_option = click.option(
+    "--feed",
+    "feeds",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Feed an input: @photo.png, @x.npy, @x.npz, @x.npz:MEMBER, random, a number, or a list such as 2,3; repeats. "
+    'A name may be quoted as in "a=b"=2.',
+)
+"""``--feed``; its texts are read by ``pairs`` or ``feed_lists``."""
 
 
 device_option = click.option(
@@ -113,31 +108,53 @@ def tensorrt_choice(
     return chosen
 
 
-def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+def every_pair(
+    texts: Sequence[str],
+    option: str,
+    *models: str | None,
+    of: Of = "input",
+    form: str = "NAME=VALUE",
+    alone: bool = False,
+) -> list[tuple[str, str]]:
+    """``NAME=VALUE`` texts in order, read such that they fit the names of the models.
+
+    Raises:
+        click.UsageError: A text of another form, or one that can be read in several ways.
+    """
+    import graphkit as gk
+
+    files = [model for model in models if model is not None and ("://" in model or os.path.isfile(model))]
+    try:
+        return gk.read_pairs(texts, *files, of=of, form=form, alone=alone)
+    except gk.TextError as error:
+        raise click.UsageError(f"{option}: {error.message}" + (f"; {error.hint}" if error.hint else "")) from error
+
+
+def pairs(
+    texts: Sequence[str], option: str, *models: str | None, of: Of = "input", form: str = "NAME=VALUE"
+) -> dict[str, str]:
     """``NAME=VALUE`` texts as a dict.
 
     Raises:
-        click.UsageError: A text without "=", or a name that is given twice.
+        click.UsageError: As ``every_pair``, or a name is given twice.
     """
     found: dict[str, str] = {}
-    for text in texts:
-        name, value = pair(text, option)
+    for name, value in every_pair(texts, option, *models, of=of, form=form):
         if name in found:
             raise click.UsageError(f"{option} names {name!r} twice")
         found[name] = value
     return found
 
 
-def pair(text: str, option: str) -> tuple[str, str]:
-    """One ``NAME=VALUE``.
+def name_pairs(texts: Sequence[str], option: str, *models: str | None, of: Of = "value") -> dict[str, str]:
+    """``NAME=NAME`` texts as a dict; either name may be a JSON string.
 
     Raises:
-        click.UsageError: There is no "=" in it.
+        click.UsageError: As ``pairs``.
     """
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise click.UsageError(f"{option} wants NAME=VALUE, not {text!r}")
-    return name, value
+    import graphkit as gk
+
+    return {old: gk.unquoted(new) for old, new in pairs(texts, option, *models, of=of, form="NAME=NAME").items()}
 
 
 reference_options = together(
@@ -157,28 +174,25 @@ def one_reference(given: Mapping[str, Any]) -> None:
 
 
 def comparison_options(*, several: bool = False) -> Callable[[FC], FC]:
-    """Where to run and on what, and how exactly: options that reach the callback as the library's keywords.
+    """Where to run and on what, and how exactly: options that ``read_comparison`` makes the library's keywords.
 
     ``--device``, ``--tf32``, ``--bind``, ``--feed``, ``--map``, ``--seed``, ``--rtol``, ``--atol``.
 
     Args:
         several: ``--bind`` and ``--feed`` take several values for one name.
     """
-    sizes, text = "DIM=SIZE", "Size of a symbolic dim; repeats."
+    text = "Size of a symbolic dim or of an axis, such as batch=2 or x:1=576; repeats."
     if several:
-        sizes, text = "DIM=SIZES", "Sizes of a symbolic dim, such as batch=1,2,8; repeats."
+        text = "Sizes of a symbolic dim or of an axis, such as batch=1,2,8 or x:1=576; repeats."
     return together(
         device_option,
         tf32_option,
-        click.option(
-            "--bind", metavar=sizes, multiple=True, callback=_reading(bound_sizes if several else one_size), help=text
-        ),
-        feed_option(feed_lists if several else one_feed),
+        click.option("--bind", metavar="DIM=SIZES", multiple=True, help=text),
+        feed_option,
         click.option(
             "--map",
             metavar="NAME=TARGET",
             multiple=True,
-            callback=_reading(lambda texts: pairs(texts, "--map")),
             help="What an input or output of CANDIDATE is in the reference: a value of the model, such as the scales or "
             "sizes that a new factor stands for; for torch an argument of forward, self.ATTRIBUTE, or a submodule's path; "
             "repeats.",
@@ -212,51 +226,49 @@ def show(render: Render, result: gk.Report | gk.Bisection | gk.Layers, html: str
         render.note(note)
 
 
-def one_feed(texts: Sequence[str]) -> dict[str, str]:
-    """``--feed`` texts by input.
-
-    Raises:
-        click.UsageError: A text without "=", or an input that is given twice.
-    """
-    return pairs(texts, "--feed")
-
-
-def feed_lists(texts: Sequence[str]) -> dict[str, list[str]]:
+def feed_lists(texts: Sequence[str], *models: str | None) -> dict[str, list[str]]:
     """``--feed`` texts by input, in order; an input may be given several times.
 
     Raises:
-        click.UsageError: A text without "=".
+        click.UsageError: As ``every_pair``.
     """
     found: dict[str, list[str]] = {}
-    for text in texts:
-        name, value = pair(text, "--feed")
+    for name, value in every_pair(texts, "--feed", *models):
         found.setdefault(name, []).append(value)
     return found
 
 
-def bound_sizes(texts: Sequence[str]) -> dict[str, list[int]]:
-    """``--bind DIM=1,2,8`` texts as sizes.
+def bound_sizes(texts: Sequence[str], *models: str | None) -> dict[str, list[int]]:
+    """``--bind DIM=1,2,8`` and ``--bind INPUT:AXIS=8`` texts as sizes.
 
     Raises:
         click.UsageError: A text of another form, or a dim that is given twice.
     """
-    found: dict[str, list[int]] = {}
-    for name, value in pairs(texts, "--bind").items():
-        sizes = value.split(",")
-        if not all(size.strip().isdigit() for size in sizes):
-            raise click.UsageError(f"--bind wants DIM=SIZE,SIZE,..., not {name}={value!r}")
-        found[name] = [int(size) for size in sizes]
-    return found
+    import graphkit as gk
+
+    try:
+        given = pairs(texts, "--bind", *models, of="dim", form="DIM=SIZES")
+        return {name: gk.read_sizes(value) for name, value in given.items()}
+    except gk.TextError as error:
+        raise click.UsageError(f"--bind wants DIM=SIZE,SIZE,...: {error.message}") from error
 
 
-def one_size(texts: Sequence[str]) -> dict[str, int]:
-    """``--bind DIM=SIZE`` texts as sizes.
+def read_comparison(given: Mapping[str, Any], *models: str | None, several: bool = False) -> dict[str, Any]:
+    """What ``comparison_options`` were given, as the library takes it.
+
+    Args:
+        given: The options.
+        models: Where names are looked up.
+        several: ``--bind`` and ``--feed`` take several values for one name.
 
     Raises:
-        click.UsageError: A text of another form, several sizes, or a dim that is given twice.
+        click.UsageError: A text that cannot be read, or several values where one is wanted.
     """
-    sizes = bound_sizes(texts)
-    several = [name for name, values in sizes.items() if len(values) > 1]
-    if several:
-        raise click.UsageError(f"--bind wants one size for {several[0]!r} here")
-    return {name: values[0] for name, values in sizes.items()}
+    bind: dict[str, Any] = bound_sizes(given["bind"], *models)
+    feeds: dict[str, Any] = feed_lists(given["feeds"], *models)
+    if not several:
+        for option, values in (("--bind", bind), ("--feed", feeds)):
+            if more := next((name for name, found in values.items() if len(found) > 1), None):
+                raise click.UsageError(f"{option} wants one value for {more!r} here")
+        bind, feeds = ({name: found[0] for name, found in values.items()} for values in (bind, feeds))
+    return {**given, "bind": bind, "feeds": feeds, "map": name_pairs(given["map"], "--map", *models)}

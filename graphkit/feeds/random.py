@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from graphkit.errors import FeedError
+from graphkit.errors import FeedError, NameNotFoundError
 from graphkit.feeds.input_ranges import input_ranges
 from graphkit.feeds.ranges import MaskKind, Range
 from graphkit.feeds.window_sizes import with_room
@@ -20,6 +20,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import Port, input_ports
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
+from graphkit.reading.names import axis_or_symbol
 from graphkit.semantics.windows import has_windows
 from graphkit.tensor import check_size
 
@@ -77,16 +78,32 @@ class RandomFeeds:
         """The same model with other sizes; what was found out about its inputs is shared.
 
         Raises:
-            FeedError: ``bind`` names a symbol that no input has.
+            FeedError: ``bind`` names a symbol that no input has, or an axis of another fixed size.
+            EditError: ``bind`` names an axis that the input does not have.
         """
-        for symbol in bind:
-            if symbol not in self.symbols:
-                known = ", ".join(self.symbols) or "none: every dim is fixed"
-                raise FeedError(f"no input has a symbolic dim {symbol!r}; the symbolic dims are: {known}")
+        sizes = {self._key(name, size): size for name, size in bind.items()}
         twin = copy.copy(self)
         twin.settled = not self._windows
-        twin.sizes = {**self._learned(bind), **bind}
+        twin.sizes = {**self._learned(sizes), **sizes}
         return twin
+
+    def _key(self, name: str, size: int) -> str:
+        """Under which key ``sizes`` has what a symbol, or ``INPUT:AXIS``, names: an axis without a symbol has its own."""
+        try:
+            found = axis_or_symbol(name, self.ports, self.symbols)
+        except NameNotFoundError as error:
+            known = ", ".join([*self.symbols, *(f"{p.name}:{n}" for p in self.ports.values() for n in _unnamed(p))])
+            raise FeedError(
+                f"no input has a symbolic dim {name!r}; the open dims are: {known or 'none: every dim is fixed'}"
+            ) from error
+        if isinstance(found, str):
+            return found
+        dim = (self.ports[found.input].dims or ())[found.axis]
+        if isinstance(dim, int) and dim != size:
+            raise FeedError(
+                f"axis {found.axis} of input {found.input!r} is {dim} and cannot be {size}", name=found.input
+            )
+        return dim if isinstance(dim, str) else f"{found.input}:{found.axis}"
 
     def learn(self, port: Port, shape: tuple[int, ...], fixed: Iterable[str] = ()) -> None:
         """Take the sizes of symbols from a feed that was given, but for those that are bound."""
@@ -161,7 +178,7 @@ class RandomFeeds:
         other = like[axis] if len(like) == len(port.dims) else None
         default = other if isinstance(other, int) else self._default(port, axis)
         if dim is None:
-            return default
+            return self.sizes.get(f"{port.name}:{axis}", default)
         if dim not in self.sizes:
             computed = _computed(dim, self._size_of)
             self.sizes[dim] = default if computed is None else computed
@@ -271,3 +288,8 @@ def _mask(generator: np.random.Generator, shape: tuple[int, ...], kind: MaskKind
     kept = generator.integers((length + 1) // 2, most, (*shape[:axis], 1, *shape[axis + 1 :]), endpoint=True)
     places = np.arange(length).reshape(-1, *[1] * (len(shape) - axis - 1))
     return np.asarray((places < kept) != (kind == "drops"), np.int64)
+
+
+def _unnamed(port: Port) -> list[int]:
+    """The axes that have neither a size nor a symbol."""
+    return [axis for axis, dim in enumerate(port.dims or ()) if dim is None]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import onnx
 
 from graphkit.edit.folding import fold_sizes
 from graphkit.edit.following.walk import Followed, follow
 from graphkit.edit.stale import refresh, sharpen
-from graphkit.errors import EditError, NameNotFoundError
+from graphkit.errors import EditError
 from graphkit.graph import walk
+from graphkit.graph.ports import input_ports
 from graphkit.graph.symbols import LARGEST, names_in, substituted, tensor_types
 from graphkit.graph.values import dim as dim_of
 from graphkit.hint import Argument, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.reading.names import Axis, axis_or_symbol
 
 Place = tuple[str, int]
 """(input, axis)."""
@@ -94,15 +95,13 @@ def _sorted_out(
     proto: onnx.ModelProto, values: Mapping[str, int | str]
 ) -> tuple[dict[str, int | str], dict[Place, int | str]]:
     """(symbols that change everywhere, dims of inputs that change there)."""
-    known = _symbols(proto)
+    known, ports = _symbols(proto), input_ports(proto)
     symbols: dict[str, int | str] = {}
     places: dict[Place, int | str] = {}
     for key, value in values.items():
         _check_value(key, value)
-        if key in known:
-            target: str | Place = key
-        else:
-            target = _place(proto, key, known)
+        target: str | Place = axis_or_symbol(key, ports, known, value)
+        if isinstance(target, Axis):
             now = _dim(proto, target)
             target = now if isinstance(now, str) and now.isidentifier() else target
         if isinstance(target, str):
@@ -113,30 +112,20 @@ def _sorted_out(
     return symbols, places
 
 
-def _check_value(key: str, value: int | str) -> None:
+def _check_value(key: str, value: Any) -> None:
+    if isinstance(value, Mapping):
+        flat = {f"{key}:{axis}": size for axis, size in value.items()}
+        raise EditError(
+            f"{key!r} cannot be {value!r}", hint=Hint("write one entry an axis: ", Argument("values", flat))
+        )
+    if not isinstance(value, int | str):
+        raise EditError(f"{key!r} cannot be {value!r}", hint="a dim is a size, 0 or more, or a name")
     if isinstance(value, bool) or (isinstance(value, int) and not 0 <= value < LARGEST) or value == "":
         raise EditError(f"{key!r} cannot be {value!r}", hint="a dim is a size, 0 or more, or a name")
     if isinstance(value, str) and not value.isidentifier():
         raise EditError(
             f"{key!r} cannot be {value!r}", hint="a name has letters, digits and _, and begins with a letter"
         )
-
-
-def _place(proto: onnx.ModelProto, key: str, known: set[str]) -> Place:
-    name, colon, axis = key.rpartition(":")
-    inputs = {value.name: value for value in proto.graph.input}
-    is_axis = bool(colon and re.fullmatch(r"-?[0-9]{1,9}", axis))
-    if not is_axis or name not in inputs:
-        wanted = name if is_axis else key
-        raise NameNotFoundError("input or symbolic dim", wanted, [*inputs, *sorted(known)])
-    tensor = next(tensor_types(inputs[name].type), None)
-    if tensor is None or not tensor.HasField("shape"):
-        raise EditError(f"the shape of input {name!r} is not declared, so it has no axis {axis}")
-    rank = len(tensor.shape.dim)
-    position = int(axis)
-    if not -rank <= position < rank:
-        raise EditError(f"input {name!r} has {rank} axes, so there is no axis {axis}")
-    return name, position % rank
 
 
 def _input(proto: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:

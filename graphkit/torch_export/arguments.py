@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from graphkit.errors import ExportError, similar
+from graphkit.errors import ExportError, TextError, similar
 from graphkit.hint import Argument, Hint
+from graphkit.reading.names import read_pair, unquoted
 
 if TYPE_CHECKING:
     import torch
@@ -210,7 +211,7 @@ def dynamic_axes(wanted: DynamicAxes | None, tensors: Sequence[Leaf]) -> dict[st
     """
     table: dict[str, dict[int, str]] = {}
     shapes = {leaf.name: tuple(leaf.value.shape) for leaf in tensors}
-    for name, axis, given in _triples(wanted):
+    for name, axis, given in _triples(wanted, shapes):
         if name not in shapes:
             known = similar(name, shapes) or list(shapes)
             raise ExportError(
@@ -232,7 +233,7 @@ def dynamic_axes(wanted: DynamicAxes | None, tensors: Sequence[Leaf]) -> dict[st
     return table
 
 
-def _triples(wanted: DynamicAxes | None) -> Iterable[tuple[str, int, str | None]]:
+def _triples(wanted: DynamicAxes | None, known: Collection[str]) -> Iterable[tuple[str, int, str | None]]:
     """(input, axis, symbol) of each dynamic axis; the symbol is None where only the axis is given."""
     if wanted is None:
         return
@@ -243,11 +244,14 @@ def _triples(wanted: DynamicAxes | None) -> Iterable[tuple[str, int, str | None]
                 yield name, int(axis), symbol
         return
     for text in wanted:
-        left, equals, symbol = text.partition("=")
-        name, colon, axis_text = left.rpartition(":")
-        if not equals or not colon or not axis_text.removeprefix("-").isdigit():
+        try:
+            key, symbol = read_pair(text, known, of="dim", form="INPUT:AXIS=NAME")
+        except TextError as error:
+            raise ExportError(f"{text!r} names no dynamic axis: {error.message}", hint=error.hint) from error
+        name, colon, axis_text = key.rpartition(":")
+        if not colon or not axis_text.removeprefix("-").isdigit():
             raise ExportError(f"{text!r} names no dynamic axis", hint="write INPUT:AXIS=NAME, e.g. x:2=height")
-        yield name, int(axis_text), symbol
+        yield unquoted(name), int(axis_text), symbol
 
 
 def dynamic_shapes(arguments: Arguments, table: Mapping[str, Mapping[int, str]]) -> dict[str, Any] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from graphkit.errors import ExportError, similar
+from graphkit.errors import ExportError, FeedError, TextError, similar
+from graphkit.reading.files import read_array
+from graphkit.reading.literal import literal
+from graphkit.reading.names import read_pair
+from graphkit.reading.sizes import read_shape
 from graphkit.result import brief
 from graphkit.torch_export.arguments import Arguments, Leaf, forward_signature
 from graphkit.torch_export.types import DATA_TYPES
@@ -86,11 +87,13 @@ def second_set(arguments: Arguments, texts: Sequence[str]) -> tuple[tuple[Any, .
     known = {leaf.name: leaf for leaf in arguments.leaves}
     given: dict[str, Any] = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not value:
+        try:
+            name, value = read_pair(text, known)
+        except TextError as error:
             raise ExportError(
-                f"{text!r} gives no other input", hint="write NAME=SHAPE, NAME=[VALUES] or NAME=@FILE.npy"
-            )
+                f"{text!r} gives no other input: {error.message}",
+                hint=error.hint or "write NAME=SHAPE, NAME=[VALUES] or NAME=@FILE.npy",
+            ) from error
         if name not in known:
             close = similar(name, known) or list(known)
             raise ExportError(f"there is no argument {name!r}", hint=f"did you mean {' or '.join(close)}?")
@@ -106,14 +109,14 @@ def _other(leaf: Leaf, text: str) -> Any:
     wrong = f"{text!r} is no value for {leaf.name!r}"
     try:
         if text.startswith("@"):
-            return torch.from_numpy(np.load(text[1:], allow_pickle=False)).to(leaf.value)
+            return torch.from_numpy(read_array(text[1:], leaf.name)).to(leaf.value)
         if not leaf.is_tensor:
-            return type(leaf.value)(ast.literal_eval(text))
+            return type(leaf.value)(literal(text))
         if not text.startswith("["):
-            return resized(leaf.value, [int(size) for size in text.replace("x", ",").split(",")])
-        values = torch.tensor(ast.literal_eval(text)).to(leaf.value)
+            return resized(leaf.value, read_shape(text))
+        values = torch.tensor(literal(text)).to(leaf.value)
         return values.reshape(leaf.value.shape) if values.numel() == leaf.value.numel() else values
-    except (ValueError, SyntaxError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, FeedError) as error:
         what = "[VALUES], a shape or @FILE.npy" if leaf.is_tensor else f"a Python {type(leaf.value).__name__}"
         raise ExportError(f"{wrong}: {str(error).partition(chr(10))[0]}", hint=f"write {what}") from error
 
@@ -121,18 +124,20 @@ def _other(leaf: Leaf, text: str) -> Any:
 def _example(text: str) -> tuple[str, Any]:
     import torch
 
-    name, equals, rest = text.partition("=")
-    shape_text, _, dtype_name = rest.partition(":")
-    sizes = [part.strip() for part in shape_text.replace("x", ",").split(",")] if shape_text.strip() else []
-    if not equals or not name or not all(size.isdigit() for size in sizes):
-        raise ExportError(f"{text!r} describes no input", hint="write NAME=SHAPE[:DTYPE], e.g. x=1,3,64,64:float32")
+    try:
+        name, rest = (text[:-1], "") if text.endswith("=") else read_pair(text)  # a scalar has no sizes
+        shape_text, _, dtype_name = rest.partition(":")
+        shape = read_shape(shape_text)
+    except TextError as error:
+        raise ExportError(
+            f"{text!r} describes no input: {error.message}", hint="write NAME=SHAPE[:DTYPE], e.g. x=1,3,64,64:float32"
+        ) from error
     dtypes = {known.removeprefix("torch."): known for known in DATA_TYPES}
     if (dtype_name or "float32") not in dtypes:
         raise ExportError(
             f"{dtype_name!r} is no dtype", hint=f"did you mean {' or '.join(similar(dtype_name, dtypes) or dtypes)}?"
         )
     dtype = getattr(torch, dtype_name or "float32")
-    shape = [int(size) for size in sizes]
     if dtype.is_floating_point:
         return name, torch.rand(shape, generator=torch.Generator().manual_seed(SEED)).to(dtype)
     return name, torch.ones(shape, dtype=dtype)

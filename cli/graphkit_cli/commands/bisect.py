@@ -9,7 +9,14 @@ import click
 from graphkit_cli.edit import check_target
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import comparison_options, one_reference, reference_options, sample_option, show
+from graphkit_cli.running import (
+    comparison_options,
+    one_reference,
+    read_comparison,
+    reference_options,
+    sample_option,
+    show,
+)
 
 DIVERGES = 1
 
@@ -46,6 +53,7 @@ def command(render: Render, candidate: str, memory: str, save_repro: str | None,
     Where that is not known (small results of Sigmoid, Gelu, LSTM and the like, operators of other domains) a note says so.
     """
     one_reference(given)
+    given = read_comparison(given, candidate, given["against"])
     if html is not None:
         check_target(html)
     import graphkit as gk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -31,5 +32,6 @@ def command(model: str, values: tuple[str, ...], repair_shapes: bool, strict: bo
     """Set, rename and fix the dims of graph inputs, everywhere they occur."""
     import graphkit as gk
 
-    given = {key: int(text) if text.lstrip("-").isdigit() else text for key, text in pairs(values, "--set").items()}
+    texts = pairs(values, "--set", model, of="dim", form="INPUT:AXIS=NAME|INT")
+    given = {key: int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text for key, text in texts.items()}
     return gk.dims(model, given, repair_shapes=repair_shapes, strict=strict, fold=fold)

@@ -9,6 +9,7 @@ import click
 
 from graphkit_cli.edit import Saving, check_target, save_edited, with_saving
 from graphkit_cli.options import model_argument, output_options
+from graphkit_cli.running import pairs
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -76,7 +77,7 @@ def command(
         "module": module,
         "nodes": list(nodes) or None,
         "hops": hops,
-        "input_types": _types(input_types),
+        "input_types": pairs(input_types, "--input-type", model, of="value", form="NAME=TYPE"),
     }
     try:
         if suggest:
@@ -114,18 +115,6 @@ def _check_usage(
         raise click.UsageError("--suggest writes no file: leave OUT away.")
     if not suggest and out is None:
         raise click.UsageError("Missing argument 'OUT'.")
-
-
-def _types(texts: tuple[str, ...]) -> dict[str, str]:
-    types: dict[str, str] = {}
-    for text in texts:
-        name, separator, type_ = text.rpartition("=")
-        if not separator or not name:
-            raise click.UsageError(f"--input-type is NAME=TYPE, such as x=float32[1,3,n], not {text!r}.")
-        if name in types:
-            raise click.UsageError(f"--input-type gives {name!r} two types.")
-        types[name] = type_
-    return types
 
 
 def _suggestion(model: str, found: gk.Cut, input_types: tuple[str, ...]) -> str:

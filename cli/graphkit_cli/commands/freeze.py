@@ -35,4 +35,4 @@ def command(model: str, values: tuple[str, ...], fold: bool, fold_limit: int) ->
     """Turn graph inputs into constants, the inverse of promote."""
     import graphkit as gk
 
-    return gk.freeze(model, pairs(values, "--set"), fold=fold, fold_limit=fold_limit)
+    return gk.freeze(model, pairs(values, "--set", model), fold=fold, fold_limit=fold_limit)

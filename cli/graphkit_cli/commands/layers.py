@@ -8,7 +8,7 @@ import click
 
 from graphkit_cli.options import model_argument, output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import comparison_options, sample_option, show
+from graphkit_cli.running import comparison_options, read_comparison, sample_option, show
 
 DIFFERS = 1
 
@@ -28,6 +28,7 @@ def command(render: Render, model: str, **given: Any) -> int:
     """Show what every submodule returns, in torch and in MODEL; exit 1 where one differs."""
     import graphkit as gk
 
+    given = read_comparison(given, model)
     with render.progress(f"comparing {model}") as progress:
         table = gk.layers(model, progress=progress, **given)
     show(render, table)

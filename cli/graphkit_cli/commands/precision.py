@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--keep-op", "keep_ops", metavar="OP", multiple=True, help="This operator stays in float32; repeat it.")
 @click.option("--keep-node", "keep_nodes", metavar="NAME", multiple=True, help="This node stays in float32; repeat it.")
 @click.option("--only-op", "only_ops", metavar="OP", multiple=True, help="All but this operator stays; repeat it.")
-@feed_option(feed_lists)
+@feed_option
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="int8: runs on random feeds.")
 @click.option("--seed", type=int, default=0, show_default=True, help="int8: where the random feeds start.")
 @click.option("--per-channel", is_flag=True, help="int8: a scale for each output channel of a weight.")
@@ -30,7 +30,7 @@ def command(
     keep_ops: tuple[str, ...],
     keep_nodes: tuple[str, ...],
     only_ops: tuple[str, ...],
-    feeds: dict[str, list[str]],
+    feeds: tuple[str, ...],
     samples: int,
     seed: int,
     per_channel: bool,
@@ -42,7 +42,8 @@ def command(
     """
     if (to == "int8" and keep_io) or (to in ("float16", "bfloat16") and (feeds or per_channel)):
         raise click.UsageError("--keep-io goes with float16; --feed and --per-channel go with int8.")
-    if len({len(values) for values in feeds.values()} - {1}) > 1:
+    given = feed_lists(feeds, model)
+    if len({len(values) for values in given.values()} - {1}) > 1:
         raise click.UsageError("--feed: every input is given once, or as often as the others.")
     import graphkit as gk
 
@@ -53,7 +54,7 @@ def command(
         keep_ops=keep_ops,
         keep_nodes=keep_nodes,
         only_ops=only_ops,
-        feeds={name: values if len(values) > 1 else values[0] for name, values in feeds.items()},
+        feeds={name: values if len(values) > 1 else values[0] for name, values in given.items()},
         samples=samples,
         seed=seed,
         per_channel=per_channel,

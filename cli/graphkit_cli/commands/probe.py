@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graphkit_cli.options import output_options
+from graphkit_cli.running import every_pair
 
 if TYPE_CHECKING:
     from graphkit_cli.render import Render
@@ -31,7 +32,7 @@ def command(render: Render, models: tuple[str, ...], texts: tuple[str, ...]) -> 
     """
     import graphkit as gk
 
-    attempts = _attempts(texts)
+    attempts = _attempts(texts, models)
     probed = {}
     with render.progress("probing", total=len(models)) as report:
         for done, model in enumerate(models):
@@ -41,14 +42,15 @@ def command(render: Render, models: tuple[str, ...], texts: tuple[str, ...]) -> 
     return 0 if all(attempt.accepted for found in probed.values() for attempt in found) else 1
 
 
-def _attempts(texts: tuple[str, ...]) -> list[dict[str, tuple[int, ...]]]:
+def _attempts(texts: tuple[str, ...], models: tuple[str, ...]) -> list[dict[str, tuple[int, ...]]]:
+    import graphkit as gk
+
     shapes: dict[str, list[tuple[int, ...]]] = {}
-    for text in texts:
-        name, equals, sizes = text.rpartition("=")
-        parts = [part.strip() for part in sizes.split(",") if part.strip()]
-        if not equals or not all(part.isdigit() for part in parts):
-            raise click.UsageError(f"--shape {text!r}: write NAME=SHAPE, such as x=1,3,64,64")
-        shapes.setdefault(name, []).append(tuple(int(part) for part in parts))
+    for name, sizes in every_pair(texts, "--shape", *models, form="NAME=SHAPE"):
+        try:
+            shapes.setdefault(name, []).append(tuple(gk.read_shape(sizes)))
+        except gk.TextError as error:
+            raise click.UsageError(f"--shape {name}={sizes}: write NAME=SHAPE, such as x=1,3,64,64") from error
     count = max(map(len, shapes.values()))
     uneven = [name for name, given in shapes.items() if len(given) not in (1, count)]
     if uneven:

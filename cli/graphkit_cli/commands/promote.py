@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graphkit_cli.edit import edit_command
+from graphkit_cli.running import every_pair
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -28,9 +29,8 @@ def command(model: str, tensors: tuple[str, ...], only: tuple[str, ...], keep_de
     import graphkit as gk
 
     wanted: dict[str, str | None] = {}
-    for text in tensors:
-        name, equals, chosen = text.partition("=")
-        if not name or (equals and not chosen) or name in wanted:
-            raise click.UsageError(f"--tensor {text}: write NAME or NAME=INPUT, and each name once")
-        wanted[name] = chosen or None
+    for name, chosen in every_pair(tensors, "--tensor", model, of="constant", form="NAME[=INPUT]", alone=True):
+        if not name or name in wanted:
+            raise click.UsageError(f"--tensor {name}: write NAME or NAME=INPUT, and each name once")
+        wanted[name] = gk.unquoted(chosen) or None
     return gk.promote(model, wanted, only=only or None, keep_default=keep_default)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graphkit_cli.edit import edit_command
+from graphkit_cli.running import name_pairs
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -27,17 +28,6 @@ def command(model: str, values: tuple[str, ...], nodes: tuple[str, ...]) -> gk.M
 
     if not values and not nodes:
         raise click.UsageError("Say what to rename: --value OLD=NEW or --node OLD=NEW.")
-    return gk.rename(model, values=_table("--value", values), nodes=_table("--node", nodes))
-
-
-def _table(option: str, texts: tuple[str, ...]) -> dict[str, str]:
-    """OLD=NEW; the last "=" separates, for old names may contain one more often than new ones."""
-    table: dict[str, str] = {}
-    for text in texts:
-        old, separator, new = text.rpartition("=")
-        if not separator or not old or not new:
-            raise click.UsageError(f"{option} is OLD=NEW, not {text!r}.")
-        if old in table:
-            raise click.UsageError(f"{option} gives {old!r} two names.")
-        table[old] = new
-    return table
+    return gk.rename(
+        model, values=name_pairs(values, "--value", model), nodes=name_pairs(nodes, "--node", model, of="node")
+    )

@@ -13,8 +13,8 @@ from graphkit_cli.running import (
     cpu_nodes_option,
     device_option,
     feed_option,
-    one_feed,
     optimization_option,
+    pairs,
     tensorrt_choice,
     tensorrt_options,
     tf32_option,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_argument
-@feed_option(one_feed)
+@feed_option
 @click.option(
     "--output",
     "outputs",
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 def command(
     render: Render,
     model: str,
-    feeds: dict[str, str],
+    feeds: tuple[str, ...],
     outputs: tuple[str, ...],
     device: str,
     tf32: bool,
@@ -64,12 +64,13 @@ def command(
     """
     import graphkit as gk
 
+    given = pairs(feeds, "--feed", model)
     if save is not None:
         check_target(save)
     with render.progress(f"running {model}"):
         ran = gk.run_report(
             model,
-            feeds,
+            given,
             outputs=outputs or None,
             device=device,
             tensorrt=tensorrt_choice(device, trt_profiles, trt_calibration, trt_fp16=trt_fp16, trt_int8=trt_int8),

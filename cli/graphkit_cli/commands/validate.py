@@ -14,6 +14,7 @@ from graphkit_cli.running import (
     cpu_nodes_option,
     one_reference,
     optimization_option,
+    read_comparison,
     reference_options,
     show,
     tensorrt_choice,
@@ -59,6 +60,7 @@ def command(
     pictures, more where the window of a convolution would not fit.
     """
     one_reference(given)
+    given = read_comparison(given, candidate, given["against"], several=True)
     if html is not None:
         check_target(html)
     import graphkit as gk

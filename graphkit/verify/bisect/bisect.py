@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError
 from graphkit.hint import Argument, Blank, Call, Hint
+from graphkit.reading.sizes import parse_bytes
 from graphkit.runtime import providers
 from graphkit.verify.bisect.bisection import Bisection, Row, first_of
 from graphkit.verify.bisect.bodies import inside
-from graphkit.verify.bisect.budget import parse_bytes
 from graphkit.verify.bisect.match_onnx import match_values
 from graphkit.verify.bisect.onnx_side import OnnxSide
 from graphkit.verify.bisect.pair import Chosen, Interface, Pair, interface, is_torch

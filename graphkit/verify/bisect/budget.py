@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -31,20 +30,6 @@ PART = 32
 
 BATCH = 8
 """Nodes that are tried alone at once while the first one that is wrong is looked for."""
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def parse_bytes(size: int | str) -> int:
-    """A number of bytes from a text such as ``500MB``, ``2GB`` or ``1GiB``.
-
-    Raises:
-        ValueError: The text is no size, or the size is not positive.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B?)\s*", str(size).upper())
-    if match is None or match[2] not in _UNITS or float(match[1]) <= 0:
-        raise ValueError(f"{size!r} is no size; write 500MB or 2GB")
-    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def process_bytes() -> int:

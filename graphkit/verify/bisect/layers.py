@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from graphkit.reading.sizes import parse_bytes
 from graphkit.result import Result
 from graphkit.runtime import providers
-from graphkit.verify.bisect.budget import parse_bytes
 from graphkit.verify.bisect.module_side import ModuleSide
 from graphkit.verify.bisect.onnx_side import OnnxSide
 from graphkit.verify.bisect.pair import Chosen, Pair, interface

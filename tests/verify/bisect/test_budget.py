@@ -10,9 +10,10 @@ import pytest
 
 from graphkit.graph.liveness import living
 from graphkit.model import Model
+from graphkit.reading.sizes import parse_bytes
 from graphkit.runtime.session import PieceSession
 from graphkit.verify.bisect import budget
-from graphkit.verify.bisect.budget import Budget, parse_bytes, process_bytes
+from graphkit.verify.bisect.budget import Budget, process_bytes
 from graphkit.verify.bisect.onnx_side import OnnxSide
 from graphkit.verify.compare.blocks import WORKING_BYTES
 
