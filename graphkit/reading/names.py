@@ -75,7 +75,7 @@ def _split(
         if equals and value and (not axis or (of == "dim" and _AXIS.fullmatch(axis[1:]) and axis[0] == ":")):
             return (text[: len(text) - len(value) - 1] if of == "dim" else name), value
     readings = [(text[:at], text[at + 1 :]) for at in range(1, len(text) - 1) if text[at] == "="]
-    if alone:
+    if alone and (not text.endswith("=") or fits()(text)):
         readings.append((text, ""))
     if not readings:
         raise TextError(f"{form} is wanted, not {text!r}")
@@ -176,7 +176,8 @@ def axis_or_symbol(key: str, ports: Mapping[str, Port], symbols: Collection[str]
     if symbol is not None:
         return symbol
     if axis is None:
-        wanted = unquoted(key)
+        name, colon, place = key.rpartition(":")
+        wanted = unquoted(name if colon and _AXIS.fullmatch(place) else key)
         raise NameNotFoundError(
             "input or symbolic dim", wanted, [*ports, *sorted(symbols)], hint=_axes(wanted, ports, value)
         )
