@@ -59,10 +59,10 @@ def test_names_reach_no_terminal_as_they_are(graphkit, evil, tmp_path, arguments
 
 
 def test_an_error_is_an_object_with_json(graphkit, evil):
-    ran = graphkit("run", evil, "--json")
+    ran = graphkit("run", evil, "--feed", f"{EVIL}=1,2", "--json")
     error = json.loads(ran.out)["error"]
     assert ran.code == 3
     assert error["type"] == "FeedError"
-    assert "no feed for" in error["message"]
-    assert "--feed" in error["hint"]
+    assert "of rank 2, and was given" in error["message"]
+    assert error["hint"] is None
     assert error["name"] == EVIL
