@@ -2,7 +2,7 @@
 
 The skeleton is an ordinary ``onnx.ModelProto``. Every large tensor in it is an ordinary external-data reference
 (``data_location = EXTERNAL``; ``location``, ``offset``, ``length``), also when its bytes are embedded in the ``.onnx``
-file itself. ``Model.sources`` says which file, remote object or buffer each ``location`` stands for.
+file itself: then ``location`` is no file's name (``own_location``). ``Model.sources`` says which file, remote object or buffer each ``location`` stands for.
 """
 
 from __future__ import annotations
@@ -24,6 +24,24 @@ if TYPE_CHECKING:
 
 BASES_KEY = "graphkit.bases"
 """The metadata_props key under which an overlay keeps what the files it refers to looked like, as JSON."""
+
+
+_OWN = " bytes: write the model with graphkit.save)"
+
+
+def own_location(path: str, size: int) -> str:
+    """The location by which a skeleton names the ``.onnx`` file that it was read from, where the weights are embedded.
+
+    It is no file's name, on purpose: a skeleton that ``onnx.save`` writes has lost these weights, and ``onnx.load``,
+    ``onnx.checker`` and ONNX Runtime then miss a file of this name. A name that exists could give them other bytes. The
+    size tells the file from a skeleton that was written over it.
+    """
+    return f"{os.path.basename(path.rstrip('/'))} ({size}{_OWN}"
+
+
+def is_own_location(location: str) -> bool:
+    """Whether a location is one that ``own_location`` gives."""
+    return location.endswith(_OWN)
 
 
 class Source(Protocol):
@@ -201,6 +219,10 @@ class Model:
 
         Shape and dtype are the tensor's own (``bfloat16``, float8 and 4-bit types as ml_dtypes). Types of less than 8
         bits are packed on disk and are unpacked into memory, strings are parsed; everything else is a view of the file.
+
+        A mapped array reads its file when it is used. Where another program cuts the file short meanwhile, the system ends
+        the process (SIGBUS), as with every mapping: copy the array (``array.copy()``) where the file may change. ``save``
+        maps nothing: it reads, and ends in a WeightsError.
 
         Raises:
             NameNotFoundError: No initializer has the name.

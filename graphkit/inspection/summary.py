@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.module_paths import calls_around, module_call, module_classes, modules
 from graphkit.graph.module_weights import module_weights
 from graphkit.graph.values import format_type, tensor_type, value_type
+from graphkit.model import is_own_location
 from graphkit.result import Result
 from graphkit.shapes.types_of import types_of
 from graphkit.step import Step
@@ -330,7 +330,7 @@ def _location(model: Model, tensor: onnx.TensorProto) -> str | None:
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return None
     location = data_range(tensor).location
-    if location == os.path.basename(model.path or "") or isinstance(model.sources.get(location), Buffer):
+    if is_own_location(location) or isinstance(model.sources.get(location), Buffer):
         return None
     return location
 

@@ -8,7 +8,7 @@ import onnx
 
 from graphkit.errors import SessionError, WeightsError
 from graphkit.graph.calls import expands_beyond
-from graphkit.graph.walk import tensors
+from graphkit.graph.walk import graphs, nodes, tensors
 from graphkit.tensor import STRIPPED_HINT, embed, is_stripped, stripped_message, type_name
 
 if TYPE_CHECKING:
@@ -72,7 +72,12 @@ def carry(model: Model) -> CarriedModel:
     require_runnable(model.proto)
     proto = model.copy_proto()
     carried = CarriedModel(b"")
+    read = _read_names(
+        proto
+    )  # the runtime drops a weight that nothing reads, and then misses what is to take its place
     for tensor in proto.graph.initializer:
+        if tensor.name not in read:
+            continue
         if tensor.data_location == onnx.TensorProto.EXTERNAL and type_name(tensor.data_type) in _NATIVE:
             array = model.array_of(tensor)
             if not array.flags.aligned:
@@ -93,6 +98,14 @@ def carry(model: Model) -> CarriedModel:
         )
     carried.content = proto.SerializeToString()
     return carried
+
+
+def _read_names(model: onnx.ModelProto) -> set[str]:
+    """The names of the main graph that a node reads, from any body too, or that are outputs."""
+    names = {output.name for graph in graphs(model.graph) for output in graph.output}
+    for node in nodes(model.graph):
+        names.update(node.input)
+    return names
 
 
 _NATIVE = frozenset("float32 float16 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split())

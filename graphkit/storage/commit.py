@@ -27,7 +27,7 @@ import onnx
 from graphkit.errors import GraphkitError, SaveError
 from graphkit.graph import walk
 from graphkit.hint import Argument, Blank, Hint
-from graphkit.model import Model
+from graphkit.model import Model, is_own_location
 from graphkit.storage.join import Joiner, Place, Role, embedded
 from graphkit.storage.load import load
 from graphkit.storage.new_file import NewFile, Progress, mark, temporary_name
@@ -256,13 +256,12 @@ def _copy_or_link(path: str, link: str, target: str) -> None:
 
 def _relocated(model: Model, location: str, link: str) -> Place:
     """How to write a model that stays what it is but finds one of its data files under another name."""
-    own = os.path.basename(model.path or "")
 
     def place(tensor: onnx.TensorProto, _role: Role) -> tuple[bytes, list[Piece], bytes] | None:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             return None
         where = data_range(tensor)
-        if where.location == own:
+        if is_own_location(where.location) and where.location in model.sources:
             return embedded(tensor, *model.locate(tensor))
         if where.location != location:
             return None

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from graphkit.errors import FormatError, ModelFileError, TensorError, WeightsError
 from graphkit.graph import walk
 from graphkit.graph.faults import Faults, Report, refuse
-from graphkit.model import BASES_KEY, Model, ModelLike, Source
+from graphkit.model import BASES_KEY, Model, ModelLike, Source, own_location
 from graphkit.step import Original
 from graphkit.storage.source import Buffer, LocalFile, RemoteFile, is_missing, is_url
 from graphkit.storage.split import Checker, Splitter
@@ -70,10 +70,10 @@ def load_with_faults(path: str | os.PathLike[str]) -> tuple[Model, Faults]:
 
 def _load(text: str, report: Report) -> Model:
     source: Source = RemoteFile(text) if is_url(text) else LocalFile(text)
-    location = os.path.basename(text.rstrip("/")) if is_url(text) else os.path.basename(text)
+    location = own_location(text, source.size)
     proto, digest = _read_skeleton(source, location, report)
     found = _check_tensors(proto, source, text, location, report)
-    return Model(proto, found, path=text, identity=Original(location, digest))
+    return Model(proto, found, path=text, identity=Original(os.path.basename(text.rstrip("/")), digest))
 
 
 def as_model(model: ModelLike) -> Model:

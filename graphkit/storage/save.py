@@ -76,6 +76,10 @@ def save(
     or an error leaves what was there before. Saving over the file that the model was loaded from is safe, and so is
     saving over its data file. Weights go from file to file inside of the kernel and never through memory.
 
+    A model with a data file is replaced by two renames. At each moment what a new reader finds is whole, but a reader that
+    opened the old ``.onnx`` and opens its data file only after the second rename (``onnx.load`` does) reads the new data
+    with the old graph. Where programs read a pair while it is replaced, write to a new name and switch to that.
+
     Args:
         model: A Model, a ModelProto or a path. It is not changed.
         path: The ``.onnx`` file to write, on a local disk. Its folder must exist.
