@@ -227,7 +227,7 @@ def dense(name: str, values: Array, indices: Array, dims: Sequence[int]) -> Arra
     """
     import numpy as np
 
-    if math.prod(dims) > MOST_ELEMENTS:
+    if math.prod(max(size, 1) for size in dims) > MOST_ELEMENTS or len(dims) > MOST_AXES:
         raise TensorError(f"sparse tensor {name[:80]!r} is too large to be made dense: {list(dims)[:8]}", name=name)
     array: Array = np.zeros(tuple(dims), values.dtype)
     try:

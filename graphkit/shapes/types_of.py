@@ -15,6 +15,7 @@ from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.values import dims, has_shape, is_typed, value_type
 from graphkit.semantics.elementwise import OPSET, types_behind
 from graphkit.shapes.inference import drop_unnamed, has_long_vector, run_inference
+from graphkit.shapes.ml_types import ml_types
 
 _SHAPE_TYPES = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
 
@@ -34,7 +35,7 @@ def types_of(
     Scope: the main graph; inference itself goes into bodies and functions.
     Cost: O(names) where the file has the types, else O(nodes between); weights are not read.
     """
-    given = given or {}
+    given = {**ml_types(model, index, given or {}), **(given or {})}
     found: dict[str, onnx.TypeProto] = {}
     missing: list[str] = []
     for name in names:

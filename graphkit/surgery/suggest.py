@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -14,7 +14,7 @@ from graphkit.model import ModelLike
 from graphkit.result import Result
 from graphkit.shapes.types_of import types_of
 from graphkit.storage.load import as_model
-from graphkit.surgery.extract import boundary, check_options, given_types, named_values
+from graphkit.surgery.extract import boundary, check_options, extract, given_types, named_values
 from graphkit.tensor import stored_bytes
 
 
@@ -88,9 +88,11 @@ def suggest(
         asked, chosen = named_values(index, inputs or (), outputs)
         missing = cut.narrowest(index, chosen) if inputs is None else cut.frontier(index, chosen, asked)
         found = [*asked, *missing]
-    region = cut.trace(index, chosen, found)
-    needed = [*(name for name in found if name in region.reached), *region.open_inputs]
-    types = types_of(source.proto, index, dict.fromkeys([*needed, *chosen]), given_types(index, input_types))
+    given = given_types(index, input_types)
+    region, needed, types = _typed(source.proto, index, chosen, found, fixed=set(inputs or ()), given=given)
+    untyped = tuple(name for name in dict.fromkeys([*needed, *chosen]) if name not in types)
+    if not untyped:
+        extract(source, inputs=needed, outputs=chosen, input_types=input_types)  # what is suggested has been tried
     return Cut(
         inputs=tuple(needed),
         outputs=tuple(chosen),
@@ -98,5 +100,35 @@ def suggest(
         nodes=len(region.nodes),
         weight_bytes=sum(stored_bytes(index.initializers[n]) for n in region.constants if n in index.initializers),
         of_nodes=len(index.nodes),
-        untyped=tuple(name for name in dict.fromkeys([*needed, *chosen]) if name not in types),
+        untyped=untyped,
     )
+
+
+def _typed(
+    model: onnx.ModelProto,
+    index: GraphIndex,
+    outputs: Sequence[str],
+    inputs: Sequence[str],
+    *,
+    fixed: Collection[str],
+    given: Mapping[str, onnx.TypeProto],
+) -> tuple[cut.Region, list[str], dict[str, onnx.TypeProto]]:
+    """(what lies between, the inputs that are needed, the types of inputs and outputs).
+
+    An input whose type nobody knows is no place to cut at, unless it was asked for (``fixed``): the cut moves to what
+    its node reads, where that gives a cut with types.
+    """
+    first = None
+    found = list(inputs)
+    while True:
+        region = cut.trace(index, outputs, found)
+        needed = [*(name for name in found if name in region.reached), *region.open_inputs]
+        types = types_of(model, index, dict.fromkeys([*needed, *outputs]), given)
+        first = first or (region, needed, types)
+        loose = [name for name in needed if name not in types]
+        if not loose and all(name in types for name in outputs):
+            return region, needed, types
+        if not loose or any(name in fixed or name in outputs or name not in index.producer for name in loose):
+            return first
+        before = [read for name in loose for read in index.reads(index.producer[name]) if not index.is_constant(read)]
+        found = list(dict.fromkeys([*(name for name in needed if name not in loose), *before]))

@@ -216,3 +216,16 @@ def test_what_resize_made_an_input_can_be_fed_at_random(options):
     text = "g (float[1,1,15,30] x) => (float[a,b,c,d] y) <float[4] s = {1,1,2,2}> { y = Resize(x,, s) }"
     model = gk.resize(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> {text}'), **options)
     assert gk.run(model, {"x": "random", "factor": "random"})["y"].ndim == 4
+
+
+@pytest.mark.parametrize("shape", [[0, 2**40, 2**40], [2**62, 2**62, 0], [1] * 70, [0] * 65, [2**40]])
+@pytest.mark.parametrize("feed", ["random", 1])
+def test_declared_shapes_that_no_array_has_are_refused(shape, feed):
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value], [out])
+    model = onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    with pytest.raises(gk.FeedError, match="'x' would be"):
+        gk.run(model, {"x": feed})
+    with pytest.raises(gk.FeedError, match="'x' would be"):
+        gk.bisect(model, against=model)

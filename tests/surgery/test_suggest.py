@@ -155,3 +155,13 @@ def test_names_given_twice(model) -> None:
 def test_a_graph_that_contradicts_itself() -> None:
     with pytest.raises(gk.InvalidGraphError, match="'ghost'"):
         gk.suggest(onnx.parser.parse_model(NET.replace("Mul(x, w)", "Mul(x, ghost)")), outputs=["y"])
+
+
+def test_a_cut_at_a_value_without_a_type_moves_to_one_that_can_be_made() -> None:
+    text = """<ir_version: 8, opset_import: ["": 17, "custom": 1]>
+    net (float[N, 3] x, float[N, 3] z) => (float[N, 3] y) { a = Add(x, z)  b = custom.Foo(a)  y = Relu(b) }"""
+    model = onnx.parser.parse_model(text)
+    found = gk.suggest(model)
+    assert (found.inputs, found.untyped, found.nodes) == (("a",), (), 2)
+    gk.extract(model, inputs=found.inputs, outputs=found.outputs)
+    assert gk.suggest(model, inputs=["b"]).untyped == ("b",)

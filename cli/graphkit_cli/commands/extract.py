@@ -120,8 +120,13 @@ def _check_usage(
 def _suggestion(model: str, found: gk.Cut, input_types: tuple[str, ...]) -> str:
     import graphkit as gk
 
+    wanted = [f"{name}=TYPE" for name in found.untyped]
     words = ["graphkit", "extract", model, "OUT.onnx"]
-    for option, values in (("--input", found.inputs), ("--output", found.outputs), ("--input-type", input_types)):
+    for option, values in (
+        ("--input", found.inputs),
+        ("--output", found.outputs),
+        ("--input-type", (*input_types, *wanted)),
+    ):
         for value in values:
             words += [option, value]
     lines = [
