@@ -65,6 +65,7 @@ class Written:
         operation: The graphkit function that made the model.
         notes: What that function found and the user should know.
         dry_run: True where nothing was written.
+        replaced: Whether a file was there under OUT's name that is not MODEL.
     """
 
     path: str
@@ -78,15 +79,19 @@ class Written:
     operation: str
     notes: tuple[str, ...]
     dry_run: bool
+    replaced: bool = False
 
     def text(self) -> str:
         """One line for the model file, one for the data file, one for the files that it refers to."""
         interface = f"{self.nodes} nodes, {', '.join(self.inputs)} -> {', '.join(self.outputs)}"
         if self.size is None:
-            return f"would write {self.path}: {interface}"
+            replacing = f"\nwould replace {self.path}, which is another file" if self.replaced else ""
+            return f"would write {self.path}: {interface}{replacing}"
         lines = [f"wrote {self.path}: {_size(self.size)}, {interface}"]
         if self.data_path is not None:
             lines.append(f"wrote {self.data_path}: {_size(self.data_size or 0)} of weights")
+        if self.replaced:
+            lines.append(f"replaced {self.path}, which was another file")
         if self.references:
             lines.append(f"refers to the weights in {', '.join(self.references)}, which must stay as it is")
         return "\n".join(lines)
@@ -156,6 +161,13 @@ def check_target(out: str, saving: Saving = Saving()) -> None:
         raise gk.SaveError(f"cannot write {out!r}: {problem}", path=out, hint=hint)
 
 
+def is_another(out: str, model: gk.Model) -> bool:
+    """Whether there is a file under OUT's name that is not the one that the model was read from."""
+    if not os.path.exists(out):
+        return False
+    return model.path is None or not os.path.exists(model.path) or not os.path.samefile(out, model.path)
+
+
 def save_edited(
     render: Render,
     model: gk.Model,
@@ -175,6 +187,7 @@ def save_edited(
 
     check_target(out, saving)
     external, saved = saving.external, None
+    replaced = is_another(out, model)
     if not saving.dry_run:
         with render.progress(f"writing {out}") as report:
             saved = gk.save(
@@ -194,6 +207,7 @@ def save_edited(
         operation=step.operation if step else "",
         notes=step.notes if step else (),
         dry_run=saving.dry_run,
+        replaced=replaced,
     )
     render.result({**vars(written), **more} if more else written, written.text)
     for note in written.notes:

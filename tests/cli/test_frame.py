@@ -321,6 +321,7 @@ def test_an_edit_as_json(graphkit, command, chain, tmp_path):
         "operation": "renamed",
         "notes": ["one name changed"],
         "dry_run": False,
+        "replaced": False,
     }
 
 
