@@ -28,6 +28,9 @@ SMALL = 4096
 
 _ONNX = ("", "ai.onnx")
 
+_REFUSED = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError)
+"""What onnx raises for a node that does not fit its operator."""
+
 DEEPEST = 64
 """Calls and bodies within each other that are followed."""
 
@@ -324,7 +327,7 @@ class PointInference:
         for point in range(self.points if moving else 1):
             try:
                 results.append(self._inferred(schema, node, inputs, point))
-            except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+            except _REFUSED as error:
                 if not point:
                     return self._declared(node)
                 self.misfits.append(Misfit(node, point, str(error)))
