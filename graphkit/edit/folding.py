@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from graphkit.edit.branches import resolve_branches
 from graphkit.edit.evaluation import computable, evaluated
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune, reader_counts
@@ -34,13 +35,26 @@ def fold_constants(model: Model, proto: onnx.ModelProto, names: list[str], limit
     stays as it is. Left alone are nodes with bodies, random ones, those of other domains, those whose result takes more
     than ``limit`` bytes or has no shape that is known before, and those that onnx.reference cannot run.
 
-    Returns:
-        What was done, one sentence.
+    An If whose condition is constant then is replaced by the branch that runs (``branches``), and what is constant there is
+    computed too.
 
-    Scope: the main graph.
+    Returns:
+        What was done, a sentence or two.
+
+    Scope: the main graph; an If also in bodies.
     Cost: O(graph), one run of onnx.shape_inference, one of onnx.reference for each folded node.
     """
-    return _told(_fold(model, proto, names, limit, sizes=False))
+    count, resolved = 0, list[str]()
+    while True:
+        known = {tensor.name for tensor in proto.graph.initializer}
+        count += _fold(model, proto, names, limit, sizes=False)
+        branches = resolve_branches(proto)
+        if not branches:
+            break
+        resolved += branches
+        names = [*names, *(t.name for t in proto.graph.initializer if t.name not in known)]
+    told = [f"a constant condition decides {', '.join(resolved[:12])}"] if resolved else []
+    return [*told, *_told(count)] if count or not resolved else told
 
 
 def fold_sizes(model: Model, proto: onnx.ModelProto, names: list[str], limit: int = FOLD_LIMIT) -> list[str]:

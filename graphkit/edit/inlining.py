@@ -278,7 +278,7 @@ class _Expander:
             attributes = {**body.defaults, **{attribute.name: attribute for attribute in call.attribute}}
             for node in deep:
                 _resolve(node, attributes)
-        _hand_down(call, nodes)
+        hand_down(call, nodes)
         nodes.extend(self._handed_through(call, body, names))
         if body.types:
             self._declare(body, names)
@@ -371,7 +371,7 @@ def _resolve(node: onnx.NodeProto, given: Mapping[str, onnx.AttributeProto]) -> 
     node.attribute.extend(kept)
 
 
-def _hand_down(call: onnx.NodeProto, nodes: Sequence[onnx.NodeProto]) -> None:
+def hand_down(call: onnx.NodeProto, nodes: Sequence[onnx.NodeProto]) -> None:
     """What the call says about itself goes to the nodes it becomes, as far as they do not say it themselves."""
     made = set(call.output)
     for node in nodes:

@@ -59,7 +59,8 @@ def check_written(before: onnx.ModelProto, after: onnx.ModelProto) -> list[str]:
         after: The result; neither is changed. Tensors may be references.
 
     Returns:
-        What a user should know: that the runtime does not know the opset, so that nothing was loaded.
+        What a user should know: that the runtime does not know the opset, so that nothing was loaded, or that it has no
+        implementation of a node and did not know the opset before.
 
     Raises:
         EditError: A node breaks a rule; node and rule are named, all of them in the hint.
@@ -67,10 +68,14 @@ def check_written(before: onnx.ModelProto, after: onnx.ModelProto) -> list[str]:
     Scope: main graph and bodies; in functions the schemas only.
     Cost: O(nodes) and one inference, 1 ms for each kind of node that this process has not loaded before, at most 256.
     """
-    found = unfit(after)
+    found, notes = unfit(after), []
     if found:
         known = {(one.op_type, one.rule) for one in unfit(before)}
         found = [one for one in found if (one.op_type, one.rule) not in known]
+    if found and _runtime() is not None and not _knows(_opset(before)):
+        kernels = [one.node for one in found if one.rule == "kernel"]  # nobody knows whether it had one before
+        notes += [f"this ONNX Runtime has no implementation of {', '.join(kernels[:12])}"] if kernels else []
+        found = [one for one in found if one.rule != "kernel"]
     if found:
         first = found[0]
         others = ", ".join(dict.fromkeys(one.node for one in found[1:13]))
@@ -78,10 +83,9 @@ def check_written(before: onnx.ModelProto, after: onnx.ModelProto) -> list[str]:
             f"{first.node} cannot be written so: {first.why}",
             hint=f"the same or worse holds for {others}" if others else None,
         )
-    version = _opset(after)
-    if _runtime() is not None and not _knows(version):
-        return [f"this ONNX Runtime does not know opset {version}, so nothing was loaded to check it"]
-    return []
+    if _runtime() is not None and not _knows(_opset(after)):
+        notes.append(f"this ONNX Runtime does not know opset {_opset(after)}, so nothing was loaded to check it")
+    return notes
 
 
 def unfit(model: onnx.ModelProto) -> list[Unfit]:
@@ -190,7 +194,7 @@ def _add_input(graph: onnx.GraphProto, scope: Scope, name: str, given: str) -> N
     """A small integer constant as it is, for axes, shapes and the like; anything else by its type."""
     tensor = scope.constant(name)
     if tensor is not None and tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.ByteSize() <= SMALL:
-        if tensor.data_type in _INTEGERS:
+        if tensor.data_type in _INTEGERS or graph.node[0].op_type in ("Resize", "Upsample"):
             copy = graph.initializer.add()
             copy.CopyFrom(tensor)
             copy.name, copy.doc_string = given, ""

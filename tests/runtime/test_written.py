@@ -87,3 +87,22 @@ def test_the_nodes_of_bodies_and_functions_are_looked_at():
            <domain: "my", opset_import: ["": 16]> F (a) => (b) { [deep] b = Mish(a) }"""
     )
     assert [(one.name, one.rule) for one in unfit(model)] == [("inner", "schema"), ("deep", "schema")]
+
+
+def test_a_source_whose_opset_the_runtime_does_not_know_says_nothing_about_implementations(monkeypatch):
+    model = model_of("d = Cast<to=11>(x) [n] z = Erf(d) y = Cast<to=1>(z)", 13)
+    source = model_of("y = Relu(x)", 12)
+    with pytest.raises(gk.EditError, match="'n' cannot be written so"):
+        check_written(source, model)
+    knows = written._knows
+    monkeypatch.setattr(written, "_knows", lambda opset: opset != 12 and knows(opset))
+    assert check_written(source, model) == ["this ONNX Runtime has no implementation of Erf 'n'"]
+
+
+def test_scales_below_one_are_no_upsample_and_others_are():
+    text = '[n] y = Upsample<mode = "nearest">(x, s)'
+    model = model_of(text, 9)
+    for scale, bad in ((2, False), (0.5, True)):
+        del model.graph.initializer[:]
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32([scale, scale]), "s"))
+        assert bool(unfit(model)) == bad

@@ -1,0 +1,146 @@
+"""An If whose condition is constant is the branch that runs: at any depth, until none is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import onnx
+
+from graphkit.edit.inlining import hand_down
+from graphkit.edit.nodes import set_nodes
+from graphkit.edit.prune import prune
+from graphkit.edit.renaming import rename_declarations, rename_everywhere
+from graphkit.graph import walk
+from graphkit.graph.names import Names, title
+from graphkit.graph.opset import opset_of
+from graphkit.graph.scopes import Scope, scopes
+from graphkit.shapes.inference import Chain
+
+INITIALIZERS_ALONE = 4
+"""The IR version since which an initializer need not be a graph input (docs/IR.md)."""
+
+
+class _Condition(Chain):
+    """What a condition is computed from."""
+
+    OPS = Chain.OPS | frozenset(
+        ("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Xor", "ReduceSum")
+    )
+
+
+class _Taken(NamedTuple):
+    """An If and the branch that runs."""
+
+    node: onnx.NodeProto
+    branch: onnx.GraphProto
+    other: onnx.GraphProto
+
+
+def resolve_branches(model: onnx.ModelProto) -> list[str]:
+    """Replace every If whose condition is constant by the branch that runs. Changes the model.
+
+    Constants are initializers that are no inputs, Constant nodes, and what small arithmetic makes of them. The values of
+    the branch keep their names where no other branch has them; its outputs get those of the If. What only the condition or
+    the other branch needed goes.
+
+    Returns:
+        What to call each If that is gone and the branch that it was, ``If 'y' (then_branch)``.
+
+    Scope: main graph and bodies at any depth; not functions.
+    Cost: O(graph), and again for each round in which a condition became constant; weights are not read.
+    """
+    resolved: list[str] = []
+    while found := _round(model):
+        resolved += found
+    return resolved
+
+
+def _round(model: onnx.ModelProto) -> list[str]:
+    kinds = {node.op_type for node in walk.nodes(model.graph)}
+    if "If" not in kinds:
+        return []
+    opset, done = opset_of(model), list[str]()
+    defined = Counter(name for graph in walk.graphs(model.graph) for name in walk.defined_names(graph))
+    names = Names(model.graph)
+    unread: set[str] = set()
+    # Bodies first: the graph around them takes them as they are then.
+    for graph, scope in reversed(list(zip(walk.graphs(model.graph), scopes(model.graph), strict=True))):
+        taken = {id(t.node): t for node in graph.node if (t := _taken(node, scope, opset)) is not None}
+        if not taken:
+            continue
+        nodes: list[onnx.NodeProto] = []
+        for node in graph.node:
+            known = taken.get(id(node))
+            if known is None:
+                nodes.append(node)
+                continue
+            which = next(a.name for a in node.attribute if a.g is known.branch or a.g == known.branch)
+            done.append(f"{title(node)} ({which})")
+            unread.update((*node.input, *walk.free_names(known.other)))
+            nodes.extend(_spliced(model, graph, known, defined, names))
+        set_nodes(graph, nodes)
+    prune(model, sorted(unread))
+    return done
+
+
+def _taken(node: onnx.NodeProto, scope: Scope, opset: int) -> _Taken | None:
+    if node.op_type != "If" or node.domain not in ("", "ai.onnx") or len(node.input) != 1:
+        return None
+    chain = _Condition(scope, node.input[0])
+    if chain.sources or chain.shapes:
+        return None
+    value = chain.evaluate(opset)
+    if value is None or value.size != 1:
+        return None
+    branches = {attribute.name: attribute.g for attribute in node.attribute if attribute.HasField("g")}
+    then, other = branches.get("then_branch"), branches.get("else_branch")
+    if then is None or other is None:
+        return None
+    return _Taken(node, then, other) if bool(value.ravel()[0]) else _Taken(node, other, then)
+
+
+def _spliced(
+    model: onnx.ModelProto, graph: onnx.GraphProto, taken: _Taken, defined: Counter[str], names: Names
+) -> list[onnx.NodeProto]:
+    """The nodes of a branch in the graph around it, which gets the branch's weights, types and annotations."""
+    body = onnx.GraphProto()
+    body.CopyFrom(taken.branch)
+    own = walk.defined_names(body)
+    inner = own.union(*(walk.defined_names(deep) for deep in walk.nested(body.node)))
+    table = {name: names.fresh(name) for name in sorted(inner) if defined[name] > 1}
+    copies: list[tuple[str, str]] = []
+    given: set[str] = set()
+    for value, output in zip(taken.branch.output, taken.node.output, strict=False):
+        if not output:
+            continue
+        if value.name in own and value.name not in given:
+            table[value.name] = output
+            given.add(value.name)
+        else:
+            copies.append((value.name, output))
+    rename_declarations(body, table)
+    rename_everywhere(body.node, table)
+    nodes = list(body.node)
+    hand_down(taken.node, nodes)
+    for source, output in copies:
+        made = onnx.helper.make_node(
+            "Identity", [table.get(source, source)], [output], name=names.fresh(f"{output}_copy")
+        )
+        nodes.append(made)
+    declared = {value.name for value in (*graph.value_info, *graph.output, *graph.input)}
+    graph.value_info.extend(value for value in body.value_info if value.name not in declared)
+    graph.quantization_annotation.extend(body.quantization_annotation)
+    graph.sparse_initializer.extend(body.sparse_initializer)
+    if model.ir_version >= INITIALIZERS_ALONE:
+        graph.initializer.extend(body.initializer)
+        return nodes
+    return [*_constants(body.initializer, names), *nodes]
+
+
+def _constants(tensors: Iterable[onnx.TensorProto], names: Names) -> list[onnx.NodeProto]:
+    return [
+        onnx.helper.make_node("Constant", [], [tensor.name], name=names.fresh(f"{tensor.name}_node"), value=tensor)
+        for tensor in tensors
+    ]
