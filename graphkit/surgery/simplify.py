@@ -6,6 +6,7 @@ from collections import Counter
 
 import onnx
 
+from graphkit.edit.branches import resolve_branches
 from graphkit.edit.folding import FOLD_LIMIT
 from graphkit.edit.simplification.passes import remove_dead, share_weights, simplify_once
 from graphkit.graph import walk
@@ -56,6 +57,8 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
     most = _weight_bytes(proto) + fold_limit
     for _ in range(ROUNDS):
         now = simplify_once(model, proto, most - _weight_bytes(proto))
+        if branches := resolve_branches(proto):
+            now["Ifs with a constant condition became the branch that runs"] = len(branches)
         done += now
         if not now:
             break

@@ -121,3 +121,13 @@ def test_freezing_with_folding_decides_an_if_and_folds_on():
     x = {"x": np.random.default_rng(1).random((1, 1, 16)).astype(np.float32)}
     assert_same(run_ort(frozen, x), run_ort(model, {**x, "sr": np.array(16000)}))
     assert any("If 'y' (then_branch)" in note for note in frozen.history[-1].notes)
+
+
+def test_simplify_decides_an_if_too():
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 17]> g (float[2,3] x) => (float[2,3] y) <int64 k = {{3}}> {{
+             d = Shape(x) n = Size(d) c = Less(n, k) y = If(c) {BRANCHES} }}"""
+    )
+    simple = gk.simplify(model)
+    assert operators(simple.proto.graph) == ["Mul", "Neg"]
+    assert_same(run_ort(simple, {"x": X}), run_ort(model, {"x": X}))
