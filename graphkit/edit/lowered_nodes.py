@@ -294,6 +294,17 @@ def _pool(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     return [node]
 
 
+def _dft(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Before 20 the axis was an attribute, and 1 where it was not given; since then it is the last but one."""
+    given = node.input[2] if len(node.input) > 2 else ""
+    axis = int(place.array(given, "axis").ravel()[0]) if given else -2
+    if axis < 0:
+        axis = axis_from_front(axis, place.rank(node.input[0]))
+    set_attribute(node, "axis", axis)
+    set_inputs(node, [name for name in node.input[:2] if name])
+    return [node]
+
+
 def _other_meaning(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     del node, place
     raise EditError("it meant something else then")
@@ -372,7 +383,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "ReduceSum": (Rule(13, _reduce),),
     "Constant": (Rule(12, _constant),),
     **{op: (Rule(22, _pool),) for op in ("AveragePool", "LpPool", "MaxPool")},
-    "DFT": (Rule(20, _other_meaning),),
+    "DFT": (Rule(20, _dft),),
     "DequantizeLinear": (Rule(13, _quantize),),
     "Dropout": (Rule(12, _dropout),),
     "GridSample": (Rule(20, _grid_sample),),

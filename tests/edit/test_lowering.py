@@ -38,6 +38,8 @@ CONSTANTS = {
     "true": np.array(True),
     "steps4": np.array([0.01, 0.02, 0.01, 0.03], np.float32),
     "half": np.float32(0.5),
+    "minus_one": np.array([-1]),
+    "axis2": np.array(2),
     "minus": np.array([-1, 0, -2]),
     "four_ends": np.array([4, 5]),
     "six": np.array([1, 2, 0.5, 3, -1, 1], np.float32),
@@ -115,6 +117,8 @@ LOWERED = {
     "Mish": ("y = Mish(x)", 18, 7),
     "GroupNormalization": ("y = GroupNormalization<num_groups=2>(x, four, four)", 21, 7),
     "CastLike": ("i = CastLike(x, first) y = CastLike(i, x)", 15, 7),
+    "DFT over the last axis but one": ("u = Unsqueeze(x, minus_one) d = DFT(u) y = ReduceSum(d)", 20, 17),
+    "DFT over an axis": ("u = Unsqueeze(x, minus_one) d = DFT(u,, axis2) y = ReduceSum(d, minus_one)", 20, 17),
     "normalised": ("a = ReduceMean(x, two) b = Sub(x, a) y = LeakyRelu(b)", 22, 7),
 }
 
