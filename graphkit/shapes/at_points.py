@@ -7,17 +7,18 @@ and opset that has a schema: Where, Cast, float arithmetic, bodies and functions
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import onnx
 
 from graphkit.graph import walk
 from graphkit.graph.values import attribute_value, constant_tensor, tensor_type
-from graphkit.shapes.points import UNKNOWN, Dim, Sizes, fixed, whole
+from graphkit.shapes.points import UNKNOWN, Dim, Sizes, align, fixed, whole
 from graphkit.shapes.value_rules import computed
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ class Known:
     data: tuple[Array, ...] | None = None
     types: tuple[onnx.TypeProto, ...] = ()
     constant: bool = False
-    _protos: dict[int, onnx.TypeProto] = field(default_factory=dict, repr=False)
 
     @property
     def varies(self) -> bool:
@@ -64,17 +64,15 @@ class Known:
         """Whether every dim is known."""
         return self.dims is not None and all(dim.sizes for dim in self.dims)
 
-    def type_at(self, point: int) -> onnx.TypeProto | None:
-        """Its type at a point, None where nothing is known."""
+    def type_at(self, point: int) -> bytes:
+        """Its type at a point, serialised; nothing where nothing is known."""
         if self.types:
-            return self.types[point]
+            return self.types[point].SerializeToString()
         if not self.elem:
-            return None
-        key = point if self.varies else 0
-        if key not in self._protos:
-            shape = None if self.dims is None else [dim.sizes[point] if dim.sizes else None for dim in self.dims]
-            self._protos[key] = tensor_type(self.elem, shape)
-        return self._protos[key]
+            return b""
+        if self.dims is None:
+            return _typed(self.elem, None)
+        return _typed(self.elem, tuple([dim.sizes[point] if dim.sizes else None for dim in self.dims]))
 
     def shape_at(self, point: int) -> tuple[int, ...] | None:
         """Its shape at a point, None where a dim is not known."""
@@ -84,6 +82,32 @@ class Known:
 
 
 NOTHING = Known()
+
+
+@functools.lru_cache(maxsize=4096)
+def _typed(elem: int, shape: tuple[int | None, ...] | None) -> bytes:
+    return tensor_type(elem, shape).SerializeToString()
+
+
+class OneType(NamedTuple):
+    """What onnx infers for an output at one point: element type, sizes (-1 for one that is not known), or another type."""
+
+    elem: int
+    dims: tuple[int, ...] | None
+    other: onnx.TypeProto | None
+
+
+Made: TypeAlias = "OneType | None"
+
+
+def _made(proto: onnx.TypeProto) -> Made:
+    if proto.WhichOneof("value") != "tensor_type":
+        return OneType(0, None, proto)
+    tensor = proto.tensor_type
+    if not tensor.HasField("shape"):
+        return OneType(tensor.elem_type, None, None)
+    sizes = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim)
+    return OneType(tensor.elem_type, sizes, None)
 
 
 @dataclass(frozen=True)
@@ -126,6 +150,7 @@ class PointInference:
         self._ir = model.ir_version
         self._depth = 0
         self._types = {info.name: info.type for graph in walk.graphs(model.graph) for info in graph.value_info}
+        self._memory: dict[tuple[object, ...], Sequence[Made]] = {}
         self._schemas: dict[tuple[str, str], Any] = {}
 
     @property
@@ -323,7 +348,7 @@ class PointInference:
         if any(known is not None and not known.elem and not known.types for known in inputs):
             return nothing  # behind something that is not known
         moving = any(known is not None and (known.varies or _moves(known)) for known in inputs)
-        results: list[Mapping[str, onnx.TypeProto]] = []
+        results: list[Sequence[Made]] = []
         for point in range(self.points if moving else 1):
             try:
                 results.append(self._inferred(schema, node, inputs, point))
@@ -331,16 +356,32 @@ class PointInference:
                 if not point:
                     return self._declared(node)
                 self.misfits.append(Misfit(node, point, str(error)))
-                return [Known(_elem(results[0].get(name))) for name in node.output]
+                return [Known(made.elem) if made is not None else Known() for made in results[0]]
         if not moving:
             results *= self.points
-        made = [self._merged([result.get(name) for result in results], inputs) for name in node.output]
+        made = [self._merged(column, inputs) for column in zip(*results, strict=True)]
+        if node.op_type in ("Reshape", "Flatten") and moving and inputs[0] is not None:
+            self._align(inputs, made[0])
         if made and made[0].dims is None and not made[0].types:
             self._note_lost(node, inputs)
         constant = all(known is None or known.constant for known in inputs)
         for known in made:
             known.constant = constant
         return made
+
+    def _align(self, inputs: Sequence[Known | None], made: Known) -> None:
+        """Give the dims that a Reshape makes the factors that they were merged from."""
+        source = inputs[0]
+        if source is None or source.dims is None or made.dims is None or not (source.complete and made.complete):
+            return
+        target = inputs[1].data if len(inputs) > 1 and inputs[1] is not None else None
+        written = [int(size) for size in target[0].reshape(-1)] if target is not None else []
+        open_axis = written.index(-1) if written.count(-1) == 1 else None
+        for inner in (False, True):
+            found = align(source.dims, [dim.base for dim in made.dims], open_axis, self.points, inner=inner)
+            if found is not None and [dim.sizes for dim in found.dims] == [dim.sizes for dim in made.dims]:
+                made.dims = found.dims
+                return
 
     def _schema(self, node: onnx.NodeProto) -> Any:
         domain = "" if node.domain in _ONNX else node.domain
@@ -354,19 +395,27 @@ class PointInference:
 
     def _inferred(
         self, schema: Any, node: onnx.NodeProto, inputs: Sequence[Known | None], point: int
-    ) -> Mapping[str, onnx.TypeProto]:
+    ) -> Sequence[Made]:
+        """What onnx infers for one node at one point; layers that repeat are inferred once."""
         types: dict[str, bytes] = {}
         values: dict[str, bytes] = {}
         for name, known in zip(node.input, inputs, strict=True):
             if known is None:
                 continue
-            proto = known.type_at(point)
-            if proto is not None:
-                types[name] = proto.SerializeToString()
+            if text := known.type_at(point):
+                types[name] = text
             if known.data is not None and known.data[point].size <= 1024 and known.data[point].dtype != object:
                 values[name] = onnx.numpy_helper.from_array(known.data[point]).SerializeToString()
-        made = schema._infer_node_outputs(node.SerializeToString(), types, values, {}, self._imports, self._ir)  # noqa: SLF001 (the public function serialises again for each call)
-        return {name: onnx.TypeProto.FromString(text) for name, text in made.items()}
+        key = (
+            *(node.op_type, node.domain, len(node.output)),
+            *(attribute.SerializeToString() for attribute in node.attribute),
+            *((types.get(name), values.get(name)) for name in node.input),
+        )
+        if key not in self._memory:
+            made = schema._infer_node_outputs(node.SerializeToString(), types, values, {}, self._imports, self._ir)  # noqa: SLF001 (the public function serialises again for each call)
+            found = {name: _made(onnx.TypeProto.FromString(text)) for name, text in made.items()}
+            self._memory[key] = [found.get(name) for name in node.output]
+        return self._memory[key]
 
     def _declared(self, node: onnx.NodeProto) -> list[Known]:
         """What the file says of a node that does not fit even as it is."""
@@ -381,24 +430,22 @@ class PointInference:
         if any(known is not None and known.varies for known in inputs):
             self.lost.append(node)
 
-    def _merged(self, types: Sequence[onnx.TypeProto | None], inputs: Sequence[Known | None]) -> Known:
-        first = types[0]
-        if first is None:
+    def _merged(self, column: Sequence[Made], inputs: Sequence[Known | None]) -> Known:
+        """One output, from what it is at each point."""
+        first = column[0]
+        if first is None or any(made is None for made in column):
             return Known()
-        if first.WhichOneof("value") != "tensor_type":
-            return Known(types=tuple(t for t in types if t is not None))
-        shapes = [t.tensor_type.shape.dim if t is not None and t.tensor_type.HasField("shape") else None for t in types]
-        elem = first.tensor_type.elem_type
-        if any(shape is None or len(shape) != len(shapes[0] or ()) for shape in shapes):
-            return Known(elem)
-        dims = []
-        for axis in range(len(shapes[0] or ())):
-            column = [shape[axis] for shape in shapes if shape is not None]
-            if all(dim.HasField("dim_value") for dim in column):
-                dims.append(_like(tuple(dim.dim_value for dim in column), axis, inputs))
-            else:
-                dims.append(UNKNOWN)
-        return Known(elem, tuple(dims))
+        found = [made for made in column if made is not None]
+        if first.other is not None:
+            return Known(types=tuple(made.other for made in found if made.other is not None))
+        shapes = [made.dims for made in found if made.dims is not None]
+        if len(shapes) < len(found) or any(len(shape) != len(shapes[0]) for shape in shapes):
+            return Known(first.elem)
+        dims = [
+            UNKNOWN if -1 in sizes else _like(sizes, axis, inputs)
+            for axis, sizes in enumerate(zip(*shapes, strict=True))
+        ]
+        return Known(first.elem, tuple(dims))
 
     def _add_values(self, node: onnx.NodeProto, inputs: Sequence[Known | None], made: list[Known]) -> None:
         """What a node's first output holds, where all that goes in is known and it is small."""

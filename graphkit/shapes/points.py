@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 Sizes: TypeAlias = tuple[int, ...]
@@ -38,10 +39,10 @@ class Dim:
         """The size in the file, -1 where it is not known."""
         return self.sizes[0] if self.sizes else -1
 
-    @property
+    @cached_property
     def varies(self) -> bool:
         """Whether it has more than one size."""
-        return bool(self.sizes) and any(size != self.sizes[0] for size in self.sizes)
+        return bool(self.sizes) and self.sizes.count(self.sizes[0]) < len(self.sizes)
 
 
 UNKNOWN = Dim((), ())
@@ -91,15 +92,17 @@ class Alignment:
     Attributes:
         dims: The dims of the result.
         sources: For each of them the axes of the input that its elements come from.
-        ambiguous: Axes of the result of which one varies, and another could have varied instead.
+        ambiguous: Pairs of axes of the result that one size was cut into: the first varies here, or could have.
     """
 
     dims: tuple[Dim, ...]
     sources: tuple[tuple[int, ...], ...]
-    ambiguous: tuple[int, ...] = ()
+    ambiguous: tuple[tuple[int, int], ...] = ()
 
 
-def align(source: Sequence[Dim], target: Sequence[int], open_axis: int | None, points: int) -> Alignment | None:
+def align(
+    source: Sequence[Dim], target: Sequence[int], open_axis: int | None, points: int, *, inner: bool = False
+) -> Alignment | None:
     """Which dims a Reshape makes at all points, from the shape that it makes at the first.
 
     Elements keep their order, so factors of the input and axes of the result belong together from the front. Where a size
@@ -111,17 +114,21 @@ def align(source: Sequence[Dim], target: Sequence[int], open_axis: int | None, p
         target: The sizes of the result at the first point.
         open_axis: The axis of the result that the file leaves open with a -1, or None.
         points: The number of points.
+        inner: Of a size that is cut into several axes, an inner one varies and not the outermost.
 
     Returns:
         The dims, or None where the sizes cannot be told apart.
 
     Cost: O(rank).
     """
-    return _Aligner(source, target, open_axis, points).run()
+    return _Aligner(source, target, open_axis, points, inner=inner).run()
 
 
 class _Aligner:
-    def __init__(self, source: Sequence[Dim], target: Sequence[int], open_axis: int | None, points: int) -> None:
+    def __init__(
+        self, source: Sequence[Dim], target: Sequence[int], open_axis: int | None, points: int, *, inner: bool
+    ) -> None:
+        self._inner = inner
         self._items = [
             _Item(sizes, axis)
             for axis, dim in enumerate(source)
@@ -132,7 +139,7 @@ class _Aligner:
         self._open = open_axis
         self._points = points
         self._made: list[list[_Item]] = [[] for _ in target]
-        self._ambiguous: set[int] = set()
+        self._ambiguous: list[tuple[int, int]] = []
         self._i = self._j = 0
 
     def run(self) -> Alignment | None:
@@ -149,7 +156,7 @@ class _Aligner:
         return Alignment(
             tuple(merged([item.sizes for item in items], self._points) for items in self._made),
             tuple(tuple(dict.fromkeys(item.axis for item in items)) for items in self._made),
-            tuple(sorted(self._ambiguous)),
+            tuple(self._ambiguous),
         )
 
     def _ones(self) -> None:
@@ -243,7 +250,8 @@ class _Aligner:
             return _Item((room,) * points, item.axis), _Item((rest,) * points, item.axis)
         behind = self._open in targets[1:]
         if self._open not in targets:
-            self._ambiguous.update(targets[:2])
+            self._ambiguous.append((targets[0], targets[1]))
+            behind = self._inner
         one = room if behind else rest
         if any(s % one for s in item.sizes):
             behind = not behind

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import onnx
 
+from graphkit.edit.dim_places import Asked, Place, dim_at, proto_dim, set_dim, sorted_out, spelt, substitute
 from graphkit.edit.folding import fold_sizes
 from graphkit.edit.following.walk import Followed, follow
 from graphkit.edit.stale import refresh, sharpen
 from graphkit.errors import EditError
-from graphkit.graph import walk
-from graphkit.graph.ports import input_ports
-from graphkit.graph.symbols import LARGEST, names_in, substituted, tensor_types
-from graphkit.graph.values import dim as dim_of
 from graphkit.hint import Argument, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
-from graphkit.reading.names import Axis, axis_or_symbol
-
-Place = tuple[str, int]
-"""(input, axis)."""
+from graphkit.runtime.freed_axes import try_laws
 
 
 class _Said(NamedTuple):
     notes: list[str]
     warnings: list[str]
+    doubts: list[str]
 
 
 @operation(law="bound")
@@ -50,7 +45,8 @@ def dims(
 
     Args:
         model: A path, a ModelProto or a Model.
-        values: ``"INPUT:AXIS"`` -> name or size (axes may count from behind), or ``"SYMBOL"`` -> name or size.
+        values: ``"INPUT:AXIS"`` -> name or size (axes may count from behind), ``"SYMBOL"`` -> name or size, or
+            ``"OUTPUT:AXIS"`` -> name.
         repair_shapes: Make what holds the size of an axis that becomes free follow it, where it is certain what it has to
             follow: targets of Reshape and Expand, sizes of Resize, ends of Slice, numbers of TopK and Split, turns of a
             Loop, windows of a pool, initial states, masks and ranges.
@@ -70,134 +66,109 @@ def dims(
     if not values:
         raise ValueError("dims needs at least one dim to set")
     proto = model.copy_proto()
-    symbols, places = _sorted_out(proto, values)
-    notes = _substitute(proto, symbols)
-    freed = {place: value for place, value in places.items() if isinstance(_dim(proto, place), int)}
-    said: list[str] = []
-    if freed:
-        found = _follow(model, proto, freed, repair=repair_shapes)
-        notes, said = notes + found.notes, found.warnings
-        if said and strict:
-            _refuse(said)
-    for place, value in places.items():
-        notes.append(f"{place[0]}:{place[1]} was {_dim(proto, place) or 'unknown'} and is {value}")
-        _set(_proto_dim(proto, place), value)
-    if freed:
-        refresh(proto, {name for name, _ in freed})
+    asked = sorted_out(proto, values)
+    notes = substitute(proto, asked.symbols)
+    names = _freed(proto, asked)
+    followed = _follow(proto, model, asked, names, repair=repair_shapes) if names else None
+    for place, value in asked.places.items():
+        notes.append(f"{place[0]}:{place[1]} was {spelt(dim_at(proto, place))} and is {value}")
+        set_dim(proto_dim(proto, place), value)
+    if names:
+        refresh(proto, {name for name, _ in names})
     if fold:
         notes += fold_sizes(model, proto, [value.name for value in proto.graph.input])
-    if fold or places or any(isinstance(value, int) for value in symbols.values()):
+    if fold or asked.places or any(isinstance(value, int) for value in asked.symbols.values()):
         sharpen(proto)
-    return Edit(proto, notes, said)
+    notes += _name_outputs(proto, asked, followed)
+    said = _Said([], [], [])
+    if followed is not None:
+        said = _said(proto, followed, names, repair=repair_shapes)
+        if not said.warnings and all(isinstance(asked.places[place], str) for place in names):
+            said = _tried(model, proto, followed, names, said)
+        if strict and (said.warnings or said.doubts):
+            _refuse(said.warnings + said.doubts)
+    return Edit(proto, notes + said.notes, said.warnings + said.doubts)
 
 
-def _sorted_out(
-    proto: onnx.ModelProto, values: Mapping[str, int | str]
-) -> tuple[dict[str, int | str], dict[Place, int | str]]:
-    """(symbols that change everywhere, dims of inputs that change there)."""
-    known, ports = _symbols(proto), input_ports(proto)
-    symbols: dict[str, int | str] = {}
-    places: dict[Place, int | str] = {}
-    for key, value in values.items():
-        _check_value(key, value)
-        target: str | Place = axis_or_symbol(key, ports, known, value)
-        if isinstance(target, Axis):
-            now = _dim(proto, target)
-            target = now if isinstance(now, str) and now.isidentifier() else target
-        if isinstance(target, str):
-            if symbols.setdefault(target, value) != value:
-                raise EditError(f"the symbol {target!r} cannot be both {symbols[target]!r} and {value!r}")
-        else:
-            places[target] = value
-    return symbols, places
+def _freed(proto: onnx.ModelProto, asked: Asked) -> dict[Place, str]:
+    """The dims that have a size and get a name or another size -> the name, or one that stands for the size."""
+    found = {}
+    for place, value in asked.places.items():
+        if isinstance(dim_at(proto, place), int) and value != dim_at(proto, place):
+            found[place] = value if isinstance(value, str) else f"{place[0]}_{place[1]}"
+    return found
 
 
-def _check_value(key: str, value: Any) -> None:
-    if isinstance(value, Mapping):
-        flat = {f"{key}:{axis}": size for axis, size in value.items()}
-        raise EditError(
-            f"{key!r} cannot be {value!r}", hint=Hint("write one entry an axis: ", Argument("values", flat))
-        )
-    if not isinstance(value, int | str):
-        raise EditError(f"{key!r} cannot be {value!r}", hint="a dim is a size, 0 or more, or a name")
-    if isinstance(value, bool) or (isinstance(value, int) and not 0 <= value < LARGEST) or value == "":
-        raise EditError(f"{key!r} cannot be {value!r}", hint="a dim is a size, 0 or more, or a name")
-    if isinstance(value, str) and not value.isidentifier():
-        raise EditError(
-            f"{key!r} cannot be {value!r}", hint="a name has letters, digits and _, and begins with a letter"
-        )
+def _name_outputs(proto: onnx.ModelProto, asked: Asked, followed: Followed | None) -> list[str]:
+    """Name dims of outputs. Changes the model.
 
-
-def _input(proto: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
-    return next(value for value in proto.graph.input if value.name == name)
-
-
-def _proto_dim(proto: onnx.ModelProto, place: Place) -> onnx.TensorShapeProto.Dimension:
-    return next(tensor_types(_input(proto, place[0]).type)).shape.dim[place[1]]
-
-
-def _dim(proto: onnx.ModelProto, place: Place) -> int | str | None:
-    return dim_of(_proto_dim(proto, place))
-
-
-def _set(dim: onnx.TensorShapeProto.Dimension, value: int | str | None) -> None:
-    if isinstance(value, int):
-        dim.dim_value = value
-    elif value is not None:
-        dim.dim_param = value
-    else:
-        dim.Clear()
-
-
-def _every_dim(proto: onnx.ModelProto) -> list[onnx.TensorShapeProto.Dimension]:
-    return [
-        dim
-        for graph in walk.graphs(proto.graph)
-        for info in (*graph.input, *graph.output, *graph.value_info)
-        for tensor in tensor_types(info.type)
-        for dim in tensor.shape.dim
-    ]
-
-
-def _symbols(proto: onnx.ModelProto) -> set[str]:
-    spelt = {dim.dim_param for dim in _every_dim(proto) if dim.dim_param}
-    return spelt | {name for symbol in spelt for name in names_in(symbol)}
-
-
-def _substitute(proto: onnx.ModelProto, symbols: Mapping[str, int | str]) -> list[str]:
-    """Give symbols a size or another name, everywhere. Changes the model."""
-    if not symbols:
-        return []
-    taken = _symbols(proto) - symbols.keys()
+    Raises:
+        EditError: The dim has one size, whatever the inputs' are, or another name.
+    """
     notes = []
-    for old, new in symbols.items():
-        same = f", the same as {new!r} elsewhere in the model" if new in taken else ""
-        notes.append(f"the symbolic dim {old!r} is {new!r} now{same}")
-    for dim in _every_dim(proto):
-        if dim.dim_param:
-            _set(dim, substituted(dim.dim_param, symbols))
+    for place, value in asked.outputs.items():
+        dim, where = dim_at(proto, place), f"{place[0]}:{place[1]}"
+        if isinstance(dim, str) and dim.isidentifier() and isinstance(value, str):
+            notes += substitute(proto, {dim: value})
+            continue
+        if isinstance(dim, int) and dim != value:
+            raise EditError(
+                f"{where} is an output's axis of the size {dim}, and no input's axis that is free makes it vary",
+                hint="free the axis of the input that it follows: "
+                + ", ".join(f"{i.name}:AXIS" for i in proto.graph.input),
+            )
+        if isinstance(value, str) and followed is not None and value in followed.symbols:
+            known = followed.inference.get(place[0]).dims
+            if known is not None and known[place[1]].sizes not in ((), followed.symbols[value]):
+                raise EditError(f"{where} is not {value!r}: its size is another one", hint="give it a name of its own")
+        notes.append(f"{where} was {spelt(dim)} and is {value}")
+        set_dim(proto_dim(proto, place), value)
     return notes
 
 
-def _follow(model: Model, proto: onnx.ModelProto, freed: Mapping[Place, int | str], *, repair: bool) -> _Said:
-    """Make what holds a size that is about to become free follow it where that is asked, and say what does not."""
-    names = {place: name if isinstance(name, str) else f"{place[0]}_{place[1]}" for place, name in freed.items()}
+def _follow(
+    proto: onnx.ModelProto, model: Model, asked: Asked, names: Mapping[Place, str], *, repair: bool
+) -> Followed:
+    """What happens to what holds a size that is about to become free; with ``repair`` it is changed.
+
+    Raises:
+        EditError: A size that an axis is given contradicts a weight.
+    """
     subject = proto
     if not repair:
         subject = onnx.ModelProto()
         subject.CopyFrom(proto)
-    followed = follow(subject, names, model.array_of)
-    cause = "another size of " + ", ".join(f"{name}:{axis}" for name, axis in freed)
+    sizes = {names[place]: value for place, value in asked.places.items() if place in names and isinstance(value, int)}
+    followed = follow(subject, names, model.array_of, sizes)
+    against = next((f for f in followed.findings if f.kind == "property" and f.is_weight), None)
+    if sizes and len(sizes) == len(names) and against is not None:
+        given = ", ".join(f"{name}:{axis} = {asked.places[name, axis]}" for name, axis in names)
+        raise EditError(f"the size contradicts a weight: {given}, and {against.text}")
+    return followed
+
+
+def _said(proto: onnx.ModelProto, followed: Followed, names: Mapping[Place, str], *, repair: bool) -> _Said:
+    """What is to be told of the sizes that were followed."""
+    cause = "another size of " + ", ".join(f"{name}:{axis}" for name, axis in names)
     notes: list[str] = []
     said: list[str] = []
+    doubts: list[str] = []
     for finding in followed.findings:
         if finding.done:
             notes.append(str(finding) if repair else Hint("with ", Argument("repair_shapes"), f" {finding}"))
         if not finding.done or not repair or finding.kind == "choice":
             remedy = f"; {finding.remedy}" if finding.remedy else ""
             doubt = "may be wrong" if finding.kind == "choice" and repair else "fails, or is wrong,"
-            said.append(f"{finding.text}: it {doubt} at {cause}{remedy}")
-    return _Said(notes, said + _outputs_left_behind(proto, followed, names))
+            sentence = f"{finding.text}: it {doubt} at {cause}{remedy}"
+            (doubts if repair and finding.kind == "choice" else said).append(sentence)
+    return _Said(notes, said + _outputs_left_behind(proto, followed, names), doubts)
+
+
+def _tried(model: Model, proto: onnx.ModelProto, followed: Followed, names: Mapping[Place, str], said: _Said) -> _Said:
+    """Run the result where nothing is known to be wrong, and add what comes of it."""
+    tried = try_laws(model, Model(proto, model.sources, path=model.path), names, followed)
+    warnings = tried.broken if set(names.values()) <= tried.proved else said.doubts + tried.broken
+    return _Said(said.notes + tried.notes, warnings, [])
 
 
 def _refuse(said: list[str]) -> None:
@@ -211,18 +182,22 @@ def _refuse(said: list[str]) -> None:
 
 
 def _outputs_left_behind(proto: onnx.ModelProto, followed: Followed, names: Mapping[Place, str]) -> list[str]:
-    """A sentence for each output that has the size of a freed axis and does not vary with it, where none does."""
+    """A sentence for each output that has the size of a freed axis, where none varies with that axis."""
     said = []
     known = {value.name: followed.inference.get(value.name) for value in proto.graph.output}
+    if any(value.dims is None for value in known.values()):
+        return []
     for (name, axis), symbol in names.items():
         sizes = followed.symbols.get(symbol)
-        if sizes is None or any(value.dims is None or value.varies for value in known.values()):
+        alone = followed.alone.get(symbol)
+        if sizes is None or alone is None:
+            continue
+        every = [dim for value in known.values() for dim in value.dims or ()]
+        if any(dim.sizes and dim.sizes[alone] != dim.sizes[0] for dim in every):
             continue
         for output, value in known.items():
-            dims = value.dims or ()
-            if (axis < len(dims) and dims[axis].base == sizes[0]) or (
-                sizes[0] > 1 and sizes[0] in [d.base for d in dims]
-            ):
+            bases = [dim.base for dim in value.dims or ()]
+            if bases[axis : axis + 1] == [sizes[0]] or (sizes[0] > 1 and sizes[0] in bases):
                 said.append(
                     f"the output {output!r} does not vary with {name}:{axis}: it has the same size at every one"
                 )

@@ -196,6 +196,18 @@ def _einsum(_: Following, node: onnx.NodeProto, ranks: list[int]) -> list[Column
     return list(columns.values())
 
 
+def _grid_sample(state: Following, node: onnx.NodeProto, ranks: list[int]) -> list[Columns]:
+    """The batch; and a grid that is as large as the picture has its size."""
+    if not min(ranks[:2]):
+        return []
+    picture, places = state.get(node.input[0]).dims or (), state.get(node.input[1]).dims or ()
+    inner = range(1, ranks[1] - 1)
+    if ranks[0] == ranks[1] and state.get(node.input[1]).constant:
+        same = all(picture[axis + 1].base == places[axis].base for axis in inner)
+        return [[(0, 0), (1, 0)], *([(0, axis + 1), (1, axis)] for axis in inner if same)]
+    return [[(0, 0), (1, 0)]]
+
+
 _RULES: dict[str, Callable[[Following, onnx.NodeProto, list[int]], list[Columns]]] = {
     **dict.fromkeys(("Conv", "ConvTranspose"), _conv),
     **dict.fromkeys(("BatchNormalization", "InstanceNormalization"), _channels),
@@ -205,6 +217,7 @@ _RULES: dict[str, Callable[[Following, onnx.NodeProto, list[int]], list[Columns]
     "Concat": _concat,
     "Einsum": _einsum,
     "Gemm": _gemm,
+    "GridSample": _grid_sample,
     "MatMul": _matmul,
     "ScatterND": _scatter_nd,
 }

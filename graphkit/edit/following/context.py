@@ -41,6 +41,7 @@ class SizeFinding:
         text: What it holds, or does.
         done: What it does now, where that was changed.
         remedy: What to do; "" where nothing is to be done.
+        is_weight: Whether the value is a constant of the file.
     """
 
     kind: Kind
@@ -51,6 +52,7 @@ class SizeFinding:
     text: str
     done: str = ""
     remedy: str = ""
+    is_weight: bool = False
 
     def __str__(self) -> str:
         return "; ".join(filter(None, (self.text, self.done, self.remedy)))
@@ -66,15 +68,18 @@ class Place:
     grown: dict[tuple[object, ...], str | None] = field(default_factory=dict)
     makers: dict[str, onnx.NodeProto] = field(default_factory=dict)
     tensors: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    readers: dict[str, list[onnx.NodeProto]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Want:
-    """A size that an axis must have, and the value and axis that have it."""
+    """A size that an axis must have, and the value and axis that have it, or have it but for a factor or some more places."""
 
     sizes: Sizes
     value: str
     axis: int
+    more: int = 0
+    times: int = 1
 
 
 class Following:
@@ -87,6 +92,7 @@ class Following:
         places: The graph being walked and those around it, innermost last.
         overridable: Whether an initializer that is an input too is a default value (since IR version 4).
         replaced: Values that a node read and reads no more.
+        freed: The sizes of the axes that become free.
     """
 
     def __init__(
@@ -103,6 +109,8 @@ class Following:
         self.points = inference.points
         self.overridable = model.ir_version >= 4
         self.replaced: set[str] = set()
+        self.freed: tuple[Sizes, ...] = ()
+        self._moving: list[tuple[int, str]] = []
         self._read = read
         self._writer = NodeWriter(Names(model.graph))
         self._named: set[tuple[str, str]] = set()
@@ -151,6 +159,18 @@ class Following:
         if data is None or any(a is not data[0] and not np.array_equal(a, data[0]) for a in data):
             return None
         return data[0]
+
+    def numbers(self, name: str) -> list[int | None] | None:
+        """The whole numbers of a list: each that is the same at every size, None for one that follows a size already."""
+        data = self.get(name).data
+        if data is None or data[0].dtype.kind not in "iu" or any(array.shape != data[0].shape for array in data):
+            return None
+        columns = np.stack([array.reshape(-1) for array in data])
+        return [int(column[0]) if (column == column[0]).all() else None for column in columns.T]
+
+    def element(self, name: str, position: int) -> str:
+        """One number of a list, as int64[1]."""
+        return self.add("Gather", [name, self.constant([position])], "size", axis=0)
 
     # New nodes.
 
@@ -204,6 +224,29 @@ class Following:
             name = self.add("Gather", [shape, self.constant([axis])], "size", axis=0)
         self.place.sizes[value, axis] = name
         return name
+
+    def wanted(self, want: Want) -> str:
+        """A wanted size at run time: int64[1]."""
+        size = self.size(want.value, want.axis)
+        if want.times > 1:
+            size = self.add("Mul", [size, self.constant([want.times])], "size")
+        return self.add("Add", [size, self.constant([want.more])], "size") if want.more else size
+
+    def moving_sizes(self) -> list[tuple[int, str]]:
+        """The sizes that the axes that become free have in the file, and one less each: (size, how it is said)."""
+        if not self._moving:
+            bases = {sizes[0] for sizes in self.freed}
+            self._moving = [(base, word) for base in sorted(bases) for word in ("that of", "one below")]
+        return self._moving
+
+    def depends(self, name: str) -> bool:
+        """Whether a value is computed from an input that varies."""
+        known = self.get(name)
+        return known.varies or not known.constant
+
+    def readers(self, name: str) -> list[onnx.NodeProto]:
+        """The nodes of the graph being walked that read a value, as the file has them."""
+        return self.place.readers.get(name, [])
 
     def scalar(self, size: str) -> str:
         """An int64[1] as a scalar."""
@@ -295,7 +338,9 @@ class Following:
         self._named.add((name, kind))
         where = " in a body" if len(self.places) > 1 else ""
         sentence = f"{title(node)}{where} {text}"
-        self.findings.append(SizeFinding(kind, name, node.op_type, value, axis, sentence, done, remedy))
+        self.findings.append(
+            SizeFinding(kind, name, node.op_type, value, axis, sentence, done, remedy, self.tensor(value) is not None)
+        )
 
     def was_found(self, node: onnx.NodeProto) -> bool:
         """Whether something was said of a node that is not that it follows."""

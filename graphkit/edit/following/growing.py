@@ -62,10 +62,13 @@ def grow(state: Following, name: str, wants: Wants, depth: int = 0) -> str | Non
 
 def _made(state: Following, name: str, known: Known, wants: dict[int, Want], depth: int) -> str | None:
     assert known.dims is not None
-    if state.tensor(name) is not None:
-        return _constant(state, name, wants)
     if all(known.dims[axis].base == 1 for axis in wants):
         return expanded(state, name, known, wants)
+    array = state.array(name) if state.tensor(name) is not None else state.baked(name)
+    if array is not None and (made := _constant(state, name, array, known, wants)) is not None:
+        return made
+    if state.tensor(name) is not None:
+        return None
     node = state.maker(name)
     rule = _RULES.get(node.op_type) if node is not None and node.domain in ("", "ai.onnx") else None
     if node is None or rule is None or not node.output or node.output[0] != name:
@@ -76,7 +79,7 @@ def _made(state: Following, name: str, known: Known, wants: dict[int, Want], dep
 def expanded(state: Following, name: str, known: Known, wants: Wants) -> str:
     """A value whose axes of size 1 are repeated."""
     rank = len(known.dims or ())
-    parts: list[int | str] = [state.size(wants[a].value, wants[a].axis) if a in wants else 1 for a in range(rank)]
+    parts: list[int | str] = [state.wanted(wants[a]) if a in wants else 1 for a in range(rank)]
     shape = state.concatenated(parts)
     return state.add("Expand" if state.opset >= 8 else "Tile", [name, shape], f"{name}_sized")
 
@@ -85,7 +88,7 @@ def shape_of(state: Following, known: Known, wants: Wants, keep: Callable[[int],
     """A shape in which the wanted axes have the wanted sizes; ``keep`` gives the others."""
     parts: list[int | str] = []
     for axis in range(len(known.dims or ())):
-        part = state.size(wants[axis].value, wants[axis].axis) if axis in wants else keep(axis)
+        part = state.wanted(wants[axis]) if axis in wants else keep(axis)
         if part is None:
             return None
         parts.append(part)
@@ -95,21 +98,15 @@ def shape_of(state: Following, known: Known, wants: Wants, keep: Callable[[int],
 # Constants.
 
 
-def _constant(state: Following, name: str, wants: dict[int, Want]) -> str | None:
-    """A constant that is uniform, rises evenly, or depends on the distance of two axes."""
-    known = state.get(name)
-    if all(dim.base == 1 for axis, dim in enumerate(known.dims or ()) if axis in wants):
-        return expanded(state, name, known, wants)
-    array = state.array(name)
-    if array is None:
-        return None
+def _constant(state: Following, name: str, array: np.ndarray, known: Known, wants: dict[int, Want]) -> str | None:
+    """What is uniform, rises evenly, or depends on the distance of two axes."""
     rest = dict(wants)
     for axis in wants:
         if tables.uniform(array, axis):
             array = np.take(array, [0], axis)
             del rest[axis]
     spread = {axis: want for axis, want in wants.items() if axis not in rest}
-    made = _evident(state, array, rest) if rest else state.constant(np.ascontiguousarray(array), name)
+    made = _evident(state, array, rest) if rest else state.constant(np.ascontiguousarray(array), f"{name}_one")
     if made is None:
         return None
     return expanded(state, made, known, spread) if spread else made
@@ -119,21 +116,23 @@ def _evident(state: Following, array: np.ndarray, wants: dict[int, Want]) -> str
     axes = sorted(wants)
     if len(axes) == 2:
         others = tuple(axis for axis in range(array.ndim) if axis not in axes)
-        if all(array.shape[axis] == 1 for axis in others):
-            found = tables.distances(array.squeeze(others))
-            if found is not None:
-                return _by_distance(state, array, found, wants)
-    if len(axes) > 1:
-        return _grid(state, array, wants)
-    (axis,) = axes
-    found_steps = tables.steps(array, axis)
-    return None if found_steps is None else _stepped(state, array, found_steps, axis, wants[axis])
+        square = array.squeeze(others) if all(array.shape[axis] == 1 for axis in others) else None
+        if square is not None and (found := tables.distances(square)) is not None:
+            return _by_distance(state, array, found, wants)
+        if square is not None and (sloped := tables.slope(square)) is not None:
+            return _sloped(state, array, sloped, wants)
+    if len(axes) == 1:
+        found_steps = tables.steps(array, axes[0])
+        if found_steps is not None:
+            return _stepped(state, array, found_steps, axes[0], wants[axes[0]])
+    mesh = tables.grid(array, axes)
+    return None if mesh is None else _mesh(state, array, mesh, wants)
 
 
 def _counted(state: Following, want: Want, dtype: np.dtype, rank: int, axis: int) -> str:
     """0, 1, 2, ... along an axis."""
     zero, one = state.constant(np.array(0, np.int64), "zero"), state.constant(np.array(1, np.int64), "one")
-    count = state.add("Range", [zero, state.scalar(state.size(want.value, want.axis)), one], "count")
+    count = state.add("Range", [zero, state.scalar(state.wanted(want)), one], "count")
     if dtype != np.int64:
         count = state.add("Cast", [count], "count", to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
     others = [a for a in range(rank) if a != axis]
@@ -152,13 +151,13 @@ def _stepped(state: Following, array: np.ndarray, found: tables.Steps, axis: int
     def number(value: float) -> str:
         return state.constant(np.array(value, work), "step")
 
-    if found.anchor in ("span", "cells", "end"):
-        size = state.add(
-            "Cast", [state.size(want.value, want.axis)], "size", to=onnx.helper.np_dtype_to_tensor_dtype(work)
-        )
+    if found.anchor in ("span", "cells", "parts", "end"):
+        size = state.add("Cast", [state.wanted(want)], "size", to=onnx.helper.np_dtype_to_tensor_dtype(work))
     if found.anchor == "span":
         divisor = state.add("Sub", [size, number(1)], "steps")
         count = state.add("Div", [state.add("Mul", [count, number(found.step)], "span"), divisor], "span")
+    elif found.anchor == "parts":
+        count = state.add("Div", [state.add("Mul", [count, number(found.step)], "span"), size], "span")
     elif found.anchor == "cells":
         middle = state.add("Add", [count, number(0.5)], "middle")
         count = state.add("Div", [state.add("Mul", [middle, number(found.step)], "span"), size], "span")
@@ -190,29 +189,33 @@ def _by_distance(state: Following, array: np.ndarray, found: tables.Distances, w
     return result
 
 
-def _grid(state: Following, array: np.ndarray, wants: dict[int, Want]) -> str | None:
-    """y * width + x, and the like: whole numbers that rise evenly along each of several axes."""
-    if array.dtype.kind not in "iu":
-        return None
-    corner = array
-    steps = {}
-    for axis in wants:
-        difference = np.diff(array, axis=axis)
-        if array.shape[axis] < 2 or not (difference == difference.reshape(-1)[0]).all():
-            return None
-        steps[axis] = int(difference.reshape(-1)[0])
-        corner = np.take(corner, [0], axis)
-    total = state.constant(np.ascontiguousarray(corner), "first")
-    for axis, step in steps.items():
+def _sloped(state: Following, array: np.ndarray, found: tuple[float, bool], wants: dict[int, Want]) -> str:
+    """step * |row - column|."""
+    row, column = sorted(wants)
+    rows = _counted(state, wants[row], array.dtype, array.ndim, row)
+    columns = _counted(state, wants[column], array.dtype, array.ndim, column)
+    distance = state.add("Sub", [rows, columns], "distance")
+    if found[1]:
+        distance = state.add("Abs", [distance], "distance")
+    return state.add("Mul", [distance, state.constant(np.array(found[0], array.dtype), "slope")], "bias")
+
+
+def _mesh(state: Following, array: np.ndarray, mesh: tables.Grid, wants: dict[int, Want]) -> str | None:
+    """Coordinates along several axes; a step that is the size of another one of them follows that (y * width + x)."""
+    total = state.constant(mesh.first, "first")
+    for axis, step in mesh.steps.items():
         count = _counted(state, wants[axis], array.dtype, array.ndim, axis)
-        wide = [a for a in wants if a != axis and array.shape[a] == step and step > 1]
-        if step != 1 and not wide:
-            return None
-        if wide:
-            size = state.size(wants[wide[0]].value, wants[wide[0]].axis)
+        number = int(np.abs(step.astype(np.float64)).max())
+        wide = [a for a in wants if a != axis and array.shape[a] == number and number > 1]
+        if wide and step.size == 1:
+            size = state.wanted(wants[wide[0]])
             if array.dtype != np.int64:
                 size = state.add("Cast", [size], "size", to=onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
             count = state.add("Mul", [count, size], "steps")
+        elif number > 1 and step.size == 1:
+            return None  # a stride that no size explains
+        elif not bool((step == 1).all()):
+            count = state.add("Mul", [count, state.constant(np.ascontiguousarray(step), "step")], "steps")
         total = state.add("Add", [total, count], "grid")
     return total
 
@@ -240,8 +243,20 @@ def _elementwise(
             place = axis - rank + len(dims or ())
             if dims is not None and place >= 0 and dims[place].base != 1:
                 own[place] = want
+        if not own and name and _holds(state, name, wants):
+            return None
         inputs.append(grow(state, name, own, depth) if own else name)
     return _remade(state, node, inputs)
+
+
+def _holds(state: Following, name: str, wants: Wants) -> bool:
+    """Whether a value is one number that a wanted size has at the first point, or one less: a divisor."""
+    array = state.baked(name)
+    if array is None or array.size != 1 or array.dtype.kind not in "iuf":
+        return False
+    number = abs(float(array.reshape(-1)[0]))
+    sizes = {float(size) for want in wants.values() for size in (want.sizes[0], want.sizes[0] - 1) if size > 1}
+    return any(abs(number - size) < 1e-6 or abs(number * size - 1) < 1e-6 for size in sizes)
 
 
 def _along(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
@@ -345,7 +360,7 @@ def _range(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int
     start, delta = state.baked(node.input[0]), state.baked(node.input[2])
     if start is None or delta is None or delta.dtype.kind not in "iuf":
         return None
-    size = state.scalar(state.size(wants[0].value, wants[0].axis))
+    size = state.scalar(state.wanted(wants[0]))
     if known.elem != onnx.TensorProto.INT64:
         size = state.add("Cast", [size], "count", to=known.elem)
     if float(delta) != 1:
@@ -383,7 +398,7 @@ def _slice(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int
             continue
         if start < 0 or int(steps[position]) != 1:
             return None
-        size = state.size(want.value, want.axis)
+        size = state.wanted(want)
         parts[position] = size if start == 0 else state.add("Add", [size, state.constant([start])], "end")
         limited[axis] = want
     name = grow(state, node.input[0], through, depth) if through else node.input[0]
@@ -467,7 +482,7 @@ def _one_hot(state: Following, node: onnx.NodeProto, known: Known, wants: dict[i
     own = {a if a < axis else a - 1: w for a, w in wants.items() if a != axis}
     depth_name: str | None = node.input[1]
     if axis in wants:
-        depth_name = state.size(wants[axis].value, wants[axis].axis)
+        depth_name = state.wanted(wants[axis])
         elem = state.get(node.input[1]).elem
         if elem != onnx.TensorProto.INT64:
             depth_name = state.add("Cast", [depth_name], "depth", to=elem)
@@ -477,7 +492,24 @@ def _one_hot(state: Following, node: onnx.NodeProto, known: Known, wants: dict[i
     return _remade(state, node, [indices, depth_name, *node.input[2:]])
 
 
+def _affine_grid(
+    state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int
+) -> str | None:
+    del known
+    sizes = state.numbers(node.input[1])
+    if sizes is None or any(axis >= len(sizes) - 1 for axis in wants):
+        return None
+    theta = grow(state, node.input[0], {0: wants[0]}, depth) if 0 in wants else node.input[0]
+    places = {0 if axis == 0 else axis + 1: want for axis, want in wants.items()}
+    parts = [
+        state.wanted(places[p]) if p in places else size if size is not None else state.element(node.input[1], p)
+        for p, size in enumerate(sizes)
+    ]
+    return _remade(state, node, [theta, state.concatenated(parts)])
+
+
 _RULES: dict[str, Rule] = {
+    "AffineGrid": _affine_grid,
     **dict.fromkeys(BROADCASTING, _elementwise),
     **dict.fromkeys(("CumSum", "Trilu", "EyeLike", "Dropout", "Identity", "CastLike", "LayerNormalization"), _along),
     "Concat": _concat,

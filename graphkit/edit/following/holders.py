@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -44,25 +45,34 @@ def _set_attribute(node: onnx.NodeProto, name: str, value: object) -> None:
 
 def _expand(state: Following, node: onnx.NodeProto) -> None:
     """An axis that varies and is spelt out in the target: 1 leaves it as it is."""
-    known, target = state.get(node.input[0]), state.baked(node.input[1]) if len(node.input) > 1 else None
-    if target is None or not known.varies or known.dims is None:
+    known, sizes = state.get(node.input[0]), state.numbers(node.input[1]) if len(node.input) > 1 else None
+    if sizes is None or not known.varies or known.dims is None:
         return
-    sizes = [int(size) for size in target.reshape(-1)]
     offset = len(sizes) - len(known.dims)
     new = list(sizes)
     for axis, dim in enumerate(known.dims):
         place = axis + offset
-        if place < 0 or not dim.varies or sizes[place] == 1:
+        size = sizes[place] if place >= 0 else 1
+        if not dim.varies or size == 1 or size is None:
             continue
-        if sizes[place] != dim.base:
-            text = f"repeats axis {axis} of {node.input[0]!r} to the fixed size {sizes[place]}"
+        if size != dim.base:
+            text = f"repeats axis {axis} of {node.input[0]!r} to the fixed size {size}"
             state.find("held", node, text, value=node.input[1], axis=place, remedy=EXPORT)
             continue
         new[place] = 1
     if new != sizes:
-        _replace(node, 1, state.constant(new, "target"))
+        _replace(node, 1, _list(state, node.input[1], new))
         done = f"it follows {node.input[0]!r} now"
-        state.find("follows", node, f"has the fixed target {sizes}", value=node.input[0], done=done)
+        state.find("follows", node, f"has the fixed target {_spelt(sizes)}", value=node.input[0], done=done)
+
+
+def _list(state: Following, name: str, numbers: list[int | None]) -> str:
+    """A list of numbers, those that follow a size already taken from the list that is there."""
+    return state.concatenated([state.element(name, p) if n is None else n for p, n in enumerate(numbers)])
+
+
+def _spelt(numbers: list[int | None]) -> str:
+    return f"[{', '.join('?' if number is None else str(number) for number in numbers)}]"
 
 
 # Slice.
@@ -70,52 +80,109 @@ def _expand(state: Following, node: onnx.NodeProto) -> None:
 
 def _slice(state: Following, node: onnx.NodeProto) -> None:
     known = state.get(node.input[0])
-    if not known.varies or known.dims is None:
+    bounds = _bounds(state, node)
+    if not known.varies or known.dims is None or bounds is None:
         return
-    by_attribute = attribute_value(node, "ends") is not None
-    if by_attribute:
-        starts, ends = list(attribute_value(node, "starts")), list(attribute_value(node, "ends"))
-        axes = list(attribute_value(node, "axes") or range(len(starts)))
-    else:
-        found = [state.baked(name) if name else None for name in node.input[1:4]]
-        if len(found) < 2 or found[0] is None or found[1] is None:
-            return
-        starts, ends = [int(v) for v in found[0].reshape(-1)], [int(v) for v in found[1].reshape(-1)]
-        given = found[2] if len(found) > 2 else None
-        axes = [int(v) for v in given.reshape(-1)] if given is not None else list(range(len(starts)))
-    new = list(ends)
+    starts, ends, axes = bounds
+    new_starts, new_ends = list(starts), list(ends)
     for position, axis in enumerate(axes):
-        dim = known.dims[axis]
-        if not dim.varies:
+        dim, end = known.dims[axis], ends[position]
+        if not dim.varies or position >= len(starts) or end is None:
             continue
-        start, end = starts[position], ends[position]
-        if (end == dim.base and dim.base > 1) or (end == dim.base and start == 0):
-            new[position] = TO_THE_END
-        _doubt_bounds(state, node, axis, dim, start, new[position])
-    if new == ends:
+        if end == dim.base and (dim.base > 1 or starts[position] == 0):
+            new_ends[position] = TO_THE_END
+        rolled = _rolled(state, node, dim, starts[position], end)
+        if rolled is not None:
+            new_starts[position], new_ends[position] = rolled
+        else:
+            _doubt_bounds(state, node, axis, dim, (starts[position], new_ends[position]))
+    if new_ends == ends and new_starts == starts:
         return
-    if by_attribute:
-        _set_attribute(node, "ends", new)
-    else:
-        elem = state.get(node.input[2]).elem
-        wide = elem != onnx.TensorProto.INT32
-        limit = np.array(new, np.int64) if wide else np.array([min(v, 2**31 - 1) for v in new], np.int32)
-        _replace(node, 2, state.constant(limit, "ends"))
-    state.find("follows", node, f"ends at the fixed {ends}", value=node.input[0], done="it goes to the end now")
+    _set_bounds(state, node, (starts, new_starts), (ends, new_ends))
+    text, done = f"takes the fixed places {_spelt(starts)} to {_spelt(ends)}", "they count from the end now"
+    state.find("follows", node, text, value=node.input[0], done=done)
 
 
-def _doubt_bounds(state: Following, node: onnx.NodeProto, axis: int, dim: Dim, start: int, end: int) -> None:
-    """A bound that is a half of the size, or one below it, may be a number or may follow."""
+Bounds: TypeAlias = "tuple[list[int | None], list[int | None], list[int]]"
+
+
+def _bounds(state: Following, node: onnx.NodeProto) -> Bounds | None:
+    """(starts, ends, axes) of a Slice."""
+    starts: list[int | None] | None
+    ends: list[int | None] | None
+    if attribute_value(node, "ends") is not None:
+        starts, ends = list(attribute_value(node, "starts")), list(attribute_value(node, "ends"))
+        return starts, ends, list(attribute_value(node, "axes") or range(len(starts)))
+    if len(node.input) < 3:
+        return None
+    starts, ends = state.numbers(node.input[1]), state.numbers(node.input[2])
+    if starts is None or ends is None:
+        return None
+    if len(node.input) < 4 or not node.input[3]:
+        return starts, ends, list(range(len(starts)))
+    axes = state.numbers(node.input[3])
+    if axes is None or None in axes:
+        return None
+    return starts, ends, [axis for axis in axes if axis is not None]
+
+
+def _set_bounds(
+    state: Following,
+    node: onnx.NodeProto,
+    starts: tuple[list[int | None], list[int | None]],
+    ends: tuple[list[int | None], list[int | None]],
+) -> None:
+    for place, name, (old, new) in ((1, "starts", starts), (2, "ends", ends)):
+        if old == new:
+            continue
+        if attribute_value(node, name) is not None:
+            _set_attribute(node, name, new)
+            continue
+        elem = state.get(node.input[place]).elem
+        if elem == onnx.TensorProto.INT32 and None not in new:
+            short = np.array([min(number, 2**31 - 1) for number in new if number is not None], np.int32)
+            _replace(node, place, state.constant(short, name))
+        else:
+            made = _list(state, node.input[place], new)
+            _replace(node, place, made)
+
+
+def _rolled(state: Following, node: onnx.NodeProto, dim: Dim, start: int | None, end: int) -> tuple[int, int] | None:
+    """The two parts of a roll: [cut:] and [:cut] joined in that order. A cut behind the middle counts from the end."""
+    cut = start if end >= dim.base else end
+    if start is None or cut is None or not dim.base // 2 < cut < dim.base or (end < dim.base and start != 0):
+        return None
+    joins = [reader for reader in state.readers(node.output[0]) if reader.op_type == "Concat"]
+    if len(joins) != 1 or len(joins[0].input) != 2:
+        return None
+    others = [reader for reader in state.readers(node.input[0]) if reader.op_type == "Slice" and reader is not node]
+    mates = [other for other in others if set(other.output) & set(joins[0].input)]
+    if len(mates) != 1:
+        return None
+    first = joins[0].input[0] == node.output[0]
+    if first != (end >= dim.base):
+        return None
+    return (cut - dim.base, TO_THE_END) if end >= dim.base else (0, cut - dim.base)
+
+
+def _doubt_bounds(
+    state: Following, node: onnx.NodeProto, axis: int, dim: Dim, bounds: tuple[int | None, int | None]
+) -> None:
+    """A bound in the middle of the size, or behind, may be a number or may follow."""
     size = dim.base
-    if size < 4:
-        return
-    for bound in (start, end):
-        if bound in (size // 2, size - 1) or (
-            bound not in (0, 1) and bound > 0 and size % bound == 0 and bound * 4 >= size
-        ):
-            what = "half of" if bound == size // 2 else "one below" if bound == size - 1 else "a part of"
-            text = f"cuts axis {axis} of {node.input[0]!r} at {bound}, {what} its size: that stays as it is"
+    for bound in bounds:
+        if bound is None or not 1 < bound < size:
+            continue
+        if bound * 2 >= size or (size % bound == 0 and bound * 4 >= size and not _in_roll(state, node)):
+            text = f"cuts axis {axis} of {node.input[0]!r}, of size {size}, at {bound}: that stays as it is"
             state.find("held", node, text, value=node.input[0], axis=axis, remedy=EXPORT)
+
+
+def _in_roll(state: Following, node: onnx.NodeProto) -> bool:
+    """Whether a Slice is joined with another of the same value."""
+    others = {name for r in state.readers(node.input[0]) if r.op_type == "Slice" and r is not node for name in r.output}
+    joins = [reader for reader in state.readers(node.output[0]) if reader.op_type == "Concat"]
+    return any(len(join.input) == 2 and set(join.input) & others for join in joins)
 
 
 # Gather.
@@ -234,18 +301,21 @@ def _resize(state: Following, node: onnx.NodeProto) -> None:
     known = state.get(node.input[0])
     if not known.varies or known.dims is None or len(node.input) < 4 or not node.input[3]:
         return
-    sizes = state.baked(node.input[3])
-    if sizes is None:
+    written = state.numbers(node.input[3])
+    if written is None:
         return
-    written = [int(size) for size in sizes.reshape(-1)]
     axes = attribute_value(node, "axes")
     places = [int(axis) % len(known.dims) for axis in axes] if axes else list(range(len(known.dims)))
     if len(written) != len(places):
         return
     parts: list[int | str] = []
     guessed: list[int] = []
-    for size, axis in zip(written, places, strict=True):
+    changed = False
+    for position, (size, axis) in enumerate(zip(written, places, strict=True)):
         dim = known.dims[axis]
+        if size is None:
+            parts.append(state.element(node.input[3], position))
+            continue
         part: int | str | None = size
         if dim.varies and size == dim.base:
             part = state.size(node.input[0], axis)
@@ -257,11 +327,12 @@ def _resize(state: Following, node: onnx.NodeProto) -> None:
             text = f"resizes axis {axis} of {node.input[0]!r} to the fixed size {size}"
             state.find("held", node, text, value=node.input[3], axis=axis, remedy=EXPORT)
             part = size
+        changed = changed or part is not size
         parts.append(part)
-    if all(isinstance(part, int) for part in parts):
+    if not changed:
         return
     _replace(node, 3, state.concatenated(parts))
-    text = f"resizes {node.input[0]!r} to the fixed sizes {written}"
+    text = f"resizes {node.input[0]!r} to the fixed sizes {_spelt(written)}"
     if guessed:
         text += ", and the file does not say that these are not meant"
         state.find(
@@ -379,14 +450,131 @@ def _lengths(state: Following, node: onnx.NodeProto) -> None:
         state.find("follows", node, text, value=node.input[0], done="it goes over all steps now")
 
 
+def _scatter(state: Following, node: onnx.NodeProto) -> None:
+    """Updates that vary, into a value made of constants: places that follow, and a value that is as much larger."""
+    data, updates = state.get(node.input[0]), state.get(node.input[2])
+    if len(node.input) < 3 or data.dims is None or updates.dims is None or not updates.varies:
+        return
+    indices = state.get(node.input[1])
+    if indices.dims is None:
+        return
+    depth, outer = indices.dims[-1].base, len(indices.dims) - 1
+    wants: dict[int, Want] = {}
+    for axis in range(depth, len(data.dims)):
+        place = outer + axis - depth
+        if place < len(updates.dims) and updates.dims[place].varies and not data.dims[axis].varies:
+            wants[axis] = Want(updates.dims[place].sizes, node.input[2], place)
+    numbers = indices.data
+    _scatter_batch(state, node, depth, outer, wants)
+    for axis in range(min(depth, len(data.dims))):
+        if data.dims[axis].varies or axis in wants or numbers is None or any(not array.size for array in numbers):
+            continue
+        highest = tuple(int(array[..., axis].max()) for array in numbers)
+        rising = [p for p in range(outer) if updates.dims[p].varies and _rises(numbers[0], p, axis)]
+        if not rising:
+            continue
+        place = rising[0]
+        sizes, margin = updates.dims[place].sizes, data.dims[axis].base - updates.dims[place].base
+        stride = data.dims[axis].base // sizes[0]
+        if highest == tuple(s + highest[0] - sizes[0] for s in sizes) and 0 <= margin <= 8:
+            wants[axis] = Want(tuple(s + margin for s in sizes), node.input[2], place, margin)
+        elif data.dims[axis].base == stride * sizes[0] and highest == tuple(
+            highest[0] + stride * (s - sizes[0]) for s in sizes
+        ):
+            wants[axis] = Want(tuple(s * stride for s in sizes), node.input[2], place, times=stride)
+        else:
+            text = f"writes into axis {axis} of {node.input[0]!r}, which has the fixed size {data.dims[axis].base}"
+            state.find("held", node, text, value=node.input[0], axis=axis, remedy=EXPORT)
+    if not wants:
+        return
+    made = grow(state, node.input[0], wants)
+    if made is None:
+        text = f"writes {node.input[2]!r} into {node.input[0]!r}, whose axes {list(wants)} do not follow"
+        state.find("held", node, text, value=node.input[0], axis=min(wants), remedy=EXPORT)
+        return
+    text, done = (
+        f"writes into {node.input[0]!r} of a fixed size",
+        f"its axes {list(wants)} follow {node.input[2]!r} now",
+    )
+    _replace(node, 0, made)
+    state.find("follows", node, text, value=node.input[0], axis=min(wants), done=done)
+
+
+def _scatter_batch(state: Following, node: onnx.NodeProto, depth: int, outer: int, wants: dict[int, Want]) -> None:
+    """Places that were made for one sample are all 0 along its axis: they count the samples."""
+    data, updates = state.get(node.input[0]).dims or (), state.get(node.input[2]).dims or ()
+    for axis in range(min(depth, outer, len(data))):
+        places = state.get(node.input[1]).data
+        if not (updates[axis].varies and updates[axis].base == 1 == data[axis].base) or data[axis].varies:
+            continue
+        if places is None or any(array[..., axis].any() for array in places):
+            continue
+        want = Want(updates[axis].sizes, node.input[2], axis)
+        zero, one = state.constant(np.array(0, np.int64), "zero"), state.constant(np.array(1, np.int64), "one")
+        count = state.add("Range", [zero, state.scalar(state.wanted(want)), one], "count")
+        count = state.unsqueezed(count, [a for a in range(outer + 1) if a != axis], "count")
+        only = state.constant((np.arange(depth) == axis).astype(np.int64), "component")
+        _replace(node, 1, state.add("Add", [node.input[1], state.add("Mul", [count, only], "steps")], "places"))
+        wants[axis] = want
+
+
+def _rises(places: np.ndarray, axis: int, component: int) -> bool:
+    """Whether a component of the places rises along an axis of them."""
+    part = places[..., component]
+    return part.shape[axis] > 1 and bool((np.diff(part, axis=axis) > 0).all())
+
+
+def _divide(state: Following, node: onnx.NodeProto) -> None:
+    """A number that is the size of an axis: the divisor of a mean, the width that coordinates are divided by."""
+    if len(node.input) != 2:
+        return
+    for place in (0, 1):
+        number = state.baked(node.input[place])
+        other = node.input[1 - place]
+        if number is None or number.size != 1 or number.dtype.kind not in "iuf":
+            continue
+        value = abs(float(number.reshape(-1)[0]))
+        size = next((size for size in state.moving_sizes() if _is_size(value, size, node.op_type)), None)
+        if size is None or not state.depends(other) or _is_scale(state, other, value):
+            continue
+        text = (
+            f"computes with the number {value:g}, which is {size[1]} {size[0]}, the size in the file: it stays as it is"
+        )
+        state.find("property", node, text, value=node.input[place], remedy=EXPORT)
+
+
+def _is_size(value: float, size: tuple[int, str], op_type: str) -> bool:
+    number = size[0] - 1 if size[1] == "one below" else size[0]
+    if number < 3:
+        return False
+    return abs(value - number) < 1e-6 or (op_type == "Mul" and abs(value * number - 1) < 1e-6)
+
+
+def _is_scale(state: Following, name: str, value: float) -> bool:
+    """Whether a number scales a product of attention: its square is the length of the vectors."""
+    node, length = state.maker(name), None
+    for _ in range(4):
+        if node is None:
+            return False
+        if node.op_type in ("MatMul", "Einsum"):
+            length = (state.get(node.input[0]).dims or (None,))[-1]
+            break
+        node = state.maker(node.input[0]) if node.input and node.input[0] else None
+    if length is None or not length.sizes or length.varies:
+        return False
+    return any(abs(x * x - length.base) < 1e-3 * length.base for x in (value, value * value, 1 / value))
+
+
 _RULES: dict[str, Callable[[Following, onnx.NodeProto], None]] = {
     **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _lengths),
+    **dict.fromkeys(("Div", "Mul"), _divide),
     "Expand": _expand,
     "Gather": _gather,
     "Loop": _loop,
     "Reshape": follow_reshape,
     "Resize": _resize,
+    "ScatterND": _scatter,
     "Slice": _slice,
     "Split": _split,
     "Squeeze": _squeeze,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -17,30 +19,35 @@ def follow_reshape(state: Following, node: onnx.NodeProto) -> None:
     """Make the target of a Reshape follow its input, where it is fixed and the input varies. Changes the node."""
     if len(node.input) < 2:
         return
-    known, target = state.get(node.input[0]), state.baked(node.input[1])
-    if not known.varies or target is None or known.dims is None:
+    known, data = state.get(node.input[0]), state.get(node.input[1]).data
+    if not known.varies or data is None or known.dims is None:
         return
-    written = [int(size) for size in target.reshape(-1)]
+    columns = [[int(size) for size in array.reshape(-1)] for array in data]
+    written, moving = columns[0], any(column != columns[0] for column in columns)
     if not known.complete:
-        state.find("lost", node, f"has the fixed target {written}, and sizes cannot be followed past it")
+        if not moving:
+            state.find("lost", node, f"has the fixed target {written}, and sizes cannot be followed past it")
         return
     dims, resolved = known.dims, _resolved(node, known.dims, written)
-    found = None
-    if resolved is not None:
-        open_axis = written.index(-1) if -1 in written else None
-        found = align(dims, resolved, open_axis, state.points)
+    said = _says(node, dims, columns)
+    if moving and said is not None:
+        return
+    found = _aligned(state, node, dims, resolved, written) if resolved is not None else None
     if found is None:
-        state.find(
-            "held", node, f"has the fixed target {written}, and what it follows cannot be told", value=node.input[1]
-        )
+        text = f"has the fixed target {written}, and what it follows cannot be told"
+        state.find("held", node, text, value=node.input[1])
         return
-    if _says(node, dims, written, state.points) == [dim.sizes for dim in found.dims]:
+    if said == [dim.sizes for dim in found.dims]:
         return
-    name = _target(state, node, found)
+    name = _target(state, node, found, columns)
     if name is None:
         state.find("held", node, f"has the fixed target {written}", value=node.input[1])
         return
     set_inputs(node, [node.input[0], name])
+    _tell(state, node, found, written)
+
+
+def _tell(state: Following, node: onnx.NodeProto, found: Alignment, written: list[int]) -> None:
     moving = [axis for axis, dim in enumerate(found.dims) if dim.varies]
     text, done = (
         f"has the fixed target {written}",
@@ -48,48 +55,86 @@ def follow_reshape(state: Following, node: onnx.NodeProto) -> None:
     )
     axis = moving[0] if moving else None
     if found.ambiguous:
-        one, other = found.ambiguous
+        one, other = found.ambiguous[0]
         text += f", and whether axis {one} or axis {other} follows {node.input[0]!r} the file does not say"
         state.find("choice", node, text, value=node.input[0], axis=axis, done=done)
     else:
         state.find("follows", node, text, value=node.input[0], axis=axis, done=done)
 
 
-def _resolved(node: onnx.NodeProto, dims: tuple[Dim, ...], written: list[int]) -> list[int] | None:
-    """The shape that the target means at the first point."""
+def _aligned(
+    state: Following, node: onnx.NodeProto, dims: tuple[Dim, ...], resolved: list[int], written: list[int]
+) -> Alignment | None:
+    """The dims of the result; where a size is cut in two, what comes behind the node says which part varies."""
+    open_axis = written.index(-1) if written.count(-1) == 1 else None
+    found = align(dims, resolved, open_axis, state.points)
+    if found is None or not found.ambiguous:
+        return found
+    settled = _settled(state, node, found)
+    if settled == "first":
+        return replace(found, ambiguous=())
+    return align(dims, resolved, open_axis, state.points, inner=True) if settled == "second" else found
+
+
+def _settled(state: Following, node: onnx.NodeProto, found: Alignment) -> Literal["first", "second"] | None:
+    """Windows, patches and cells: [.., h, r, w, s, ..] is transposed so that what counts them comes together.
+
+    Windows are counted by the outer axes, and what is in one lies together behind. A pixel_unshuffle puts the inner axes
+    into the channels and leaves the outer ones as height and width. A grid (MaxViT) has what is counted inside.
+    """
+    readers = state.readers(node.output[0])
+    if len(readers) != 1 or readers[0].op_type != "Transpose":
+        return None
+    perm = attribute_value(readers[0], "perm")
+    if perm is None or len(perm) != len(found.dims):
+        return None
+    place = {axis: position for position, axis in enumerate(perm)}
+    if all(place[one] + 1 < place[other] for one, other in found.ambiguous):
+        return "first"
+    if not all(place[other] < place[one] for one, other in found.ambiguous):
+        return None
+    after = state.readers(readers[0].output[0])
+    target = state.baked(after[0].input[1]) if len(after) == 1 and after[0].op_type == "Reshape" else None
+    last = [int(size) for size in target.reshape(-1)] if target is not None else []
+    height_and_width = [found.dims[axis].base for axis in perm[-2:]]
+    outer = {one for one, _ in found.ambiguous}
+    return "first" if outer <= set(perm[-2:]) and last[-2:] == height_and_width else "second"
+
+
+def _resolved(node: onnx.NodeProto, dims: tuple[Dim, ...], written: list[int], point: int = 0) -> list[int] | None:
+    """The shape that the target means at a point."""
     sizes = list(written)
     if not attribute_value(node, "allowzero", 0):
-        sizes = [dims[axis].base if size == 0 and axis < len(dims) else size for axis, size in enumerate(sizes)]
+        sizes = [dims[a].sizes[point] if size == 0 and a < len(dims) else size for a, size in enumerate(sizes)]
+    count = math.prod(dim.sizes[point] for dim in dims)
     if -1 in sizes:
         rest = math.prod(size for size in sizes if size != -1)
-        count = math.prod(dim.base for dim in dims)
         if rest <= 0 or count % rest:
             return None
         sizes[sizes.index(-1)] = count // rest
-    return sizes
+    return sizes if math.prod(sizes) == count else None
 
 
-def _says(node: onnx.NodeProto, dims: tuple[Dim, ...], written: list[int], points: int) -> list[tuple[int, ...]] | None:
+def _says(node: onnx.NodeProto, dims: tuple[Dim, ...], columns: list[list[int]]) -> list[tuple[int, ...]] | None:
     """The sizes that the target as it is gives at every point, None where it fits at some only."""
-    columns = []
-    for point in range(points):
-        at = tuple(Dim((dim.sizes[point],), ()) for dim in dims)
-        sizes = _resolved(node, at, written)
-        if sizes is None or math.prod(sizes) != math.prod(dim.base for dim in at):
-            return None
-        columns.append(sizes)
-    return list(zip(*columns, strict=True))
+    rows = [_resolved(node, dims, written, point) for point, written in enumerate(columns)]
+    return (
+        None if any(row is None for row in rows) else list(zip(*(row for row in rows if row is not None), strict=True))
+    )
 
 
-def _target(state: Following, node: onnx.NodeProto, found: Alignment) -> str | None:
+def _target(state: Following, node: onnx.NodeProto, found: Alignment, columns: list[list[int]]) -> str | None:
     """A target that gives these dims: constant with 0 and -1 where that says it all, else computed."""
     dims = state.get(node.input[0]).dims or ()
     zero_copies = not attribute_value(node, "allowzero", 0)
+    given = list(zip(*columns, strict=True))
     parts: list[int | str] = []
     hard: list[int] = []
     for axis, dim in enumerate(found.dims):
         if not dim.varies:
             parts.append(dim.base)
+        elif given[axis] == dim.sizes:
+            parts.append(state.element(node.input[1], axis))
         elif zero_copies and axis < len(dims) and dims[axis].sizes == dim.sizes and found.sources[axis] == (axis,):
             parts.append(0)
         else:

@@ -19,7 +19,7 @@ class Steps:
         first: The slice at the beginning of the axis.
         step: What each next slice has more; one number.
         anchor: "start": the first stays; "end": the last does; "span": both do, and the step is what divides the span;
-            "cells": the middle of each of so many cells.
+            "parts": the first stays, and the step is the part of a whole; "cells": the middle of each of so many cells.
     """
 
     first: Array
@@ -38,6 +38,19 @@ class Distances:
 
     bounds: tuple[int, ...]
     values: tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Whole numbers that rise evenly along each of several axes, each by steps of its own.
+
+    Attributes:
+        first: The corner, of size 1 along the axes.
+        steps: Axis -> what each next slice has more, of size 1 along the axes.
+    """
+
+    first: Array
+    steps: dict[int, Array]
 
 
 def uniform(array: Array, axis: int) -> bool:
@@ -78,6 +91,8 @@ def steps(array: Array, axis: int) -> Steps | None:
         return Steps(kept, span, "span")
     cells = step * count
     if abs(abs(cells) - round(abs(cells))) < near * count and round(abs(cells)) in (1, 2):
+        if begin in (0, -1):
+            return Steps(kept, float(round(cells)), "parts")
         low = begin - step / 2
         if abs(low - round(low)) < 1e-5 and round(low) in (-1, 0, 1):
             return Steps(np.full_like(kept, round(low)), float(round(cells)), "cells")
@@ -100,3 +115,42 @@ def distances(array: Array) -> Distances | None:
         return None
     values = (line[0], *(line[position] for position in changes))
     return Distances(bounds, tuple(np.array(value, array.dtype) for value in values))
+
+
+def slope(array: Array) -> tuple[float, bool] | None:
+    """(step, absolute) of a square matrix of step * |row - column|, or step * (row - column); else None."""
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] < 3 or array.dtype.kind not in "if":
+        return None
+    count = array.shape[0]
+    distance = np.arange(count)[:, None] - np.arange(count)[None, :]
+    step = float(array[1, 0])
+    for absolute in (True, False):
+        made = (step * (np.abs(distance) if absolute else distance)).astype(array.dtype)
+        if step and np.array_equal(made, array):
+            return step, absolute
+    return None
+
+
+def grid(array: Array, axes: list[int]) -> Grid | None:
+    """A mesh of whole numbers: coordinates, places in a flattened picture, pairs of both; else None."""
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize < 2 or any(array.shape[axis] < 2 for axis in axes):
+        return None
+    corner = array
+    for axis in axes:
+        corner = np.take(corner, [0], axis)
+    made = corner.astype(np.float64)
+    found: dict[int, Array] = {}
+    for axis in axes:
+        line = array
+        for other in axes:
+            line = np.take(line, [0, 1] if other == axis else [0], other)
+        step = np.diff(line.astype(np.float64), axis=axis)
+        shape = [1] * array.ndim
+        shape[axis] = array.shape[axis]
+        made = made + np.arange(array.shape[axis]).reshape(shape) * step
+        found[axis] = step.astype(array.dtype)
+        if (step != np.round(step)).any() or (array.shape[axis] == 2 and not np.isin(step, (0, 1)).all()):
+            return None
+    if not np.array_equal(made, array.astype(np.float64)) or np.abs(corner.astype(np.float64)).max() > 1:
+        return None
+    return Grid(np.ascontiguousarray(corner), found)

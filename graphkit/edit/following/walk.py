@@ -15,6 +15,7 @@ from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune
 from graphkit.graph.symbols import LARGEST, substituted
 from graphkit.graph.values import dims as dims_of_type
+from graphkit.graph.values import is_constant_node
 from graphkit.shapes.at_points import Known, PointInference
 from graphkit.shapes.points import UNKNOWN, Dim, Sizes, fixed, whole
 
@@ -33,17 +34,20 @@ class Followed:
         findings: In graph order.
         inference: What is known of values now.
         symbols: The sizes of every symbol.
+        alone: A symbol that became free -> a point at which it alone has another size.
     """
 
     findings: tuple[SizeFinding, ...]
     inference: PointInference
     symbols: Mapping[str, Sizes]
+    alone: Mapping[str, int]
 
 
 def follow(
     model: onnx.ModelProto,
     freed: Mapping[tuple[str, int], str],
     read: Callable[[onnx.TensorProto], Array | None],
+    given_sizes: Mapping[str, int] | None = None,
 ) -> Followed:
     """Make what holds the size of some axes follow these axes. Changes the model.
 
@@ -51,24 +55,28 @@ def follow(
         model: The skeleton, with the sizes that the axes have in it.
         freed: (input, axis) -> the name that the axis is given.
         read: Reads a small tensor.
+        given_sizes: Names of ``freed`` that do not vary, but get another size -> that size.
 
     Scope: main graph and bodies; functions are followed and not changed.
     Cost: O(graph): each node is inferred three times, and once more for each further axis.
     """
-    symbols = _symbols(model, freed)
+    symbols = _symbols(model, freed, given_sizes or {})
     points = len(next(iter(symbols.values()))) if symbols else 1
     inference = PointInference(model, points, read)
     cause = ", ".join(f"{name}:{axis}" for name, axis in freed)
     state = Following(model, inference, read, cause)
     fixed_inputs = {tensor.name for tensor in model.graph.initializer} if model.ir_version < 4 else set()
     inputs = [info for info in model.graph.input if info.name not in fixed_inputs]
+    state.freed = tuple(symbols[name] for name in freed.values() if name in symbols)
     given = {info.name: _input(info, symbols, freed, points) for info in inputs}
     inference.visit = lambda graph: _visit(state, graph)
     inference.start(model.graph, given)
     _visit(state, model.graph)
     _say_misfits(state)
     prune(model, state.replaced)
-    return Followed(tuple(state.findings), inference, symbols)
+    names = list(dict.fromkeys(name for name in freed.values() if name in symbols))
+    alone = {name: 3 + place for place, name in enumerate(names[:4])} if len(symbols) > 1 else dict.fromkeys(names, 1)
+    return Followed(tuple(state.findings), inference, symbols, alone)
 
 
 def _visit(state: Following, graph: onnx.GraphProto) -> None:
@@ -80,6 +88,11 @@ def _visit(state: Following, graph: onnx.GraphProto) -> None:
     state.places.append(place)
     before = [tuple(node.input) for node in graph.node]
     nodes = list(graph.node)
+    for node in nodes:
+        for name in dict.fromkeys(node.input):
+            place.readers.setdefault(name, []).append(node)
+        if is_constant_node(node):
+            state.inference.infer(node)  # a rule may look at what comes behind a node
     for node in nodes:
         if node.domain in ("", "ai.onnx"):
             agree(state, node)
@@ -94,7 +107,9 @@ def _visit(state: Following, graph: onnx.GraphProto) -> None:
         )
 
 
-def _symbols(model: onnx.ModelProto, freed: Mapping[tuple[str, int], str]) -> dict[str, Sizes]:
+def _symbols(
+    model: onnx.ModelProto, freed: Mapping[tuple[str, int], str], given_sizes: Mapping[str, int]
+) -> dict[str, Sizes]:
     """The sizes of every symbol at every point: of the axes that become free, and of those that were free before."""
     bases: dict[str, int] = {}
     for info in model.graph.input:
@@ -109,9 +124,17 @@ def _symbols(model: onnx.ModelProto, freed: Mapping[tuple[str, int], str]) -> di
                 bases.setdefault(dim, 2 if axis == 0 else 64)
     names = list(bases)
     rows = [{name: PRIMES[(place + turn) % len(PRIMES)] for place, name in enumerate(names)} for turn in range(2)]
-    if len(moving) > 1:
+    if len(names) > 1:
         rows += [{name: PRIMES[0]} for name in moving[:4]]
-    return {name: (base, *(min(base * row.get(name, 1), LARGEST - 1) for row in rows)) for name, base in bases.items()}
+    return {
+        name: (base, *(given_sizes.get(name, _larger(base, row.get(name, 1))) for row in rows))
+        for name, base in bases.items()
+    }
+
+
+def _larger(base: int, times: int) -> int:
+    """A size so many times as large; an empty axis has so many places, and the largest dims stay what they are."""
+    return (times - 1 if base == 0 else base * times) if base * times < LARGEST else base
 
 
 def _input(
