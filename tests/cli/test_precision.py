@@ -38,7 +38,7 @@ def test_notes_and_refusals(graphkit, folder):
     code, _, err = graphkit(
         "precision", "net.onnx", "out.onnx", "--to", "int8", "--feed", "x=random", "--feed", "x=@ones.npy"
     )
-    assert (code, "quantized values are read by 1 MatMul" in err, "ranges are from 2 runs" in err) == (0, True, True)
+    assert (code, "quantized: 1 MatMul" in err, "ranges are from 2 runs" in err) == (0, True, True)
     code, _, err = graphkit("precision", "net.onnx", "half.onnx", "--to", "float16", "--keep-node", "mm")
     assert (code, "these nodes stay in float32: MatMul 'mm'" in err) == (0, True)
     assert graphkit("precision", "net.onnx", "no.onnx", "--to", "int8", "--keep-io").code == 2

@@ -1,40 +1,37 @@
 """int8 through ONNX Runtime's quantizer: the model is run on feeds, and gets the ranges that its values had.
 
-The quantizer (onnxruntime.quantization.quantize_static) writes a file. What it changes beside the nodes that it puts in is
-put back: the order of nodes, names, attributes, declared types with their symbolic dims, metadata and the producer.
+The quantizer (onnxruntime.quantization's QDQQuantizer) gets a plain copy (``plain``), ranges of our own (``calibration``),
+and the nodes that int8 serves: not those at values whose range is a mask's. The result is run beside the float32 model on
+feeds that calibration did not see; where it is too far off, less is quantized, and the rest of the error is said.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
 
-from graphkit.edit.nodes import set_inputs, set_nodes
-from graphkit.errors import EditError
-from graphkit.feeds.feeds import complete
-from graphkit.graph import walk
+from graphkit.errors import EditError, SessionError
+from graphkit.graph.names import label, title
 from graphkit.graph.opset import opset_of
-from graphkit.graph.order import topological_order
-from graphkit.graph.ports import input_ports
-from graphkit.hint import Hint, call
+from graphkit.hint import Argument, Hint, call
 from graphkit.model import Model
-from graphkit.runtime.failures import import_runtime, translated
+from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.host_nodes import shape_nodes
-from graphkit.surgery.precision.kept import Kept, call_again, kept_nodes, number_nodes
-
-if TYPE_CHECKING:
-    from graphkit.tensor import Array
+from graphkit.surgery.precision.accuracy import BOUND, CLOSE, Accuracy
+from graphkit.surgery.precision.calibration import Calibration, Range, absurd, absurd_weights, ranges
+from graphkit.surgery.precision.kept import Kept, kept_nodes, number_nodes
+from graphkit.surgery.precision.plain import Plain
 
 FIRST_OPSET = 13
 """Since QuantizeLinear-13 a weight may have a scale for each channel, and the quantizer leaves the opset as it is."""
 
-_PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
-"""What keeps the quantizer from advice on stderr: metadata that its own preparation of models writes."""
+FLOAT = onnx.TensorProto.FLOAT
+PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+"""Where int8 pays; the rest goes back to float32 first where the error is too large."""
 
 
 def to_int8(
@@ -44,141 +41,203 @@ def to_int8(
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
-        EditError: The model is older than opset 13, larger than 2 GB, has no node that can be quantized, or the quantizer
-            gives up.
-        FeedError, NameNotFoundError: A feed does not fit.
+        EditError: The model is older than opset 13, larger than 2 GB, or has no node that can be quantized.
+        FeedError, NameNotFoundError: A feed does not fit; a node or operator that is to be kept is not there.
         SessionError: The runtime refuses the model.
 
     Scope: the main graph.
-    Cost: O(weights), all of which are read into memory, and one run a feed with every inner value kept.
+    Cost: O(weights), all of which are read into memory, two runs a feed at most, and one or two of the result; no inner
+        value is held but those with a large range, one at a time.
     """
     import_runtime("a change of precision")
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    calibration = Calibration(model, feeds, samples=samples, seed=seed)
+    plain, staying = plain_copy(model, kept, feeds)
+    static = _Static(plain, staying, calibration)
+    nodes, notes = static.nodes()
+    return static.best(nodes, notes, model, per_channel=per_channel, choose=not kept.only)
 
+
+def plain_copy(model: Model, kept: Kept, fed: Collection[str] = ()) -> tuple[Plain, set[str]]:
+    """The model for a quantizer, and which of its nodes, by their names there, stay in float32.
+
+    Raises:
+        EditError: The model is older than opset 13, or larger than 2 GB.
+        NameNotFoundError: A node or operator that is to be kept is not there.
+    """
     if opset_of(model.proto) < FIRST_OPSET:
         raise EditError(
             f"quantization wants opset {FIRST_OPSET} or later, and the model has {opset_of(model.proto)}",
             hint=Hint("raise it first: ", call("opset", to=FIRST_OPSET)),
         )
-    runs = calibration(model, feeds, samples=samples, seed=seed)
     whole = model.materialize()
     if whole.ByteSize() >= 2**31:
         raise EditError("ONNX Runtime's quantizer takes models below 2 GB only")
-    called = number_nodes(whole.graph)
-    numbered = onnx.ModelProto.FromString(whole.SerializeToString())
-    staying = kept_nodes(whole.graph, called, kept, computing=shape_nodes(whole.graph))
-    whole.metadata_props.add(key=_PREPARED[0], value=_PREPARED[1])
-    with tempfile.TemporaryDirectory() as folder, translated("calibrating the model"):
-        path = os.path.join(folder, "int8.onnx")
-        try:
-            quantize_static(
-                whole,
-                path,
-                _reader(runs),
-                quant_format=QuantFormat.QDQ,
-                per_channel=per_channel,
-                nodes_to_exclude=sorted(staying),
-                activation_type=QuantType.QInt8,
-                weight_type=QuantType.QInt8,
-                extra_options={"ActivationSymmetric": True},
+    skeleton = model.copy_proto()
+    called = number_nodes(skeleton.graph)
+    numbered = [node.name for node in skeleton.graph.node]
+    found = kept_nodes(skeleton.graph, called, kept, computing=shape_nodes(skeleton.graph))
+    plain = Plain(whole, model.proto, fed)
+    return plain, {name for name, number in zip(plain.nodes, numbered, strict=True) if number in found}
+
+
+class _Static:
+    """One model on its way to int8."""
+
+    def __init__(self, plain: Plain, staying: Collection[str], calibration: Calibration) -> None:
+        self.plain, self.staying, self.calibration = plain, staying, calibration
+        graph = plain.model.graph
+        self.types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.output, *graph.input)}
+        self.weights = {tensor.name: tensor.data_type for tensor in graph.initializer}
+        self.types.update(self.weights)
+        self.ranges: dict[str, Range] = {}
+
+    def nodes(self) -> tuple[list[onnx.NodeProto], list[str]]:
+        """The nodes to quantize, and notes about values whose range forbids it.
+
+        Raises:
+            EditError: There is none.
+        """
+        nodes = [node for node in self.plain.model.graph.node if self._can(node)]
+        if not nodes:
+            self._refuse()
+        touched = {name for node in nodes for name in (*node.input, *node.output) if self.types.get(name) == FLOAT}
+        inner = sorted(touched - self.weights.keys())
+        self.ranges = ranges(self.plain.model, inner, self._runs())
+        bad = absurd(self.ranges, self.plain.model, self._runs()) | absurd_weights(self.plain.model, touched)
+        notes = []
+        for name, largest in list(bad.items())[:12]:
+            left = [node for node in nodes if name in (*node.input, *node.output)]
+            notes.append(
+                f"{self.plain.own(name)!r} reaches {_size(largest)}, which leaves int8 no levels: float32 at "
+                f"{', '.join(title(self.plain.nodes[node.name]) for node in left)}"
             )
-        except AssertionError as error:  # it asserts that no output is an input, for one
-            raise EditError(f"ONNX Runtime's quantizer gives up: {error}", hint="float16 may serve it") from error
-        result = onnx.load(path)
-    quantized = _quantized(result.graph, called)
-    if not quantized:
+        nodes = [node for node in nodes if bad.keys().isdisjoint((*node.input, *node.output))]
+        if not nodes:
+            self._refuse()
+        return nodes, notes
+
+    def _refuse(self) -> None:
         raise EditError("the model has no node that ONNX Runtime's quantizer knows", hint="float16 may serve it")
-    _put_back(result, numbered)
-    call_again(result.graph, called)
-    random = sorted(name for name, port in input_ports(model.proto).items() if port.required and name not in feeds)
-    drawn = f", random numbers for {', '.join(map(repr, random))}" if random else ""
-    return result, [
-        f"quantized values are read by {', '.join(quantized)}",
-        f"ranges are from {len(runs)} run{'s' if len(runs) > 1 else ''}{drawn}",
-    ]
+
+    def _can(self, node: onnx.NodeProto) -> bool:
+        from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+        known = node.op_type in QDQRegistry or node.op_type in QLinearOpsRegistry
+        kinds = {self.types.get(name, 0) for name in (*node.input, *node.output) if name}
+        other = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
+        return known and node.name not in self.staying and FLOAT in kinds and kinds.isdisjoint(other)
+
+    def _runs(self) -> Any:
+        own = {old: new for new, old in self.plain.values.items()}
+        return ({own[name]: array for name, array in run.items()} for run in self.calibration.runs())
+
+    def best(
+        self, nodes: list[onnx.NodeProto], notes: list[str], model: Model, *, per_channel: bool, choose: bool
+    ) -> tuple[onnx.ModelProto, list[str]]:
+        """The first of a few ways to quantize that is close enough, else the closest, and what to say about it."""
+        unseen, what = self.calibration.unseen()
+        try:
+            accuracy = Accuracy(model, unseen)
+        except SessionError:  # feeds of our own that the model does not take
+            accuracy, what = Accuracy(model, [next(self.calibration.runs())]), "a feed that calibration saw"
+        products = [node for node in nodes if node.op_type in PRODUCTS]
+        ways = [(nodes, per_channel)]
+        if choose and products:
+            ways += [(products, per_channel)] if len(products) < len(nodes) else []
+            ways += [(products, True)] if not per_channel else []
+        tried: list[tuple[float, int, onnx.ModelProto, list[str]]] = []
+        for chosen, channels in ways:
+            proto, more = self.quantized(chosen, per_channel=channels)
+            tried.append((accuracy.error(proto), len(tried), proto, more))
+            if tried[-1][0] <= CLOSE:
+                break
+        error, way, proto, more = min(tried, key=lambda entry: entry[:2])
+        chosen, channels = ways[way]
+        counts = self._count(chosen, proto)
+        if not counts:
+            self._refuse()
+        said = [f"quantized: {', '.join(f'{number} {op}' for op, number in sorted(counts.items()))}"]
+        if way:
+            left = sorted({node.op_type for node in nodes} - {node.op_type for node in chosen})
+            each = [f"{', '.join(left)} left in float32"] if left else []
+            each += ["a scale for each channel of a weight"] if channels and not per_channel else []
+            said.append(f"{' and '.join(each)}: with all as asked the relative L2 error is {tried[0][0]:.2g}")
+        drawn = (
+            f", random numbers for {', '.join(map(repr, self.calibration.random))}" if self.calibration.random else ""
+        )
+        count = self.calibration.count
+        said.append(f"ranges are from {count} run{'s' if count > 1 else ''}{drawn}")
+        said.append(f"relative L2 error {error:.2g} on {what}" + (", which is large" if error > BOUND else ""))
+        return proto, [*notes, *more, *said]
+
+    def _count(self, chosen: list[onnx.NodeProto], proto: onnx.ModelProto) -> Counter[str]:
+        """How many nodes of which operators read quantized values; the quantizer leaves out some that it knows."""
+        outputs = {self.plain.own(name) for node in chosen for name in node.output if name}
+        made = {node.output[0] for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+        sources = {node.output[0]: node.input[0] for node in proto.graph.node if node.op_type == "QuantizeLinear"}
+        outputs |= {sources[name] for name in sources if sources[name].removesuffix("_QuantizeLinear_Input") in outputs}
+        return Counter(
+            node.op_type
+            for node in proto.graph.node
+            if not made.isdisjoint(node.input) and not outputs.isdisjoint(node.output)
+        )
+
+    def quantized(self, nodes: list[onnx.NodeProto], *, per_channel: bool) -> tuple[onnx.ModelProto, list[str]]:
+        """The model with some nodes quantized, and the notes that go with that.
+
+        Raises:
+            EditError: The quantizer fails, with the nodes that it fails on.
+        """
+        try:
+            result = self._quantize({node.name for node in nodes}, per_channel=per_channel)
+        except _FAILURES as error:
+            culprits = [node for node in nodes if self._fails(node, per_channel=per_channel)]
+            where = ", ".join(title(self.plain.nodes[node.name]) for node in culprits) or "the model as a whole"
+            raise EditError(
+                f"ONNX Runtime's quantizer fails on {where}: {str(error) or type(error).__name__}",
+                hint=Hint(
+                    "keep it in float32: ", Argument("keep_nodes", [label(self.plain.nodes[n.name]) for n in culprits])
+                )
+                if culprits
+                else "float16 may serve it",
+            ) from error
+        proto, gone = self.plain.back(result)
+        return proto, [f"{name!r} is no input any more: its default is quantized" for name in gone]
+
+    def _fails(self, node: onnx.NodeProto, *, per_channel: bool) -> bool:
+        try:
+            self._quantize({node.name}, per_channel=per_channel)
+        except _FAILURES:
+            return True
+        return False
+
+    def _quantize(self, nodes: set[str], *, per_channel: bool) -> onnx.ModelProto:
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+        model = onnx.ModelProto.FromString(self.plain.model.SerializeToString())
+        found = {name: tuple(np.array(edge, np.float32) for edge in r.widened()) for name, r in self.ranges.items()}
+        finite = {name: edges for name, edges in found.items() if np.isfinite(edges).all()}
+        operators = sorted({node.op_type for node in model.graph.node if node.name in nodes})
+        quantizer = QDQQuantizer(
+            model,
+            per_channel,
+            False,
+            QuantType.QInt8,
+            QuantType.QInt8,
+            TensorsData(CalibrationMethod.MinMax, finite),
+            sorted(nodes),
+            [],
+            operators,
+            {"ActivationSymmetric": True},
+        )
+        return quantizer.quantize_model()  # type: ignore[no-any-return]  # the package has no types
 
 
-def calibration(model: Model, feeds: Mapping[str, Any], *, samples: int, seed: int) -> list[dict[str, Array]]:
-    """The feeds of each run: a list of texts or arrays is fed one by one, what is not given is random.
-
-    Raises:
-        ValueError: Lists of different lengths, or ``samples`` below 1.
-        FeedError, NameNotFoundError: A feed does not fit.
-    """
-    if samples < 1:
-        raise ValueError(f"samples is 1 or more, not {samples}")
-    lists = {name: list(value) for name, value in feeds.items() if _alternatives(value)}
-    lengths = {len(values) for values in lists.values()}
-    if len(lengths) > 1:
-        raise ValueError(f"feeds for one run each: lists of {' and '.join(map(str, sorted(lengths)))} were given")
-    ports = input_ports(model.proto)
-    random = {name: "random" for name, port in ports.items() if port.required and name not in feeds}
-    count = lengths.pop() if lengths else samples if random else 1
-    return [
-        complete(model, ports, {**random, **feeds, **{n: values[i] for n, values in lists.items()}}, seed=seed + i)
-        for i in range(count)
-    ]
+_FAILURES = (AssertionError, ValueError, TypeError, LookupError, RuntimeError, AttributeError)
+"""What the quantizer raises for a node that it cannot follow."""
 
 
-def _alternatives(value: Any) -> bool:
-    """Whether a feed is a list of feeds, and not one that is written as a list of numbers."""
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(v, str | np.ndarray) for v in value)
-
-
-def _reader(runs: Sequence[dict[str, Array]]) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  # the package has no types
-        """Hands out the runs one by one."""
-
-        def __init__(self) -> None:
-            self.left = iter(runs)
-
-        def get_next(self) -> dict[str, Array] | None:
-            """The next feeds, None behind the last ones."""
-            return next(self.left, None)
-
-    return Reader()
-
-
-def _quantized(graph: onnx.GraphProto, called: Mapping[str, str]) -> list[str]:
-    """How many nodes of which operators read quantized values, such as "3 Conv"."""
-    dequantized = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
-    count: dict[str, int] = {}
-    for node in graph.node:
-        if node.name in called and not dequantized.isdisjoint(node.input):
-            count[node.op_type] = count.get(node.op_type, 0) + 1
-    return [f"{number} {op}" for op, number in sorted(count.items())]
-
-
-def _put_back(result: onnx.ModelProto, before: onnx.ModelProto) -> None:
-    """Everything that the quantizer changed without need, as it was. Changes ``result``."""
-    graph = result.graph
-    originals = {node.name: node for node in before.graph.node}
-    nodes = []
-    for node in graph.node:
-        own = originals.get(node.name)
-        if own is not None and own.op_type == node.op_type:
-            copy = onnx.NodeProto.FromString(own.SerializeToString())
-            set_inputs(copy, node.input[:])
-            del copy.output[:]
-            copy.output.extend(node.output)
-            nodes.append(copy)
-        else:
-            nodes.append(node)
-    place = {name: number for number, name in enumerate(originals)}
-    after = len(place)
-    nodes.sort(key=lambda node: place.get(node.name, after))
-    set_nodes(graph, [nodes[position] for position in topological_order(nodes)])
-    defined = walk.defined_names(graph)
-    for field in ("input", "output", "value_info"):
-        entries = [value for value in getattr(before.graph, field) if field != "value_info" or value.name in defined]
-        del getattr(graph, field)[:]
-        getattr(graph, field).extend(entries)
-    del result.metadata_props[:]
-    result.metadata_props.extend(before.metadata_props)
-    for name in ("producer_name", "producer_version", "domain", "doc_string", "model_version"):
-        if before.HasField(name):
-            setattr(result, name, getattr(before, name))
-        else:
-            result.ClearField(name)
+def _size(number: float) -> str:
+    return "infinity" if np.isinf(number) else f"{number:.3g}"
