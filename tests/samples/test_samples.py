@@ -96,7 +96,7 @@ def test_lower_precision(tmp_path: Path) -> None:
     assert exact[1] == 0 < half[2] < mixed[2] < small[2]
     assert half[4] > exact[4] - 0.02
     assert small[4] > exact[4] - 0.3
-    assert "int8: quantized values are read by 1 Add, 3 Conv, 2 Relu; ranges are from 1 run" in told
+    assert "int8: quantized: 1 Add, 3 Conv, 2 Relu; ranges are from 1 run; relative L2 error 0.0" in told
     graph = onnx.load(tmp_path / "srcnn_float16.onnx").graph
     scales = {name for node in graph.node if node.op_type == "Resize" for name in node.input[2:3]}
     assert {tensor.data_type for tensor in graph.initializer if tensor.name in scales} == {onnx.TensorProto.FLOAT}

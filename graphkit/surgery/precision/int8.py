@@ -190,7 +190,7 @@ class _Static:
         """
         try:
             result = self._quantize({node.name for node in nodes}, per_channel=per_channel)
-        except _FAILURES as error:
+        except FAILURES as error:
             culprits = [node for node in nodes if self._fails(node, per_channel=per_channel)]
             where = ", ".join(title(self.plain.nodes[node.name]) for node in culprits) or "the model as a whole"
             raise EditError(
@@ -207,7 +207,7 @@ class _Static:
     def _fails(self, node: onnx.NodeProto, *, per_channel: bool) -> bool:
         try:
             self._quantize({node.name}, per_channel=per_channel)
-        except _FAILURES:
+        except FAILURES:
             return True
         return False
 
@@ -235,7 +235,7 @@ class _Static:
         return quantizer.quantize_model()  # type: ignore[no-any-return]  # the package has no types
 
 
-_FAILURES = (AssertionError, ValueError, TypeError, LookupError, RuntimeError, AttributeError)
+FAILURES = (AssertionError, ValueError, TypeError, LookupError, RuntimeError, AttributeError)
 """What the quantizer raises for a node that it cannot follow."""
 
 

@@ -9,7 +9,8 @@ nodes and weights that are inputs too are plain initializers in the copy; what w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import onnx
 
@@ -177,8 +178,8 @@ def _rename(graph: onnx.GraphProto, table: dict[str, str]) -> None:
         node.output.extend(outputs)
 
 
-def _set(field: object, entries: list[onnx.ValueInfoProto] | list[onnx.TensorProto]) -> None:
+def _set(field: Any, entries: Sequence[onnx.ValueInfoProto] | Sequence[onnx.TensorProto]) -> None:
     """Make these, which may be its own, the entries of a repeated field."""
     copies = [type(entry).FromString(entry.SerializeToString()) for entry in entries]
-    del field[:]  # type: ignore[attr-defined]  # a repeated field has no type of its own
-    field.extend(copies)  # type: ignore[attr-defined]
+    del field[:]
+    field.extend(copies)
