@@ -77,7 +77,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "precision": (
         "graphkit_cli.commands.precision",
-        "Write MODEL in a lower precision: float16, bfloat16, int8.",
+        "Write MODEL in a lower precision: float16, bfloat16, int8, int4 weights.",
     ),
     "simplify": (
         "graphkit_cli.commands.simplify",

@@ -23,7 +23,18 @@ def folder(tmp_path, monkeypatch):
 X = np.random.default_rng(0).random((2, 4), dtype=np.float32)
 
 
-@pytest.mark.parametrize("options", [["float16", "--keep-io"], ["int8"], ["int8", "--feed", "x=@wide.npy"]], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["float16", "--keep-io"],
+        ["float16", "--keep-io", "--keep-auto", "--feed", "x=@wide.npy"],
+        ["int8"],
+        ["int8", "--feed", "x=@wide.npy"],
+        ["int8", "--only-op", "MatMul"],
+        ["int8-dynamic", "--feed", "x=@wide.npy"],
+    ],
+    ids=str,
+)
 def test_convert_run_validate(graphkit, folder, options):
     code, out, err = graphkit("precision", "net.onnx", "out.onnx", "--to", *options)
     assert (code, out.startswith("wrote out.onnx")) == (0, True), err
@@ -43,5 +54,8 @@ def test_notes_and_refusals(graphkit, folder):
     assert (code, "these nodes stay in float32: MatMul 'mm'" in err) == (0, True)
     assert graphkit("precision", "net.onnx", "no.onnx", "--to", "int8", "--keep-io").code == 2
     assert graphkit("precision", "net.onnx", "no.onnx", "--to", "float16", "--feed", "x=1").code == 2
+    assert graphkit("precision", "net.onnx", "no.onnx", "--to", "int8", "--keep-auto").code == 2
     assert graphkit("precision", "net.onnx", "no.onnx", "--to", "float16", "--keep-node", "nn").code == 3
+    assert graphkit("precision", "net.onnx", "no.onnx", "--to", "float16", "--keep-op", "Mat").code == 3
+    assert graphkit("precision", "net.onnx", "no.onnx", "--to", "int4-weights", "--only-op", "Relu").code == 3
     assert not (folder / "no.onnx").exists()

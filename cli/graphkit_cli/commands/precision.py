@@ -1,4 +1,4 @@
-"""graphkit precision: the model in float16, bfloat16 or int8."""
+"""graphkit precision: the model in float16, bfloat16, int8, or with int4 weights."""
 
 from __future__ import annotations
 
@@ -14,34 +14,48 @@ if TYPE_CHECKING:
 
 
 @edit_command
-@click.option("--to", type=click.Choice(["float16", "bfloat16", "int8"]), required=True, help="The precision.")
+@click.option(
+    "--to",
+    type=click.Choice(["float16", "bfloat16", "int8", "int8-dynamic", "int8-weights", "int4-weights"]),
+    required=True,
+    help="The precision.",
+)
 @click.option("--keep-io", is_flag=True, help="float16, bfloat16: inputs and outputs stay float32.")
 @click.option("--keep-op", "keep_ops", metavar="OP", multiple=True, help="This operator stays in float32; repeat it.")
 @click.option("--keep-node", "keep_nodes", metavar="NAME", multiple=True, help="This node stays in float32; repeat it.")
 @click.option("--only-op", "only_ops", metavar="OP", multiple=True, help="All but this operator stays; repeat it.")
+@click.option("--keep-auto", is_flag=True, help="float16: find the nodes that have to stay in float32, on feeds.")
 @feed_option
-@click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="int8: runs on random feeds.")
-@click.option("--seed", type=int, default=0, show_default=True, help="int8: where the random feeds start.")
-@click.option("--per-channel", is_flag=True, help="int8: a scale for each output channel of a weight.")
+@click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Runs on random feeds.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Where the random feeds start.")
+@click.option("--per-channel", is_flag=True, help="int8, int8-dynamic: a scale for each output channel of a weight.")
 def command(
     model: str,
-    to: Literal["float16", "bfloat16", "int8"],
+    to: Literal["float16", "bfloat16", "int8", "int8-dynamic", "int8-weights", "int4-weights"],
     keep_io: bool,
     keep_ops: tuple[str, ...],
     keep_nodes: tuple[str, ...],
     only_ops: tuple[str, ...],
+    keep_auto: bool,
     feeds: tuple[str, ...],
     samples: int,
     seed: int,
     per_channel: bool,
 ) -> gk.Model:
-    """Write MODEL in a lower precision: float16, bfloat16, int8.
+    """Write MODEL in a lower precision: float16, bfloat16, int8, int4 weights.
 
-    A --feed that is given several times for one input is one calibration run each time. How far the result is from MODEL:
-    graphkit validate OUT --against MODEL --any-dtype.
+    float16 and bfloat16 convert weights and values; int8 quantizes both on calibration feeds, int8-dynamic without any;
+    int8-weights and int4-weights store the weights smaller, and compute in float32. A --feed that is given several times
+    for one input is one calibration run each time; of four or more, the last is kept to measure the error. How far the
+    result is from MODEL: graphkit validate OUT --against MODEL --any-dtype.
     """
-    if (to == "int8" and keep_io) or (to in ("float16", "bfloat16") and (feeds or per_channel)):
-        raise click.UsageError("--keep-io goes with float16; --feed and --per-channel go with int8.")
+    half = to in ("float16", "bfloat16")
+    if keep_io and not half:
+        raise click.UsageError("--keep-io goes with float16 and bfloat16.")
+    if keep_auto and to != "float16":
+        raise click.UsageError("--keep-auto goes with float16.")
+    if (half and feeds and not keep_auto) or (per_channel and to not in ("int8", "int8-dynamic")):
+        raise click.UsageError("--feed goes with int8, int4 and --keep-auto; --per-channel with int8 and int8-dynamic.")
     given = feed_lists(feeds, model)
     if len({len(values) for values in given.values()} - {1}) > 1:
         raise click.UsageError("--feed: every input is given once, or as often as the others.")
@@ -54,6 +68,7 @@ def command(
         keep_ops=keep_ops,
         keep_nodes=keep_nodes,
         only_ops=only_ops,
+        keep_auto=keep_auto,
         feeds={name: values if len(values) > 1 else values[0] for name, values in given.items()},
         samples=samples,
         seed=seed,

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 
 from graphkit.model import Model
 from graphkit.runtime.session import Session, session
 
 if TYPE_CHECKING:
-    import onnx
-
     from graphkit.tensor import Array
 
 BOUND = 0.1
@@ -44,15 +43,22 @@ class Accuracy:
         running = session(Model(proto), device="cpu")
         worst = 0.0
         for feeds, answer in zip(self._feeds, self._answers, strict=True):
-            fed = {name: array for name, array in feeds.items() if name in running.inputs}
-            got = _floats(running, fed)
+            got = _floats(running, fitted(feeds, running))
             worst = max([worst, *(relative_error(got[name], want) for name, want in answer.items() if name in got)])
         return worst
 
 
+def fitted(feeds: Mapping[str, Array], running: Session) -> dict[str, Array]:
+    """Feeds of a float32 model for one whose inputs may be float16, or fewer."""
+    found = {name: array for name, array in feeds.items() if name in running.inputs}
+    half = {name for name in found if running.inputs[name].data_type == onnx.TensorProto.FLOAT16}
+    return {name: array.astype(np.float16) if name in half else array for name, array in found.items()}
+
+
 def _floats(running: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    answer = running.run_arrays(dict(feeds))
-    return {name: array for name, array in answer.items() if getattr(array, "dtype", None) == np.float32}
+    answer = running.run_arrays(feeds)
+    kinds = (np.float32, np.float16)
+    return {name: np.asarray(a, np.float32) for name, a in answer.items() if getattr(a, "dtype", None) in kinds}
 
 
 def relative_error(got: Array, want: Array) -> float:

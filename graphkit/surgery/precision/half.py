@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import onnx
 
 from graphkit.edit.nodes import set_inputs, set_nodes
-from graphkit.errors import EditError, SessionError
+from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
@@ -23,7 +23,7 @@ from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.host_nodes import reads_on_host, shape_nodes
-from graphkit.runtime.session import session
+from graphkit.runtime.written import unfit
 from graphkit.shapes.inference import inferred, objection
 from graphkit.surgery.precision.half_nodes import FLOAT, Wants, convert_attributes, half_node, makes_by_attribute, stays
 from graphkit.surgery.precision.half_weights import LARGEST, half_tensor, is_weight_node, weight_tensor
@@ -120,10 +120,7 @@ def to_half(model: Model, kept: Kept, low: int) -> tuple[onnx.ModelProto, list[s
             f"nothing in the model becomes {TEXT[low]}: it holds no float32, or all of it is kept",
             hint="start from the float32 model, and keep less of it in float32",
         )
-    _check(whole, model.proto, low)
-    if low == onnx.TensorProto.BFLOAT16:
-        notes += _without_kernels(whole)
-    return whole, notes
+    return whole, notes + _check(whole, model.proto, low)
 
 
 class _Conversion:
@@ -333,21 +330,30 @@ def _what_stays(root: _Scope, called: Mapping[str, str], inputs: list[str]) -> l
     return notes + [f"the input {name!r} stays float32: it decides sizes" for name in inputs]
 
 
-def _without_kernels(whole: onnx.ModelProto) -> list[str]:
-    """A note where the runtime on the CPU cannot load a model in bfloat16, for which it has few kernels."""
-    try:
-        session(whole, device="cpu")
-    except SessionError as error:
-        why = error.message.splitlines()[0][:160]
-        return [f"ONNX Runtime's CPU cannot run it ({why}): bfloat16 wants another device, or onnx.reference"]
-    return []
+def _check(result: onnx.ModelProto, original: onnx.ModelProto, low: int) -> list[str]:
+    """Refuse what the schemas, onnx's inference or the runtime refuse, unless they refused the original too.
 
+    Returns:
+        A note about operators that the runtime on the CPU cannot run in bfloat16, for which it has few kernels.
 
-def _check(result: onnx.ModelProto, original: onnx.ModelProto, low: int) -> None:
-    """Refuse what onnx refuses, unless it refused the original too."""
-    why = objection(result)
-    if why and not objection(original):
+    Raises:
+        EditError: All nodes that are not as they should be.
+    """
+    known = {(one.op_type, one.rule) for one in unfit(original)}
+    found = [one for one in unfit(result) if (one.op_type, one.rule) not in known]
+    lacking = sorted({one.op_type for one in found if one.rule == "kernel"}) if low == onnx.TensorProto.BFLOAT16 else []
+    found = [one for one in found if not (lacking and one.rule == "kernel")]
+    why = "; ".join(f"{one.node}: {one.why}" for one in found[:12])
+    if not why and not objection(original):
+        why = objection(result)[:300]
+    if why:
+        names = [one.name for one in found] or [Blank("NAME")]
         raise EditError(
-            f"the model in {TEXT[low]} would not be valid: {why[:300]}",
-            hint=Hint("keep the nodes that it names in float32: ", Argument("keep_nodes", [Blank("NAME")])),
+            f"the model in {TEXT[low]} would not be valid: {why}",
+            hint=Hint("keep these nodes in float32: ", Argument("keep_nodes", names)),
         )
+    if not lacking:
+        return []
+    return [
+        f"ONNX Runtime's CPU has no bfloat16 kernel for {', '.join(lacking)}: another device has, and onnx.reference"
+    ]

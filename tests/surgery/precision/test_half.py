@@ -212,4 +212,24 @@ def test_bfloat16_computes_nearly_the_same():
     [got] = ReferenceEvaluator(half.proto).run(None, {"x": X.astype(ml_dtypes.bfloat16)})
     assert got.dtype == ml_dtypes.bfloat16
     assert_same({"y": got.astype(np.float32)}, run_ort(model, {"x": X}), rtol=3e-2, atol=3e-2)
-    assert any("bfloat16 wants" in note and "onnx.reference" in note for note in half.history[-1].notes)
+    assert any(
+        "no bfloat16 kernel for Add, MatMul, Relu" in note and "onnx.reference" in note
+        for note in half.history[-1].notes
+    )
+
+
+def test_what_would_not_be_valid_is_refused_with_all_its_nodes(monkeypatch):
+    """Everything that the runtime has against the result is said at once, and the hint works."""
+    from graphkit.runtime.written import Unfit
+    from graphkit.surgery.precision import half
+
+    model = parse("g (float[1,3] x) => (float[1,3] y) { [one] a = Relu(x) [two] y = Neg(a) }")
+
+    def refuses(proto):
+        halves = any(v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16 for v in proto.graph.input)
+        return [Unfit(f"{n.op_type} {n.name!r}", n.op_type, n.name, "load", "no") for n in proto.graph.node if halves]
+
+    monkeypatch.setattr(half, "unfit", refuses)
+    with pytest.raises(gk.EditError, match="Relu 'one': no; Neg 'two': no") as caught:
+        gk.precision(model, to="float16")
+    assert "keep_nodes=['one', 'two']" in caught.value.hint
