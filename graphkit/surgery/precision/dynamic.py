@@ -20,7 +20,7 @@ from graphkit.model import Model
 from graphkit.runtime.failures import import_runtime
 from graphkit.surgery.precision.accuracy import BOUND, Accuracy
 from graphkit.surgery.precision.calibration import Calibration
-from graphkit.surgery.precision.int8 import FAILURES, plain_copy
+from graphkit.surgery.precision.int8 import FAILURES, plain_copy, quiet
 from graphkit.surgery.precision.kept import Kept
 from graphkit.surgery.precision.plain import Plain
 
@@ -97,21 +97,22 @@ def _quantize(plain: Plain, chosen: set[str], *, per_channel: bool) -> onnx.Mode
 
     model = onnx.ModelProto.FromString(plain.model.SerializeToString())
     _split_products(model.graph, chosen)
-    quantizer = ONNXQuantizer(
-        model,
-        per_channel,
-        False,
-        QuantizationMode.IntegerOps,
-        False,
-        QuantType.QUInt8,
-        QuantType.QUInt8,
-        None,
-        sorted(chosen),
-        [],
-        sorted(OPERATORS),
-        {"MatMulConstBOnly": True},
-    )
-    quantizer.quantize_model()
+    with quiet():
+        quantizer = ONNXQuantizer(
+            model,
+            per_channel,
+            False,
+            QuantizationMode.IntegerOps,
+            False,
+            QuantType.QUInt8,
+            QuantType.QUInt8,
+            None,
+            sorted(chosen),
+            [],
+            sorted(OPERATORS),
+            {"MatMulConstBOnly": True},
+        )
+        quantizer.quantize_model()
     result: onnx.ModelProto = quantizer.model.model
     for node in result.graph.node:
         node.op_type = node.op_type.removeprefix(_HIDDEN)

@@ -9,7 +9,7 @@ list (onnxruntime.transformers.float16.DEFAULT_OP_BLOCK_LIST): it cannot run the
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx
 
@@ -23,13 +23,16 @@ from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.host_nodes import reads_on_host, shape_nodes
-from graphkit.runtime.written import unfit
+from graphkit.runtime.written import Unfit, unfit
 from graphkit.shapes.inference import inferred, objection
 from graphkit.surgery.precision.half_nodes import FLOAT, Wants, convert_attributes, half_node, makes_by_attribute, stays
 from graphkit.surgery.precision.half_weights import LARGEST, half_tensor, is_weight_node, weight_tensor
 from graphkit.surgery.precision.kept import Kept, call_again, kept_nodes, number_nodes
 
 TEXT: dict[int, str] = {FLOAT: "float32", onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16"}
+
+ROUNDS = 3
+"""How many times nodes that do not load in 16 bits are left in float32, and the rest is tried."""
 
 
 @dataclass(eq=False)
@@ -98,9 +101,31 @@ def to_half(model: Model, kept: Kept, low: int) -> tuple[onnx.ModelProto, list[s
         EditError: Nothing can be converted, or the result would not be valid.
 
     Scope: main graph and bodies.
-    Cost: O(weights), all of which are read into memory.
+    Cost: O(weights), all of which are read into memory, for each of at most three rounds: nodes that the runtime does not
+        load in 16 bits go back to float32.
     """
     import_runtime("a change of precision")
+    refused: list[str] = []
+    for _ in range(ROUNDS):
+        again = replace(kept, nodes=[*kept.nodes, *refused])
+        whole, notes = _converted(model, again, low)
+        unfitting, said = _objections(whole, model.proto, low)
+        movable = {
+            name for node in walk.nodes(model.proto.graph) if not any(walk.bodies(node)) for name in _names(node)
+        }
+        found = [one.name for one in unfitting if one.name in movable and one.name not in refused]
+        if not found:
+            break
+        refused += found
+    _refuse(whole, model.proto, unfitting, low)
+    return whole, notes + said
+
+
+def _names(node: onnx.NodeProto) -> tuple[str, ...]:
+    return node.name, *node.output
+
+
+def _converted(model: Model, kept: Kept, low: int) -> tuple[onnx.ModelProto, list[str]]:
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST
 
     whole = model.materialize()
@@ -120,7 +145,7 @@ def to_half(model: Model, kept: Kept, low: int) -> tuple[onnx.ModelProto, list[s
             f"nothing in the model becomes {TEXT[low]}: it holds no float32, or all of it is kept",
             hint="start from the float32 model, and keep less of it in float32",
         )
-    return whole, notes + _check(whole, model.proto, low)
+    return whole, notes
 
 
 class _Conversion:
@@ -330,19 +355,27 @@ def _what_stays(root: _Scope, called: Mapping[str, str], inputs: list[str]) -> l
     return notes + [f"the input {name!r} stays float32: it decides sizes" for name in inputs]
 
 
-def _check(result: onnx.ModelProto, original: onnx.ModelProto, low: int) -> list[str]:
-    """Refuse what the schemas, onnx's inference or the runtime refuse, unless they refused the original too.
+def _objections(result: onnx.ModelProto, original: onnx.ModelProto, low: int) -> tuple[list[Unfit], list[str]]:
+    """What the schemas and the runtime have against nodes of the result, and had not before.
 
     Returns:
-        A note about operators that the runtime on the CPU cannot run in bfloat16, for which it has few kernels.
+        The nodes, and a note about operators that the runtime on the CPU cannot run in bfloat16: it has few kernels.
+    """
+    known = {(one.op_type, one.rule) for one in unfit(original)}
+    found = [one for one in unfit(result) if (one.op_type, one.rule) not in known]
+    if low != onnx.TensorProto.BFLOAT16:
+        return found, []
+    lacking = ", ".join(sorted({one.op_type for one in found if one.rule == "kernel"}))
+    note = f"ONNX Runtime's CPU has no bfloat16 kernel for {lacking}: another device has, and onnx.reference"
+    return [one for one in found if one.rule != "kernel"], [note] if lacking else []
+
+
+def _refuse(result: onnx.ModelProto, original: onnx.ModelProto, found: list[Unfit], low: int) -> None:
+    """Refuse a result with such nodes, or one that onnx's inference refuses and did not before.
 
     Raises:
         EditError: All nodes that are not as they should be.
     """
-    known = {(one.op_type, one.rule) for one in unfit(original)}
-    found = [one for one in unfit(result) if (one.op_type, one.rule) not in known]
-    lacking = sorted({one.op_type for one in found if one.rule == "kernel"}) if low == onnx.TensorProto.BFLOAT16 else []
-    found = [one for one in found if not (lacking and one.rule == "kernel")]
     why = "; ".join(f"{one.node}: {one.why}" for one in found[:12])
     if not why and not objection(original):
         why = objection(result)[:300]
@@ -352,8 +385,3 @@ def _check(result: onnx.ModelProto, original: onnx.ModelProto, low: int) -> list
             f"the model in {TEXT[low]} would not be valid: {why}",
             hint=Hint("keep these nodes in float32: ", Argument("keep_nodes", names)),
         )
-    if not lacking:
-        return []
-    return [
-        f"ONNX Runtime's CPU has no bfloat16 kernel for {', '.join(lacking)}: another device has, and onnx.reference"
-    ]

@@ -21,6 +21,12 @@ _TEXT: dict[int, str] = {onnx.TensorProto.FLOAT16: "tensor(float16)", onnx.Tenso
 INDIFFERENT = ("Cast", "Shape", "Size")
 """Operators that say the same of a value in any precision: they read it as it is stored."""
 
+EXACT = ("BitCast", "SequenceEmpty", "Optional", "SequenceConstruct", "SequenceInsert", "SequenceAt", "SplitToSequence")
+"""Operators that stay: the bits of their numbers count, or they handle sequences and optionals, which no Cast converts."""
+
+FROM_SEQUENCES = ("ConcatFromSequence", "OptionalGetElement", "SequenceMap")
+"""Operators that make tensors of what such operators hold."""
+
 DTYPE_ATTRIBUTES = {
     "Cast": "to",
     "EyeLike": "dtype",
@@ -83,6 +89,11 @@ def half_node(
         reads = {i: FLOAT if i in fixed else low for i in floats_in}
         return Wants(reads, dict.fromkeys(floats_out, low), low=True)
     kept = stays(node, floats_in, floats_out)
+    reduces = node.op_type.startswith("Scatter") and any(
+        a.name == "reduction" and a.s != b"none" for a in node.attribute
+    )
+    if node.op_type in (*EXACT, *FROM_SEQUENCES) or reduces:  # ONNX Runtime's CPU reduces no float16
+        return kept
     places = _places(node.op_type, opset, low)
     if places is None:
         return kept

@@ -7,8 +7,10 @@ feeds that calibration did not see; where it is too far off, less is quantized, 
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -232,7 +234,25 @@ class _Static:
             operators,
             {"ActivationSymmetric": True},
         )
-        return quantizer.quantize_model()  # type: ignore[no-any-return]  # the package has no types
+        with quiet():
+            return quantizer.quantize_model()  # type: ignore[no-any-return]  # the package has no types
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the quantizer's advice, which is about names of ours, from the log: it goes to the root logger."""
+    root, handler = logging.getLogger(), logging.NullHandler()
+
+    def ours(record: logging.LogRecord) -> bool:
+        return "quantization" not in record.pathname
+
+    root.addHandler(handler)  # logging.warning sets up a handler for all where there is none
+    root.addFilter(ours)
+    try:
+        yield
+    finally:
+        root.removeFilter(ours)
+        root.removeHandler(handler)
 
 
 FAILURES = (AssertionError, ValueError, TypeError, LookupError, RuntimeError, AttributeError)

@@ -7,6 +7,8 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import graphkit as gk
+from graphkit.runtime.written import Unfit
+from graphkit.surgery.precision import half as half_module
 from oracle import assert_same, run_ort
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]> '
@@ -179,6 +181,24 @@ def test_what_an_attribute_makes_becomes_float16_too(text, want):
     assert_same({"y": got.astype(np.float32)}, {"y": want}, rtol=1e-3, atol=1e-3)
 
 
+KEPT = {
+    "sequences": """g (float[4,3] x) => (float[4,3] y) { a = Neg(x) s = SplitToSequence(a) i = Constant<value_int=1>()
+        e = SequenceAt(s, i) t = SequenceInsert(s, e) c = ConcatFromSequence<axis=0>(t) y = Relu(a) }""",
+    "reduction": """g (float[4,3] x) => (float[4,3] y) <int64[1,1] i = {2}> { a = Neg(x) u = Gather(a, i0)
+        s = ScatterND<reduction="add">(a, i, u) y = Neg(s) }""",
+}
+
+
+@pytest.mark.parametrize("text", KEPT.values(), ids=KEPT)
+def test_what_no_cast_or_kernel_serves_stays_float32(text):
+    model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 18]> ' + text)
+    if "i0" in text:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "i0"))
+    x = np.arange(12, dtype=np.float32).reshape(4, 3) - 5
+    half = gk.precision(model, to="float16", keep_io=True)
+    assert_same(run_ort(half, {"x": x}), run_ort(model, {"x": x}), rtol=1e-3, atol=1e-3)
+
+
 def test_names_that_the_casts_would_like_are_left_alone():
     model = parse("""g (float[1,3] x) => (float[1,3] y) <float[1] x_float16 = {3}, float[1] y_float16 = {4}>
         { a_cast = Mul(x, x_float16) y = Add(a_cast, y_float16) }""")
@@ -218,18 +238,26 @@ def test_bfloat16_computes_nearly_the_same():
     )
 
 
-def test_what_would_not_be_valid_is_refused_with_all_its_nodes(monkeypatch):
-    """Everything that the runtime has against the result is said at once, and the hint works."""
-    from graphkit.runtime.written import Unfit
-    from graphkit.surgery.precision import half
+def test_what_the_runtime_does_not_load_goes_back_to_float32():
+    """MeanVarianceNormalization is a function of onnx's, whose body does not load in float16."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 13]>'
+        "g (float[1,3,2,2] x) => (float[1,3,2,2] y) { a = Relu(x) [mvn] b = MeanVarianceNormalization(a) y = Neg(b) }"
+    )
+    half = gk.precision(model, to="float16", keep_io=True)
+    assert half.history[-1].notes == ("these nodes stay in float32: MeanVarianceNormalization 'mvn'",)
+    x = np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)
+    assert_same(run_ort(half, {"x": x}), run_ort(model, {"x": x}), rtol=4e-3, atol=4e-3)
 
+
+def test_what_cannot_be_mended_is_refused_with_all_its_nodes(monkeypatch):
+    """Everything that the runtime has against the result is said at once."""
     model = parse("g (float[1,3] x) => (float[1,3] y) { [one] a = Relu(x) [two] y = Neg(a) }")
 
     def refuses(proto):
-        halves = any(v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16 for v in proto.graph.input)
-        return [Unfit(f"{n.op_type} {n.name!r}", n.op_type, n.name, "load", "no") for n in proto.graph.node if halves]
+        nodes = [node for node in proto.graph.node if node.op_type != "Cast"] if proto is not model else []
+        return [Unfit(f"{node.op_type} {node.name!r}", node.op_type, node.name, "load", "no") for node in nodes]
 
-    monkeypatch.setattr(half, "unfit", refuses)
-    with pytest.raises(gk.EditError, match="Relu 'one': no; Neg 'two': no") as caught:
+    monkeypatch.setattr(half_module, "unfit", refuses)
+    with pytest.raises(gk.EditError, match=r"nothing in the model becomes|Relu 'one': no; Neg 'two': no"):
         gk.precision(model, to="float16")
-    assert "keep_nodes=['one', 'two']" in caught.value.hint
