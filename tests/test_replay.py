@@ -64,6 +64,9 @@ CASES = {
         (NET, {"to": "float16", "only_ops": ["Conv"]}),
         (NET, {"to": "float16", "keep_io": True, "keep_ops": ("Relu",), "keep_nodes": {"double"}}),
         (NET, {"to": "int8", "feeds": {"t": np.float32([1, 2])}, "samples": 2, "seed": 3, "per_channel": True}),
+        (NET, {"to": "float16", "keep_auto": True, "only_ops": ["Conv", "Relu"], "feeds": {"x": X}}),
+        (NET, {"to": "bfloat16"}),
+        (NET, {"to": "int8-dynamic", "samples": 2}),
     ],
     "promote": [
         (NET, {"tensors": {"b": "bias"}, "keep_default": True}),

@@ -151,6 +151,14 @@ def test_keep_auto_finds_the_node_that_overflows():
     assert onnx.TensorProto.FLOAT16 in {n.attribute[0].i for n in auto.proto.graph.node if n.op_type == "Cast"}
 
 
+@pytest.mark.parametrize("to", ["int8-dynamic", "int8-weights", "int4-weights"])
+def test_the_replay_gives_the_same_bytes(tmp_path, to):
+    onnx.save(net(), tmp_path / "net.onnx")
+    gk.precision(tmp_path / "net.onnx", to=to, samples=1).save(tmp_path / "small.onnx")
+    gk.replay(tmp_path / "small.onnx", tmp_path / "net.onnx").save(tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "small.onnx").read_bytes()
+
+
 def test_options_go_with_their_precisions():
     model = net()
     for options in (
