@@ -65,7 +65,7 @@ def departure(
 @cache
 def _schema(op: str, version: int, domain: str) -> onnx.defs.OpSchema | None:
     try:
-        return onnx.defs.get_schema(op, version, domain)
+        return onnx.defs.get_schema(op, max(0, min(version, 2**31 - 1)), domain)  # a damaged model says anything
     except onnx.defs.SchemaError:
         return None
 
