@@ -126,6 +126,7 @@ _FACE = {
     "graphkit.surgery.extract": ("extract",),
     "graphkit.surgery.freeze": ("freeze",),
     "graphkit.surgery.inline": ("inline",),
+    "graphkit.surgery.merge": ("merge",),
     "graphkit.surgery.opset": ("opset",),
     "graphkit.surgery.precision.precision": ("precision",),
     "graphkit.surgery.promote": ("promote",),

@@ -84,6 +84,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Leave out what the graph does not need: constants are computed, idle nodes go.",
     ),
     "deduplicate": ("graphkit_cli.commands.deduplicate", "Store equal weights once."),
+    "merge": ("graphkit_cli.commands.merge", "Join models into one, with outputs of some wired to inputs of others."),
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
     "validate": (
         "graphkit_cli.commands.validate",

@@ -1,0 +1,191 @@
+"""merge: the merged model equals the models run one after the other, and nothing of any of them is lost."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+import graphkit as gk
+
+A = """<ir_version: 8, opset_import: ["" : 17]> first (float[n, 2] x) => (float[n, 2] y, float[n, 2] extra)
+<float[2] k = {1, 2}> { [add] h = Add(x, k) [neg] y = Neg(h) extra = Abs(h) }"""
+
+B = """<ir_version: 9, opset_import: ["" : 18]> second (float[m, 2] x, float[n] t) => (float[m, 2] y, float[n] u)
+<float[2] k = {3, 4}> { [add] h = Mul(x, k) y = Exp(h) u = Neg(t) }"""
+
+
+def parse(text):
+    return onnx.parser.parse_model(text)
+
+
+def run(model, feeds):
+    data = (model if isinstance(model, onnx.ModelProto) else model.materialize()).SerializeToString()
+    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, feeds), strict=True))
+
+
+X = np.float32([[1, 2], [3, 4]])
+T = np.float32([5, 6, 7])
+
+
+def test_an_output_feeds_an_input_and_leaves_the_interface():
+    merged = gk.merge({"A": parse(A), "B": parse(B)}, connect={"A:y": "B:x"})
+    assert [v.name for v in merged.inputs] == ["x", "t"]
+    assert [v.name for v in merged.outputs] == ["extra", "B/y", "u"]
+    got = run(merged, {"x": X, "t": T})
+    first = run(parse(A), {"x": X})
+    second = run(parse(B), {"x": first["y"], "t": T})
+    np.testing.assert_array_equal(got["extra"], first["extra"])
+    np.testing.assert_array_equal(got["B/y"], second["y"])
+    np.testing.assert_array_equal(got["u"], second["u"])
+    notes = merged.history[-1].notes
+    assert "A was raised to opset 18" in notes
+    assert "'y' of B is called 'B/y'" in notes
+
+
+def test_symbols_of_connected_values_are_one_and_others_are_two():
+    merged = gk.merge({"A": parse(A), "B": parse(B)}, connect={"A:y": "B:x"})
+    dims = {
+        v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in (*merged.inputs, *merged.outputs)
+    }
+    assert dims == {"x": ["n", 2], "t": ["B_n"], "extra": ["n", 2], "B/y": ["n", 2], "u": ["B_n"]}
+
+
+def test_models_side_by_side_share_nothing():
+    merged = gk.merge({"A": parse(A), "B": parse(B)})
+    assert [v.name for v in merged.inputs] == ["x", "B/x", "t"]
+    got = run(merged, {"x": X, "B/x": X[:1], "t": T})
+    np.testing.assert_array_equal(got["y"], run(parse(A), {"x": X})["y"])
+    np.testing.assert_array_equal(got["B/y"], run(parse(B), {"x": X[:1], "t": T})["y"])
+
+
+def test_an_input_can_be_shared():
+    merged = gk.merge({"A": parse(A), "B": parse(B)}, connect={"A:x": "B:x"})
+    assert [v.name for v in merged.inputs] == ["x", "t"]
+    got = run(merged, {"x": X, "t": T})
+    np.testing.assert_array_equal(got["B/y"], run(parse(B), {"x": X, "t": T})["y"])
+    np.testing.assert_array_equal(got["y"], run(parse(A), {"x": X})["y"])
+
+
+def test_one_output_feeds_several_inputs_and_a_chain_of_three():
+    merged = gk.merge({"A": parse(A), "B": parse(B), "C": parse(A)}, connect={"A:y": ["B:x", "C:x"]})
+    got = run(merged, {"x": X, "t": T})
+    y = run(parse(A), {"x": X})["y"]
+    np.testing.assert_array_equal(got["B/y"], run(parse(B), {"x": y, "t": T})["y"])
+    np.testing.assert_array_equal(got["C/y"], run(parse(A), {"x": y})["y"])
+    chained = gk.merge({"C": parse(A), "B": parse(A), "A": parse(A)}, connect=["A:y=B:x", "B:y=C:x"])  # last one first
+    want = X
+    for _ in range(3):
+        want = run(parse(A), {"x": want})["y"]
+    np.testing.assert_array_equal(run(chained, {"x": X})["y"], want)
+
+
+def test_models_that_feed_each_other_both_ways():
+    two = '<ir_version: 8, opset_import: ["" : 17]> g (float[2] a, float[2] b) => (float[2] c, float[2] d) {{ c = {}(a) d = {}(b) }}'
+    merged = gk.merge({"A": parse(two.format("Neg", "Exp")), "B": parse(two.format("Abs", "Sqrt"))},
+                      connect={"A:c": "B:a", "B:c": "A:b"})  # fmt: skip
+    got = run(merged, {"a": X[0], "b": X[1]})
+    np.testing.assert_allclose(got["d"], np.exp(np.abs(-X[0])), rtol=1e-6)
+    one = '<ir_version: 8, opset_import: ["" : 17]> g (float[2] a) => (float[2] c) { c = Neg(a) }'
+    with pytest.raises(gk.InvalidGraphError, match="cycle"):
+        gk.merge({"A": parse(one), "B": parse(one)}, connect={"A:c": "B:a", "B:c": "A:a"})
+
+
+BODY = """<ir_version: 8, opset_import: ["" : 17, "f" : 1]> g (float[2] x, bool flag) => (float[2] y) <float[2] w = {1, 1}> {
+  h = f.twice(x)
+  [choose] y = If(flag) <then_branch = t () => (float[2] p) { q = Add(h, w) p = Neg(q) }, else_branch = e () => (float[2] r) { r = Sub(h, w) }>
+} <domain: "f", opset_import: ["" : 17]> twice (a) => (b) { b = OP(a, a) }"""
+
+
+def test_bodies_captures_and_functions_of_one_name_keep_apart():
+    first, second = BODY.replace("OP", "Add"), BODY.replace("OP", "Mul")
+    merged = gk.merge({"A": parse(first), "B": parse(second)}, connect={"A:y": "B:x"})
+    assert sorted(f.name for f in merged.proto.functions) == ["B_twice", "twice"]
+    for flags in ((True, False), (False, True)):
+        fed = {"x": X[0], "flag": np.array(flags[0]), "B/flag": np.array(flags[1])}
+        middle = run(parse(first), {"x": X[0], "flag": fed["flag"]})["y"]
+        want = run(parse(second), {"x": middle, "flag": fed["B/flag"]})["y"]
+        np.testing.assert_array_equal(
+            run(merged, fed)["B/y"] if "B/y" in run(merged, fed) else run(merged, fed)["y"], want
+        )
+    same = gk.merge({"A": parse(first), "B": parse(first)})
+    assert [f.name for f in same.proto.functions] == ["twice"]
+
+
+def test_weights_of_two_files_of_one_name_keep_apart(tmp_path):
+    rng, want = np.random.default_rng(0), np.ones((1, 64), np.float32)
+    paths = []
+    for folder in ("one", "two"):
+        weight = rng.standard_normal((64, 64), dtype=np.float32)
+        info = onnx.helper.make_tensor_value_info
+        graph = onnx.helper.make_graph(
+            [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [info("x", 1, [1, 64])], [info("y", 1, [1, 64])],
+            [onnx.numpy_helper.from_array(weight, "w")],
+        )  # fmt: skip
+        (tmp_path / folder).mkdir()
+        paths.append(str(tmp_path / folder / "model.onnx"))
+        model = onnx.helper.make_model(graph, ir_version=9, opset_imports=[onnx.helper.make_opsetid("", 18)])
+        onnx.save(model, paths[-1], save_as_external_data=folder == "two", location="model.data", size_threshold=0)
+        want = want @ weight
+    merged = gk.merge(dict(zip("AB", paths, strict=True)), connect={"A:y": "B:x"})
+    merged.save(tmp_path / "merged.onnx")
+    got = run(gk.load(tmp_path / "merged.onnx"), {"x": np.ones((1, 64), np.float32)})
+    np.testing.assert_allclose(next(iter(got.values())), want, rtol=1e-4)
+
+
+def test_metadata_of_all_models_is_kept():
+    one, two = parse(A), parse(B)
+    for model, value in ((one, "1"), (two, "2")):
+        model.metadata_props.add(key="version", value=value)
+        model.metadata_props.add(key="licence", value="MIT")
+        model.doc_string = f"model {value}"
+        model.graph.node[0].metadata_props.add(key="module", value=value)
+    merged = gk.merge({"A": one, "B": two}, connect={"A:y": "B:x"}).proto
+    held = {entry.key: entry.value for entry in merged.metadata_props}
+    assert held == {"version": "1", "licence": "MIT", "B/version": "2"}
+    assert merged.doc_string == "model 1\nmodel 2"
+    assert [n.metadata_props[0].value for n in merged.graph.node if n.metadata_props] == ["1", "2"]
+
+
+def test_a_default_of_an_input_that_is_fed_goes():
+    other = B.replace("float[n] t)", "float[n] t, float[2] k)")
+    merged = gk.merge({"A": parse('<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) { y = Neg(x) }'),
+                       "B": parse(other)}, connect={"A:y": "B:k"})  # fmt: skip
+    fed = {"x": X[0], "B/x": X, "t": T}
+    np.testing.assert_allclose(run(merged, fed)["B/y"], np.exp(X * -X[0]), rtol=1e-6)
+
+
+def test_all_names_get_a_prefix_where_that_is_asked_for():
+    merged = gk.merge({"A": parse(A), "B": parse(B)}, connect={"A:y": "B:x"}, prefix=True)
+    assert [n.name for n in merged.nodes if n.name] == ["A/add", "A/neg", "B/add"]
+    assert {t.name for t in merged.proto.graph.initializer} == {"A/k", "B/k"}
+    assert [v.name for v in merged.inputs] == ["x", "t"]
+
+
+WRONG = [
+    ({"A:z": "B:x"}, gk.NameNotFoundError, "output or input named 'A:z'"),
+    ({"A:y": "B:z"}, gk.NameNotFoundError, "input named 'B:z'"),
+    ({"C:y": "B:x"}, gk.EditError, "no model is called 'C': they are 'A', 'B'"),
+    ({"A:y": "B:t"}, gk.EditError, r"float32\[n,2\] and 'B:t' wants float32\[n\]"),
+    ({"A:y": "B:x", "A:extra": "B:x"}, gk.EditError, "fed twice"),
+    ({"A:x": "A:x"}, gk.EditError, "itself"),
+    (["A:y"], gk.TextError, "A:OUTPUT=B:INPUT"),
+]
+
+
+@pytest.mark.parametrize(("connect", "error", "text"), WRONG, ids=lambda v: str(v)[:30])
+def test_what_does_not_fit_is_refused_with_names(connect, error, text):
+    with pytest.raises(error, match=text):
+        gk.merge({"A": parse(A), "B": parse(B)}, connect=connect)
+
+
+def test_models_need_names_and_company(tmp_path):
+    onnx.save(parse(A), tmp_path / "m.onnx")
+    with pytest.raises(ValueError, match="at least two"):
+        gk.merge([tmp_path / "m.onnx"])
+    with pytest.raises(ValueError, match="no name"):
+        gk.merge([parse(A), parse(B)])
+    with pytest.raises(gk.NameTakenError, match=r"two models are called 'm\.onnx'"):
+        gk.merge([tmp_path / "m.onnx", tmp_path / "m.onnx"])
