@@ -127,6 +127,7 @@ _FACE = {
     "graphkit.surgery.freeze": ("freeze",),
     "graphkit.surgery.inline": ("inline",),
     "graphkit.surgery.merge": ("merge",),
+    "graphkit.surgery.insert": ("insert",),
     "graphkit.surgery.opset": ("opset",),
     "graphkit.surgery.precision.precision": ("precision",),
     "graphkit.surgery.promote": ("promote",),

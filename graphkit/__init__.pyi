@@ -85,6 +85,7 @@ from graphkit.surgery.dims import dims as dims
 from graphkit.surgery.extract import extract as extract
 from graphkit.surgery.freeze import freeze as freeze
 from graphkit.surgery.inline import inline as inline
+from graphkit.surgery.insert import insert as insert
 from graphkit.surgery.merge import merge as merge
 from graphkit.surgery.opset import opset as opset
 from graphkit.surgery.precision.precision import precision as precision

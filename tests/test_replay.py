@@ -30,6 +30,10 @@ DEFINED = CUSTOM + """ <domain: "mine", opset_import: ["" : 18]> Twice (a) => (b
 TWICE = '<domain: "mine", opset_import: ["" : 18]> Twice (a) => (b) { b = Add(a, a) }'
 
 
+BODY = """<ir_version: 10, opset_import: ["" : 18]>
+g (float[2] x) => (float[2] y) <float[2] w = {2, 3}> { y = Mul(x, w) }"""
+
+
 def net(text=NET):
     model = onnx.parser.parse_model(text)
     if text == NET:
@@ -59,6 +63,11 @@ CASES = {
         (NET, {"values": {"x": X}}),
     ],
     "inline": [(DEFINED, {"functions": ["Twice"]})],
+    "insert": [
+        (NET, {"at": ["c"], "function": "relu", "readers": ["relu"]}),
+        (NET, {"at": "r|c", "function": "(a) => (b) { b = Abs(a) }", "regex": True}),
+        (NET, {"at": "t", "body_model": onnx.parser.parse_model(BODY)}),
+    ],
     "opset": [(NET, {"to": 20})],
     "precision": [
         (NET, {"to": "float16", "only_ops": ["Conv"]}),

@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.rename",
         "Give values and nodes of MODEL other names, wherever they are written.",
     ),
+    "insert": ("graphkit_cli.commands.insert", "Put nodes between a value and those who read it."),
     "inline": (
         "graphkit_cli.commands.inline",
         "Replace calls of the model's own functions by the functions' bodies.",

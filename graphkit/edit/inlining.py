@@ -277,7 +277,7 @@ class _Expander:
         if body.refers:
             attributes = {**body.defaults, **{attribute.name: attribute for attribute in call.attribute}}
             for node in deep:
-                _resolve(node, attributes)
+                resolve_attributes(node, attributes)
         hand_down(call, nodes)
         nodes.extend(self._handed_through(call, body, names))
         if body.types:
@@ -355,7 +355,7 @@ class _Expander:
         return other
 
 
-def _resolve(node: onnx.NodeProto, given: Mapping[str, onnx.AttributeProto]) -> None:
+def resolve_attributes(node: onnx.NodeProto, given: Mapping[str, onnx.AttributeProto]) -> None:
     """Attributes by reference become what the call gives, or the default, or go. Changes the node."""
     if not any(attribute.ref_attr_name for attribute in node.attribute):
         return

@@ -1,0 +1,327 @@
+"""Addresses: how an operation is told which value or node is meant, wherever in the model it is.
+
+``NAME`` is in the main graph, ``NODE.ATTRIBUTE/NAME`` in the body that a node holds (``If_0.then_branch/y``; at any depth:
+``If_0.then_branch/Loop_1.body/y``), ``function:DOMAIN::FUNCTION/NAME`` in a function (``function:DOMAIN::FUNCTION:OVERLOAD/``
+where it has an overload). A node without a name goes by its first output, also on the way into its bodies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import NamedTuple, TypeAlias
+
+import onnx
+
+from graphkit.errors import NameNotFoundError
+from graphkit.graph import walk
+from graphkit.graph.index import producers
+from graphkit.graph.names import label
+
+Holder: TypeAlias = "onnx.GraphProto | onnx.FunctionProto"
+"""What holds nodes."""
+
+
+class Site:
+    """A place with nodes: the main graph, a body, or a function. It must not change while its answers are in use.
+
+    Attributes:
+        holder: The graph or function.
+        prefix: What stands before a name in its address; "" for the main graph.
+        outer: The site around it; None for the main graph and for functions.
+        function: The function that it is or is in, or None.
+    """
+
+    def __init__(
+        self,
+        holder: Holder,
+        prefix: str = "",
+        outer: Site | None = None,
+        function: onnx.FunctionProto | None = None,
+    ) -> None:
+        self.holder = holder
+        self.prefix = prefix
+        self.outer = outer
+        self.function = function
+
+    @cached_property
+    def nodes(self) -> list[onnx.NodeProto]:
+        """Its nodes."""
+        return list(self.holder.node)
+
+    @cached_property
+    def producer(self) -> dict[str, int]:
+        """Value -> position of the node that makes it."""
+        return producers(self.nodes)
+
+    @property
+    def graph(self) -> onnx.GraphProto | None:
+        """The graph; None for a function."""
+        return self.holder if isinstance(self.holder, onnx.GraphProto) else None
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of its inputs."""
+        return _names(self.holder.input)
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs."""
+        return _names(self.holder.output)
+
+    @cached_property
+    def weights(self) -> frozenset[str]:
+        """The names of its initializers."""
+        if self.graph is None:
+            return frozenset()
+        sparse = (tensor.values.name for tensor in self.graph.sparse_initializer)
+        return frozenset(chain((tensor.name for tensor in self.graph.initializer), sparse))
+
+    @cached_property
+    def given(self) -> frozenset[str]:
+        """Values that no node makes: inputs and weights."""
+        return self.weights.union(self.inputs)
+
+    def has(self, name: str) -> bool:
+        """Whether it defines a value."""
+        return name in self.producer or name in self.given
+
+    def values(self) -> Iterator[str]:
+        """The values that it defines: inputs, what nodes make, weights; each once."""
+        yield from self.inputs
+        yield from self.producer
+        yield from sorted(self.weights.difference(self.inputs))
+
+    @cached_property
+    def positions(self) -> dict[str, list[int]]:
+        """Name of a node, or the first output of one without -> where such nodes stand."""
+        found: dict[str, list[int]] = {}
+        for position, node in enumerate(self.nodes):
+            found.setdefault(label(node), []).append(position)
+        return found
+
+    @cached_property
+    def types(self) -> dict[str, onnx.TypeProto]:
+        """The types that the file declares here."""
+        infos = chain(
+            self.holder.value_info, *((self.graph.input, self.graph.output) if self.graph is not None else ())
+        )
+        return {info.name: info.type for info in infos}
+
+
+def _names(entries: Iterable[str | onnx.ValueInfoProto]) -> tuple[str, ...]:
+    return tuple(entry if isinstance(entry, str) else entry.name for entry in entries)
+
+
+class Found(NamedTuple):
+    """A value or node that an address names.
+
+    Attributes:
+        site: Where it is.
+        name: Its name there; for a node what it is called there.
+        position: For a node, where it stands among the site's nodes.
+    """
+
+    site: Site
+    name: str
+    position: int = -1
+
+    @property
+    def address(self) -> str:
+        """How to write it."""
+        return f"{self.site.prefix}{self.name}"
+
+    @property
+    def node(self) -> onnx.NodeProto:
+        """The node."""
+        return self.site.nodes[self.position]
+
+
+class Addresses:
+    """Finds what addresses name in a model, which must not change meanwhile.
+
+    Cost: O(nodes) once; a name of the main graph looks into no body.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+        self.main = Site(model.graph)
+
+    @cached_property
+    def sites(self) -> list[Site]:
+        """All places with nodes: main graph, bodies (outer before inner), functions."""
+        found = []
+        waiting = [Site(f, f"function:{_called(f)}/", function=f) for f in reversed(self._model.functions)]
+        waiting.append(self.main)
+        while waiting:
+            site = waiting.pop()
+            found.append(site)
+            waiting.extend(reversed(list(_bodies(site))))
+        return found
+
+    def value(self, address: str, kind: str = "value") -> Found:
+        """The value that an address names.
+
+        Raises:
+            NameNotFoundError: There is none; where the name is a node's, or a value's inside of a body, it says so.
+        """
+        if self.main.has(address):
+            return Found(self.main, address)
+        for site in self._around(address):
+            if site.has(name := address[len(site.prefix) :]):
+                return Found(site, name)
+        raise self._no_value(address, kind)
+
+    def node(self, address: str) -> Found:
+        """The node that an address names: its name, or one of its outputs.
+
+        Raises:
+            NameNotFoundError: There is none, or there are several.
+        """
+        for site in (self.main, *self._around(address)):
+            name = address[len(site.prefix) :]
+            places = site.positions.get(name, ())
+            if len(places) > 1:
+                outputs = ", ".join(repr(site.prefix + out) for p in places[:3] for out in site.nodes[p].output[:1])
+                raise NameNotFoundError(
+                    "single node",
+                    address,
+                    hint=f"{len(places)} nodes have this name; name one by its output: {outputs}",
+                )
+            position = places[0] if places else site.producer.get(name)
+            if position is not None:
+                return Found(site, label(site.nodes[position]), position)
+        raise self._no_node(address)
+
+    def values(
+        self, addresses: str | Iterable[str], *, regex: bool = False, kind: str = "value", made: bool = False
+    ) -> list[Found]:
+        """The values that addresses or patterns name, each once.
+
+        Args:
+            addresses: Addresses; one that is none and holds ``*`` is a pattern, in which ``*`` stands for any text.
+            regex: Each is a regular expression that a whole address has to match.
+            kind: What they are called in errors.
+            made: Patterns match the values that nodes make only, not inputs and weights.
+
+        Raises:
+            NameNotFoundError: There is no such value, or none that matches.
+            ValueError: It is no regular expression.
+        """
+
+        def known() -> Iterator[Found]:
+            return (Found(site, name) for site in self.sites for name in (site.producer if made else site.values()))
+
+        return self._several(addresses, lambda name: self.value(name, kind), known, kind, regex=regex)
+
+    def nodes(self, addresses: str | Iterable[str], *, regex: bool = False) -> list[Found]:
+        """The nodes that addresses or patterns name, each once; arguments and errors as ``values``."""
+
+        def known() -> Iterator[Found]:
+            return (
+                Found(site, label(node), position) for site in self.sites for position, node in enumerate(site.nodes)
+            )
+
+        return self._several(addresses, self.node, known, "node", regex=regex)
+
+    def _several(
+        self,
+        addresses: str | Iterable[str],
+        one: Callable[[str], Found],
+        known: Callable[[], Iterator[Found]],
+        kind: str,
+        *,
+        regex: bool,
+    ) -> list[Found]:
+        found: dict[tuple[int, str, int], Found] = {}
+        for text in [addresses] if isinstance(addresses, str) else addresses:
+            several = regex or "*" in text
+            matching = self._matching(text, one, known(), kind, regex=regex) if several else [one(text)]
+            found.update({(id(each.site), each.name, each.position): each for each in matching})
+        return list(found.values())
+
+    def _matching(
+        self, text: str, one: Callable[[str], Found], known: Iterator[Found], kind: str, *, regex: bool
+    ) -> list[Found]:
+        if not regex:
+            try:
+                return [one(text)]
+            except NameNotFoundError:
+                text = ".*".join(map(re.escape, text.split("*")))
+        matches = expression(text).fullmatch
+        matching = [each for each in known if matches(each.address)]
+        if not matching:
+            raise NameNotFoundError(f"{kind} that matches, none", text, hint="--regex takes Python's, '*' any text")
+        return matching
+
+    def _around(self, address: str) -> Iterator[Site]:
+        """The bodies and functions that an address may mean, the innermost first."""
+        if "/" in address:
+            fitting = (site for site in self.sites if site.prefix and address.startswith(site.prefix))
+            yield from sorted(fitting, key=lambda site: -len(site.prefix))
+
+    def _no_value(self, address: str, kind: str) -> NameNotFoundError:
+        inside = self._inside(address, lambda site: site.has(address))
+        if inside:
+            return NameNotFoundError(kind, address, hint=f"it is inside of a body or function: write {inside}")
+        try:
+            made = self.node(address).node
+        except NameNotFoundError:
+            return NameNotFoundError(
+                kind, address, (site.prefix + name for site in self.sites for name in site.values())
+            )
+        outputs = ", ".join(repr(name) for name in made.output if name)
+        return NameNotFoundError(kind, address, hint=f"it is the name of a node, {made.op_type}, which makes {outputs}")
+
+    def _no_node(self, address: str) -> NameNotFoundError:
+        inside = self._inside(address, lambda site: address in site.positions or address in site.producer)
+        if inside:
+            return NameNotFoundError("node", address, hint=f"it is inside of a body or function: write {inside}")
+        if address in self.main.given:
+            return NameNotFoundError("node", address, hint="it is the name of a value that no node makes")
+        return NameNotFoundError(
+            "node", address, (site.prefix + name for site in self.sites for name in site.positions)
+        )
+
+    def _inside(self, name: str, there: Callable[[Site], bool]) -> str:
+        found = [repr(site.prefix + name) for site in self.sites if site.prefix and there(site)]
+        return " or ".join(found[:3])
+
+
+def expression(text: str) -> re.Pattern[str]:
+    """A regular expression.
+
+    Raises:
+        ValueError: The text is none.
+    """
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from error
+
+
+def _bodies(site: Site) -> Iterator[Site]:
+    for node in site.nodes:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH or attribute.HasField("g"):
+                yield Site(attribute.g, f"{site.prefix}{label(node)}.{attribute.name}/", site, site.function)
+            for number, graph in enumerate(attribute.graphs):
+                yield Site(graph, f"{site.prefix}{label(node)}.{attribute.name}[{number}]/", site, site.function)
+
+
+def _called(function: onnx.FunctionProto) -> str:
+    domain, name, overload = walk.function_key(function)
+    return f"{domain or 'ai.onnx'}::{name}" + (f":{overload}" if overload else "")
+
+
+def reading_sites(sites: Sequence[Site], home: Site) -> list[Site]:
+    """The sites that see the values of one: itself and the bodies in it, outer before inner."""
+    inside = {id(home)}
+    found = []
+    for site in sites:
+        if id(site) in inside or (site.outer is not None and id(site.outer) in inside):
+            inside.add(id(site))
+            found.append(site)
+    return found
