@@ -131,6 +131,7 @@ _FACE = {
     "graphkit.surgery.opset": ("opset",),
     "graphkit.surgery.precision.precision": ("precision",),
     "graphkit.surgery.promote": ("promote",),
+    "graphkit.surgery.remove": ("remove",),
     "graphkit.surgery.rename": ("rename",),
     "graphkit.surgery.resize": ("resize",),
     "graphkit.surgery.simplify": ("simplify",),

@@ -90,6 +90,7 @@ from graphkit.surgery.merge import merge as merge
 from graphkit.surgery.opset import opset as opset
 from graphkit.surgery.precision.precision import precision as precision
 from graphkit.surgery.promote import promote as promote
+from graphkit.surgery.remove import remove as remove
 from graphkit.surgery.rename import rename as rename
 from graphkit.surgery.resize import resize as resize
 from graphkit.surgery.simplify import simplify as simplify

@@ -81,6 +81,9 @@ CASES = {
         (NET, {"tensors": {"b": "bias"}, "keep_default": True}),
         (NET, {"tensors": ["b"], "only": ["conv"]}),
     ],
+    "remove": [
+        (NET, {"nodes": ["rel.*"], "regex": True, "outputs": ["u"], "inputs": ["t"]}),
+    ],
     "rename": [(NET, {"values": {"x": "image"}, "nodes": {"conv": "first"}})],
     "resize": [
         (NET, {"input_name": "f", "form": "scales", "nodes": ["up"], "semantics": "scales", "keep_default": True}),

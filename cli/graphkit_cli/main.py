@@ -68,6 +68,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Give values and nodes of MODEL other names, wherever they are written.",
     ),
     "insert": ("graphkit_cli.commands.insert", "Put nodes between a value and those who read it."),
+    "remove": (
+        "graphkit_cli.commands.remove",
+        "Take nodes, inputs and outputs out of MODEL; readers read what the node read.",
+    ),
     "inline": (
         "graphkit_cli.commands.inline",
         "Replace calls of the model's own functions by the functions' bodies.",
