@@ -85,6 +85,10 @@ CASES = {
         (NET, {"nodes": ["rel.*"], "regex": True, "outputs": ["u"], "inputs": ["t"]}),
     ],
     "rename": [(NET, {"values": {"x": "image"}, "nodes": {"conv": "first"}})],
+    "replace": [
+        (NET, {"nodes": "rel.", "regex": True, "function": "(a) => (b) { b = Abs(a) }"}),
+        (NET, {"inputs": ["t"], "outputs": ["u"], "body_model": onnx.parser.parse_model(BODY)}),
+    ],
     "resize": [
         (NET, {"input_name": "f", "form": "scales", "nodes": ["up"], "semantics": "scales", "keep_default": True}),
         (NET, {"relative": True, "separate": True, "repair_shapes": True}),

@@ -72,6 +72,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.remove",
         "Take nodes, inputs and outputs out of MODEL; readers read what the node read.",
     ),
+    "replace": ("graphkit_cli.commands.replace", "Put nodes in the place of a node, or of a region between values."),
     "inline": (
         "graphkit_cli.commands.inline",
         "Replace calls of the model's own functions by the functions' bodies.",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from graphkit.edit.forgetting import forget_values
 from graphkit.edit.new_types import fits, follow_types, require_fit
 from graphkit.edit.nodes import delete_nodes
 from graphkit.edit.prune import prune
@@ -166,8 +167,7 @@ class _Removal:
         read_instead(site.nodes, {old: new for old, new in table.items() if old != new}, skipped=gone)
         for old, new in renamed.items():
             rename_in_node(site.nodes[site.producer[old]], {old: new})
-        if site.graph is not None:
-            _forget(site.graph, {*table, *renamed})
+        forget_values(site.holder, {*table, *renamed}.difference(site.inputs))
         for position, (new, old) in identities.items():
             node = site.nodes[position]
             name = node.name
@@ -216,17 +216,6 @@ def _same_elements(one: onnx.TypeProto, other: onnx.TypeProto) -> bool:
     return kind not in ("tensor_type", "sparse_tensor_type") or bool(
         getattr(one, kind).elem_type == getattr(other, kind).elem_type
     )
-
-
-def _forget(graph: onnx.GraphProto, names: set[str]) -> None:
-    """Drop the types and annotations of values that are gone or have another name. Changes the graph."""
-    for entries, key in ((graph.value_info, "name"), (graph.quantization_annotation, "tensor_name")):
-        kept = [
-            type(entry).FromString(entry.SerializeToString()) for entry in entries if getattr(entry, key) not in names
-        ]
-        if len(kept) < len(entries):
-            del entries[:]
-            entries.extend(kept)  # type: ignore[arg-type]  # they are of the list's own type
 
 
 def _drop_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> list[str]:
