@@ -136,6 +136,7 @@ _FACE = {
     "graphkit.surgery.replace": ("replace",),
     "graphkit.surgery.resize": ("resize",),
     "graphkit.surgery.simplify": ("simplify",),
+    "graphkit.surgery.set_parts": ("set_parts",),
     "graphkit.surgery.suggest": (
         "Cut",
         "suggest",

@@ -94,6 +94,7 @@ from graphkit.surgery.remove import remove as remove
 from graphkit.surgery.rename import rename as rename
 from graphkit.surgery.replace import replace as replace
 from graphkit.surgery.resize import resize as resize
+from graphkit.surgery.set_parts import set_parts as set_parts
 from graphkit.surgery.simplify import simplify as simplify
 from graphkit.surgery.suggest import Cut as Cut
 from graphkit.surgery.suggest import suggest as suggest

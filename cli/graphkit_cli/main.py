@@ -73,6 +73,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Take nodes, inputs and outputs out of MODEL; readers read what the node read.",
     ),
     "replace": ("graphkit_cli.commands.replace", "Put nodes in the place of a node, or of a region between values."),
+    "set": (
+        "graphkit_cli.commands.set",
+        "Set attributes, operands, weights, metadata, versions and shapes of MODEL.",
+    ),
     "inline": (
         "graphkit_cli.commands.inline",
         "Replace calls of the model's own functions by the functions' bodies.",

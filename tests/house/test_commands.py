@@ -10,8 +10,16 @@ import graphkit as gk
 from graphkit_cli.main import COMMANDS, cli
 
 SHARED = {"model", "out", "external", "weights", "dry_run", "no_history", "as_json", "quiet", "verbose", "no_color"}
-NOT_A_COMMAND = {"suggest": "graphkit extract --suggest"}
+NOT_A_COMMAND = {"suggest": "graphkit extract --suggest", "set_parts": "graphkit set"}
 """Operations in surgery/ that another command offers."""
+
+
+FUNCTIONS = {"set": "set_parts"}
+"""Commands whose function has another name: ``set`` is Python's own."""
+
+
+def function_of(name):
+    return getattr(gk, FUNCTIONS.get(name, name.replace("-", "_")))
 
 
 def load(name):
@@ -70,7 +78,7 @@ def test_every_operation_is_a_function_of_its_files_name_and_a_command(root):
 @pytest.mark.parametrize("name", edits())
 def test_an_edits_options_are_the_functions_keywords(name):
     module = load(name)
-    function = getattr(gk, name.replace("-", "_"))
+    function = function_of(name)
     keywords = dict(list(inspect.signature(function).parameters.items())[1:])
     cli_only, python_only = differences(module)
     options = {p.name: p for p in module.command.params if p.name not in SHARED and p.name not in cli_only}
@@ -94,7 +102,7 @@ def test_a_difference_between_command_and_function_is_real_and_has_a_reason(name
     module = load(name)
     cli_only, python_only = differences(module)
     if cli_only or python_only:
-        keywords = set(inspect.signature(getattr(gk, name.replace("-", "_"))).parameters)
+        keywords = set(inspect.signature(function_of(name)).parameters)
         assert set(cli_only) <= {p.name for p in module.command.params} - keywords
         assert set(python_only) <= keywords - {p.name for p in module.command.params}
         assert all(len(reason) > 10 for reason in (cli_only | python_only).values())
