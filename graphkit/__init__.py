@@ -133,6 +133,7 @@ _FACE = {
     "graphkit.surgery.promote": ("promote",),
     "graphkit.surgery.remove": ("remove",),
     "graphkit.surgery.rename": ("rename",),
+    "graphkit.surgery.reorder": ("reorder",),
     "graphkit.surgery.replace": ("replace",),
     "graphkit.surgery.resize": ("resize",),
     "graphkit.surgery.simplify": ("simplify",),

@@ -92,6 +92,7 @@ from graphkit.surgery.precision.precision import precision as precision
 from graphkit.surgery.promote import promote as promote
 from graphkit.surgery.remove import remove as remove
 from graphkit.surgery.rename import rename as rename
+from graphkit.surgery.reorder import reorder as reorder
 from graphkit.surgery.replace import replace as replace
 from graphkit.surgery.resize import resize as resize
 from graphkit.surgery.set_parts import set_parts as set_parts

@@ -84,7 +84,11 @@ CASES = {
     "remove": [
         (NET, {"nodes": ["rel.*"], "regex": True, "outputs": ["u"], "inputs": ["t"]}),
     ],
-    "rename": [(NET, {"values": {"x": "image"}, "nodes": {"conv": "first"}})],
+    "rename": [
+        (NET, {"values": {"x": "image"}, "nodes": {"conv": "first"}}),
+        (NET, {"regex": {"^(.)$": "v_\\1"}, "prefix": "net/"}),
+    ],
+    "reorder": [(NET, {"inputs": ["t"], "outputs": ["u", "y"], "sort": True, "name_all": True})],
     "replace": [
         (NET, {"nodes": "rel.", "regex": True, "function": "(a) => (b) { b = Abs(a) }"}),
         (NET, {"inputs": ["t"], "outputs": ["u"], "body_model": onnx.parser.parse_model(BODY)}),

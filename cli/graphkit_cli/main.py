@@ -73,6 +73,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Take nodes, inputs and outputs out of MODEL; readers read what the node read.",
     ),
     "replace": ("graphkit_cli.commands.replace", "Put nodes in the place of a node, or of a region between values."),
+    "reorder": (
+        "graphkit_cli.commands.reorder",
+        "Put inputs and outputs of MODEL in another order, sort and name nodes.",
+    ),
     "set": (
         "graphkit_cli.commands.set",
         "Set attributes, operands, weights, metadata, versions and shapes of MODEL.",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import onnx
 
 from graphkit.edit.body_library import BODIES, named_body
+from graphkit.edit.converting import convert_opset
 from graphkit.edit.inlining import resolve_attributes
-from graphkit.edit.lowering import differing, lower_opset
-from graphkit.edit.raising import raise_opset
+from graphkit.edit.lowering import differing
 from graphkit.edit.renaming import rename_everywhere
 from graphkit.errors import EditError, FormatError, InvalidGraphError, ModelFileError, TensorError
 from graphkit.graph import walk
@@ -242,7 +242,7 @@ def fit(body: Body, model: onnx.ModelProto) -> list[str]:
             _require_operator(node, ours, body)
     if theirs != ours and differing(onnx.FunctionProto(node=body.model.graph.node), theirs, ours) is not None:
         try:
-            raise_opset(body.model, ours) if theirs < ours else lower_opset(body.model, ours)
+            convert_opset(body.model, ours)
         except EditError as error:
             raise EditError(
                 f"{body.title} is written for opset {theirs} and the model for {ours}: {error.message}"

@@ -1,5 +1,7 @@
 """rename: every place that writes a name follows, in its scope, and the model computes what it did."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -72,7 +74,7 @@ def test_the_numbers_stay_under_other_names(model, table, c) -> None:
 
 def test_names_of_bodies_stay_and_siblings_are_apart(model) -> None:
     """``m`` is a name in each branch, and none of the main graph."""
-    with pytest.raises(gk.NameNotFoundError, match="inside of the body 'then_part'"):
+    with pytest.raises(gk.NameNotFoundError, match=r"write 'branch\.then_branch/m'"):
         gk.rename(model, values={"m": "middle"})
     renamed = gk.rename(model, values={"a": "hidden"})
     bodies = list(walk.graphs(renamed.proto.graph))[1:]
@@ -211,8 +213,10 @@ def test_loop_bodies_follow_where_they_capture() -> None:
 
 
 def test_history_says_what_was_renamed(model) -> None:
-    assert gk.rename(model, values={"a": "q"}).history == (gk.Step("rename", {"values": {"a": "q"}}),)
-    assert gk.rename(model, nodes={"first": "q"}).history == (gk.Step("rename", {"nodes": {"first": "q"}}),)
+    notes = ("renamed 1 value: 'a' to 'q'",)
+    assert gk.rename(model, values={"a": "q"}).history == (gk.Step("rename", {"values": {"a": "q"}}, notes),)
+    notes = ("renamed 1 node: 'first' to 'q'",)
+    assert gk.rename(model, nodes={"first": "q"}).history == (gk.Step("rename", {"nodes": {"first": "q"}}, notes),)
 
 
 def test_weights_keep_their_bytes(tmp_path) -> None:
@@ -246,3 +250,65 @@ def test_a_graph_of_many_nodes_and_one_of_many_bodies() -> None:
     model = helper.make_model(graph)
     renamed = gk.rename(model, values={f"v{k}": f"w{k}" for k in range(20_001)}).proto.graph
     assert [renamed.input[0].name, renamed.node[0].input[0], renamed.node[-1].output[0]] == ["w0", "w0", "w20000"]
+
+
+NESTED = """<ir_version: 8, opset_import: ["": 17, "my": 1]> g (float[2,3] x, bool c) => (float[2,3] y) <float[2,3] m.a> {
+  [m.neg] m.a = Neg(x)
+  [m.if] y = If(c) <
+    then_branch = t () => (float[2,3] m.u) { [m.exp] m.b = Exp(m.a) [m.call] m.u = my.F(m.b) },
+    else_branch = e () => (float[2,3] m.u) { [m.exp] m.b = Abs(m.a) m.u = Neg(m.b) }>
+}
+<domain: "my", opset_import: ["": 17]> F (m.p) => (m.q) { m.h = Sqrt(m.p) m.q = Add(m.h, m.p) }"""
+
+
+def nested():
+    """The parser takes no dots in names, models have them."""
+    return gk.rename(onnx.parser.parse_model(NESTED.replace("m.", "m_")), regex={"^m_": "m."})
+
+
+@pytest.mark.parametrize("c", [True, False])
+def test_patterns_and_prefixes_reach_bodies_and_functions(c) -> None:
+    model = nested()
+    feeds = {"x": -np.ones((2, 3), np.float32), "c": np.array(c)}
+    expected = run_ort(model, feeds)
+    names = re.findall(rb"m\.\w+", model.proto.SerializeToString())
+    assert len(names) == 24
+    for edited, wanted in (
+        (gk.rename(model, regex={r"^m\.(\w+)$": r"\1.m"}), 0),
+        (gk.rename(model, regex={"^m\\.": ""}), 0),
+        (gk.rename(model, prefix="net/"), 24),
+    ):
+        onnx.checker.check_model(edited.proto, full_check=True)
+        assert_same(run_ort(edited, feeds), expected)
+        assert len(re.findall(rb"m\.\w+", edited.proto.SerializeToString())) == wanted
+    assert [v.name for v in gk.rename(model, prefix="net/").proto.graph.value_info] == ["net/m.a"]
+    assert gk.rename(model, prefix="net/").nodes[1].name == "net/m.if"
+
+
+def test_an_address_names_one_body_or_one_function() -> None:
+    model = nested()
+    edited = gk.rename(
+        model,
+        values={"m.if.then_branch/m.b": "inner", "function:my::F/m.h": "root", "m.a": "outer"},
+        nodes={"m.if.else_branch/m.exp": "abs", "m.if.else_branch/m.u": "last"},
+    )
+    then, other = (attribute.g for attribute in edited.nodes[1].attribute)
+    assert [list(node.input) for node in then.node] == [["outer"], ["inner"]]
+    assert [list(node.input) for node in other.node] == [["outer"], ["m.b"]]
+    assert [node.name for node in other.node] == ["abs", "last"]
+    assert list(edited.proto.functions[0].node[1].input) == ["root", "m.p"]
+    feeds = {"x": -np.ones((2, 3), np.float32), "c": np.array(True)}
+    assert_same(run_ort(edited, feeds), run_ort(model, feeds))
+
+
+def test_patterns_that_make_two_names_one_are_refused() -> None:
+    with pytest.raises(gk.NameTakenError, match="has that name already"):
+        gk.rename(nested(), regex={r"m\.[ab]$": "same"})
+    with pytest.raises(gk.EditError, match="no value and no node"):
+        gk.rename(nested(), regex={"nowhere": "x"})
+    with pytest.raises(ValueError, match="no replacement"):
+        gk.rename(nested(), regex={"m": r"\3"})
+    with pytest.raises(ValueError, match="is empty"):
+        gk.rename(nested(), regex={r"m\.a": ""})
+    with pytest.raises(gk.NameTakenError, match=r"'m\.u' cannot become 'x'"):
+        gk.rename(nested(), values={"m.if.then_branch/m.u": "x"})
