@@ -16,7 +16,10 @@ def test_values_and_nodes(graphkit, chain, tmp_path) -> None:
     code, text, err = graphkit(
         "rename", chain, out, "--value", "x=image", "--value", "bias=offset", "--node", "hidden=relu"
     )
-    assert (code, err) == (0, "note: renamed 2 values and 1 node: 'x' to 'image', 'bias' to 'offset', 'hidden' to 'relu'\n")
+    assert (code, err) == (
+        0,
+        "note: renamed 2 values and 1 node: 'x' to 'image', 'bias' to 'offset', 'hidden' to 'relu'\n",
+    )
     assert "image -> y" in text
     assert_same(run_ort(out, {"image": X}), {"y": np.maximum(X, 0) + np.array([1, 2, 3], np.float32)})
     assert onnx.load(out).graph.node[0].name == "relu"
