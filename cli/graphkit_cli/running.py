@@ -206,10 +206,8 @@ def comparison_options(*, several: bool = False) -> Callable[[FC], FC]:
 sample_option = click.option(
     "--sample",
     type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
     metavar="N",
-    help="Which of the samples that validate draws from this seed.",
+    help="Which of the samples that validate draws from this seed [default: the first, or the first that differs].",
 )
 
 

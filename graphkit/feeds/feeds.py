@@ -69,11 +69,11 @@ def complete(model: Model, ports: Mapping[str, Port], feeds: Mapping[str, Any], 
 
         source = RandomFeeds(model, seed=seed, bind=symbols)
         arrays.update({name: source.draw(name, 0) for name in waiting})
-    arrays.update(_exact_factors(model, ports, feeds, arrays))
+    arrays.update(exact_factors(model, ports, feeds, arrays))
     return {name: arrays[name] for name in ports if name in arrays}
 
 
-def _exact_factors(
+def exact_factors(
     model: Model, ports: Mapping[str, Port], feeds: Mapping[str, Any], arrays: Mapping[str, Array]
 ) -> dict[str, Array]:
     """Factors of Resize nodes that were given as numbers, as the float32 with which the runtime makes torch's sizes.

@@ -215,18 +215,19 @@ def session(
     level = optimization if optimize else "none"
     if level not in _LEVELS:
         raise ValueError(f"optimization is one of {', '.join(_LEVELS)}, not {optimization!r}")
-    settings = _settings(runtime, level, threads=threads)
+    settings = session_settings(runtime, level, threads=threads)
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     path = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     with translated(f"loading {source.path or source.proto.graph.name}"):
         carried = CarriedModel(path) if path is not None and source is given and os.path.exists(path) else carry(source)
-        raw = _raw_session(runtime, carried, settings, providers.options(device, tf32=tf32, tensorrt=tensorrt))
+        raw = raw_session(runtime, carried, settings, providers.options(device, tf32=tf32, tensorrt=tensorrt))
     made = Session(source, raw, device, [note] if note else [], keep=carried)
     made.notes += _check_placement(made, allow_cpu_nodes=allow_cpu_nodes)
     return made
 
 
-def _settings(runtime: Any, optimization: Optimization, *, threads: int | None = None) -> Any:
+def session_settings(runtime: Any, optimization: Optimization, *, threads: int | None = None) -> Any:
+    """The runtime's own options of a session: quiet, and with its rewrites as asked."""
     settings = runtime.SessionOptions()
     settings.log_severity_level = 4
     settings.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, _LEVELS[optimization])
@@ -252,14 +253,14 @@ class PieceSession:
             SessionError: The runtime refuses it.
         """
         runtime = import_runtime()
-        settings = _settings(runtime, "none")
+        settings = session_settings(runtime, "none")
         settings.enable_cpu_mem_arena = False  # an arena keeps the memory of values that are gone
         settings.enable_mem_pattern = False
         settings.add_session_config_entry("session.disable_prepacking", "1")  # it copies weights to run faster later
         self._name = name
         with translated(f"loading {name if whole else f'a piece of {name}'}"):
             self._keep = carry(piece)
-            self._raw = _raw_session(runtime, self._keep, settings, providers.options(device, tf32=tf32))
+            self._raw = raw_session(runtime, self._keep, settings, providers.options(device, tf32=tf32))
         self.providers: tuple[str, ...] = tuple(self._raw.get_providers())
         self._inputs = {value.name for value in piece.proto.graph.input}
 
@@ -276,7 +277,8 @@ class PieceSession:
         return {name: apart(value) for name, value in zip(outputs, made, strict=True)}
 
 
-def _raw_session(runtime: Any, carried: CarriedModel, settings: Any, wanted: list[tuple[str, dict[str, str]]]) -> Any:
+def raw_session(runtime: Any, carried: CarriedModel, settings: Any, wanted: list[tuple[str, dict[str, str]]]) -> Any:
+    """A session of the runtime's own on a model that is handed over."""
     values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in carried.arrays]
     if values:
         settings.add_external_initializers(carried.names, values)

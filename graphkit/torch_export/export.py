@@ -18,6 +18,7 @@ from graphkit.torch_export import arguments as given
 from graphkit.torch_export.factory import import_torch
 from graphkit.torch_export.findings import examine
 from graphkit.torch_export.job import EXPORTERS, Exporter, Job, weights_of
+from graphkit.torch_export.loading import unloadable
 from graphkit.torch_export.mark import resolve_marks
 from graphkit.torch_export.weights import weights_as_inputs
 
@@ -197,6 +198,7 @@ def export_report(
     )
     if not stored:
         weights_as_inputs(proto, weights_of(module).keys(), required=parameters == "inputs")
+    findings += unloadable(Model(proto, produced.sources))
     notes = tuple(str(finding) for finding in findings)
     step = Step("export", _summary(job, parameters), notes, "it was made from a torch module")
     model = Model(proto, produced.sources, steps=(step,))

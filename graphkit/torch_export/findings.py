@@ -16,7 +16,9 @@ from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.values import dims
 from graphkit.shapes.inference import inferred
+from graphkit.shapes.size_dependence import Comparison, breaking
 from graphkit.tensor import type_name
+from graphkit.torch_export.ranges import ranges
 from graphkit.torch_export.source_line import is_users, stack_line
 from graphkit.torch_export.symbolic_forwards import symbolic_forwards
 
@@ -63,6 +65,8 @@ def examine(
         *_asked_dims(proto, dynamic),
         *_traced(heard),
         *_output_types(proto, program),
+        *ranges(program, dynamic),
+        *_held_sizes(proto, bound, dynamic),
     ]
     if program is None:
         found += _repaired_dims(proto, {symbol for axes in dynamic.values() for symbol in axes.values()})
@@ -243,6 +247,24 @@ def _torch_output_types(program: Any) -> list[int | None]:
         if arg is not None:
             found.append(DATA_TYPES.get(str(held.dtype)) if isinstance(held, torch.Tensor) else None)
     return found
+
+
+def _held_sizes(proto: onnx.ModelProto, bound: Arguments, dynamic: Mapping[str, Mapping[int, str]]) -> list[Finding]:
+    """Nodes that work at the example's sizes of the dynamic axes only: a size of the example is a constant in them."""
+    sizes = {leaf.name: tuple(leaf.value.shape) for leaf in bound.tensors if leaf.name in dynamic}
+    if not sizes:
+        return []
+
+    def change(model: onnx.ModelProto, times: int) -> None:
+        for value in model.graph.input:
+            for axis in dynamic.get(value.name, ()) if value.name in sizes else ():
+                value.type.tensor_type.shape.dim[axis].dim_value = int(sizes[value.name][axis]) * times
+
+    cause = "another size of " + ", ".join(sorted({name for axes in dynamic.values() for name in axes.values()}))
+    return [Finding("size-baked", said, remedy=FIXED) for said in breaking(Comparison(proto, change), cause=cause)]
+
+
+FIXED = "graphkit export --check-baked names the constant; do not mark the axis as dynamic, or try the other exporter"
 
 
 def _repaired_dims(proto: onnx.ModelProto, asked: set[str]) -> list[Finding]:

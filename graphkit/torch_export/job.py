@@ -116,6 +116,7 @@ class Job:
         import torch
 
         args, kwargs = _not_taken_for_keywords(self.bound)
+        _forget_recurrent_kernels()
         program = torch.onnx.export(
             exportable(self.module, self.bound),
             args,
@@ -194,6 +195,19 @@ class Job:
         for source in model.sources.values():
             weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
         return model.copy_proto(), model.sources
+
+
+def _forget_recurrent_kernels() -> None:
+    """Let torch look up anew what computes its recurrent operators.
+
+    torch.export keeps GRU and LSTM as one operator each where nothing was looked up before; afterwards it takes them
+    apart into a loop of the example's length (torch 2.13): the second export in a process would differ from the first.
+    """
+    import torch
+
+    for name in ("gru", "lstm", "rnn_tanh", "rnn_relu"):
+        for overload in ("input", "data"):
+            getattr(getattr(torch.ops.aten, name), overload)._dispatch_cache.clear()  # noqa: SLF001 (there is no other door)
 
 
 def weights_of(module: Any) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from graphkit.errors import ComparisonError, NameNotFoundError
 from graphkit.feeds.random import RandomFeeds
-from graphkit.hint import Argument, Hint
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.reading.fits import check
 from graphkit.reading.values import value_for
 from graphkit.runtime.session import Session, session
@@ -23,13 +23,15 @@ from graphkit.verify.compare.error_picture import ErrorPicture, error_picture
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.compare.tolerance import Policy
 from graphkit.verify.reference.bind_model import bind_model
-from graphkit.verify.reference.draw import draw_feeds, is_random
+from graphkit.verify.reference.draw import draw_feeds, exact_for_attributes, is_random
 from graphkit.verify.reference.output_order import agreeing_order, refuse_other_shapes
 from graphkit.verify.reference.run_model import ModelRunner, run_session
 from graphkit.verify.reference.runner import Loading, Runner
+from graphkit.verify.reference.torch_run import ForwardError
 from graphkit.verify.report import Report, Sample, explained
 
 if TYPE_CHECKING:
+    from graphkit.graph.ports import Port
     from graphkit.model import ModelLike
     from graphkit.runtime.session import Optimization
 
@@ -146,12 +148,16 @@ def validate(
     between = "gpu" if made.device != "cpu" else "same" if against is not None else "cpu"
     policy = Policy(between, tf32 and made.device != "cpu", rtol, atol)
     plan = _Plan(made, reference, bind or {}, given, samples, seed)
-    tally = _Tally(reference, policy, any_dtype=any_dtype, equal_nan=equal_nan)
+    tally = _Tally(made.inputs, reference, policy, any_dtype=any_dtype, equal_nan=equal_nan)
     with reference.opened():
         for case in plan.cases():
-            _run_case(made, reference, case, tally)
+            try:
+                _run_case(made, reference, case, tally)
+            except ForwardError as error:
+                tally.refuse(case, error)
             if progress is not None:
                 progress(len(tally.samples), plan.total, "comparing")
+        tally.check_refused()
         if tally.wrong is not None:
             tally.doubts += reference.unrepeatable(tally.wrong.feeds, tally.wrong.sample, made.model)
     return _report(made, reference, tally, tf32=tf32, seed=seed)
@@ -159,6 +165,7 @@ def validate(
 
 def _report(made: Session, reference: Runner, tally: _Tally, *, tf32: bool, seed: int) -> Report:
     match = all(sample.match for sample in tally.samples)
+    left = _one_size_only(tally.sizes)
     return Report(
         match=match,
         candidate=made.name,
@@ -172,11 +179,21 @@ def _report(made: Session, reference: Runner, tally: _Tally, *, tf32: bool, seed
         worst_sample=tally.worst_sample,
         samples=tuple(tally.samples),
         bindings=explained(reference.binding),
-        notes=(*made.notes, *reference.binding.notes, *_nothing_compared(tally.samples)),
+        notes=(*made.notes, *reference.binding.notes, *tally.notes, *left, *_nothing_compared(tally.samples)),
         doubts=() if match else (*tally.doubts, *reference.binding.doubts),
         versions=versions(),
         pictures=tally.pictures,
     )
+
+
+def _one_size_only(sizes: Mapping[str, set[int]]) -> list[str]:
+    """A note on dims that may vary and had one size in every run."""
+    left = {name: next(iter(seen)) for name, seen in sizes.items() if len(seen) == 1}
+    if not left:
+        return []
+    said = ", ".join(f"{name}={size}" for name, size in left.items())
+    proposed = Argument("bind", dict.fromkeys(left, Blank("SIZES")))
+    return [Hint(f"dims that may vary had one size in every run ({said}); compare others with ", proposed)]
 
 
 def _nothing_compared(samples: Sequence[Sample]) -> list[str]:
@@ -274,6 +291,7 @@ def _run_case(made: Session, reference: Runner, case: Case, tally: _Tally) -> No
         if not hasattr(value, "is_cuda"):
             check(made.inputs[name], value)
         feeds[name] = value
+    feeds.update(exact_for_attributes(made, reference.binding, feeds))
     actual = run_session(made, feeds, list(exchange.outputs))
     tally.add(case, feeds, actual, exchange.outputs)
 
@@ -281,21 +299,45 @@ def _run_case(made: Session, reference: Runner, case: Case, tally: _Tally) -> No
 class _Tally:
     """The samples so far, and the worst one of each output."""
 
-    def __init__(self, reference: Runner, policy: Policy, *, any_dtype: bool, equal_nan: bool) -> None:
+    def __init__(
+        self, ports: Mapping[str, Port], reference: Runner, policy: Policy, *, any_dtype: bool, equal_nan: bool
+    ) -> None:
+        self.sizes: dict[str, set[int]] = {}
+        self._ports = ports
         self.samples: list[Sample] = []
         self.worst: dict[str, Metrics] = {}
         self.worst_sample: dict[str, int] = {}
         self.pictures: dict[str, ErrorPicture] = {}
         self.doubts: list[str] = []
         self.wrong: Case | None = None
+        self.notes: list[str] = []
+        self._refused: list[tuple[Case, ForwardError]] = []
+        self._ran: list[dict[str, Any]] = []
         self._reference = reference
         self._measure = functools.partial(measure, policy=policy, any_dtype=any_dtype, equal_nan=equal_nan)
+
+    def refuse(self, case: Case, error: ForwardError) -> None:
+        """Take note of feeds with which the module raises."""
+        self._refused.append((case, error))
+
+    def check_refused(self) -> None:
+        """Say which random samples the module refused, where another one of the same sizes and given feeds ran.
+
+        Raises:
+            ForwardError: It refused all of them.
+        """
+        for case, error in self._refused:
+            if case.bind not in self._ran:
+                raise error
+            bound = "".join(f", {name}={value}" for name, value in case.bind.items())
+            self.notes.append(f"sample {case.sample}{bound} was left out, the others count: {error.message}")
 
     def add(self, case: Case, feeds: Mapping[str, Any], actual: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
         outputs = {name: self._measure(actual[name], value) for name, value in expected.items()}
         if not self.samples:
             refuse_other_shapes(outputs, expected)
             self._look_for_another_order(outputs, actual, expected)
+        self._ran.append(case.bind)
         number = len(self.samples)
         for name, metrics in outputs.items():
             if name not in self.worst or badness(metrics) > badness(self.worst[name]):
@@ -306,8 +348,16 @@ class _Tally:
                     self.pictures[name] = picture
         if self.wrong is None and not all(m.match for m in outputs.values()):
             self.wrong = case
+        self._learn(feeds)
         shown = {name: described(value) for name, value in feeds.items()}
         self.samples.append(Sample(number, case.bind, shown, all(m.match for m in outputs.values()), outputs))
+
+    def _learn(self, feeds: Mapping[str, Any]) -> None:
+        """Take note of the sizes of dims that may vary."""
+        for name, value in feeds.items():
+            for dim, size in zip(self._ports[name].dims or (), np.shape(value), strict=False):
+                if isinstance(dim, str):
+                    self.sizes.setdefault(dim, set()).add(size)
 
     def _look_for_another_order(
         self, outputs: Mapping[str, Metrics], actual: Mapping[str, Any], expected: Mapping[str, Any]

@@ -26,6 +26,7 @@ DIVERGES = 1
 @reference_options
 @comparison_options()
 @sample_option
+@click.option("--any-dtype", is_flag=True, help="Outputs of another dtype are no difference by themselves.")
 @click.option("--reference-device", metavar="DEVICE", help="Run the reference model elsewhere: cpu, cuda, tensorrt.")
 @click.option(
     "--isolate", is_flag=True, help="Try every node alone on the reference's values: shows which ones introduce error."

@@ -25,6 +25,8 @@ def bisection_text(result: Bisection) -> str:
         f"ran: {_ran(result)}",
     ]
     said += ["", *map(one_line, first_lines(result))] if result.first is not None else []
+    if result.diverges and result.first is None:
+        said += ["", "no value differs where each node runs by itself; the whole does, see the notes"]
     if result.introduced_by:
         said += ["", lines(INTRODUCED, result.introduced_by)]
     if result.rows:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import torch
 from graphkit.torch_export.examples import resized
 
+GROWS = 2**-7
+"""By what part a repeated value grows each time: what bfloat16 can tell."""
+
 FACTORS = 4
 """A vector of up to so many positive numbers is taken for factors or sizes, one for each axis."""
 
@@ -130,7 +133,30 @@ def _elements(arguments: Arguments, wanted: Mapping[tuple[str, int], int]) -> in
 def _resized(leaf: Leaf, wanted: Mapping[tuple[str, int], int]) -> Any:
     if not leaf.is_tensor or not any(name == leaf.name for name, _ in wanted):
         return leaf.value
-    return resized(leaf.value, [wanted.get((leaf.name, axis), size) for axis, size in enumerate(leaf.value.shape)])
+    shape = [wanted.get((leaf.name, axis), size) for axis, size in enumerate(leaf.value.shape)]
+    return _told_apart(resized(leaf.value, shape), leaf.value)
+
+
+def _told_apart(larger: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Repeated values a little larger each time, so that none ties with another: the order of ties is nobody's.
+
+    0 and 1 stay, of which masks are made, and so do integers, which may be indices.
+    """
+    import torch
+
+    if not larger.is_floating_point() or bool(((tensor == 0) | (tensor == 1)).all()):
+        return larger
+    times = torch.zeros(larger.shape, dtype=torch.float64)
+    turn = 1
+    for axis, size in enumerate(tensor.shape):
+        if size and larger.shape[axis] > size:
+            again = torch.arange(larger.shape[axis]) // size
+            times += turn * again.reshape([-1 if at == axis else 1 for at in range(larger.dim())])
+            turn *= int(again[-1]) + 1
+    special = (larger == 0) | (larger == 1)
+    return torch.where(
+        special, larger, (larger.to(torch.float64) * (1 + GROWS * times.to(larger.device))).to(larger.dtype)
+    )
 
 
 def _kind(leaf: Leaf) -> str:

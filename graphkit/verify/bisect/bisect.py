@@ -19,6 +19,7 @@ from graphkit.verify.bisect.onnx_side import OnnxSide
 from graphkit.verify.bisect.pair import Chosen, Interface, Pair, interface, is_torch
 from graphkit.verify.bisect.search import Search, goes_wrong, introduced
 from graphkit.verify.bisect.side import Side
+from graphkit.verify.bisect.whole import compared_as_a_whole
 from graphkit.verify.compare.described import described
 from graphkit.verify.compare.tolerance import Policy
 from graphkit.verify.reference.bind_model import bind_model
@@ -42,10 +43,11 @@ def bisect(
     feeds: Mapping[str, Any] | None = None,
     map: Mapping[str, str] | None = None,  # noqa: A002 (the name of the command's option)
     seed: int = 0,
-    sample: int = 0,
+    sample: int | None = None,
     rtol: float | None = None,
     atol: float | None = None,
     tf32: bool = False,
+    any_dtype: bool = False,
     isolate: bool = False,
     memory: int | str = "2GB",
     progress: Progress | None = None,
@@ -80,10 +82,12 @@ def bisect(
         feeds: As ``validate`` takes them, one value each.
         map: As ``validate`` takes it.
         seed: Where random feeds start.
-        sample: Which of the samples that ``validate`` draws from this seed: the one that it found wrong.
+        sample: Which of the samples that ``validate`` draws from this seed. None takes the first, and where every value
+            agrees there, the first of three whose outputs differ.
         rtol: Relative tolerance for every dtype; without it as ``validate`` has it.
         atol: Absolute tolerance for every dtype; without it the table's, in units of each value's own magnitude.
         tf32: Allow TF32 on a GPU, on both sides.
+        any_dtype: Outputs of another dtype are no difference by themselves, as ``validate`` has it.
         isolate: Compare every value and try every node alone, fed with the reference's values: a node that is wrong then
             introduces error, the others pass it on.
         memory: Bytes that the process may hold at once: what it holds when the search begins, the values of both sides
@@ -115,41 +119,78 @@ def bisect(
     first is; with ``isolate`` every node of the candidate once more. Time grows with nodes + bytes of all values: a chain
     of 1,000, 4,000 and 16,000 small nodes, the fault at 70 %, takes 2 + 2, 6 + 6 and 23 + 23 pieces and 1 alone, and 0.7,
     1.6 and 4.5 s with Python's start (two cores); one without a fault 2 + 2, 8 + 8 and 32 + 32 pieces, 0.8, 1.6 and
-    5.2 s. Where nothing differs, the candidate is loaded as a whole.
+    5.2 s. Where nothing differs, both sides are run as a whole too, on three samples, if the memory limit allows that: the
+    runtime's optimizer may change what every node has right.
     """
     if (against is None) == (torch is None):
         raise ValueError("bisect needs either against= or torch=")
     limit = parse_bytes(memory)
     where, note = providers.resolve(device)
     other_where = providers.resolve(reference_device)[0] if reference_device else where
-    chosen = Chosen(bind or {}, dict(feeds or {}), dict(map or {}), seed, sample, where, tf32)
+    chosen = Chosen(bind or {}, dict(feeds or {}), dict(map or {}), seed, sample or 0, where, tf32)
     swapped = is_torch(candidate) and torch is None
-    with contextlib.ExitStack() as stack:
-        if swapped:
-            pair = _torch_pair(against, candidate, chosen, stack)
-        elif torch is not None:
-            pair = _torch_pair(candidate, torch, chosen, stack)
-        else:
-            assert against is not None
-            pair = _onnx_pair(interface(candidate), interface(against).model, chosen, other_where)
-        between = "gpu" if {where, other_where} != {"cpu"} else "same" if torch is None and not swapped else "cpu"
-        policy = Policy(between, tf32 and between == "gpu", rtol, atol)
-        search = Search(
-            pair.candidate,
-            pair.reference,
-            pair.twins,
-            policy,
-            limit,
-            isolate=isolate,
-            swapped=swapped,
-            alike=between == "same",
-            outputs=_outputs(pair.candidate),
-        )
-        search.run(progress)
-        result = _result(pair, search, where, [note] if note else [])
-        if not result.diverges and isinstance(pair.candidate, OnnxSide):
-            pair.candidate.load()
+    subject = candidate if swapped else torch
+    model = against if swapped else candidate
+    if subject is not None:
+        from graphkit.verify.reference.bind_torch import as_subject
+
+        subject = as_subject(subject)  # a factory is called once
+    between = "gpu" if {where, other_where} != {"cpu"} else "same" if subject is None else "cpu"
+    policy = Policy(between, tf32 and between == "gpu", rtol, atol)
+
+    def one(number: int) -> tuple[Bisection, bool]:
+        """(the bisection of one sample, whether the model may be run as a whole too)."""
+        with contextlib.ExitStack() as stack:
+            of_sample = replace(chosen, sample=number)
+            if subject is not None:
+                pair = _torch_pair(model, subject, of_sample, stack)
+            else:
+                assert against is not None
+                pair = _onnx_pair(interface(candidate), interface(against).model, of_sample, other_where)
+            search = Search(
+                pair.candidate,
+                pair.reference,
+                pair.twins,
+                policy,
+                limit,
+                isolate=isolate,
+                swapped=swapped,
+                alike=between == "same",
+                outputs=_outputs(pair.candidate),
+                any_dtype=any_dtype,
+            )
+            search.run(progress)
+            result = _result(pair, search, where, [note] if note else [])
+            whole = not result.diverges and isinstance(pair.candidate, OnnxSide)
+            if isinstance(pair.candidate, OnnxSide) and whole:
+                pair.candidate.load()
+                whole = where == other_where and WHOLE * sum(pair.candidate.sizes().values()) <= limit
+        return result, whole
+
+    result, whole = one(chosen.sample)
+    if whole:
+        given = {
+            "against": None if subject is not None else against,
+            "torch": subject,
+            "device": where,
+            "bind": bind,
+            "feeds": feeds,
+            "map": map,
+            "seed": seed,
+            "rtol": rtol,
+            "atol": atol,
+            "tf32": tf32,
+            "any_dtype": any_dtype,
+            "equal_nan": True,
+            "allow_cpu_nodes": True,
+        }
+        assert model is not None
+        result = compared_as_a_whole(result, model, given, sample, lambda number: one(number)[0])
     return _turned(result) if swapped else result
+
+
+WHOLE = 4
+"""How much smaller than the memory limit all values together must be for the model to be run as a whole too."""
 
 
 def _outputs(side: Side) -> frozenset[str]:

@@ -27,7 +27,7 @@ class Isolation:
     """Runs the nodes behind some values of a model, fed with other values for what they read.
 
     A value that has a twin is a border: the nodes behind it are not run, it is fed. So a node whose inputs all have
-    twins is run alone, and several nodes are run together where values between them have none.
+    twins is run alone, and several nodes are run together where values between them have none, or are sequences.
     """
 
     def __init__(self, side: OnnxSide, twins: Iterable[str]) -> None:
@@ -40,7 +40,7 @@ class Isolation:
         self.side = side
         self.runs = 0
         self._constant = constants_of(side.index)
-        self._border = {*twins, *side.feeds} - self._constant
+        self._border = {*twins, *side.feeds} - self._constant - side.not_tensors()
 
     def behind(self, value: str) -> tuple[list[int], set[str]]:
         """(the nodes to run for a value, in order; the values to feed them)."""
@@ -75,7 +75,7 @@ class Isolation:
         made = {name for p in positions for name in index.nodes[p].output if name}
         new = {name: f"made of {name}" for name in made if name in self._border}
         inputs = {name: declared_type(fed[name]) for name in sorted(read) if name in fed}  # no sequence is fed
-        return piece(self.side.model, index, sorted(positions), inputs, [new[v] for v in values], new), new
+        return piece(self.side.model, index, sorted(positions), inputs, [new.get(v, v) for v in values], new), new
 
     def run(self, values: Sequence[str], twins: Mapping[str, Array]) -> dict[str, Array]:
         """What the candidate's nodes make of the reference's values.
@@ -88,7 +88,7 @@ class Isolation:
             Value -> array; values whose nodes cannot run on these arrays are left out.
         """
         fed = {name: self.to_feed(name, array) for name, array in twins.items()}
-        return self._halved(list(values), fed)
+        return self._halved([value for value in values if value in self._border], fed)
 
     def rounding(
         self, value: str, twins: Mapping[str, Array], made: Array, policy: Policy

@@ -88,7 +88,7 @@ def layers(
     feeds: Mapping[str, Any] | None = None,
     map: Mapping[str, str] | None = None,  # noqa: A002 (the name of the command's option)
     seed: int = 0,
-    sample: int = 0,
+    sample: int | None = None,
     rtol: float | None = None,
     atol: float | None = None,
     tf32: bool = False,
@@ -108,7 +108,7 @@ def layers(
         feeds: As ``validate`` takes them, one value each.
         map: As ``validate`` takes it.
         seed: Where random feeds start.
-        sample: Which of the samples that ``validate`` draws from this seed.
+        sample: Which of the samples that ``validate`` draws from this seed; None for the first.
         rtol: Relative tolerance for every dtype; without it as ``validate`` has it.
         atol: Absolute tolerance for every dtype.
         tf32: Allow TF32 on a GPU, on both sides.
@@ -132,7 +132,7 @@ def layers(
     """
     own = interface(candidate)
     where, note = providers.resolve(device)
-    chosen = Chosen(bind or {}, dict(feeds or {}), dict(map or {}), seed, sample, where, tf32)
+    chosen = Chosen(bind or {}, dict(feeds or {}), dict(map or {}), seed, sample or 0, where, tf32)
     with contextlib.ExitStack() as stack:
         pair = torch_pair(own, torch, chosen, stack, modules=True)
         between = "gpu" if where != "cpu" else "cpu"

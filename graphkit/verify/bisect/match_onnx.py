@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import onnx
+
 from graphkit.graph import values
 from graphkit.graph.values import is_constant_node
 
 if TYPE_CHECKING:
-    import onnx
-
     from graphkit.graph.index import GraphIndex
     from graphkit.model import Model
 
@@ -60,6 +60,7 @@ class _Pairs:
     def __init__(self, own: GraphIndex, other: GraphIndex, seeds: dict[str, str]) -> None:
         self.own = own
         self.other = other
+        self._plain = {id(index): _passed_through(index) for index in (own, other)}
         self.found = seeds
         self.taken = set(seeds.values())
 
@@ -105,14 +106,23 @@ class _Pairs:
     def _maker(index: GraphIndex, name: str) -> onnx.NodeProto:
         return index.nodes[index.producer[name]]
 
-    @staticmethod
-    def _readers(index: GraphIndex, name: str) -> list[onnx.NodeProto]:
-        return [index.nodes[position] for position in index.consumers.get(name, ())]
+    def _readers(self, index: GraphIndex, name: str) -> list[onnx.NodeProto]:
+        """The nodes that read a value, also behind nodes that only write it otherwise."""
+        found: list[onnx.NodeProto] = []
+        waiting = [name]
+        while waiting:
+            for node in (index.nodes[position] for position in index.consumers.get(waiting.pop(), ())):
+                if node.output and node.output[0] in self._plain[id(index)]:
+                    waiting.append(node.output[0])
+                else:
+                    found.append(node)
+        return found
 
     def _reads(self, index: GraphIndex, node: onnx.NodeProto) -> set[str]:
         """The values that a node reads, constants left out, by their names in the reference."""
-        names = self.found if index is self.own else {}
-        return {names.get(n, n) for n in node.input if n and values.constant(index, n) is None}
+        names, plain = self.found if index is self.own else {}, self._plain[id(index)]
+        read = {plain.get(name, name) for name in node.input if name}
+        return {names.get(n, n) for n in read if values.constant(index, n) is None}
 
     def forwards(self, own: _Keys, other: _Keys) -> None:
         """Pair nodes that read the same things, in graph order.
@@ -167,12 +177,12 @@ class _Keys:
         self.index = index
         self.strict = strict
         self._constants: dict[str, object] = {}
-        self._plain = _without_identities(index)
+        self._plain = _passed_through(index)
 
     def key(self, node: onnx.NodeProto, names: Mapping[str, str] | None) -> tuple[object, ...]:
         """The key of a node; ``names`` translates what it reads into the names of the other graph.
 
-        Identity nodes are looked through, because tools drop them.
+        Nodes that only write a value otherwise are looked through, because tools drop and add them.
         """
         read = tuple(self._read(name, names) for name in node.input)
         return (node.domain, node.op_type, len(node.output), _attributes(node) if self.strict else 0, read)
@@ -210,13 +220,32 @@ class _Keys:
         return (*kind, hashlib.blake2b(ends, digest_size=8).digest())
 
 
-def _without_identities(index: GraphIndex) -> dict[str, str]:
-    """What Identity nodes give -> the value that it is."""
+def _passed_through(index: GraphIndex) -> dict[str, str]:
+    """What nodes give that only write a value otherwise -> the value: Identity, quantization and casts of floats.
+
+    A tool that quantizes or lowers precision puts them between the nodes of a model, whose values stay what they are up to
+    rounding. What is dequantized or cast of a constant is that constant.
+    """
     found: dict[str, str] = {}
     for node in index.nodes:
-        if node.op_type == "Identity" and not node.domain:
+        if _only_writes(index, node):
             found[node.output[0]] = found.get(node.input[0], node.input[0])
     return found
+
+
+def _only_writes(index: GraphIndex, node: onnx.NodeProto) -> bool:
+    if node.op_type == "Identity" and not node.domain:
+        return True
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.domain in ("", "com.microsoft"):
+        made = index.producer.get(node.input[0])
+        quantized = made is not None and index.nodes[made].op_type in ("QuantizeLinear", "DynamicQuantizeLinear")
+        return node.op_type == "QuantizeLinear" or quantized or values.constant(index, node.input[0]) is not None
+    return node.op_type == "Cast" and not node.domain and values.attribute_value(node, "to", 0) in FLOATS
+
+
+FLOATS = frozenset(
+    (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE)
+)
 
 
 def _attributes(node: onnx.NodeProto) -> bytes:

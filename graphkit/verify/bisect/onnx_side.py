@@ -55,6 +55,7 @@ class OnnxSide:
         self._at = 0
         self._sizes: dict[str, int] | None = None
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._others: set[str] = set()
         self._state: dict[str, Any] = {name: to_runtime(a, self._port(name)) for name, a in self.feeds.items()}
         self._kept: dict[str, Any] = {}
         self._wanted: set[str] = set()
@@ -88,6 +89,11 @@ class OnnxSide:
         self.sizes()
         return self._shapes
 
+    def not_tensors(self) -> set[str]:
+        """Values that are sequences, maps or optional, as far as inference knows: no piece is fed them."""
+        self.sizes()
+        return self._others
+
     def _static_sizes(self) -> tuple[dict[str, int], dict[str, int]]:
         """(value -> bytes, value -> data type of those whose shape is not known)."""
         proto = self.model.copy_proto()
@@ -105,6 +111,8 @@ class OnnxSide:
         for name in found.producer:
             type_proto = values.value_type(found, name)
             if type_proto is None or type_proto.WhichOneof("value") != "tensor_type":
+                if type_proto is not None and type_proto.WhichOneof("value") is not None:
+                    self._others.add(name)
                 continue
             dims, kind = values.dims(type_proto), type_proto.tensor_type.elem_type
             if dims is not None and all(isinstance(d, int) for d in dims):

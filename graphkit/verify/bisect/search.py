@@ -38,6 +38,7 @@ class Search:
         alike: Both sides run on the same kernels.
         outputs: Values that are held against themselves where they are smaller than any tolerance, as ``validate`` does
             with them. Others are so only where that is more than rounding (``_more_than_rounding``).
+        any_dtype: Outputs of another dtype are no difference by themselves; inner values never are.
         rows: What was compared.
         stretches: Into how many stretches the graph was cut.
         complete: Whether every value was compared.
@@ -57,6 +58,7 @@ class Search:
     swapped: bool = False
     alike: bool = False
     outputs: frozenset[str] = frozenset()
+    any_dtype: bool = False
     rows: list[Row] = field(default_factory=list)
     stretches: int = 0
     complete: bool = True
@@ -138,6 +140,9 @@ class Search:
         """
         if self.swapped:
             actual, expected = expected, actual
+        arrays = isinstance(actual, np.ndarray) and isinstance(expected, np.ndarray)
+        if arrays and value in self.outputs and not self.any_dtype and dtype_name(actual) != dtype_name(expected):
+            return measure(actual, expected, self.policy, equal_nan=True), ""
         found = judge(actual, expected, self.policy)
         if value in self.outputs or found.problem is None or found.share_out:
             return found, ""

@@ -17,6 +17,7 @@ from graphkit.verify.bisect.module_side import ModuleSide
 from graphkit.verify.bisect.onnx_side import OnnxSide
 from graphkit.verify.bisect.pair import Pair
 from graphkit.verify.reference.bind_torch import as_subject, bind_torch
+from graphkit.verify.reference.draw import exact_for_attributes
 from graphkit.verify.reference.run_torch import TorchRunner, check_outputs
 from graphkit.verify.reference.torch_arguments import placed
 from graphkit.verify.reference.torch_run import TorchRun
@@ -49,6 +50,7 @@ def torch_pair(
     drawn = chosen.drawn(own, runner)
     mine = {name: drawn[name] for name in own.inputs if name in drawn}
     mine.update(runner.determined(drawn, chosen.sample))
+    mine.update(exact_for_attributes(own, binding, mine))
     stack.enter_context(runner.attributes_set(drawn))
     args, kwargs = runner.arguments(drawn, chosen.sample)
     run = TorchRun(runner.module, args, kwargs, binding.reference)

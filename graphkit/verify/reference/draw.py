@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from graphkit.errors import FeedError
+from graphkit.feeds.feeds import exact_factors
 from graphkit.feeds.random import RandomFeeds
 from graphkit.reading.values import value_for
+from graphkit.verify.reference.binding import Attribute
 
 if TYPE_CHECKING:
     from graphkit.graph.ports import Port
-    from graphkit.verify.reference.binding import Ported
+    from graphkit.verify.reference.binding import Binding, Ported
     from graphkit.verify.reference.runner import Runner
 
 
@@ -69,3 +73,10 @@ def _as_proposed(port: Port, value: Any) -> Any:
 def is_random(value: Any) -> bool:
     """Whether a feed asks for random numbers."""
     return isinstance(value, str) and value == "random"
+
+
+def exact_for_attributes(own: Ported, binding: Binding, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """Factors that stand for a number that the module holds, as the float32 with which the runtime makes torch's sizes."""
+    given = {name: feeds[name].ravel() for name in binding.of(Attribute) if isinstance(feeds.get(name), np.ndarray)}
+    meant = {n: [float(str(number)) for number in a] for n, a in given.items() if a.dtype == np.float32 and a.size}
+    return dict(exact_factors(own.model, own.inputs, meant, feeds)) if meant else {}

@@ -118,10 +118,17 @@ def like_python(value: Any, before: Any) -> Any:
     if isinstance(before, (tuple, list)):
         items = np.broadcast_to(array.ravel(), (len(before),)) if array.size in (1, len(before)) else array.ravel()
         return type(before)(like_python(item, old) for item, old in zip(items, before, strict=False))
-    numbers = [_whole(item) if isinstance(before, int) else item for item in array.ravel().tolist()]
+    numbers = [_whole(item) if isinstance(before, int) else item for item in _meant(array)]
     if array.size == 1 or len(set(numbers)) == 1:
         return numbers[0]
     return tuple(numbers)
+
+
+def _meant(array: Array) -> list[Any]:
+    """The numbers of an array; of float32 the shortest decimals that it rounds, because 1.7 was meant by 1.7000000477."""
+    if array.dtype == np.float32:
+        return [float(str(number)) for number in array.ravel()]
+    return list(array.ravel().tolist())
 
 
 def _whole(number: Any) -> Any:

@@ -71,6 +71,10 @@ def _no_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
+class ForwardError(ComparisonError):
+    """``forward`` raised on the feeds of one run."""
+
+
 def forward_failed(name: str, error: Exception, doubts: Sequence[str] = ()) -> ComparisonError:
     """What to say of a ``forward`` that raised.
 
@@ -86,7 +90,7 @@ def forward_failed(name: str, error: Exception, doubts: Sequence[str] = ()) -> C
         return ComparisonError(
             f"{name} ran out of memory{where}: {text}", hint="bind smaller dims, or feed smaller inputs"
         )
-    return ComparisonError(
+    return ForwardError(
         f"forward of {name} raised {type(error).__name__}: {text}{where}",
         hint=joined(
             "; ",

@@ -79,12 +79,12 @@ def test_another_precision_of_the_same_model():
         model(f"g ({t}[2,3] x) => ({t}[2,3] y) {{ a = Sigmoid(x)\n b = Mul(a, a)\n c = Exp(b)\n y = Neg(c) }}")
         for t in ("float16", "float")
     )
-    result = bisect(half, against=full, isolate=True)
+    result = bisect(half, against=full, isolate=True, any_dtype=True)
     assert not result.diverges
     assert result.rows[0].metrics.dtype == "float16"
     wrong = onnx.ModelProto.FromString(half.SerializeToString())
     wrong.graph.node[2].op_type = "Softplus"
-    result = bisect(wrong, against=full, isolate=True)
+    result = bisect(wrong, against=full, isolate=True, any_dtype=True)
     assert [row.value for row in result.introduced_by] == ["c"]
     assert result.first.value == "c"
 
