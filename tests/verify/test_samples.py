@@ -70,7 +70,7 @@ class Scaled(torch.nn.Module):
         return functional.interpolate(x, scale_factor=self.factor, mode=self.mode)
 
 
-@pytest.mark.parametrize(("mode", "factors"), [("nearest", ("1.7", "2.3", "0.6")), ("bilinear", ("1.7", "4.2", "0.6"))])
+@pytest.mark.parametrize(("mode", "factors"), [("nearest", ("1.7", "2.3")), ("bilinear", ("1.7", "4.2", "0.6"))])
 def test_fractional_factors_are_the_numbers_that_were_meant_on_both_sides(mode, factors):
     x = torch.rand(1, 2, 11, 15)
     net = Scaled(mode).eval()
