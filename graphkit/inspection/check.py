@@ -20,9 +20,8 @@ from graphkit.graph.scopes import scopes
 from graphkit.inspection.onnx_checker import checker_faults
 from graphkit.model import Model, ModelLike
 from graphkit.result import Result
+from graphkit.semantics.conforms import wrong_types
 from graphkit.semantics.known_operators import imported, unknown_operator
-from graphkit.semantics.node_types import type_fault
-from graphkit.semantics.schemas import schema_in
 from graphkit.semantics.valid import report_faults
 from graphkit.shapes.inference import inference_faults, inferred
 from graphkit.storage.load import as_model, load_with_faults
@@ -192,12 +191,14 @@ def _types(model: onnx.ModelProto, versions: dict[str, int], functions: set[walk
         for scope in typed:
             for node in scope.index.nodes:
                 domain = walk.call_key(node)[0]
-                schema = schema_in(domain, node.op_type, versions.get(domain, 0))
-                if schema is None or walk.call_key(node) in functions:
+                if domain not in versions or walk.call_key(node) in functions:
                     continue
-                if (fault := type_fault(node, schema, scope.type_of)) is not None:
+                types = [
+                    [scope.type_of(name) if name else None for name in names] for names in (node.input, node.output)
+                ]
+                if (why := wrong_types(node, versions[domain], *types)) is not None:
                     wrong.add(label(node))
-                    yield Finding("type", fault[1], node=label(node), value=fault[0])
+                    yield Finding("type", f"{title(node)}: {why}", node=label(node))
     except InvalidGraphError:
         return  # a value with two definitions, or a cycle, which was said: nobody knows the types
     for node_name, op_type, why in inference_faults(model):

@@ -62,6 +62,19 @@ def departure(
     return _wrong_types(schema, where, inputs, outputs)
 
 
+def wrong_types(
+    node: onnx.NodeProto,
+    version: int,
+    inputs: Sequence[onnx.TypeProto | None],
+    outputs: Sequence[onnx.TypeProto | None],
+) -> str | None:
+    """What ``departure`` says about the types of a node alone; None too where ONNX has no such operator."""
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    schema = _schema(node.op_type, version, domain)
+    where = f"opset {version}" if not domain else f"{domain} {version}"
+    return _wrong_types(schema, where, inputs, outputs) if schema is not None else None
+
+
 @cache
 def _schema(op: str, version: int, domain: str) -> onnx.defs.OpSchema | None:
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -17,7 +17,9 @@ import numpy as np
 import onnx
 
 from graphkit.graph import walk
+from graphkit.graph.calls import expands_beyond
 from graphkit.graph.values import attribute_value, constant_tensor, tensor_type
+from graphkit.semantics.schemas import schema_in
 from graphkit.shapes.points import UNKNOWN, Dim, Sizes, align, fixed, whole
 from graphkit.shapes.value_rules import computed
 
@@ -31,6 +33,9 @@ _ONNX = ("", "ai.onnx")
 
 _REFUSED = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError)
 """What onnx raises for a node that does not fit its operator."""
+
+MOST_CALLED = 1 << 13
+"""Nodes that calls of functions may come to; in a model of more, whose functions double each other, none is followed."""
 
 DEEPEST = 64
 """Calls and bodies within each other that are followed."""
@@ -143,10 +148,11 @@ class PointInference:
         self.misfits: list[Misfit] = []
         self.lost: list[onnx.NodeProto] = []
         self._read = read
-        self._imports = {entry.domain: entry.version for entry in model.opset_import}
+        self._imports = _versions(model.opset_import)
         if "ai.onnx" in self._imports:
             self._imports.setdefault("", self._imports["ai.onnx"])
-        self._functions = {walk.function_key(function): function for function in model.functions}
+        followed = () if expands_beyond(model, MOST_CALLED) else model.functions
+        self._functions = {walk.function_key(function): function for function in followed}
         self._ir = model.ir_version
         self._depth = 0
         self._types = {info.name: info.type for graph in walk.graphs(model.graph) for info in graph.value_info}
@@ -241,7 +247,7 @@ class PointInference:
         self.visit = None
         given = {name: known for name, known in zip(function.input, inputs, strict=False) if known is not None}
         self.known = dict(given)
-        self._imports = imports | {entry.domain: entry.version for entry in function.opset_import}
+        self._imports = imports | _versions(function.opset_import)
         self._depth += 1
         attributes = {a.name: a for a in (*function.attribute_proto, *node.attribute)}
         try:
@@ -387,10 +393,7 @@ class PointInference:
         domain = "" if node.domain in _ONNX else node.domain
         key = (node.op_type, domain)
         if key not in self._schemas:
-            try:
-                self._schemas[key] = onnx.defs.get_schema(node.op_type, self._imports.get(domain, 1), domain)
-            except onnx.defs.SchemaError:
-                self._schemas[key] = None
+            self._schemas[key] = schema_in(domain, node.op_type, self._imports.get(domain, 1))
         return self._schemas[key]
 
     def _inferred(
@@ -537,3 +540,8 @@ def _bound(node: onnx.NodeProto, attributes: Mapping[str, onnx.AttributeProto]) 
     del copy.attribute[:]
     copy.attribute.extend(kept)
     return copy
+
+
+def _versions(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
+    """Domain -> version, in the range that onnx's own inference takes."""
+    return {entry.domain: max(0, min(int(entry.version), 2**31 - 1)) for entry in imports}
