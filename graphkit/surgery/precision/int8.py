@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from graphkit.errors import EditError, SessionError
+from graphkit.graph import walk
 from graphkit.graph.names import label, title
 from graphkit.graph.opset import opset_of
 from graphkit.hint import Argument, Hint, call
@@ -168,9 +169,15 @@ class _Static:
             f", random numbers for {', '.join(map(repr, self.calibration.random))}" if self.calibration.random else ""
         )
         count = self.calibration.count
+        said += self._in_bodies()
         said.append(f"ranges are from {count} run{'s' if count > 1 else ''}{drawn}")
         said.append(f"relative L2 error {error:.2g} on {what}" + (", which is large" if error > BOUND else ""))
         return proto, [*notes, *more, *said]
+
+    def _in_bodies(self) -> list[str]:
+        """A note about products in bodies, which stay in float32."""
+        holders = [n for n in self.plain.nodes.values() if any(b.op_type in PRODUCTS for b in _inner(n))]
+        return [f"what is in the bodies of {', '.join(map(title, holders[:12]))} stays float32"] if holders else []
 
     def _count(self, chosen: list[onnx.NodeProto], proto: onnx.ModelProto) -> Counter[str]:
         """How many nodes of which operators read quantized values; the quantizer leaves out some that it knows."""
@@ -234,8 +241,26 @@ class _Static:
             operators,
             {"ActivationSymmetric": True},
         )
+        _index_readers(quantizer)
         with quiet():
             return quantizer.quantize_model()  # type: ignore[no-any-return]  # the package has no types
+
+
+def _index_readers(quantizer: Any) -> None:
+    """Let the quantizer find a value's readers by an index: for each value it goes through all nodes."""
+    model = quantizer.model
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.model.graph.node:
+        for name in set(node.input):
+            readers.setdefault(name, []).append(node)
+
+    def replace_input(old: str, new: str) -> None:
+        found = readers.pop(old, [])
+        for node in found:
+            model.replace_node_input(node, old, new)
+        readers.setdefault(new, []).extend(found)
+
+    model.replace_input_of_all_nodes = replace_input
 
 
 @contextlib.contextmanager
@@ -253,6 +278,11 @@ def quiet() -> Iterator[None]:
     finally:
         root.removeFilter(ours)
         root.removeHandler(handler)
+
+
+def _inner(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    for body in walk.nested([node]):
+        yield from body.node
 
 
 FAILURES = (AssertionError, ValueError, TypeError, LookupError, RuntimeError, AttributeError)

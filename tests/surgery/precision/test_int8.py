@@ -140,7 +140,9 @@ def test_a_weight_that_a_body_reads_too_stays_there():
     )
     for c in (True, False):
         feeds = {"x": normal(1, 4), "c": np.array(c)}
-        assert off(gk.precision(model, to="int8", feeds=feeds), model, feeds) < 0.05
+        small = gk.precision(model, to="int8", feeds=feeds)
+        assert off(small, model, feeds) < 0.05
+        assert "what is in the bodies of If 'y' stays float32" in notes(small)
 
 
 def test_an_input_and_a_weight_may_be_outputs():
