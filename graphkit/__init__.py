@@ -138,6 +138,7 @@ _FACE = {
     "graphkit.surgery.resize": ("resize",),
     "graphkit.surgery.simplify": ("simplify",),
     "graphkit.surgery.set_parts": ("set_parts",),
+    "graphkit.surgery.split": ("Split", "Stage", "split"),
     "graphkit.surgery.suggest": (
         "Cut",
         "suggest",

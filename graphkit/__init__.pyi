@@ -97,6 +97,9 @@ from graphkit.surgery.replace import replace as replace
 from graphkit.surgery.resize import resize as resize
 from graphkit.surgery.set_parts import set_parts as set_parts
 from graphkit.surgery.simplify import simplify as simplify
+from graphkit.surgery.split import Split as Split
+from graphkit.surgery.split import Stage as Stage
+from graphkit.surgery.split import split as split
 from graphkit.surgery.suggest import Cut as Cut
 from graphkit.surgery.suggest import suggest as suggest
 from graphkit.surgery.tap import tap as tap

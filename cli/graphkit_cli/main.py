@@ -98,6 +98,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Leave out what the graph does not need: constants are computed, idle nodes go.",
     ),
     "deduplicate": ("graphkit_cli.commands.deduplicate", "Store equal weights once."),
+    "split": ("graphkit_cli.commands.split", "Cut MODEL into stages that run one after the other."),
     "merge": ("graphkit_cli.commands.merge", "Join models into one, with outputs of some wired to inputs of others."),
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
     "validate": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 from graphkit.errors import FeedError
 from graphkit.model import ModelLike
 from graphkit.result import Result
+from graphkit.running.chain import is_chain, run_chain
 from graphkit.runtime.session import Optimization, Session, session
 from graphkit.runtime.tensorrt import TensorRT
 from graphkit.storage.load import as_model
@@ -33,7 +35,7 @@ def run(
     """Run a model in ONNX Runtime.
 
     Args:
-        model: A path, a ModelProto or a Model.
+        model: A path, a ModelProto or a Model; or the folder of a split model, whose stages run one after the other.
         feeds: Input name -> what to feed. An array or torch tensor must have the declared dtype. A number or nested
             list takes the declared dtype, and a single number fills the declared shape (``{"factor": 2.5}``). A text
             is a specification: ``"@photo.png"`` (0..1 for float inputs, 0..255 for uint8, NCHW or NHWC as declared),
@@ -60,6 +62,9 @@ def run(
     Scope: values of the main graph.
     Cost: a session is built for every call; use ``graphkit.session`` for more than one run.
     """
+    if is_chain(model):
+        loading = {"device": device, "optimization": optimization, "tensorrt": tensorrt}
+        return run_chain(os.fspath(model), feeds, outputs=outputs, seed=seed, **loading)[0]  # type: ignore[arg-type]  # a path
     made = session_for(model, outputs, device=device, optimization=optimization, tensorrt=tensorrt)
     return made.run(_fed(made, feeds), outputs, seed=seed)
 
@@ -122,9 +127,13 @@ def run_report(
 ) -> Ran:
     """``run``, and which providers ran it. Arguments and errors as ``run`` and ``session`` have them."""
     loading = {"device": device, "tf32": tf32, "allow_cpu_nodes": allow_cpu_nodes, "optimization": optimization}
-    made = session_for(model, outputs, tensorrt=tensorrt, **loading)
-    fed = _fed(made, feeds)
-    arrays = made.run(fed, outputs, seed=seed)
+    fed: Mapping[str, Any] = {}
+    if is_chain(model):
+        arrays, made = run_chain(os.fspath(model), feeds, outputs=outputs, seed=seed, tensorrt=tensorrt, **loading)  # type: ignore[arg-type]  # a path
+    else:
+        made = session_for(model, outputs, tensorrt=tensorrt, **loading)
+        fed = _fed(made, feeds)
+        arrays = made.run(fed, outputs, seed=seed)
     summaries = {name: summary(array) for name, array in arrays.items()}
     drawn = () if feeds or not fed else (f"inputs that were drawn at random (seed {seed}): {', '.join(fed)}",)
     return Ran(made.name, made.device, made.providers, summaries, arrays, (*made.notes, *drawn))

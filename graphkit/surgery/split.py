@@ -1,0 +1,225 @@
+"""split: a model becomes stages that run one after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from graphkit.edit.stages import at_modules, at_values, balanced
+from graphkit.errors import EditError, SaveError
+from graphkit.graph import walk
+from graphkit.graph.index import GraphIndex
+from graphkit.graph.order import topological_order
+from graphkit.model import Model, ModelLike
+from graphkit.result import Result
+from graphkit.shapes.types_of import types_of
+from graphkit.storage.load import as_valid_model
+from graphkit.storage.save import Saved, save
+from graphkit.surgery.extract import extract
+from graphkit.tensor import stored_bytes
+
+PLAN = "stages.json"
+"""The file that says how the stages of a folder are chained."""
+
+
+@dataclass(frozen=True, repr=False)
+class Stage:
+    """One of the models that a model was split into.
+
+    Attributes:
+        file: Its file's name in the folder.
+        inputs: Input -> "input" for an input of the whole model, or the file of the stage that makes it.
+        outputs: Its outputs: what later stages read, and outputs of the whole model.
+        nodes: Number of nodes.
+        weight_bytes: Bytes of its weights.
+    """
+
+    file: str
+    inputs: dict[str, str]
+    outputs: tuple[str, ...]
+    nodes: int
+    weight_bytes: int
+
+
+@dataclass(frozen=True, repr=False)
+class Split(Result):
+    """A model in stages.
+
+    Attributes:
+        models: The stages as models, in the order in which they run.
+        stages: What each of them reads and makes.
+        inputs: Inputs of the whole model.
+        outputs: Outputs of the whole model.
+    """
+
+    models: tuple[Model, ...]
+    stages: tuple[Stage, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def plan(self) -> dict[str, Any]:
+        """What ``stages.json`` holds."""
+        return {
+            "format": 1,
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "stages": [{**vars(stage), "outputs": list(stage.outputs)} for stage in self.stages],
+        }
+
+    def save(
+        self, folder: str | os.PathLike[str], *, external: bool = False, history: bool = True
+    ) -> tuple[Saved, ...]:
+        """Write the stages and ``stages.json`` into a folder, all of it or nothing.
+
+        Args:
+            folder: A folder that does not exist, is empty, or holds an earlier split, which is replaced.
+            external: Write each stage's weights into a data file beside it.
+            history: As ``gk.save`` has it.
+
+        Raises:
+            SaveError: The folder holds something else, or cannot be written.
+        """
+        target = os.path.realpath(os.fspath(folder))
+        parent = os.path.dirname(target)
+        if os.path.lexists(target) and not _replaceable(target):
+            raise SaveError(f"{folder} is there already and holds no split", path=str(folder), hint="name a new folder")
+        if not os.path.isdir(parent):
+            raise SaveError(f"the folder {parent!r} does not exist", path=str(folder))
+        work = f"{target}.graphkit-{os.getpid()}"
+        os.mkdir(work)
+        try:
+            saved = tuple(
+                save(
+                    model,
+                    os.path.join(work, stage.file),
+                    external=f"{stage.file}.data" if external else None,
+                    history=history,
+                )
+                for model, stage in zip(self.models, self.stages, strict=True)
+            )
+            with open(os.path.join(work, PLAN), "w", encoding="utf-8") as file:
+                json.dump(self.plan(), file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            _put(work, target)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        return saved
+
+
+def _replaceable(folder: str) -> bool:
+    return os.path.isdir(folder) and (not os.listdir(folder) or os.path.exists(os.path.join(folder, PLAN)))
+
+
+def _put(work: str, target: str) -> None:
+    """Rename a folder over another one: for a moment the old one has another name, and is whole under that."""
+    old = f"{work}-old"
+    if os.path.isdir(target):
+        os.rename(target, old)
+    os.rename(work, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def split(
+    model: ModelLike,
+    *,
+    stages: int | None = None,
+    at: Sequence[str] | None = None,
+    modules: Sequence[str] | None = None,
+    by: Literal["bytes", "flops"] = "bytes",
+) -> Split:
+    """Cut a model into stages that run one after the other and together give what it gives.
+
+    A value that a later stage reads is an output of the stage that makes it and an input of the one that reads it, however
+    many stages lie between. A weight that two stages read is in both.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+        stages: How many; they are balanced by ``by``, and cut where few values cross.
+        at: Values; a stage ends with each of them, in this order: it has what that value needs and no earlier stage has.
+        modules: Paths of torch modules; a stage begins with the first node of each.
+        by: What is balanced: bytes of weights, or multiply-accumulates as far as shapes are known.
+
+    Raises:
+        ValueError: None or several of ``stages``, ``at`` and ``modules`` are given, or fewer than two stages.
+        TypeError: A string where a list of names is meant.
+        NameNotFoundError: A value or module that is not there.
+        EditError: There are fewer nodes than stages, or a stage would have nothing to do.
+        TypeUnknownError: The type of a value that crosses cannot be found.
+        InvalidGraphError, ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
+
+    Changes: nothing; returns new models over the same bytes.
+    Scope: cuts the main graph; bodies and functions go with the nodes that have or call them.
+    Cost: O(graph) a stage; weights are not read.
+    Law: part: the stages in a chain equal the whole.
+
+    Example:
+        >>> parts = gk.split("model.onnx", at=["h"])
+        >>> [stage.inputs for stage in parts.stages]
+        [{'x': 'input'}, {'h': 'stage0.onnx'}]
+    """
+    if sum(given is not None for given in (stages, at, modules)) != 1:
+        raise ValueError("say how to split in one way: stages=N, at=[VALUE, ...] or modules=[PATH, ...]")
+    for option, names in (("at", at), ("modules", modules)):
+        if isinstance(names, str):
+            raise TypeError(f"{option} is a list of names: [{names!r}], not {names!r}")
+    source = as_valid_model(model)
+    proto = source.proto
+    index = GraphIndex(proto.graph)
+    order = topological_order(index.nodes)
+    if stages is not None:
+        number = balanced(proto, index, order, stages, by)
+    elif at is not None:
+        number = at_values(index, order, at)
+    else:
+        number = at_modules(index, order, modules or ())
+    return _cut(source, index, number)
+
+
+def _cut(source: Model, index: GraphIndex, number: Sequence[int]) -> Split:
+    """Stages of nodes that are numbered by the stage that they are in."""
+    count = max(number, default=0) + 1
+    made = {name: number[index.producer[name]] for name in index.producer}
+    reads: list[dict[str, None]] = [{} for _ in range(count)]
+    outputs: list[dict[str, None]] = [{} for _ in range(count)]
+    for position in range(len(index.nodes)):
+        here = number[position]
+        for name in index.reads(position):
+            if name in made and made[name] != here:
+                reads[here][name] = None
+                outputs[made[name]][name] = None
+            elif name in index.inputs and not index.is_constant(name):
+                reads[here][name] = None
+    for name in index.outputs:
+        outputs[made.get(name, 0)][name] = None
+        if name in index.inputs and not index.is_constant(name):
+            reads[0][name] = None
+    if empty := [stage for stage in range(count) if not outputs[stage]]:
+        raise EditError(f"stage {empty[0]} would have nothing to do: nothing later reads what it makes")
+    crossing = dict.fromkeys(name for stage in reads for name in stage if name in made)
+    types = types_of(source.proto, index, crossing)
+    models = [
+        extract(
+            source,
+            inputs=list(reads[k]),
+            outputs=list(outputs[k]),
+            input_types={n: types[n] for n in reads[k] if n in types},
+        )
+        for k in range(count)
+    ]
+    told = tuple(
+        Stage(
+            file=f"stage{k}.onnx",
+            inputs={name: f"stage{made[name]}.onnx" if name in made else "input" for name in reads[k]},
+            outputs=tuple(outputs[k]),
+            nodes=len(part.proto.graph.node),
+            weight_bytes=sum(stored_bytes(tensor) for tensor in walk.tensors(part.proto)),
+        )
+        for k, part in enumerate(models)
+    )
+    whole = tuple(value.name for value in source.inputs)
+    return Split(tuple(models), told, whole, tuple(index.outputs))
