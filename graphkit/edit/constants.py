@@ -129,7 +129,7 @@ def _explain_missing(proto: onnx.ModelProto, known: list[Scope], name: str) -> N
         if any(name in node.output for node in (*function.node, *inner)):
             raise EditError(
                 f"{name!r} is inside of the function {function.name!r}, which cannot read the inputs of the model",
-                hint="inline the functions first (onnx.inliner)",
+                hint=Hint("inline the functions first: ", call("inline")),
             )
     constants = [
         value for scope in known for value in (*scope.index.initializers, *scope.index.sparse_initializers)

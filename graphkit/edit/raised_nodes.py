@@ -14,6 +14,29 @@ from graphkit.edit.nodes import set_inputs
 from graphkit.errors import EditError
 from graphkit.graph.values import attribute_value
 
+BROADCASTING = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor")
+"""Operators that had attributes for broadcasting before opset 7."""
+
+
+def _broadcast(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Before 7 the second input could lie along any axes of the first, from ``axis`` on."""
+    axis = attribute_value(node, "axis", None)
+    spread = attribute_value(node, "broadcast", 0)
+    set_attribute(node, "axis", None)
+    set_attribute(node, "broadcast", None)
+    if axis is None or not spread:
+        return [node]
+    first, second = (place.rank(name) for name in node.input)
+    behind = first - (axis if axis >= 0 else axis + first) - second
+    if behind < 0:
+        raise EditError(f"its second input has {second} axes and lies along {first} from axis {axis} on")
+    if not behind:
+        return [node]
+    made: list[onnx.NodeProto] = []
+    shape = place.writer.constant(made, np.array([0] * second + [1] * behind, np.int64), f"{node.output[0]}_shape")
+    node.input[1] = place.writer.add(made, "Reshape", [node.input[1], shape], f"{node.output[0]}_along_{axis}")
+    return [*made, node]
+
 
 def _softmax(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """Before 13 every axis from ``axis`` on was one: that is kept by flattening, unless it is the last one anyway."""
@@ -202,6 +225,7 @@ def _by_definition(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
+    **{op: (Rule(7, _broadcast),) for op in BROADCASTING},
     **{op: (Rule(13, _softmax),) for op in ("Softmax", "LogSoftmax", "Hardmax")},
     "BatchNormalization": (Rule(9, _batch_normalization), Rule(14, _batch_normalization)),
     "DFT": (Rule(20, _dft),),

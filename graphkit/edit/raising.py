@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from graphkit.edit.lowered_nodes import Place
-from graphkit.edit.raised_nodes import RULES
+from graphkit.edit.raised_nodes import BROADCASTING, RULES
 from graphkit.errors import EditError
 from graphkit.graph.names import Names, label, title
 from graphkit.graph.scopes import Scope
@@ -32,12 +32,11 @@ def raised_node(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """
     if call_key(node)[0] != "" or not onnx.defs.has(node.op_type):
         return [node]
-    old, new = schema_of(node.op_type, place.before), schema_of(node.op_type, place.target)
-    if old is None:
+    if schema_of(node.op_type, place.before) is None:
         return [node]  # a runtime's own, or one that it has in every opset, as ONNX Runtime has LayerNormalization
-    if new is not None and old.since_version == new.since_version:
+    if _means_the_same(node.op_type, place.before, place.target):
         return [node]
-    if place.before < BROADCASTS and node.op_type not in ("Pad", "Upsample"):
+    if place.before < BROADCASTS and node.op_type not in ("Pad", "Upsample", *BROADCASTING):
         first, *others = [*_converted(node, place.scope, place.before, min(BROADCASTS, place.target), place.names)]
         if place.target <= BROADCASTS:
             return [first, *others]
@@ -53,6 +52,16 @@ def raised_node(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
             hint=error.hint,
         ) from error
     return made
+
+
+@cache
+def _means_the_same(op: str, before: int, target: int) -> bool:
+    """Whether no version between two opsets changed more than the types that an operator takes."""
+    old, new = schema_of(op, before), schema_of(op, target)
+    if old is None or new is None or new.deprecated or before < BROADCASTS:
+        return old is new is None or (old is not None and new is not None and old.since_version == new.since_version)
+    ruled = any(before < rule.since <= target for rule in RULES.get(op, ()))
+    return not ruled and same_interface(old, new)
 
 
 def _by_rules(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:

@@ -100,16 +100,17 @@ def unfit(model: onnx.ModelProto) -> list[Unfit]:
     own = {walk.function_key(function) for function in model.functions}
     found: list[Unfit] = []
     kinds: dict[bytes, tuple[onnx.NodeProto, onnx.ModelProto]] = {}
-    seen: set[bytes] = set()
+    seen: set[tuple[object, ...]] = set()
     for scope in scopes(inferred(model).graph):
         for node in scope.index.nodes:
             if walk.call_key(node) in own or _domain(node.domain) not in imports:
                 continue
+            kind = _kind(node, scope)
+            if kind in seen:
+                continue
+            seen.add(kind)
             alone = _alone(node, scope, imports)
             key = alone.SerializeToString(deterministic=True)
-            if key in seen:
-                continue
-            seen.add(key)
             if why := _departs(node, scope, imports):
                 found.append(_unfit(node, "schema", why))
             elif _may_be_loaded(node, alone):
@@ -153,6 +154,35 @@ def _in_function(
                 yield _unfit(node, "schema", why)
 
 
+def _kind(node: onnx.NodeProto, scope: Scope) -> tuple[object, ...]:
+    """What tells kinds of nodes apart, at a fraction of what a one-node model costs; two keys may give one model."""
+    places: dict[str, int] = {}
+    inputs: list[object] = []
+    for name in node.input:
+        if name in places or not name:
+            inputs.append(places.get(name))
+            continue
+        places[name] = len(places)
+        tensor, known = scope.constant(name), scope.type_of(name)
+        small = tensor is not None and tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.ByteSize() <= SMALL
+        if tensor is not None and small and _matters(tensor, node):
+            inputs.append(
+                (
+                    tuple(tensor.dims),
+                    tensor.data_type,
+                    tensor.raw_data,
+                    *tensor.int64_data,
+                    *tensor.int32_data,
+                    *tensor.float_data,
+                )
+            )
+        else:
+            inputs.append((small, known is not None and known.SerializeToString()))
+    outputs = [name and getattr(scope.type_of(name), "SerializeToString", bytes)() for name in node.output]
+    attributes = [attribute.SerializeToString() for attribute in node.attribute] if node.attribute else ()
+    return (node.op_type, node.domain, node.overload, tuple(inputs), tuple(outputs), tuple(attributes))
+
+
 def _alone(node: onnx.NodeProto, scope: Scope, imports: Mapping[str, int]) -> onnx.ModelProto:
     """A node as a model whose names and symbols say nothing: two nodes of one kind give the same model."""
     model = onnx.ModelProto(ir_version=ONE_NODE_IR)
@@ -194,7 +224,7 @@ def _add_input(graph: onnx.GraphProto, scope: Scope, name: str, given: str) -> N
     """A small integer constant as it is, for axes, shapes and the like; anything else by its type."""
     tensor = scope.constant(name)
     if tensor is not None and tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.ByteSize() <= SMALL:
-        if tensor.data_type in _INTEGERS or graph.node[0].op_type in ("Resize", "Upsample"):
+        if _matters(tensor, graph.node[0]):
             copy = graph.initializer.add()
             copy.CopyFrom(tensor)
             copy.name, copy.doc_string = given, ""
@@ -215,6 +245,11 @@ def _add_input(graph: onnx.GraphProto, scope: Scope, name: str, given: str) -> N
         for dim in info.type.tensor_type.shape.dim:
             if dim.dim_param:
                 dim.ClearField("dim_param")
+
+
+def _matters(tensor: onnx.TensorProto, node: onnx.NodeProto) -> bool:
+    """Whether the numbers of a constant decide if a node is taken: axes, shapes, scales."""
+    return tensor.data_type in _INTEGERS or node.op_type in ("Resize", "Upsample")
 
 
 _INTEGERS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL)

@@ -124,6 +124,7 @@ def operators(domain: str = "") -> dict[str, tuple[int, ...]]:
     return {name: tuple(schema.since_version for schema in schemas) for name, schemas in sorted(_all(domain).items())}
 
 
+@functools.cache
 def schema_of(name: str, opset: int) -> Schema | None:
     """The definition of an ai.onnx operator that is in force at an opset, or None; a later opset counts as the newest."""
     try:

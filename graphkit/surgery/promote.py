@@ -14,10 +14,12 @@ from graphkit.edit.stale import refresh
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import Names, label
+from graphkit.graph.opset import opset_of
 from graphkit.graph.values import format_type, is_typed
 from graphkit.hint import Argument, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.runtime.written import check_written
 from graphkit.shapes.dependents import shaped_by
 
 
@@ -65,6 +67,8 @@ def promote(
         value, more = _as_value(proto, name, known)
         notes += more
         notes += _promote(model, proto, value, chosen, only=only, keep_default=keep_default)
+    if opset_of(proto) != opset_of(model.proto):
+        notes += check_written(model.proto, proto)
     return Edit(proto, notes)
 
 

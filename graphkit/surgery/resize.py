@@ -23,6 +23,7 @@ from graphkit.graph.values import attribute_value, tensor_type
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.runtime.written import check_written
 from graphkit.shapes import resamplers
 from graphkit.shapes.inference import inferred
 from graphkit.shapes.resamplers import Resampler, Semantics
@@ -119,6 +120,8 @@ def resize(
             wiring.connect(name, chosen[place], place, here[place], decided)
     wiring.finish()
     refresh(proto, [output for _, output in chosen], _result_types(chosen.values()))
+    if opset_of(proto) != opset_of(model.proto):
+        notes += check_written(model.proto, proto)
     return Edit(proto, notes)
 
 
@@ -155,7 +158,7 @@ def _why_none(model: onnx.ModelProto) -> str:
     if inside:
         return (
             f"every Resize is inside of a function ({', '.join(dict.fromkeys(inside))}), which cannot read the inputs "
-            "of the model: inline the functions first (onnx.inliner)"
+            "of the model: inline the functions first"
         )
     indexed = _indexed(model)
     if indexed:

@@ -96,6 +96,49 @@ def test_a_raised_node_computes_the_same(case, target):
     assert_same(run_ort(model, {"x": X}), want)
 
 
+FOUR = CONSTANTS["four"]
+
+BEFORE_7 = {
+    "Add over an axis": ("y = Add<broadcast=1, axis=1>(x, four)", 6, X + FOUR[:, None, None]),
+    "Mul of a scalar": ("c = Constant<value=float {2.0}>() y = Mul<broadcast=1>(x, c)", 6, X * 2),
+    "Sub of one shape": ("y = Sub<consumed_inputs=[0, 0]>(x, x)", 1, X - X),
+    "Reshape by an attribute": ("y = Reshape<shape=[2, -1]>(x)", 4, X.reshape(2, -1)),
+    "Pad by paddings": (
+        "y = Pad<paddings=[0,0,1,0,0,0,0,2], value=1.5>(x)",
+        1,
+        np.pad(X, [(0, 0), (0, 0), (1, 0), (0, 2)], constant_values=1.5),
+    ),
+    "Upsample by two scales": (
+        "y = Upsample<height_scale=2.0, width_scale=3.0>(x)",
+        1,
+        X.repeat(2, axis=2).repeat(3, axis=3),
+    ),
+    "BatchNormalization at inference": (
+        "y = BatchNormalization<is_test=1, epsilon=0.0, consumed_inputs=[0, 0, 0, 1, 1]>(x, four, four, four, four)",
+        1,
+        (X - FOUR[:, None, None]) / np.sqrt(FOUR)[:, None, None] * FOUR[:, None, None] + FOUR[:, None, None],
+    ),
+    "Dropout at inference": ("y = Dropout<is_test=1>(x)", 6, X),
+    "Clip": ("y = Clip<max=0.2>(x)", 1, np.minimum(X, 0.2)),
+    "Concat over the default axis": ("y = Concat(x, x)", 1, np.concatenate([X, X], 1)),
+}
+
+
+@pytest.mark.parametrize("target", [7, 13, 21])
+@pytest.mark.parametrize("case", BEFORE_7)
+def test_a_node_from_before_opset_7_computes_what_it_said(case, target):
+    """No runtime here runs it as it stands; what it says is written out in numpy."""
+    nodes, opset, want = BEFORE_7[case]
+    model = onnx.parser.parse_model(
+        f'<ir_version: 4, opset_import: ["" : {opset}]> g (float[2,4,6,6] x) => (float[a,b,c,d] y) {{ {nodes} }}'
+    )
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    if "four" in nodes:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(FOUR, "four"))
+    convert_opset(model, target)
+    assert_same(run_ort(model, {"x": X}), {"y": want.astype(np.float32)}, rtol=1e-4, atol=1e-5)
+
+
 def test_a_group_normalization_whose_scales_were_the_groups_is_written_as_what_it_was():
     model = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 18]> g (float[2,4,6,6] x) => (float[2,4,6,6] y)
