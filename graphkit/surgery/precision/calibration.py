@@ -52,8 +52,8 @@ class Range:
 
     @property
     def largest(self) -> float:
-        """The largest size of a number; infinity where one is not finite."""
-        finite = np.isfinite([self.lowest, self.highest, self.total]).all()
+        """The largest size of a number; infinity where one is not finite. A total may overflow, and is NaN where one is."""
+        finite = np.isfinite([self.lowest, self.highest]).all() and not np.isnan(self.total)
         return float(max(abs(self.lowest), abs(self.highest))) if finite else float("inf")
 
     def widened(self) -> tuple[float, float]:

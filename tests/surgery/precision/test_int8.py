@@ -187,6 +187,8 @@ def test_a_mask_stays_a_mask(mask, spelling):
         other = feeds | {"x": normal(1, 6, 8, seed=seed)}
         got, want = run_ort(small, other), run_ort(model, other)
         assert np.abs(got["p"] - want["p"]).max() < 0.1
+    reach = "infinity" if np.isinf(number) else f"{-number:.3g}"
+    assert f"'sm' reaches {reach}" in notes(small) or abs(number) <= 1e4
     assert "'sm' reaches" in notes(small) or number == -100
     assert "MatMul" in notes(small)
 
