@@ -185,6 +185,12 @@ _FACE = {
     ),
     "graphkit.verify.bisect.repro": ("save_repro",),
     "graphkit.verify.compare.metrics": ("Metrics",),
+    "graphkit.verify.laws.proof": (
+        "Held",
+        "Proof",
+        "Replayed",
+    ),
+    "graphkit.verify.laws.prove": ("prove",),
     "graphkit.verify.probe.attempt": (
         "Attempt",
         "Blame",

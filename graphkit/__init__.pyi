@@ -128,6 +128,10 @@ from graphkit.verify.bisect.layers import Layers as Layers
 from graphkit.verify.bisect.layers import layers as layers
 from graphkit.verify.bisect.repro import save_repro as save_repro
 from graphkit.verify.compare.metrics import Metrics as Metrics
+from graphkit.verify.laws.proof import Held as Held
+from graphkit.verify.laws.proof import Proof as Proof
+from graphkit.verify.laws.proof import Replayed as Replayed
+from graphkit.verify.laws.prove import prove as prove
 from graphkit.verify.probe.attempt import Attempt as Attempt
 from graphkit.verify.probe.attempt import Blame as Blame
 from graphkit.verify.probe.probe import probe as probe

@@ -237,14 +237,26 @@ def replay(edited: ModelLike, original: ModelLike, *, arrays: Find | None = None
 
     Cost: that of the steps; tensors of ``edited`` are read where a step was given large arrays.
     """
-    source, base = as_model(edited), as_model(original)
-    steps, had = source.history, base.history
+    done = [as_model(original)]
+    done += (after for _, _, after in replayed(edited, done[0], arrays=arrays))
+    return done[-1]
+
+
+def replayed(
+    edited: ModelLike, original: ModelLike, *, arrays: Find | None = None
+) -> Iterator[tuple[Step, dict[str, Any], Model]]:
+    """``replay`` step by step: each step that the original has not had, its decoded arguments, and the model after it.
+
+    Raises:
+        FormatError, GraphkitError, NameNotFoundError: As ``replay``.
+    """
+    source, result = as_model(edited), as_model(original)
+    steps, had = source.history, result.history
     if not steps:
         raise GraphkitError("the model has no history to replay")
     if [s[:2] for s in had] != [s[:2] for s in steps[: len(had)]]:
         raise GraphkitError("the history of the original is not where that of the edited model begins")
     held = bytes_in(_stored(source))
-    result = base
 
     def find(digest: str, length: int) -> bytes | None:
         found = arrays(digest, length) if arrays else None
@@ -260,7 +272,7 @@ def replay(edited: ModelLike, original: ModelLike, *, arrays: Find | None = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", GraphkitWarning)
             result = definition.function(result, *bound.args, **bound.kwargs)
-    return result
+        yield step, arguments, result
 
 
 def _stored(model: Model) -> Iterator[tuple[int, Callable[[], bytes | memoryview]]]:

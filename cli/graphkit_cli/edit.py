@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import graphkit as gk
     from graphkit_cli.render import Render
 
+DONE, NO = 0, 1
+
 Weights: TypeAlias = Literal["auto", "keep", "link"]
 
 
@@ -30,12 +32,14 @@ class Saving:
         weights: Where the weights go without one.
         no_history: Leave the history out of OUT.
         dry_run: Write nothing, say what would be.
+        prove: Write nothing unless the laws of what was done hold.
     """
 
     external: str | None = None
     weights: Weights = "auto"
     no_history: bool = False
     dry_run: bool = False
+    prove: bool = False
 
 
 def with_saving(function: Callable[..., object]) -> Callable[..., object]:
@@ -118,11 +122,11 @@ def edit_command(edit: Callable[..., gk.Model]) -> click.Command:
         out: str,
         saving: Saving,
         **options: object,
-    ) -> None:
+    ) -> int:
         check_target(out, saving)
         with render.progress(f"{edit.__module__.rpartition('.')[2]} {model}"):
             edited = edit(model, **options)
-        save_edited(render, edited, out, saving)
+        return save_edited(render, edited, out, saving)
 
     callback.__doc__ = edit.__doc__
     wrapped = with_saving(output_options(callback))
@@ -175,10 +179,14 @@ def save_edited(
     saving: Saving,
     *,
     more: Mapping[str, object] | None = None,
-) -> None:
+) -> int:
     """Save an edited model and report what was written; with ``saving.dry_run`` only report what would be.
 
-    ``more`` is what ``--json`` tells beyond ``Written``.
+    ``more`` is what ``--json`` tells beyond ``Written``. With ``saving.prove`` the model is proved before anything is
+    written: its skeleton over the byte ranges that the file will hold.
+
+    Returns:
+        The exit code: 1 where the proof did not succeed, and nothing was written.
 
     Raises:
         click.UsageError, gk.SaveError: As ``check_target``, and where the weights cannot be written.
@@ -186,6 +194,13 @@ def save_edited(
     import graphkit as gk
 
     check_target(out, saving)
+    if saving.prove:
+        proof = _proved(render, model, out)
+        if not proof:
+            render.result(proof, lambda: f"{gk.text(proof)}\n\nnothing was written: {out} is as it was")
+            return NO
+        more = {**(more or {}), "proof": proof}
+        render.note(_said(proof))
     external, saved = saving.external, None
     replaced = is_another(out, model)
     if not saving.dry_run:
@@ -214,6 +229,27 @@ def save_edited(
         render.note(note)
     if external is not None and saved is not None and saved.data_path is None and not saved.references:
         render.note(f"no tensor has 1 KiB or more: all are in {out}, and {external} was not needed")
+    return DONE
+
+
+def _proved(render: Render, model: gk.Model, out: str) -> gk.Proof:
+    """The proof of what was done since the model was loaded."""
+    import graphkit as gk
+
+    if model.path is None:
+        raise click.UsageError(
+            "--prove compares with MODEL, which must be a file. What was exported is compared with its module by "
+            "`graphkit validate OUT --torch FACTORY`."
+        )
+    with render.progress(f"proving {out}") as report:
+        return gk.prove(model, model.path, progress=report)
+
+
+def _said(proof: gk.Proof) -> str:
+    """A proof in one line."""
+    feeds = sum(held.runs for held in proof.laws)
+    also = [text for held in proof.laws for text in held.also]
+    return f"proved on {feeds} feeds ({'; '.join([proof.tolerance, *also])})"
 
 
 def _size(count: int) -> str:

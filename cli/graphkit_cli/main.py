@@ -105,6 +105,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.validate",
         "Compare CANDIDATE with another model or with a torch module; exit 1 where they differ.",
     ),
+    "prove": (
+        "graphkit_cli.commands.prove",
+        "Prove EDITED against its original: do the replay and the laws of its steps hold?",
+    ),
     "bisect": (
         "graphkit_cli.commands.bisect",
         "Find the first inner value of CANDIDATE that diverges from a reference; exit 1 where one does.",

@@ -43,6 +43,11 @@ def output_options(function: F) -> F:
 def save_options(function: FC) -> FC:
     """How an edited model is written; ``edit.with_saving`` makes a ``Saving`` of them."""
     function = click.option(
+        "--prove",
+        is_flag=True,
+        help="Run MODEL and the result, and write nothing and exit 1 unless the law of the edit holds.",
+    )(function)
+    function = click.option(
         "--no-history", is_flag=True, help="Do not write what was done into OUT's metadata, and drop what is there."
     )(function)
     function = click.option("--dry-run", is_flag=True, help="Do the work, say what would be written, write nothing.")(

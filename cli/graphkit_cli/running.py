@@ -211,7 +211,7 @@ sample_option = click.option(
 )
 
 
-def show(render: Render, result: gk.Report | gk.Bisection | gk.Layers, html: str | None = None) -> None:
+def show(render: Render, result: gk.Report | gk.Bisection | gk.Layers | gk.Proof, html: str | None = None) -> None:
     """Print the result of a comparison and its notes, and write its page where one is wanted."""
     import graphkit as gk
 

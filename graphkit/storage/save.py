@@ -359,12 +359,12 @@ def _with_history(model: Model, *, history: bool) -> Model:
     del proto.metadata_props[:]
     proto.metadata_props.extend(kept)
     if write:
-        text = History(model.original, model.history).text(_versions())
+        text = History(model.original, model.history).text(versions_written())
         proto.metadata_props.add(key=HISTORY_KEY, value=text)
     return Model(proto, model.sources, path=model.path)
 
 
-def _versions() -> dict[str, str]:
+def versions_written() -> dict[str, str]:
     """Who makes the file. A replay gives the same bytes with the same versions."""
     from importlib.metadata import version
 

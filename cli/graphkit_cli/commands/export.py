@@ -123,7 +123,8 @@ def command(
         "opset": report.opset,
         "findings": findings,
     }
-    save_edited(render, model, out, saving, more=more)
+    if code := save_edited(render, model, out, saving, more=more):
+        return code
     return 0 if baked is None or baked.agrees else 1
 
 

@@ -57,7 +57,7 @@ def command(
     input_types: tuple[str, ...],
     suggest: bool,
     saving: Saving,
-) -> None:
+) -> int:
     r"""Cut a submodel out of MODEL: by values, by a torch module, or by nodes.
 
     Without --input the cut begins at the graph inputs that the outputs need; without --output it ends at the graph
@@ -83,7 +83,7 @@ def command(
         if suggest:
             found = gk.suggest(model, **where)
             render.result(found, lambda: _suggestion(model, found, input_types))
-            return
+            return 0
         assert out is not None
         check_target(out, saving)
         with render.progress(f"extract {model}"):
@@ -92,7 +92,7 @@ def command(
         if isinstance(error, gk.GraphkitError):
             raise
         raise click.UsageError(str(error)) from error  # a type that is none
-    save_edited(render, edited, out, saving)
+    return save_edited(render, edited, out, saving)
 
 
 def _check_usage(
@@ -103,7 +103,7 @@ def _check_usage(
     nodes: tuple[str, ...],
     hops: int,
     suggest: bool,
-) -> None:
+) -> int:
     ways = [bool(inputs or outputs), module is not None, bool(nodes)]
     if sum(ways) > 1:
         raise click.UsageError("Name the cut in one way: --input and --output, or --module, or --node.")

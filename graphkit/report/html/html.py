@@ -8,13 +8,15 @@ from typing import Any
 
 from graphkit.report.html.bisection import bisection_page
 from graphkit.report.html.page import escape, page
+from graphkit.report.html.proof import proof_page
 from graphkit.report.html.validation import validation_page
 from graphkit.report.text.text import text
 from graphkit.storage.commit import write_file
 from graphkit.verify.bisect.bisection import Bisection
+from graphkit.verify.laws.proof import Proof
 from graphkit.verify.report import Report
 
-_PAGES: dict[type, Callable[[Any], str]] = {Bisection: bisection_page, Report: validation_page}
+_PAGES: dict[type, Callable[[Any], str]] = {Bisection: bisection_page, Proof: proof_page, Report: validation_page}
 """Result -> what draws it. Others are shown as their text."""
 
 
@@ -22,7 +24,7 @@ def report_html(result: object) -> str:
     """A result of graphkit as one HTML page: nothing in it is loaded from the network.
 
     Args:
-        result: What ``validate`` or ``bisect`` gave, with plots; any other result as its text.
+        result: What ``validate``, ``prove`` or ``bisect`` gave; any other result as its text.
 
     Raises:
         TypeError: It is no result.

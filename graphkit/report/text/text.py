@@ -17,6 +17,7 @@ from graphkit.report.text.layers import layers_text
 from graphkit.report.text.lint import lint_text
 from graphkit.report.text.operators import check_text, lowering_text, operator_text, table_text
 from graphkit.report.text.probe import attempts_text, probe_text
+from graphkit.report.text.proof import proof_text
 from graphkit.report.text.run import run_text
 from graphkit.report.text.summary import summary_text
 from graphkit.report.text.validation import validation_text
@@ -28,6 +29,7 @@ from graphkit.torch_export.lowering import Lowering
 from graphkit.torch_export.torch_ops.check import OperatorCheck
 from graphkit.verify.bisect.bisection import Bisection
 from graphkit.verify.bisect.layers import Layers
+from graphkit.verify.laws.proof import Proof
 from graphkit.verify.probe.attempt import Attempt
 from graphkit.verify.report import Report
 
@@ -40,6 +42,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     Lowering: lowering_text,
     Operator: operator_text,
     OperatorCheck: check_text,
+    Proof: proof_text,
     Ran: run_text,
     Report: validation_text,
     Summary: summary_text,
@@ -51,7 +54,7 @@ def text(result: object, *, nodes: bool = False, values: bool = False) -> str:
     """A result of graphkit as text, as the command prints it.
 
     Args:
-        result: What a function of graphkit gave: ``inspect``, ``lint``, ``run_report``, ``validate``, ``bisect``,
+        result: What a function of graphkit gave: ``inspect``, ``lint``, ``run_report``, ``validate``, ``prove``, ``bisect``,
             ``layers``, ``probe`` (its attempts, or model -> attempts), ``operator``, ``operators``, ``torch_lowering``,
             ``check_operators``, ``doctor`` and the others.
         nodes: Of a ``Summary``: list every node with its attributes, inputs and outputs.

@@ -1,0 +1,142 @@
+"""bound: the same numbers once each input is fed what it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from graphkit.edit.constants import find_constant
+from graphkit.errors import EditError, NameNotFoundError
+from graphkit.graph import walk
+from graphkit.graph.index import GraphIndex
+from graphkit.graph.ports import input_ports
+from graphkit.graph.values import attribute_value, constant
+from graphkit.model import Model
+from graphkit.surgery.freeze import fitted
+from graphkit.tensor import numpy_type
+from graphkit.verify.laws.binding import Binding, Broken, Change, Constant, Freed, Link, Other, Unproved
+from graphkit.verify.laws.same import identity
+
+if TYPE_CHECKING:
+    from graphkit.graph.ports import Port
+    from graphkit.tensor import Array
+
+
+def freeze(change: Change) -> Binding:
+    """Before is fed the value that after holds."""
+    declared = {value.name: value for value in change.before.proto.graph.input}
+    given = {name: fitted(declared[name], value) for name, value in change.arguments["values"].items()}
+    plain = identity(change)
+    listed = change.before.proto.ir_version < 4  # there every initializer is an input too
+    inputs: dict[str, Link] = {
+        name: Constant(given[name]) if name in given else link
+        for name, link in plain.inputs.items()
+        if listed or name not in given
+    }
+    return replace(plain, inputs=inputs, given=given)
+
+
+def promote(change: Change) -> Binding:
+    """Each new input is fed the constant; and another value, where before can be given another constant too."""
+    tensors = change.arguments["tensors"]
+    wanted: Mapping[str, str | None]
+    if isinstance(tensors, Mapping):
+        wanted = tensors
+    else:
+        wanted = dict.fromkeys([tensors] if isinstance(tensors, str) else tensors)
+    plain = identity(change)
+    ports = input_ports(change.after.proto)
+    fresh = [name for name in ports if name not in plain.inputs]
+    inputs: dict[str, Link] = dict(plain.inputs)
+    stands: dict[str, str] = {}
+    for name, chosen in wanted.items():
+        new = _new_input(name, chosen, plain.inputs, ports, fresh)
+        inputs[new] = Constant(_value(change.before, name, ports[new]))
+        stands[new] = name
+    others = () if change.arguments.get("only") else _other_values(change.before, stands, inputs)
+    return replace(plain, inputs=inputs, others=others, ordered=False)
+
+
+def _new_input(
+    name: str, chosen: str | None, old: Mapping[str, Link], ports: Mapping[str, Port], fresh: list[str]
+) -> str:
+    """The input that a constant became: as asked for, by its own name, or the next of those that are new."""
+    for guess in (chosen, name):
+        if guess is not None and guess in ports and (guess in fresh or guess in old):
+            if guess in fresh:
+                fresh.remove(guess)
+            return guess
+    if chosen is not None or not fresh:
+        raise Broken(f"the constant {name!r} should be an input and is none")
+    return fresh.pop(0)
+
+
+def _value(before: Model, name: str, port: Port) -> Array:
+    """The number that before holds under a name, or in an attribute ``NODE:ATTRIBUTE``."""
+    try:
+        tensor = find_constant(before.proto, name).tensor(before, name)
+    except (NameNotFoundError, EditError):
+        owner, _, attribute = name.rpartition(":")
+        for node in walk.nodes(before.proto.graph):
+            if owner and owner in (node.name, *node.output):
+                found = attribute_value(node, attribute)
+                if found is not None:
+                    return np.asarray(found, numpy_type(port.data_type))
+        raise Unproved(f"what {name!r} is in the model before cannot be found") from None
+    return np.asarray(before.array_of(tensor))
+
+
+def _other_values(before: Model, stands: Mapping[str, str], inputs: Mapping[str, Link]) -> tuple[Other, ...]:
+    """Before with other constants, where they stand in the main graph and are floats: others may not be free to choose."""
+    index = GraphIndex(before.proto.graph)
+    changed: dict[str, Array] = {}
+    links: dict[str, Link] = dict(inputs)
+    for new, name in stands.items():
+        link = inputs[new]
+        assert isinstance(link, Constant)
+        if constant(index, name) is None or link.array.dtype.kind != "f" or not link.array.size:
+            continue
+        array = np.asarray(link.array * link.array.dtype.type(0.75) + link.array.dtype.type(0.0625))
+        changed[name] = array
+        links[new] = Constant(array)
+    if not changed:
+        return ()
+
+    def other() -> Model:
+        return with_constants(before, changed)
+
+    return (Other(f"other values of {', '.join(map(repr, changed))}", other, links),)
+
+
+def with_constants(model: Model, arrays: Mapping[str, Array]) -> Model:
+    """A model with other numbers for initializers and Constant nodes of its main graph."""
+    proto = model.copy_proto()
+    graph = proto.graph
+    for position in range(len(graph.node) - 1, -1, -1):
+        if any(name in arrays for name in graph.node[position].output):
+            del graph.node[position]
+    for position in range(len(graph.initializer) - 1, -1, -1):
+        if graph.initializer[position].name in arrays:
+            del graph.initializer[position]
+    graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
+    return Model(proto, model.sources, path=model.path)
+
+
+def dims(change: Change) -> Binding:
+    """The same numbers at the old sizes. Axes that had one size are free now, whatever before says of itself."""
+    before = input_ports(change.before.proto)
+    freed = []
+    for key, value in change.arguments["values"].items():
+        name, _, axis = key.rpartition(":")
+        port = before.get(name)
+        if port is None or port.dims is None:
+            continue
+        at = int(axis) % len(port.dims)
+        size = port.dims[at]
+        if isinstance(size, int) and size != value:
+            freed.append(Freed(name, at, size, name))
+    return replace(identity(change), freed=tuple(freed))

@@ -1,0 +1,360 @@
+"""Whether a binding holds: both sides run on the same feeds, and every output, shape and name is compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from graphkit.errors import FeedError, GraphkitError, SessionError
+from graphkit.graph.ports import input_ports, output_ports
+from graphkit.model import Model
+from graphkit.verify.compare.metrics import Metrics, badness, measure
+from graphkit.verify.compare.tolerance import Policy, Tolerance, coarser
+from graphkit.verify.laws.binding import Binding, Broken, Closeness, Fed, Link, Unproved
+from graphkit.verify.laws.declared import declared, untrue
+from graphkit.verify.laws.first import first_difference
+from graphkit.verify.laws.loose import loosened
+from graphkit.verify.laws.proof import Held
+from graphkit.verify.laws.side import Ran, Side, load
+from graphkit.verify.laws.trials import STACKED, TIMES, Plan, Trial, needs
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a law is asked.
+
+    Attributes:
+        samples: Runs at the usual sizes.
+        seed: Where the random numbers start.
+        feeds: Input -> what to feed.
+    """
+
+    samples: int
+    seed: int
+    feeds: Mapping[str, Any]
+
+
+class Near(Policy):
+    """The tolerances of a law: those of the dtype, or of a coarser one that the values went through."""
+
+    def __init__(self, close: Closeness | None) -> None:
+        super().__init__("same" if close is None else "cpu")
+        object.__setattr__(self, "close", close)
+
+    def tolerance(self, dtype: str) -> Tolerance:
+        """The tolerance of a dtype by its name."""
+        close: Closeness | None = getattr(self, "close", None)
+        through = None if close is None else close.dtype
+        return super().tolerance(dtype if through is None else coarser(dtype, through))
+
+
+def ask(binding: Binding, before: Model, after: Model, steps: Sequence[str], law: str, asked: Asked) -> Held:
+    """Ask whether a binding holds between two models."""
+    trial = _Judge(binding, before, after, asked)
+    try:
+        trial.judge()
+    except Broken as error:
+        return trial.held("broken", steps, law, str(error))
+    except Unproved as error:
+        return trial.held("unproved", steps, law, str(error))
+    return trial.held("proved", steps, law, "")
+
+
+@dataclass
+class _Seen:
+    """What was seen so far."""
+
+    runs: int = 0
+    sizes: list[str] = field(default_factory=list)
+    also: list[str] = field(default_factory=list)
+    outputs: dict[str, Metrics] = field(default_factory=dict)
+    compared: int = 0
+    nan: int = 0
+    decided: list[str] = field(default_factory=list)
+    first: str | None = None
+    evaluator: str = ""
+
+
+class _Judge:
+    """Asks one binding."""
+
+    def __init__(self, binding: Binding, before: Model, after: Model, asked: Asked) -> None:
+        self._binding = binding
+        self._before = before
+        self._after = after
+        self._asked = asked
+        self._seen = _Seen()
+        base = binding.before or before
+        self._base = loosened(base, binding.freed) if binding.freed else base
+
+    def held(self, verdict: Any, steps: Sequence[str], law: str, why: str) -> Held:
+        seen = self._seen
+        return Held(
+            verdict,
+            tuple(steps),
+            law,
+            why,
+            seen.first,
+            seen.runs,
+            tuple(dict.fromkeys(seen.sizes)),
+            tuple(seen.also),
+            seen.outputs,
+            seen.evaluator,
+        )
+
+    def judge(self) -> None:
+        """Ask everything.
+
+        Raises:
+            Broken, Unproved: Why.
+        """
+        self._check_interface()
+        try:
+            plan = Plan(self._binding, self._base, self._after, seed=self._asked.seed, given=self._asked.feeds)
+            trials = list(plan.base(self._asked.samples))
+            stacked = [trial for count in STACKED if (trial := plan.stacked(count)) is not None]
+            wider = [plan.other(times, 200 + times) for times in TIMES] if plan.others else []
+        except FeedError as error:
+            raise Unproved(f"no feed can be made: {error}") from error
+        _Round(self, plan, self._binding.inputs, self._base).go([*trials, *stacked, *wider])
+        for other in self._binding.others:
+            links = {**self._binding.inputs, **other.inputs}
+            few = [replace(trial, left_out=frozenset()) for trial in (trials[0], trials[-1])]
+            done = _Round(self, plan, links, other.before(), what=other.what).go(few)
+            if done:
+                self._seen.also.append(other.what)
+        self._check_compared()
+
+    def _check_interface(self) -> None:
+        mine, made = list(input_ports(self._after.proto)), list(output_ports(self._after.proto))
+        wanted = list(self._binding.inputs)
+        if missing := [name for name in wanted if name not in mine]:
+            raise Broken(f"the input {missing[0]!r} is missing")
+        if extra := [name for name in mine if name not in wanted]:
+            raise Broken(f"there is an input {extra[0]!r} that no step made")
+        fed = [name for name in wanted if isinstance(self._binding.inputs[name], Fed)]
+        if self._binding.ordered and [name for name in mine if name in fed] != fed:
+            raise Broken(f"the inputs come in another order: {', '.join(mine)} instead of {', '.join(wanted)}")
+        if self._binding.known and made != list(self._binding.outputs):
+            raise Broken(f"the outputs are {', '.join(made)} and should be {', '.join(self._binding.outputs)}")
+
+    def _check_compared(self) -> None:
+        seen = self._seen
+        if not self._binding.known and not seen.compared:
+            seen.also.append("it runs; no output is computed as before, and what was meant is not known")
+            return
+        if not seen.compared:
+            raise Unproved("no value was compared: the outputs have no elements")
+        if seen.nan == seen.compared:
+            raise Unproved("nothing but NaN came out of both")
+
+
+class _Round:
+    """All trials of one pair of models: before is run on all of them, then after."""
+
+    def __init__(self, judge: _Judge, plan: Plan, links: Mapping[str, Link], before: Model, *, what: str = "") -> None:
+        self._judge = judge
+        self._binding = judge._binding  # noqa: SLF001 (one room)
+        self._after = judge._after  # noqa: SLF001 (the same)
+        self._seen = judge._seen  # noqa: SLF001 (the same)
+        self._plan = plan
+        self._links = links
+        self._before = before
+        self._what = what
+        self._said = declared(self._after)
+        self._policy = Near(self._binding.close)
+
+    def go(self, trials: Sequence[Trial]) -> bool:
+        """Run both sides. Gives whether anything was compared.
+
+        Raises:
+            Broken, Unproved: Why.
+        """
+        wanted = [*needs(self._links), *(outcome.value for outcome in self._binding.outputs.values())]
+        told = self._told_before()
+        expected, why = self._run_before(trials, wanted, told)
+        if not any(expected) and self._binding.known:
+            if self._what:
+                return False
+            raise Unproved(f"the model before does not run: {why}")
+        excused = self._excused(trials, expected, told)
+        try:
+            side = load(self._after, self._binding.outputs, self._said)
+        except SessionError as error:
+            raise Broken(f"the model after does not load: {error}") from error
+        except GraphkitError as error:
+            raise Unproved(f"the model after cannot be run: {error}") from error
+        self._seen.evaluator = self._seen.evaluator or side.evaluator
+        wider: list[str] = []
+        failed = ""
+        for trial, runs in zip(trials, expected, strict=True):
+            if trial.kind == "other" and len(wider) == 2:
+                continue
+            if not runs and trial.kind != "other" and self._binding.known:
+                continue
+            problem = self._one(side, trial, runs, excused)
+            if problem is None and trial.kind == "other":
+                wider.append(trial.what)
+            failed = problem or failed
+        self._check_wider(trials, wider, failed)
+        return True
+
+    def _told_before(self) -> dict[str, list[int | str | None]]:
+        return declared(self._judge._before)  # noqa: SLF001 (one room)
+
+    def _run_before(
+        self, trials: Sequence[Trial], wanted: Iterable[str], told: Iterable[str]
+    ) -> tuple[list[list[Ran]], str]:
+        """Every trial's runs of before; none where it does not run at those sizes, and the last reason."""
+        try:
+            side = load(self._before, wanted, told)
+        except GraphkitError as error:
+            if self._binding.known:
+                raise Unproved(f"the model before cannot be run: {error}") from error
+            return [[] for _ in trials], str(error)
+        made: list[list[Ran]] = []
+        why = ""
+        for trial in trials:
+            try:
+                made.append([side.run(feeds) for feeds in trial.before])
+            except (SessionError, FeedError) as error:
+                made.append([])
+                why = str(error)
+        return made, why
+
+    def _excused(
+        self, trials: Sequence[Trial], expected: Sequence[Sequence[Ran]], told: Mapping[str, list[int | str | None]]
+    ) -> set[str]:
+        """Values whose declared shape was untrue before, and is still the same."""
+        before = self._judge._before  # noqa: SLF001 (one room)
+        wrong: set[str] = set()
+        for trial, runs in zip(trials, expected, strict=True):
+            if trial.kind == "base":
+                for feeds, ran in zip(trial.before, runs, strict=False):
+                    wrong.update(untrue(before, feeds, told, ran.shapes))
+        return {name for name in self._said if self._binding.names.get(name, name) in wrong}
+
+    def _one(self, side: Side, trial: Trial, runs: Sequence[Ran], excused: set[str]) -> str | None:
+        """One run of after beside those of before; gives why it does not run at another size of a freed axis.
+
+        Raises:
+            Broken: It differs, or does not run where before does.
+        """
+        values = runs[0].values if runs else {}
+        feeds = self._plan.complete(trial, self._links, values) if runs or not needs(self._links) else None
+        if feeds is None:
+            return "what an input stands for is not known there"
+        try:
+            made = side.run(feeds)
+        except (SessionError, FeedError) as error:
+            if trial.kind == "other" and not runs:
+                return str(error)
+            raise Broken(f"it does not run where the model before does ({self._where(trial)}): {error}") from error
+        wrong = untrue(self._after, feeds, self._said, made.shapes)
+        if false := [text for name, text in wrong.items() if name not in excused]:
+            raise Broken(f"a declared shape is not true ({self._where(trial)}): {false[0]}")
+        if runs:
+            self._compare(trial, runs, made, feeds)
+        return None
+
+    def _compare(self, trial: Trial, runs: Sequence[Ran], made: Ran, feeds: Mapping[str, Any]) -> None:
+        found = {}
+        for name, outcome in self._binding.outputs.items():
+            parts = [ran.values[outcome.value] for ran in runs]
+            if outcome.convert is not None:
+                parts = [outcome.convert(part) for part in parts]
+            expected = parts[0] if len(parts) == 1 else _joined(parts, made.values[name])
+            if expected is None and len(parts) > 1:
+                continue
+            found[name] = self._measured(name, made.values[name], expected)
+        for name, metrics in found.items():
+            known = self._seen.outputs.get(name)
+            if known is None or badness(metrics) > badness(known):
+                self._seen.outputs[name] = metrics
+        bad = next((name for name, metrics in found.items() if not metrics.match), None)
+        if bad is not None:
+            if trial.kind == "base":
+                self._seen.first = first_difference(
+                    self._before, self._after, self._binding, trial.before[0], feeds, self._measured
+                )
+            raise Broken(f"output {bad!r} differs ({self._where(trial)}): {_why(found[bad])}")
+        self._seen.runs += 1
+        self._seen.sizes.append(trial.what)
+        if trial.kind == "stacked":
+            self._seen.also.append(f"{trial.what} equal as many runs of the original")
+
+    def _measured(self, name: str, actual: Any, expected: Any) -> Metrics:
+        close = self._binding.close
+        metrics = measure(actual, expected, self._policy, any_dtype=close is not None, equal_nan=True)
+        self._seen.compared += _elements(actual)
+        self._seen.nan += _nans(actual)
+        if close is None or metrics.match or metrics.shape != np.shape(expected):
+            return metrics
+        if np.asarray(actual).dtype.kind in "biu" and np.asarray(expected).dtype.kind in "biu":
+            self._seen.decided.append(name)  # an index or a truth that rounding decides
+            return _passed(metrics)
+        if close.relative is not None and (error := _relative(actual, expected)) <= close.relative:
+            return _passed(metrics, f"relative L2 error {error:.2g} of at most {close.relative:g}")
+        return metrics
+
+    def _where(self, trial: Trial) -> str:
+        return f"{self._what}, {trial.what}" if self._what else trial.what
+
+    def _check_wider(self, trials: Sequence[Trial], wider: Sequence[str], failed: str) -> None:
+        if not any(trial.kind == "other" for trial in trials):
+            return
+        if len(wider) < 2:
+            raise Unproved(f"a freed axis runs at {'one other size' if wider else 'its old size'} only: {failed}")
+        self._seen.also.append(f"runs with true declared shapes at {' and at '.join(wider)}")
+
+
+def _joined(parts: Sequence[Any], made: Any) -> Any:
+    """Outputs of several runs along the batch; None for an output that does not have it."""
+    if not all(isinstance(part, np.ndarray) and part.ndim for part in parts):
+        return None
+    whole = np.concatenate(parts)
+    return whole if np.shape(made)[:1] != np.shape(parts[0])[:1] else None
+
+
+def _passed(metrics: Metrics, why: str = "") -> Metrics:
+    return replace(metrics, match=True, problem=None, tolerance=why or metrics.tolerance)
+
+
+def _relative(actual: Any, expected: Any) -> float:
+    a, e = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    if not np.array_equal(np.isfinite(a), np.isfinite(e)):
+        return math.inf
+    finite = np.isfinite(e)
+    norm = float(np.linalg.norm(e[finite]))
+    error = float(np.linalg.norm(a[finite] - e[finite]))
+    return error / norm if norm else (0.0 if error < 1e-3 else math.inf)
+
+
+def _elements(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(map(_elements, value))
+    return int(np.size(value)) if value is not None else 1
+
+
+def _nans(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(map(_nans, value))
+    array = np.asarray(value)
+    if value is None or array.dtype.kind in "biuOUSTm":
+        return 0
+    return int(np.isnan(array.astype(np.float64 if array.dtype.kind != "c" else array.dtype)).sum())
+
+
+def _why(metrics: Metrics) -> str:
+    if metrics.problem:
+        return metrics.problem
+    if metrics.max_abs is None:
+        return "the texts are others"
+    return (
+        f"max abs error {metrics.max_abs:.3g} at {list(metrics.worst or ())} "
+        f"({metrics.actual:.6g} instead of {metrics.expected:.6g}; rtol {metrics.rtol:.3g}, atol {metrics.atol:.3g})"
+    )

@@ -1,0 +1,280 @@
+"""prove: is an edited model what its history says, and do the laws of its steps hold?"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from graphkit.errors import GraphkitError, NameNotFoundError
+from graphkit.graph.index import GraphIndex
+from graphkit.graph.ports import input_ports
+from graphkit.model import Model, ModelLike
+from graphkit.operation import operation_of, replayed
+from graphkit.step import HISTORY_KEY, Original
+from graphkit.storage.load import as_model, load
+from graphkit.storage.save import versions_written
+from graphkit.verify.laws.binding import Binding, Broken, Change, Unproved
+from graphkit.verify.laws.compose import composed
+from graphkit.verify.laws.judge import Asked, ask
+from graphkit.verify.laws.proof import Held, Proof, Replayed, Verdict, worst
+from graphkit.verify.laws.same_bytes import first_byte_difference
+from graphkit.verify.laws.table import binding_of
+from graphkit.verify.validate import versions
+
+Progress = Callable[[int, "int | None", str], None]
+
+
+def prove(
+    edited: ModelLike,
+    original: ModelLike | None = None,
+    *,
+    feeds: Mapping[str, Any] | None = None,
+    samples: int = 5,
+    seed: int = 0,
+    replay: bool = True,
+    progress: Progress | None = None,
+) -> Proof:
+    """Prove an edited model against the one that its history begins with.
+
+    Two questions are asked. Does the history, replayed on the original, give this model, its skeleton and its weights? And
+    do the laws of its steps hold: what a model computes after a step is bound to what it computed before, both are run on
+    the same feeds, and every output and every declared shape is compared. Nothing is taken on trust but names.
+
+    Steps that follow one another are proved as one, the last model against the first, where their bindings compose; else, and
+    to find the step that breaks a law, one by one, against models that are replayed.
+
+    Args:
+        edited: A path, a ModelProto or a Model, with a history.
+        original: The model that the history begins with, or one on the way. None: the file beside ``edited`` that the
+            history names.
+        feeds: Input of ``edited`` (or of the original, where only that has it) -> what to feed, as ``graphkit.run`` takes
+            it. Everything else is random.
+        samples: Runs at the usual sizes; those at other sizes come on top.
+        seed: Where the random numbers start.
+        replay: Ask the first question too.
+        progress: Called after every step.
+
+    Returns:
+        The proof; ``bool(proof)`` is whether everything was proved. What could not be asked is "unproved", never "proved".
+
+    Raises:
+        GraphkitError: The model has no history, the original is not found, or what was given is another model.
+        FormatError: The history is damaged.
+        FeedError: A feed fits no input.
+        NameNotFoundError: ``feeds`` names no input.
+        ValueError: ``samples`` below 1.
+
+    Changes: nothing.
+    Scope: the main graph's inputs, outputs and declared shapes; bodies and functions run in it.
+    Cost: the steps; one runtime session a model and proof, one after the other, and their runs. Weights are compared in
+        pieces of 16 MiB.
+
+    Example:
+        >>> gk.rename("model.onnx", values={"x": "image"}).save("renamed.onnx").path
+        'renamed.onnx'
+        >>> gk.prove("renamed.onnx", "model.onnx").verdict
+        'proved'
+    """
+    if samples < 1:
+        raise ValueError("samples must be at least 1")
+    last = as_model(edited)
+    if not last.history:
+        raise GraphkitError(
+            "the model has no history, so nobody knows what was done to it",
+            hint="compare it with its original by hand: graphkit validate EDITED --against ORIGINAL",
+        )
+    first = as_model(original) if original is not None else _found(last)
+    _check_feeds(feeds or {}, last, first)
+    chain = _Chain(last, first, progress)
+    answer = chain.replay_question() if replay else None
+    if answer is not None and not answer:
+        _tell_apart(last, first)
+    asked = Asked(samples, seed, dict(feeds or {}))
+    laws = chain.laws(asked)
+    verdicts: list[Verdict] = [*([answer.verdict] if answer is not None else []), *(law.verdict for law in laws)]
+    return Proof(
+        worst(verdicts),
+        last.path or last.proto.graph.name,
+        first.path or first.proto.graph.name,
+        tuple(step.operation for step in last.history[len(first.history) :]),
+        answer,
+        tuple(laws),
+        _tolerance(laws),
+        seed,
+        tuple(chain.notes),
+        versions(),
+    )
+
+
+def _found(edited: Model) -> Model:
+    """The file beside the edited one that its history names."""
+    said = edited.original
+    file = said.file if said is not None else None
+    if file is None or edited.path is None:
+        raise GraphkitError(
+            "the history does not say in which file the model was that it begins with",
+            hint="name it: graphkit prove EDITED ORIGINAL",
+        )
+    path = os.path.join(os.path.dirname(edited.path), file)
+    if os.path.realpath(path) == os.path.realpath(edited.path) or not os.path.exists(path):
+        raise GraphkitError(
+            f"the original {file!r} is not beside {edited.path}", hint="name it: graphkit prove EDITED ORIGINAL"
+        )
+    return load(path)
+
+
+def _check_feeds(feeds: Mapping[str, Any], *models: Model) -> None:
+    known = [name for model in models for name in input_ports(model.proto)]
+    for name in feeds:
+        if name not in known:
+            raise NameNotFoundError("input", name, known)
+
+
+def _tell_apart(edited: Model, given: Model) -> None:
+    """Refuse an original that is another model than the one that the history begins with."""
+    said = edited.original
+    if said is None or given.history:
+        return
+    if said.digest in {one.digest for one in (given.identity, Original.of(given.proto)) if one is not None}:
+        return
+    named = f" ({said.file!r})" if said.file else ""
+    raise GraphkitError(
+        f"{given.path or given.proto.graph.name} is not the model that the history begins with{named}: its digest is another",
+        hint="name the file that was edited",
+    )
+
+
+def _tolerance(laws: Sequence[Held]) -> str:
+    """The loosest tolerance among the outputs."""
+    found = [metrics for law in laws for metrics in law.outputs.values()]
+    loosest = max(found, key=lambda m: (m.rtol or 0.0, m.atol or 0.0), default=None)
+    if loosest is None or loosest.rtol is None:
+        return loosest.tolerance if loosest is not None else ""
+    return f"rtol {loosest.rtol:.3g}, atol {loosest.atol:.3g} ({loosest.tolerance})"
+
+
+@dataclass(frozen=True)
+class _Link:
+    """One step of the chain: its change, and its binding or why there is none."""
+
+    change: Change
+    law: str
+    binding: Binding | None
+    why: tuple[Verdict, str] | None = None
+
+
+class _Chain:
+    """The steps between two models, replayed."""
+
+    def __init__(self, last: Model, first: Model, progress: Progress | None) -> None:
+        self._last = last
+        self._first = first
+        self.notes: list[str] = []
+        self._changes: list[Change] = []
+        self._end: Model | None = None
+        self._stopped = ""
+        steps = last.history[len(first.history) :]
+        if not steps:
+            raise GraphkitError("the original has had every step that the edited model's history holds")
+        before = first.without_record()
+        try:
+            for step, arguments, after in replayed(last, first):
+                self._changes.append(Change(step.operation, arguments, before, after))
+                before = after
+                if progress is not None:
+                    progress(len(self._changes), len(steps), "replaying")
+            self._end = before
+        except GraphkitError as error:
+            self._stopped = str(error)
+        self._stop_after = len(self._changes)
+        if len(self._changes) == len(steps):
+            self._changes[-1] = replace(self._changes[-1], after=last)
+
+    def replay_question(self) -> Replayed:
+        """Does the replay give the edited model?"""
+        if self._end is None:
+            return Replayed("unproved", self._stopped)
+        why = first_byte_difference(self._last.without_record(), self._end)
+        if why is None:
+            return Replayed("proved")
+        other = _other_versions(self._last)
+        if other:
+            return Replayed("unproved", f"{why}; the file was made with {other}, and versions may differ in bytes")
+        return Replayed("broken", why)
+
+    def laws(self, asked: Asked) -> list[Held]:
+        """The second question, for runs of steps that are proved as one."""
+        links = [self._link(change) for change in self._changes]
+        held = []
+        for group in _groups(links):
+            held += self._ask(group, asked)
+        if self._stopped:
+            rest = [step.operation for step in self._last.history[len(self._first.history) :]][len(self._changes) :]
+            held.append(Held("unproved", tuple(rest), "", self._stopped))
+        return held
+
+    def _link(self, change: Change) -> _Link:
+        law = operation_of(change.operation).law
+        try:
+            return _Link(change, law, binding_of(change))
+        except Broken as error:
+            return _Link(change, law, None, ("broken", str(error)))
+        except Unproved as error:
+            return _Link(change, law, None, ("unproved", str(error)))
+
+    def _ask(self, group: _Group, asked: Asked) -> list[Held]:
+        links = group.links
+        if group.binding is None:
+            verdict, why = links[0].why or ("unproved", "")
+            return [Held(verdict, (links[0].change.operation,), links[0].law, why)]
+        names = [link.change.operation for link in links]
+        law = " + ".join(dict.fromkeys(link.law for link in links))
+        whole = ask(group.binding, links[0].change.before, links[-1].change.after, names, law, asked)
+        if len(links) == 1:
+            return [whole]
+        if whole.verdict != "proved":  # the step that is to blame, or a chain that is more than its steps
+            return [self._alone(link, asked) for link in links]
+        extra = [self._alone(link, asked) for link in links if link.binding is not None and link.binding.others]
+        return [whole, *extra]
+
+    def _alone(self, link: _Link, asked: Asked) -> Held:
+        assert link.binding is not None
+        feeds = {n: v for n, v in asked.feeds.items() if n in input_ports(link.change.after.proto)}
+        change = link.change
+        mine = replace(asked, feeds=feeds)
+        return ask(link.binding, change.before, change.after, [change.operation], link.law, mine)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Steps in a row that are proved as one, and what they bind together."""
+
+    links: tuple[_Link, ...]
+    binding: Binding | None
+
+
+def _groups(links: Sequence[_Link]) -> list[_Group]:
+    found: list[_Group] = []
+    for link in links:
+        last = found[-1] if found else None
+        together = None
+        if last is not None and last.binding is not None and link.binding is not None:
+            index = GraphIndex(last.links[0].change.before.proto.graph)
+            together = composed(last.binding, link.binding, index)
+        if last is not None and together is not None:
+            found[-1] = _Group((*last.links, link), together)
+        else:
+            found.append(_Group((link,), link.binding))
+    return found
+
+
+def _other_versions(model: Model) -> str:
+    """The versions that a file was made with, where they are not those that are here; "" where they are."""
+    text = next((entry.value for entry in model.proto.metadata_props if entry.key == HISTORY_KEY), None)
+    said = json.loads(text).get("made_with") if text else None
+    if not isinstance(said, dict) or said == versions_written():
+        return ""
+    return ", ".join(f"{name} {version}" for name, version in sorted(said.items()))

@@ -1,0 +1,29 @@
+"""same: the same numbers on the same feeds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from graphkit.graph.ports import input_ports, output_ports
+from graphkit.verify.laws.binding import Binding, Change, Fed, Outcome
+
+
+def identity(change: Change) -> Binding:
+    """Inputs and outputs of the model before, by name and in order."""
+    proto = change.before.proto
+    return Binding(
+        inputs={name: Fed(name) for name in input_ports(proto)},
+        outputs={name: Outcome(name) for name in output_ports(proto)},
+    )
+
+
+def rename(change: Change) -> Binding:
+    """The same under other names."""
+    new = dict(change.arguments.get("values") or {})
+    plain = identity(change)
+    return replace(
+        plain,
+        inputs={new.get(name, name): link for name, link in plain.inputs.items()},
+        outputs={new.get(name, name): outcome for name, outcome in plain.outputs.items()},
+        names={after: before for before, after in new.items()},
+    )

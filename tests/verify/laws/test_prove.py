@@ -1,0 +1,166 @@
+"""prove: the replay gives the bytes, the law of each step holds, and a history that lies is found."""
+
+import numpy as np
+import onnx
+import pytest
+
+import graphkit as gk
+from graphkit.operation import operations
+from graphkit.verify.laws.table import BINDINGS
+
+NET = """<ir_version: 10, opset_import: ["" : 18]>
+g (float[1, 3, 8, 8] x, float[2] t) => (float[1, 3, n, m] y, float[2] u)
+<float[3] b = {1, 2, 3}, float[4] scales = {1, 1, 2, 2}, int64[1] flat = {-1}> {
+  [conv] c = Conv<pads = [1, 1, 1, 1]>(x, w, b)
+  [relu] r = Relu(c)
+  [up] y = Resize<mode = "nearest">(r, , scales)
+  [double] u = Add(t, t)
+}"""
+
+FIXED = """<ir_version: 10, opset_import: ["" : 18]>
+g (float[2, 3] x) => (float[2, 3] y) <int64[2] target = {2, 3}> { [flat] y = Reshape(x, target) }"""
+
+CUSTOM = (
+    """<ir_version: 10, opset_import: ["" : 18, "mine" : 1]> g (float[2] x) => (float[2] y) { y = mine.Twice(x) }"""
+)
+
+DEFINED = CUSTOM + """ <domain: "mine", opset_import: ["" : 18]> Twice (a) => (b) { b = Add(a, a) }"""
+
+TWICE = '<domain: "mine", opset_import: ["" : 18]> Twice (a) => (b) { b = Add(a, a) }'
+
+
+def net(text=NET):
+    model = onnx.parser.parse_model(text)
+    if text == NET:
+        values = np.random.default_rng(0).standard_normal((3, 3, 3, 3), dtype=np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, "w"))
+    return model
+
+
+HONEST = {
+    "define": [(CUSTOM, {"function": TWICE})],
+    "dims": [
+        (NET, {"values": {"x:0": "batch", "x:2": "h"}}),
+        (FIXED, {"values": {"x:0": "n"}, "repair_shapes": True}),
+        (NET, {"values": {"x:0": 1}, "fold": True}),
+        (NET, {"values": {"x:2": 16}}),
+    ],
+    "extract": [
+        (NET, {"inputs": ["c"], "outputs": ["y"], "input_types": {"c": "float32[1,3,8,8]"}}),
+        (NET, {"nodes": ["relu"], "hops": 1}),
+        (NET, {"inputs": ["x", "w"], "outputs": ["r", "c"]}),
+    ],
+    "freeze": [(NET, {"values": {"t": [1.5, float("inf")]}, "fold": True})],
+    "inline": [(DEFINED, {"functions": ["Twice"]})],
+    "opset": [(NET, {"to": 20})],
+    "precision": [
+        (NET, {"to": "float16", "keep_io": True, "keep_ops": ("Relu",), "keep_nodes": {"double"}}),
+        (NET, {"to": "float16"}),
+        (NET, {"to": "int8", "feeds": {"t": np.float32([1, 2])}, "samples": 2, "seed": 3, "per_channel": True}),
+    ],
+    "promote": [
+        (NET, {"tensors": {"b": "bias"}, "keep_default": True}),
+        (NET, {"tensors": ["b"], "only": ["conv"]}),
+        (NET, {"tensors": ["b", "w"]}),
+    ],
+    "rename": [(NET, {"values": {"x": "image", "y": "x"}, "nodes": {"conv": "first"}})],
+    "resize": [
+        (NET, {"input_name": "f", "form": "scales", "nodes": ["up"], "semantics": "scales", "keep_default": True}),
+        (NET, {"relative": True, "separate": True, "repair_shapes": True}),
+        (NET, {"form": "sizes"}),
+        (NET, {}),
+    ],
+    "tap": [(NET, {"names": "c", "replace": True}), (NET, {"names": ["c", "t", "b"]})],
+}
+"""operation -> (model, arguments), ..."""
+
+
+def honest():
+    return [(name, text, arguments) for name, found in HONEST.items() for text, arguments in found]
+
+
+def saved(tmp_path, name, text=NET, **arguments):
+    onnx.save(net(text), tmp_path / "original.onnx")
+    getattr(gk, name)(tmp_path / "original.onnx", **arguments).save(tmp_path / "edited.onnx")
+    return tmp_path / "edited.onnx"
+
+
+@pytest.mark.filterwarnings("ignore::graphkit.GraphkitWarning")
+@pytest.mark.parametrize(
+    ("name", "text", "arguments"), honest(), ids=lambda v: v if isinstance(v, str) and v.isidentifier() else ""
+)
+def test_an_honest_edit_is_proved(tmp_path, name, text, arguments):
+    proof = gk.prove(saved(tmp_path, name, text, **arguments))
+    assert proof, gk.text(proof)
+    assert proof.replayed
+    assert proof.steps == (name,)
+    assert all(held.runs >= 2 for held in proof.laws)
+
+
+def test_every_operation_has_a_law_that_binds():
+    from graphkit.operation import operation_of
+
+    lawless = [name for name in operations() if name not in BINDINGS and operation_of(name).law != "same"]
+    assert not lawless, f"add a line for {lawless} to graphkit/verify/laws/table.py"
+
+
+def changed(path, change):
+    """A file whose proto somebody changed by hand, history left as it is."""
+    proto = onnx.load(path)
+    change(proto)
+    onnx.save(proto, path)
+
+
+def weight(proto):
+    tensor = next(t for t in proto.graph.initializer if t.name == "w")
+    array = onnx.numpy_helper.to_array(tensor) * np.float32(1.01)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(array, "w"))
+
+
+def attribute(proto):
+    proto.graph.node[0].attribute[0].ints[:] = [2, 1, 0, 1]
+
+
+def edge(proto):
+    node = next(n for n in proto.graph.node if n.op_type == "Resize")
+    node.input[0] = "c"
+
+
+@pytest.mark.parametrize(("change", "first"), [(weight, "c"), (attribute, "c"), (edge, "y")])
+def test_a_file_that_was_changed_after_it_was_written_is_broken_and_the_first_value_is_named(tmp_path, change, first):
+    path = saved(tmp_path, "rename", values={"x": "image"})
+    changed(path, change)
+    proof = gk.prove(path)
+    assert proof.verdict == "broken"
+    assert proof.replayed.verdict == "broken"
+    assert proof.laws[0].verdict == "broken"
+    assert proof.laws[0].first == first
+    law = gk.prove(path, replay=False)
+    assert law.verdict == "broken"
+    assert law.replayed is None
+
+
+def test_what_no_output_shows_breaks_the_first_question(tmp_path):
+    path = saved(tmp_path, "rename", values={"x": "image"})
+    changed(path, lambda proto: setattr(proto, "doc_string", "mine"))
+    proof = gk.prove(path)
+    assert proof.verdict == "broken"
+    assert "doc_string" in proof.replayed.why
+    assert proof.laws[0]
+
+
+def test_another_model_is_no_original(tmp_path):
+    path = saved(tmp_path, "rename", values={"x": "image"})
+    other = net()
+    other.graph.node[1].op_type = "Tanh"
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(gk.GraphkitError, match="not the model that the history begins with"):
+        gk.prove(path, tmp_path / "other.onnx")
+    (tmp_path / "original.onnx").unlink()
+    with pytest.raises(gk.GraphkitError, match="not beside"):
+        gk.prove(path)
+
+
+def test_a_model_without_a_history_cannot_be_proved(tmp_path):
+    with pytest.raises(gk.GraphkitError, match="no history"):
+        gk.prove(net())
