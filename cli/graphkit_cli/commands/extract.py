@@ -103,7 +103,7 @@ def _check_usage(
     nodes: tuple[str, ...],
     hops: int,
     suggest: bool,
-) -> int:
+) -> None:
     ways = [bool(inputs or outputs), module is not None, bool(nodes)]
     if sum(ways) > 1:
         raise click.UsageError("Name the cut in one way: --input and --output, or --module, or --node.")

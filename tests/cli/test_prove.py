@@ -1,0 +1,77 @@
+"""graphkit prove, and --prove on the commands that write."""
+
+import json
+
+import onnx
+import pytest
+
+import graphkit as gk
+
+
+@pytest.fixture
+def edited(graphkit, chain, tmp_path):
+    assert graphkit("rename", chain, tmp_path / "out.onnx", "--value", "x=image").code == 0
+    return tmp_path / "out.onnx"
+
+
+def damaged(path):
+    """The file with another operator in it, its history as it was."""
+    model = onnx.load(path)
+    model.graph.node[0].op_type = "Abs"
+    onnx.save(model, path)
+
+
+def test_a_proved_edit_is_0_and_a_page_is_written(graphkit, edited, tmp_path):
+    code, out, err = graphkit("prove", edited, "--html", tmp_path / "proof.html")
+    assert (code, "PROVED" in out) == (0, True), err
+    assert "image=" in out
+    assert "proved" in (tmp_path / "proof.html").read_text()
+    ran = graphkit("prove", edited, "--json", "--samples", 2)
+    assert json.loads(ran.out)["verdict"] == "proved"
+
+
+def test_a_damaged_file_is_1_and_the_value_is_named(graphkit, edited):
+    damaged(edited)
+    code, out, _ = graphkit("prove", edited)
+    assert (code, "the first value that differs: 'hidden'" in out) == (1, True), out
+
+
+def test_a_file_without_history_is_3(graphkit, chain):
+    code, _, err = graphkit("prove", chain)
+    assert (code, "no history" in err) == (3, True)
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_prove_says_on_how_many_feeds(graphkit, chain, tmp_path, more):
+    out = tmp_path / "out.onnx"
+    code, _, err = graphkit("rename", chain, out, "--value", "x=image", "--prove", *more)
+    assert (code, "proved on 7 feeds" in err, out.exists()) == (0, True, not more), err
+
+
+def test_a_broken_law_leaves_what_was_there(graphkit, chain, tmp_path, monkeypatch):
+    from graphkit.surgery import rename as room
+
+    def wrong(graph, table):
+        right(graph, table)
+        graph.node[0].op_type = "Abs"
+
+    right = room._rename_values
+    monkeypatch.setattr(room, "_rename_values", wrong)
+    out = tmp_path / "out.onnx"
+    out.write_bytes(b"mine")
+    code, text, _ = graphkit("rename", chain, out, "--value", "x=image", "--prove")
+    assert (code, out.read_bytes()) == (1, b"mine")
+    assert "rename (same): NO" in text
+    assert "'hidden'" in text
+
+
+def test_what_cannot_be_proved_is_not_written(graphkit, tmp_path):
+    text = """<ir_version: 10, opset_import: ["" : 18, "no.such" : 1]>
+    g (float[2] x) => (float[2] y) { y = no.such.Operator(x) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "in.onnx")
+    code, text, _ = graphkit("rename", tmp_path / "in.onnx", tmp_path / "out.onnx", "--value", "x=a", "--prove")
+    assert (code, "UNPROVED" in text, (tmp_path / "out.onnx").exists()) == (1, True, False), text
+
+
+def test_python_proves_too(edited, chain):
+    assert gk.prove(edited, chain)
