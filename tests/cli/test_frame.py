@@ -67,7 +67,7 @@ def test_done_is_0_and_no_is_1(graphkit, command):
     [
         (["probe", "--nonsense"], "No such option"),
         (["probe", "extra"], "unexpected extra argument"),
-        (["bisct"], "Did you mean 'bisect'?"),
+        (["valdate"], "Did you mean 'validate'?"),
         (["xyz"], "No such command 'xyz'."),
         (["--nonsense"], "No such option"),
         ([], "Usage: graphkit"),
