@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from graphkit_cli.edit import check_target
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import feed_option, one_feed, show
+from graphkit_cli.running import feed_option, pairs, show
 
 NO = 1
 
@@ -17,13 +15,24 @@ NO = 1
 @click.command()
 @click.argument("edited", metavar="EDITED")
 @click.argument("original", metavar="[ORIGINAL]", required=False)
-@feed_option(one_feed)
-@click.option("--samples", type=click.IntRange(min=1), default=5, show_default=True, help="Runs at the usual sizes.")
+@feed_option
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Runs at the usual sizes; 5, or fewer where a run is slow.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Where the random numbers start.")
 @click.option("--html", metavar="FILE", help="Write one self-contained page.")
 @output_options
 def command(
-    render: Render, edited: str, original: str | None, feeds: dict[str, Any], samples: int, seed: int, html: str | None
+    render: Render,
+    edited: str,
+    original: str | None,
+    feeds: tuple[str, ...],
+    samples: int | None,
+    seed: int,
+    html: str | None,
 ) -> int:
     r"""Prove EDITED against its original: do the replay and the laws of its steps hold?
 
@@ -39,7 +48,8 @@ def command(
         check_target(html)
     import graphkit as gk
 
+    given = pairs(feeds, "--feed", edited, original)
     with render.progress(f"proving {edited}") as progress:
-        proof = gk.prove(edited, original, feeds=feeds, samples=samples, seed=seed, progress=progress)
+        proof = gk.prove(edited, original, feeds=given, samples=samples, seed=seed, progress=progress)
     show(render, proof, html)
     return 0 if proof else NO

@@ -16,7 +16,8 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import input_ports
 from graphkit.graph.values import attribute_value, constant
 from graphkit.model import Model
-from graphkit.surgery.freeze import fitted
+from graphkit.reading.names import Axis, axis_or_symbol, symbols_of
+from graphkit.reading.values import value_for
 from graphkit.tensor import numpy_type
 from graphkit.verify.laws.binding import Binding, Broken, Change, Constant, Freed, Link, Other, Unproved
 from graphkit.verify.laws.same import identity
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 def freeze(change: Change) -> Binding:
     """Before is fed the value that after holds."""
-    declared = {value.name: value for value in change.before.proto.graph.input}
-    given = {name: fitted(declared[name], value) for name, value in change.arguments["values"].items()}
+    ports = input_ports(change.before.proto)
+    given = {name: value_for(ports[name], value) for name, value in change.arguments["values"].items()}
     plain = identity(change)
     listed = change.before.proto.ir_version < 4  # there every initializer is an input too
     inputs: dict[str, Link] = {
@@ -128,15 +129,13 @@ def with_constants(model: Model, arrays: Mapping[str, Array]) -> Model:
 
 def dims(change: Change) -> Binding:
     """The same numbers at the old sizes. Axes that had one size are free now, whatever before says of itself."""
-    before = input_ports(change.before.proto)
+    before, symbols = input_ports(change.before.proto), symbols_of(change.before)
     freed = []
     for key, value in change.arguments["values"].items():
-        name, _, axis = key.rpartition(":")
-        port = before.get(name)
-        if port is None or port.dims is None:
-            continue
-        at = int(axis) % len(port.dims)
-        size = port.dims[at]
-        if isinstance(size, int) and size != value:
-            freed.append(Freed(name, at, size, name))
+        place = axis_or_symbol(key, before, symbols)
+        sizes = before[place.input].dims if isinstance(place, Axis) else None
+        if isinstance(place, Axis) and sizes is not None:
+            size = sizes[place.axis]
+            if isinstance(size, int) and size != value:
+                freed.append(Freed(place.input, place.axis, size, place.input))
     return replace(identity(change), freed=tuple(freed))

@@ -19,6 +19,7 @@ from graphkit.runtime.ort_values import from_runtime, to_runtime
 from graphkit.runtime.session import PieceSession
 from graphkit.semantics.node_rules import check_sized
 from graphkit.shapes.resamplers import is_resampler
+from graphkit.storage.source import LocalFile
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -119,6 +120,9 @@ def _runtime(model: Model, name: str, ports: Mapping[str, Port]) -> Any:
         if node.op_type == "Resize" and is_resampler(node):
             check_sized(node, opset_of(model.proto))
     session = PieceSession(model, name, device="cpu", whole=True)
+    for source in model.sources.values():  # what the runtime has copied is in memory once more, as pages of the file
+        if isinstance(source, LocalFile):
+            source.release()
 
     def run(feeds: Mapping[str, Array], outputs: list[str]) -> dict[str, Any]:
         values = {key: to_runtime(value, ports[key]) for key, value in feeds.items()}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from graphkit.feeds.feeds import fit
 from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.ports import Port, input_ports, output_ports
 from graphkit.model import Model
+from graphkit.reading.values import value_for
 from graphkit.tensor import numpy_type
 from graphkit.verify.laws.binding import Alone, Binding, Computed, Constant, Fed, Freed, Inner, Link
 
@@ -39,6 +39,7 @@ class Trial:
         feeds: What after is fed, without what before's run determines.
         before: What before is fed, a run each.
         left_out: Inputs of after that are not fed though a link says with what: their default value must be it.
+        spare: Whether it is like another run, but for the numbers.
     """
 
     kind: Literal["base", "stacked", "other"]
@@ -46,6 +47,7 @@ class Trial:
     feeds: dict[str, Any]
     before: tuple[dict[str, Any], ...]
     left_out: frozenset[str] = field(default_factory=frozenset)
+    spare: bool = False
 
 
 class Plan:
@@ -88,7 +90,7 @@ class Plan:
         self._random = RandomFeeds(after, seed=seed, like=like)
         self._other = RandomFeeds(before, seed=seed, like=_like_after(self._fed, self._mine, sizes))
         self._given = {
-            name: fit(self._mine.get(name) or self._theirs[name], value)
+            name: value_for(self._mine.get(name) or self._theirs[name], value)
             for name, value in given.items()
             if name in self._mine or name in self._theirs
         }
@@ -96,7 +98,7 @@ class Plan:
     def base(self, samples: int) -> Iterator[Trial]:
         """Runs at sizes that both sides have: the usual ones, and others of dims that are free in both."""
         for sample in range(samples):
-            yield self._trial("base", sample, {})
+            yield replace(self._trial("base", sample, {}), spare=sample > 1)
         symbols = {s: size for s, size in self._random.sizes.items() if s.isidentifier()}
         fixed = self._fixed()
         free = {s: size for s, size in symbols.items() if s not in fixed and s in self._random.symbols}
