@@ -5,26 +5,22 @@ from __future__ import annotations
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.verify.laws.binding import Binding, Broken, Change, Fed, Inner, Link, Outcome
+from graphkit.verify.laws.same import listed
 
 
 def extract(change: Change) -> Binding:
     """Inputs that the caller named, else those that the part was found to need; each is the whole's value of its name."""
     index = GraphIndex(change.before.proto.graph)
     whole, part = input_ports(change.before.proto), input_ports(change.after.proto)
-    wanted = _asked(change, "inputs") or list(part)
+    wanted = listed(change.arguments.get("inputs")) or list(part)
     defaults = [name for name, port in part.items() if not port.required and name in whole and name not in wanted]
     inputs: dict[str, Link] = {}
     for name in (*wanted, *defaults):
         if not index.has(name):
             raise Broken(f"the input {name!r} is no value of the model before")
         inputs[name] = Fed(name) if name in whole else Inner(name)
-    outputs = _asked(change, "outputs") or list(output_ports(change.after.proto))
+    outputs = listed(change.arguments.get("outputs")) or list(output_ports(change.after.proto))
     for name in outputs:
         if not index.has(name):
             raise Broken(f"the output {name!r} is no value of the model before")
     return Binding(inputs=inputs, outputs={name: Outcome(name) for name in outputs}, ordered=False)
-
-
-def _asked(change: Change, what: str) -> list[str]:
-    given = change.arguments.get(what)
-    return list(dict.fromkeys([given] if isinstance(given, str) else given or ()))

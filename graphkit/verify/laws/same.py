@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.verify.laws.binding import Binding, Change, Fed, Outcome
@@ -15,6 +16,22 @@ def identity(change: Change) -> Binding:
         inputs={name: Fed(name) for name in input_ports(proto)},
         outputs={name: Outcome(name) for name in output_ports(proto)},
     )
+
+
+def reorder(change: Change) -> Binding:
+    """The same in another order: what was named comes first, and the rest follows in its own."""
+    plain = identity(change)
+    inputs, outputs = (listed(change.arguments.get(what)) for what in ("inputs", "outputs"))
+    return replace(
+        plain,
+        inputs={name: plain.inputs[name] for name in dict.fromkeys([*inputs, *plain.inputs])},
+        outputs={name: plain.outputs[name] for name in dict.fromkeys([*outputs, *plain.outputs])},
+    )
+
+
+def listed(given: Any) -> list[str]:
+    """Names that were given as one text, as several, or not at all."""
+    return list(dict.fromkeys([given] if isinstance(given, str) else given or ()))
 
 
 def rename(change: Change) -> Binding:

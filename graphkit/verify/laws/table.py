@@ -21,11 +21,11 @@ from graphkit.operation import operation_of
 from graphkit.verify.laws.binding import Binding, Change, Unproved
 from graphkit.verify.laws.bound import dims, freeze, promote
 from graphkit.verify.laws.close import precision
-from graphkit.verify.laws.meant import edit, tap
+from graphkit.verify.laws.meant import edit, insert, remove, set_parts, tap
 from graphkit.verify.laws.part import extract
 from graphkit.verify.laws.replaced import define
 from graphkit.verify.laws.resized import resize
-from graphkit.verify.laws.same import identity, rename
+from graphkit.verify.laws.same import identity, rename, reorder
 
 BINDINGS: dict[str, Callable[[Change], Binding]] = {
     "define": define,
@@ -33,10 +33,15 @@ BINDINGS: dict[str, Callable[[Change], Binding]] = {
     "edit": edit,
     "extract": extract,
     "freeze": freeze,
+    "insert": insert,
     "precision": precision,
     "promote": promote,
+    "remove": remove,
     "rename": rename,
+    "reorder": reorder,
+    "replace": identity,
     "resize": resize,
+    "set_parts": set_parts,
     "tap": tap,
 }
 """Operation -> its binding function."""
