@@ -111,7 +111,7 @@ CASES = {
         (NET, {"strip_weights": True, "clear": ["conv:pads", "docs"]}),
         (NET, {"strip_weights": True, "fill_weights": "random"}),
     ],
-    "tap": [(NET, {"names": "c", "replace": True})],
+    "tap": [(NET, {"names": "c", "replace": True}), (NET, {"names": ["[cr]"], "regex": True})],
 }
 """operation -> (model, arguments), ..."""
 

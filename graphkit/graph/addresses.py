@@ -32,6 +32,7 @@ class Site:
         prefix: What stands before a name in its address; "" for the main graph.
         outer: The site around it; None for the main graph and for functions.
         function: The function that it is or is in, or None.
+        owner: For a body, the node of the outer site that holds it.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Site:
         prefix: str = "",
         outer: Site | None = None,
         function: onnx.FunctionProto | None = None,
+        owner: onnx.NodeProto | None = None,
     ) -> None:
         self.holder = holder
         self.prefix = prefix
         self.outer = outer
         self.function = function
+        self.owner = owner
 
     @cached_property
     def nodes(self) -> list[onnx.NodeProto]:
@@ -306,9 +309,9 @@ def _bodies(site: Site) -> Iterator[Site]:
     for node in site.nodes:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH or attribute.HasField("g"):
-                yield Site(attribute.g, f"{site.prefix}{label(node)}.{attribute.name}/", site, site.function)
+                yield Site(attribute.g, f"{site.prefix}{label(node)}.{attribute.name}/", site, site.function, node)
             for number, graph in enumerate(attribute.graphs):
-                yield Site(graph, f"{site.prefix}{label(node)}.{attribute.name}[{number}]/", site, site.function)
+                yield Site(graph, f"{site.prefix}{label(node)}.{attribute.name}[{number}]/", site, site.function, node)
 
 
 def _called(function: onnx.FunctionProto) -> str:

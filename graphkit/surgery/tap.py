@@ -2,54 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import onnx
 
+from graphkit.edit.lifting import lifted
 from graphkit.graph import values
+from graphkit.graph.addresses import Addresses, Found
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.names import Names
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.shapes.inference import inferred
 
 
 @operation(law="meant", valid=False)
-def tap(model: Model, names: str | Iterable[str], *, replace: bool = False) -> Edit:
-    """Add values of the main graph as graph outputs; nothing else changes.
+def tap(model: Model, names: str | Iterable[str], *, replace: bool = False, regex: bool = False) -> Edit:
+    """Add values as graph outputs; nothing else changes.
 
     No value_info is needed: a type that the file does not give is inferred, and where inference finds none the output
     is declared without one, which ONNX Runtime accepts and the checker does not (a GraphkitWarning says so).
 
+    A value inside of a body becomes an output under its address. One of an If's branch is empty where the other branch
+    ran; one of a Loop or Scan has the values of all turns, stacked along a new first axis, which have to be of one shape.
+
     Args:
         model: A path, a ModelProto or a Model.
-        names: Values: node outputs, inputs, initializers. Those that are outputs already stay as they are.
+        names: Values by address: node outputs, inputs, initializers; ``NODE.ATTRIBUTE/NAME`` in a body. ``*`` stands for
+            any text, and names the values of the main graph that nodes make; with a ``/`` those of bodies too. Those
+            that are outputs already stay as they are.
         replace: Drop the outputs that are not named; the runtime then leaves out what leads only to them.
+        regex: ``names`` are regular expressions.
 
     Returns:
         The model with the outputs appended in the order given.
 
     Raises:
-        NameNotFoundError: The main graph has no such value.
+        NameNotFoundError: The model has no such value.
+        EditError: The value is inside of a function, or of a body that can hand out nothing more.
         ValueError: No name is given.
 
     Changes: nothing, it returns a new model.
-    Scope: main graph; values inside of If, Loop and Scan bodies cannot be outputs of the graph around them.
+    Scope: main graph and bodies; functions have to be inlined first.
     Cost: O(graph), and one shape inference where types are missing; weights are not read.
+    Law: meant: the old outputs stay, the new ones are the inner values.
+
+    Example:
+        >>> gk.tap("model.onnx", ["relu_3", "If_0.then_branch/y"]).save("out.onnx")  # doctest: +SKIP
     """
-    wanted = list(dict.fromkeys([names] if isinstance(names, str) else names))
+    wanted = [names] if isinstance(names, str) else list(names)
     if not wanted:
         raise ValueError("tap needs at least one value")
-    index = GraphIndex(model.proto.graph)
-    types = {name: values.value_type(index, index.require(name)) for name in wanted}
-    untyped = [name for name, found in types.items() if found is None]
-    if untyped:
-        again = GraphIndex(inferred(model.proto).graph)
-        types.update({name: values.value_type(again, name) for name in untyped})
-    unknown = [name for name, found in types.items() if found is None]
     proto = model.copy_proto()
-    add_outputs(proto.graph, types, replace=replace)
+    addresses = Addresses(proto)
+    found = [
+        each
+        for text in wanted
+        for each in addresses.values(text, regex=regex, made=True)
+        if each.site.outer is None or regex or "*" not in text or "/" in text
+    ]
+    types = _types(model.proto, found)
+    outputs: dict[str, onnx.TypeProto | None] = {}
+    inner = [each for each in found if each.site is not addresses.main]
+    for each in found:
+        if each.site is addresses.main:
+            outputs[each.name] = types.get(each.address)
+    if inner:
+        training = [graph for part in proto.training_info for graph in (part.initialization, part.algorithm)]
+        taken = Names(proto.graph, *training)
+        outputs.update(lifted(each, types.get(each.address), taken) for each in inner)
+    add_outputs(proto.graph, outputs, replace=replace)
+    unknown = [name for name, type_proto in outputs.items() if type_proto is None]
     text = f"no type is known for {', '.join(map(repr, unknown))}: the output is declared without one"
     return Edit(proto, warnings=[text] if unknown else [])
+
+
+def _types(proto: onnx.ModelProto, found: Sequence[Found]) -> dict[str, onnx.TypeProto]:
+    """Address -> type, from the file or, where one is missing there, from inference."""
+    types: dict[str, onnx.TypeProto] = {}
+    index = GraphIndex(proto.graph)
+    for each in found:
+        known = values.value_type(index, each.name) if each.site.outer is None else _declared(each)
+        if known is not None and (values.is_typed(known)):
+            types[each.address] = known
+    if any(each.address not in types for each in found):
+        again = Addresses(inferred(proto))
+        for each in found:
+            if each.address not in types and each.site.function is None:
+                known = _declared(again.value(each.address))
+                if known is not None:
+                    types[each.address] = known
+    return types
+
+
+def _declared(found: Found) -> onnx.TypeProto | None:
+    return values.value_type(GraphIndex(found.site.graph), found.name) if found.site.graph is not None else None
 
 
 def add_outputs(graph: onnx.GraphProto, types: dict[str, onnx.TypeProto | None], *, replace: bool = False) -> None:
