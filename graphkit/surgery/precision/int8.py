@@ -116,7 +116,7 @@ class _Static:
             )
         nodes = [node for node in nodes if bad.keys().isdisjoint((*node.input, *node.output))]
         if not nodes:
-            self._refuse()
+            raise EditError(f"no node is left to quantize: {'; '.join(notes)}", hint="give feeds with ordinary numbers")
         return nodes, notes
 
     def _refuse(self) -> None:

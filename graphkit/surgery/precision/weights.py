@@ -67,6 +67,7 @@ class _Weight:
         maker: The position of the Constant that makes it, None for an initializer.
         readers: (graph, position, node, input) of each reading.
         kept: Whether something reads it that is to have its exact numbers.
+        changed: Whether it has been stored in fewer bits.
     """
 
     scope: int
@@ -75,6 +76,7 @@ class _Weight:
     maker: int | None = None
     readers: list[tuple[int, int, onnx.NodeProto, int]] = field(default_factory=list)
     kept: bool = False
+    changed: bool = False
 
 
 @dataclass
@@ -94,9 +96,8 @@ class _Weights:
         self.nodes.append([[node] for node in nodes])
         self.first.append([])
         visible = {**around, **dict.fromkeys(walk.defined_names(graph))}
-        inputs = {value.name for value in graph.input}
         own = [
-            *(_Weight(number, t, t.name) for t in graph.initializer if t.data_type == FLOAT and t.name not in inputs),
+            *(_Weight(number, tensor, tensor.name) for tensor in graph.initializer if tensor.data_type == FLOAT),
             *(_Weight(number, weight_tensor(n), n.output[0], i) for i, n in enumerate(nodes) if is_weight_node(n)),
         ]
         visible.update({weight.name: weight for weight in own})
@@ -187,6 +188,7 @@ def _int8(whole: onnx.ModelProto, kept: Kept) -> list[str]:
             graphs.first[weight.scope].append(node)
         else:
             graphs.nodes[weight.scope][weight.maker] = [node]
+        weight.changed = True
         graph.initializer.extend(made)
         readers.update(f"{weight.scope} {position} {node.op_type}" for _, position, node, _ in weight.readers)
     return _written(whole, graphs, readers, 8)
@@ -212,6 +214,7 @@ def _int4(whole: onnx.ModelProto, kept: Kept, block: int) -> list[str]:
                 if _attribute(node, "transB", 0) == transposed:
                     graphs.nodes[scope][position] = _product(node, rows.shape, [t.name for t in stored], block, names)
                     readers[f"{scope} {position} {node.op_type}"] += 1
+        weight.changed = True
         if weight.maker is None:
             gone.add((weight.scope, weight.name))
         else:
@@ -236,7 +239,13 @@ def _written(whole: onnx.ModelProto, graphs: _Weights, readers: Counter[str], bi
     graphs.write()
     whole.ir_version = max(whole.ir_version, 7) if whole.ir_version < 4 else whole.ir_version
     counts = Counter(text.split(" ", 2)[2] for text in readers)
-    return [f"weights in int{bits} of {', '.join(f'{number} {op}' for op, number in sorted(counts.items()))}"]
+    changed = {weight.name for weight in graphs.found if weight.changed}
+    gone = [value.name for value in whole.graph.input if value.name in changed]
+    kept = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in whole.graph.input if v.name not in changed]
+    del whole.graph.input[:]
+    whole.graph.input.extend(kept)
+    notes = [f"{name!r} is no input any more: its default is quantized" for name in gone]
+    return [*notes, f"weights in int{bits} of {', '.join(f'{number} {op}' for op, number in sorted(counts.items()))}"]
 
 
 def _axis(weight: _Weight) -> int | None:

@@ -250,6 +250,13 @@ def test_the_error_on_feeds_that_calibration_did_not_see_is_small_or_said(seed):
     assert "relative L2 error" in notes(small)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_feeds_that_are_not_finite_are_said(number):
+    model = parse("g (float[1,8] x) => (float[1,4] y) { y = MatMul(x, w) }", w=normal(8, 4))
+    with pytest.raises(gk.EditError, match="no node is left to quantize: 'x' reaches infinity"):
+        gk.precision(model, to="int8", feeds={"x": np.full((1, 8), number, np.float32)})
+
+
 def test_an_error_that_is_large_is_said():
     model = parse(
         "g (float[1,8] x) => (float[1,4] y) { a = MatMul(x, w) b = Exp(a) c = MatMul(b, v) y = Exp(c) }",

@@ -110,6 +110,17 @@ def test_kept_nodes_keep_their_weights_exactly(to):
         gk.precision(model, to=to, only_ops=["Relu"])
 
 
+@pytest.mark.parametrize("ir", [3, 8])
+@pytest.mark.parametrize("to", BOUND)
+def test_weights_that_are_inputs_are_no_inputs_any_more(to, ir):
+    model = parse("g (float[n,32] x, float[32,32] w) => (float[n,32] y) { y = MatMul(x, w) }", w=normal(32, 32))
+    model.ir_version = ir
+    small = gk.precision(model, to=to)
+    assert [value.name for value in small.proto.graph.input] == ["x"]
+    assert "'w' is no input any more" in notes(small)
+    assert off(small, model, {"x": normal(4, 32)}) < BOUND[to]
+
+
 @pytest.mark.parametrize("to", ["int8-dynamic", "int8-weights"])
 def test_convolutions_and_recurrent_nets_too(to):
     model = parse(
