@@ -294,6 +294,17 @@ def _pool(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     return [node]
 
 
+def _pow(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
+    """Before 12 the exponent had the type of the base."""
+    types = [place.scope.type_of(name) for name in node.input]
+    base, exponent = (known.tensor_type.elem_type if known is not None else 0 for known in types)
+    if not base or not exponent or base == exponent:
+        return [node]
+    made: list[onnx.NodeProto] = []
+    node.input[1] = place.writer.add(made, "Cast", [node.input[1]], f"{node.output[0]}_exponent", to=base)
+    return [*made, node]
+
+
 def _dft(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """Before 20 the axis was an attribute, and 1 where it was not given; since then it is the last but one."""
     given = node.input[2] if len(node.input) > 2 else ""
@@ -388,6 +399,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "Dropout": (Rule(12, _dropout),),
     "GridSample": (Rule(20, _grid_sample),),
     "GroupNormalization": (Rule(21, _other_meaning),),
+    "Pow": (Rule(12, _pow),),
     "Pad": (Rule(19, _pad_wrap), Rule(18, _pad_axes)),
     "QuantizeLinear": (Rule(13, _quantize),),
     "Reshape": (Rule(14, _reshape),),

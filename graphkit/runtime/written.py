@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import onnx
 
-from graphkit.errors import EditError, MissingExtraError
+from graphkit.errors import EditError, MissingExtraError, OutdatedPackageError
 from graphkit.graph import walk
 from graphkit.graph.names import label, title
 from graphkit.graph.scopes import Scope, scopes
@@ -294,7 +294,7 @@ def _not_loaded(kinds: Mapping[bytes, tuple[onnx.NodeProto, onnx.ModelProto]], o
 def _runtime() -> Any:
     try:
         return import_runtime("loading one-node models")
-    except MissingExtraError:
+    except (MissingExtraError, OutdatedPackageError):
         return None
 
 

@@ -99,7 +99,7 @@ LOWERED = {
     "Constant": ("c = Constant<value_float=2.0>() y = Mul(x, c)", 13, 7),
     "Quantize": ("q = QuantizeLinear(x, step, offset) y = DequantizeLinear(q, step, offset)", 21, 10),
     "Quantize by channel": ("q = QuantizeLinear<axis=1>(x, steps4) y = DequantizeLinear<axis=1>(q, steps4)", 19, 13),
-    "arithmetic": ("a = Add(x, x) b = Mul(a, x) c = Relu(b) e = Pow(c, two) y = Sigmoid(e)", 20, 12),
+    "arithmetic": ("a = Add(x, x) b = Mul(a, x) c = Relu(b) e = Pow(c, two) y = Sigmoid(e)", 20, 7),
     "axes from the end": ("a = Concat<axis=-1>(x, x) b = Flatten<axis=-2>(a) y = Gather<axis=-1>(b, minus)", 13, 7),
     "Gather from the end": ("y = Gather<axis=1>(x, minus)", 13, 7),
     "Gemm without a third input": ("f = Flatten(x) y = Gemm<transB=1>(f, f)", 13, 7),

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 @edit_command
 @click.option("--to", type=click.IntRange(1), metavar="N", required=True, help="The version of ai.onnx.")
 def command(model: str, to: int) -> gk.Model:
-    """Write MODEL in a later or earlier opset, node by node, losing nothing.
+    r"""Write MODEL in a later or earlier opset, node by node, losing nothing.
 
-    A node that the other version cannot say is refused and named; the notes name the nodes that were rewritten.
+    Functions are inlined, and operators that the other version lacks become what ONNX defines them to be. A node that it
+    cannot say is refused and named; the notes name the nodes that were rewritten.
+
+    \b
+    graphkit opset model.onnx model17.onnx --to 17
+    graphkit opset old.onnx new.onnx --to 21
     """
     import graphkit as gk
 
