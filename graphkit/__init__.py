@@ -128,6 +128,7 @@ _FACE = {
     "graphkit.surgery.inline": ("inline",),
     "graphkit.surgery.merge": ("merge",),
     "graphkit.surgery.insert": ("insert",),
+    "graphkit.surgery.layout": ("layout",),
     "graphkit.surgery.opset": ("opset",),
     "graphkit.surgery.precision.precision": ("precision",),
     "graphkit.surgery.promote": ("promote",),
@@ -137,6 +138,7 @@ _FACE = {
     "graphkit.surgery.replace": ("replace",),
     "graphkit.surgery.resize": ("resize",),
     "graphkit.surgery.simplify": ("simplify",),
+    "graphkit.surgery.retype": ("retype",),
     "graphkit.surgery.set_parts": ("set_parts",),
     "graphkit.surgery.split": ("Split", "Stage", "split"),
     "graphkit.surgery.suggest": (

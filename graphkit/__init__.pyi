@@ -86,6 +86,7 @@ from graphkit.surgery.extract import extract as extract
 from graphkit.surgery.freeze import freeze as freeze
 from graphkit.surgery.inline import inline as inline
 from graphkit.surgery.insert import insert as insert
+from graphkit.surgery.layout import layout as layout
 from graphkit.surgery.merge import merge as merge
 from graphkit.surgery.opset import opset as opset
 from graphkit.surgery.precision.precision import precision as precision
@@ -95,6 +96,7 @@ from graphkit.surgery.rename import rename as rename
 from graphkit.surgery.reorder import reorder as reorder
 from graphkit.surgery.replace import replace as replace
 from graphkit.surgery.resize import resize as resize
+from graphkit.surgery.retype import retype as retype
 from graphkit.surgery.set_parts import set_parts as set_parts
 from graphkit.surgery.simplify import simplify as simplify
 from graphkit.surgery.split import Split as Split

@@ -68,6 +68,7 @@ CASES = {
         (NET, {"at": "r|c", "function": "(a) => (b) { b = Abs(a) }", "regex": True}),
         (NET, {"at": "t", "body_model": onnx.parser.parse_model(BODY)}),
     ],
+    "layout": [(NET, {"io": {"x": "NHWC", "y": "NHWC"}})],
     "opset": [(NET, {"to": 20})],
     "precision": [
         (NET, {"to": "float16", "only_ops": ["Conv"]}),
@@ -97,6 +98,7 @@ CASES = {
         (NET, {"input_name": "f", "form": "scales", "nodes": ["up"], "semantics": "scales", "keep_default": True}),
         (NET, {"relative": True, "separate": True, "repair_shapes": True}),
     ],
+    "retype": [(NET, {"io": {"x": "uint8", "u": "float64"}})],
     "simplify": [(NET, {}), (FIXED, {"fold_limit": 0})],
     "set_parts": [
         (

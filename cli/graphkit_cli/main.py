@@ -73,6 +73,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Take nodes, inputs and outputs out of MODEL; readers read what the node read.",
     ),
     "replace": ("graphkit_cli.commands.replace", "Put nodes in the place of a node, or of a region between values."),
+    "retype": ("graphkit_cli.commands.retype", "Give inputs and outputs of MODEL another element type."),
+    "layout": ("graphkit_cli.commands.layout", "Give inputs and outputs of MODEL their channels first or last."),
     "reorder": (
         "graphkit_cli.commands.reorder",
         "Put inputs and outputs of MODEL in another order, sort and name nodes.",

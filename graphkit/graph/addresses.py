@@ -252,8 +252,9 @@ class Addresses:
             try:
                 return [one(text)]
             except NameNotFoundError:
-                text = ".*".join(map(re.escape, text.split("*")))
-        matches = expression(text).fullmatch
+                matches = wildcard(text).fullmatch
+        else:
+            matches = expression(text).fullmatch
         matching = [each for each in known if matches(each.address)]
         if not matching:
             raise NameNotFoundError(f"{kind} that matches, none", text, hint="--regex takes Python's, '*' any text")
@@ -303,6 +304,11 @@ def expression(text: str) -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise ValueError(f"{text!r} is no regular expression: {error}") from error
+
+
+def wildcard(text: str) -> re.Pattern[str]:
+    """A pattern in which ``*`` stands for any text, as a regular expression."""
+    return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)
 
 
 def _bodies(site: Site) -> Iterator[Site]:

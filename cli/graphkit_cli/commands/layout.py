@@ -1,0 +1,33 @@
+"""``graphkit layout``: inputs and outputs with their axes in another order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from graphkit_cli.edit import edit_command
+from graphkit_cli.running import pairs
+
+if TYPE_CHECKING:
+    import graphkit as gk
+
+
+@edit_command
+@click.option(
+    "--io",
+    metavar="NAME=NHWC|NCHW",
+    multiple=True,
+    required=True,
+    help="An input or output and its layout; '*' for any text; repeat it.",
+)
+def command(model: str, io: tuple[str, ...]) -> gk.Model:
+    r"""Give inputs and outputs of MODEL their channels first or last.
+
+    \b
+    graphkit layout model.onnx out.onnx --io image=NHWC
+    graphkit layout model.onnx out.onnx --io '*=NCHW'
+    """
+    import graphkit as gk
+
+    return gk.layout(model, pairs(io, "--io"))

@@ -1,0 +1,66 @@
+"""layout: fed the transposed array, the model gives what it gave, transposed."""
+
+import numpy as np
+import onnx
+import pytest
+
+import graphkit as gk
+from oracle import assert_same, run_ort
+
+NET = """<ir_version: 8, opset_import: ["": 17]> g (float[n,3,4,5] x) => (float[n,3,4,5] y, float[n,c] z) <float[1,3,1,1] w = {1, 2, 3}> {
+  a = Mul(x, w) y = Exp(a) m = GlobalAveragePool(a) z = Flatten(m)
+}"""
+X = np.random.default_rng(0).standard_normal((2, 3, 4, 5), dtype=np.float32)
+
+
+def net(text=NET):
+    return onnx.parser.parse_model(text)
+
+
+@pytest.mark.parametrize("io", [{"x": "NHWC"}, {"y": "NHWC"}, {"x": "NHWC", "y": "NHWC"}])
+def test_channels_last(io):
+    model = net()
+    edited = gk.layout(model, io)
+    onnx.checker.check_model(edited.proto, full_check=True)
+    x = X.transpose(0, 2, 3, 1) if "x" in io else X
+    expected = run_ort(model, {"x": X})
+    if "y" in io:
+        expected["y"] = expected["y"].transpose(0, 2, 3, 1)
+    assert_same(run_ort(edited, {"x": x}), expected)
+    port = (gk.inspect(edited).inputs if "x" in io else gk.inspect(edited).outputs)[0]
+    assert port.type == "float32[n,4,5,3]"
+
+
+def test_a_transpose_that_stands_there_goes_and_back_is_the_model_again():
+    there = gk.layout(net(), {"x": "NHWC", "y": "NHWC"})
+    back = gk.layout(there, {"x": "NCHW", "y": "NCHW"})
+    assert [node.op_type for node in back.nodes] == ["Mul", "Exp", "GlobalAveragePool", "Flatten"]
+    assert_same(run_ort(back, {"x": X}), run_ort(net(), {"x": X}))
+    model = net(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[1,4,5,3] x) => (float[5,4,3,1] y) { t = Transpose<perm = [0,3,1,2]>(x) y = Transpose<perm = [3,2,1,0]>(t) }'
+    )
+    edited = gk.layout(model, {"x": "NCHW"})
+    assert [node.op_type for node in edited.nodes] == ["Transpose"]
+    x = X[:1].transpose(0, 2, 3, 1)
+    assert_same(run_ort(edited, {"x": X[:1]}), run_ort(model, {"x": x}))
+
+
+def test_other_ranks_and_patterns():
+    model = net('<ir_version: 8, opset_import: ["": 17]> g (float[3,4,5] x) => (float[3,4,5] y) { y = Neg(x) }')
+    edited = gk.layout(model, {"*": "HWC"})
+    x = X[0].transpose(1, 2, 0)
+    assert_same(run_ort(edited, {"x": x}), {"y": -x})
+
+
+@pytest.mark.parametrize(
+    ("io", "error", "said"),
+    [
+        ({"z": "NHWC"}, gk.EditError, "'z' is .*and NHWC has 4 axes"),
+        ({"x": "NHCW"}, ValueError, "'NHCW', for 'x', is no layout"),
+        ({"a": "NHWC"}, gk.NameNotFoundError, "no input or output named 'a'"),
+        ({}, ValueError, "at least one"),
+    ],
+)
+def test_what_cannot_be_is_refused(io, error, said):
+    with pytest.raises(error, match=said):
+        gk.layout(net(), io)
