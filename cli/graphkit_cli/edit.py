@@ -151,6 +151,10 @@ def check_target(out: str, saving: Saving = Saving()) -> None:
     target = os.path.realpath(out)
     if external is not None and os.path.realpath(os.path.join(os.path.dirname(target), external)) == target:
         raise click.UsageError(f"--external names a second file, for the weights, and {external!r} is OUT itself.")
+    if out == "-":
+        if external is not None:
+            raise click.UsageError("--external names a file beside OUT, and standard output has no place.")
+        return
     folder = os.path.dirname(out) or "."
     problem = hint = None
     if os.path.isdir(out):
@@ -194,6 +198,7 @@ def save_edited(
     import graphkit as gk
 
     check_target(out, saving)
+    render.stdout_is_taken = out == "-"
     if saving.prove:
         proof = _proved(render, model, out)
         if not proof:

@@ -100,6 +100,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Leave out what the graph does not need: constants are computed, idle nodes go.",
     ),
     "deduplicate": ("graphkit_cli.commands.deduplicate", "Store equal weights once."),
+    "copy": (
+        "graphkit_cli.commands.copy",
+        "Write MODEL as it is into another file or form: external data or one file, text, standard output.",
+    ),
     "split": ("graphkit_cli.commands.split", "Cut MODEL into stages that run one after the other."),
     "merge": ("graphkit_cli.commands.merge", "Join models into one, with outputs of some wired to inputs of others."),
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),

@@ -48,25 +48,27 @@ class Render:
         self.verbose = False
         self.no_color = bool(os.environ.get("NO_COLOR"))
         self.as_json = False
+        self.stdout_is_taken = False
         self._said: set[str] = set()
 
     def result(self, result: object, text: Callable[[], RenderableType]) -> None:
-        """Write a command's result to stdout.
+        """Write a command's result to stdout; to stderr where stdout has the model (OUT is ``-``).
 
         Args:
             result: A dataclass, or a mapping or sequence of plain values: what ``--json`` writes.
             text: Called unless ``--json``: gives the text, or a rich renderable (a table).
         """
+        stream = sys.stderr if self.stdout_is_taken else sys.stdout
         if self.as_json:
             import graphkit as gk
 
-            self._write(sys.stdout, gk.to_json(result) + "\n")
+            self._write(stream, gk.to_json(result) + "\n")
             return
         shown = text()
         if isinstance(shown, str):
-            self._write(sys.stdout, shown.rstrip("\n") + "\n")
+            self._write(stream, shown.rstrip("\n") + "\n")
         else:
-            self._console(sys.stdout).print(shown)
+            self._console(stream).print(shown)
 
     def note(self, message: str) -> None:
         """Something the user should know about the work; not with ``-q``, not where a warning said the same."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -19,6 +20,7 @@ from graphkit.model import BASES_KEY, Model, ModelLike, Source, own_location
 from graphkit.step import Original
 from graphkit.storage.source import Buffer, LocalFile, RemoteFile, is_missing, is_url
 from graphkit.storage.split import Checker, Splitter
+from graphkit.storage.text import read_text, text_format
 from graphkit.tensor import DataRange, check_inline, data_range, expected_bytes, refer, type_name
 
 SMALL_FILE = 64 << 10
@@ -38,7 +40,7 @@ def load(path: str | os.PathLike[str], *, strict: bool = True) -> Model:
     missing is no error until its bytes are wanted.
 
     Args:
-        path: A local path, or an address for fsspec: ``https://``, ``s3://``, ``hf://``, ``memory://``, ... Only the
+        path: ``-`` for standard input; a local path, where ``.onnxtxt``, ``.json`` and ``.textproto`` are text; or an address for fsspec: ``https://``, ``s3://``, ``hf://``, ``memory://``, ... Only the
             ranges that are needed are fetched. External data of a remote model lies beside it, at the same address.
         strict: False opens whatever can be read: tensors that contradict their dims, external data that is cut short,
             lies outside or changed, a missing opset. Such a tensor is refused where its bytes are wanted; ``check``
@@ -69,11 +71,33 @@ def load_with_faults(path: str | os.PathLike[str]) -> tuple[Model, Faults]:
 
 
 def _load(text: str, report: Report) -> Model:
-    source: Source = RemoteFile(text) if is_url(text) else LocalFile(text)
+    if text == STDIN:
+        data = _stdin()
+        source: Source = Buffer(data, "standard input")
+        text, path = "standard input", None
+    else:
+        source = RemoteFile(text) if is_url(text) else LocalFile(text)
+        path = text
     location = own_location(text, source.size)
-    proto, digest = _read_skeleton(source, location, report)
+    if text_format(text) and path is not None:
+        whole = source.read(0, source.size)
+        proto, digest = read_text(text, whole), hashlib.sha256(whole).hexdigest()
+    else:
+        proto, digest = _read_skeleton(source, location, report)
     found = _check_tensors(proto, source, text, location, report)
-    return Model(proto, found, path=text, identity=Original(os.path.basename(text.rstrip("/")), digest))
+    return Model(
+        proto, found, path=path, identity=Original(os.path.basename(text.rstrip("/")) if path else None, digest)
+    )
+
+
+STDIN = "-"
+"""The path that means standard input, and for ``save`` standard output."""
+
+
+@cache
+def _stdin() -> bytes:
+    """Standard input, read once: a command may look at its model more than once."""
+    return sys.stdin.buffer.read()
 
 
 def as_model(model: ModelLike) -> Model:

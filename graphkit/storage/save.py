@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -16,11 +19,12 @@ from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import BASES_KEY, Model, ModelLike, Source
 from graphkit.result import Result
 from graphkit.step import HISTORY_KEY, History
-from graphkit.storage.commit import Commit, target_file
+from graphkit.storage.commit import Commit, target_file, write_file
 from graphkit.storage.join import Joiner, Role, embedded
-from graphkit.storage.load import as_model
+from graphkit.storage.load import STDIN, as_model
 from graphkit.storage.new_file import NewFile
 from graphkit.storage.source import LocalFile, is_url
+from graphkit.storage.text import as_text, text_format
 from graphkit.storage.wire import Piece, Range, piece_length
 from graphkit.tensor import DataRange, check_inline, data_range, refer
 
@@ -82,7 +86,8 @@ def save(
 
     Args:
         model: A Model, a ModelProto or a path. It is not changed.
-        path: The ``.onnx`` file to write, on a local disk. Its folder must exist.
+        path: The ``.onnx`` file to write, on a local disk; its folder must exist. ``.onnxtxt``, ``.json`` and ``.textproto``
+            are written as text, with the weights in it; ``-`` is standard output.
         external: Name of a data file, inside of the folder of ``path``, for all tensors of 1 KiB or more; it is not
             written where there are none. Tensors of
             64 KiB or more begin at multiples of 4096 bytes, so that they can be mapped (of 1 MiB or more: at multiples of
@@ -103,7 +108,7 @@ def save(
         progress: Called with (bytes written, bytes in all) while weights are copied.
 
     Raises:
-        SaveError: The target cannot be written, or the weights cannot be kept or linked there.
+        SaveError: The target cannot be written, a text format cannot say all that the model holds, or the weights cannot be kept or linked there.
         WeightsError: Weights are missing, or were changed since the model was loaded.
         TensorError: A tensor's bytes contradict its dims.
         ValueError: ``external`` together with ``weights``, or an ``external`` that leads out of the folder.
@@ -112,8 +117,16 @@ def save(
     Scope: main graph, bodies, functions.
     Cost: time O(skeleton) plus the copying of the bytes that are written; memory O(skeleton).
     """
+    if os.fspath(path) == STDIN:
+        return _to_stdout(as_model(model), external, history=history)
     target = _target(os.fspath(path), external, weights)
     source = _with_history(as_model(model), history=history)
+    if text_format(target):
+        if external is not None or weights != "auto":
+            raise SaveError(f"{path} is text, which holds its weights itself", path=target)
+        text = as_text(source, target)
+        write_file(target, text)
+        return Saved(target, len(text))
     layout, pieces, size = _lay_out(source, target, external, weights)
     layout.check_unchanged()
     files = [NewFile(target, pieces, size, target)]
@@ -122,6 +135,21 @@ def save(
     Commit(files, external is not None, layout.links, layout.check_unchanged, progress).run()
     data = layout.data if layout.data_pieces else None
     return Saved(target, size, data, layout.data_size, tuple(sorted(layout.references)))
+
+
+def _to_stdout(model: Model, external: str | None, *, history: bool) -> Saved:
+    """Write a model to standard output, through a file: its parts lie in any order until it is whole."""
+    if external is not None:
+        raise ValueError("standard output is one file: leave external out")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.onnx")
+        saved = save(model, path, history=history)
+        if saved.data_path is not None:
+            raise SaveError("the model has more than 2 GiB, which one file cannot hold", path=STDIN)
+        with open(path, "rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    return Saved(STDIN, saved.size)
 
 
 def _target(path: str, external: str | None, weights: str) -> str:

@@ -43,7 +43,8 @@ def load(name):
 
 def edits():
     """Commands that turn a model into a model."""
-    return [name for name in COMMANDS if {"model", "out", "dry_run"} <= {p.name for p in load(name).command.params}]
+    writing = [name for name in COMMANDS if {"model", "out", "dry_run"} <= {p.name for p in load(name).command.params}]
+    return [name for name in writing if name != "copy"]  # gk.save(gk.load(path), out): there is no edit
 
 
 @pytest.mark.parametrize("name", COMMANDS)
