@@ -49,6 +49,7 @@ _FACE = {
         "TypeUnknownError",
         "WeightsError",
     ),
+    "graphkit.edit.following.context": ("SizeFinding",),
     "graphkit.finding": ("Finding",),
     "graphkit.hint": (
         "Argument",
@@ -59,6 +60,10 @@ _FACE = {
     "graphkit.inspection.check": (
         "Checked",
         "check",
+    ),
+    "graphkit.inspection.dims_report": (
+        "DimsReport",
+        "dims_report",
     ),
     "graphkit.inspection.lint": (
         "Lint",

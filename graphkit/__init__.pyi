@@ -5,6 +5,7 @@ from graphkit.bridge.graphsurgeon import to_graphsurgeon as to_graphsurgeon
 from graphkit.builder import RuntimeLimits as RuntimeLimits
 from graphkit.builder import build as build
 from graphkit.builder import runtime_limits as runtime_limits
+from graphkit.edit.following.context import SizeFinding as SizeFinding
 from graphkit.errors import ComparisonError as ComparisonError
 from graphkit.errors import CutError as CutError
 from graphkit.errors import EditError as EditError
@@ -36,6 +37,8 @@ from graphkit.hint import Call as Call
 from graphkit.hint import Hint as Hint
 from graphkit.inspection.check import Checked as Checked
 from graphkit.inspection.check import check as check
+from graphkit.inspection.dims_report import DimsReport as DimsReport
+from graphkit.inspection.dims_report import dims_report as dims_report
 from graphkit.inspection.lint import Lint as Lint
 from graphkit.inspection.lint import Violation as Violation
 from graphkit.inspection.lint import lint as lint

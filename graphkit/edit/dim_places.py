@@ -41,11 +41,11 @@ def sorted_out(proto: onnx.ModelProto, values: Mapping[str, int | str]) -> Asked
         EditError: The axis does not exist, a shape is not declared, a value is no name and no size, or two dims of two
             sizes are given one name.
     """
-    known, ports = _symbols(proto), {**output_ports(proto), **input_ports(proto)}
+    known, inputs = _symbols(proto), input_ports(proto)
+    ports = inputs | {name: port for name, port in output_ports(proto).items() if name not in inputs}
     symbols: dict[str, int | str] = {}
     places: dict[Place, int | str] = {}
     outputs: dict[Place, int | str] = {}
-    inputs = {info.name for info in proto.graph.input}
     for key, value in values.items():
         _check_value(key, value)
         target: str | Place = axis_or_symbol(key, ports, known, value)

@@ -18,6 +18,7 @@ from graphkit.graph.values import dims as dims_of_type
 from graphkit.graph.values import is_constant_node
 from graphkit.shapes.at_points import Known, PointInference
 from graphkit.shapes.points import UNKNOWN, Dim, Sizes, fixed, whole
+from graphkit.tensor import decode
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -54,17 +55,21 @@ def follow(
     Args:
         model: The skeleton, with the sizes that the axes have in it.
         freed: (input, axis) -> the name that the axis is given.
-        read: Reads a small tensor.
+        read: Reads a small tensor that lies elsewhere.
         given_sizes: Names of ``freed`` that do not vary, but get another size -> that size.
 
     Scope: main graph and bodies; functions are followed and not changed.
     Cost: O(graph): each node is inferred three times, and once more for each further axis.
     """
+
+    def values(tensor: onnx.TensorProto) -> Array | None:
+        return read(tensor) if tensor.data_location == onnx.TensorProto.EXTERNAL else decode(tensor, None)
+
     symbols = _symbols(model, freed, given_sizes or {})
     points = len(next(iter(symbols.values()))) if symbols else 1
-    inference = PointInference(model, points, read)
+    inference = PointInference(model, points, values)
     cause = ", ".join(f"{name}:{axis}" for name, axis in freed)
-    state = Following(model, inference, read, cause)
+    state = Following(model, inference, values, cause)
     fixed_inputs = {tensor.name for tensor in model.graph.initializer} if model.ir_version < 4 else set()
     inputs = [info for info in model.graph.input if info.name not in fixed_inputs]
     state.freed = tuple(symbols[name] for name in freed.values() if name in symbols)
