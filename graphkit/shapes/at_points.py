@@ -362,7 +362,7 @@ class PointInference:
                 if not point:
                     return self._declared(node)
                 self.misfits.append(Misfit(node, point, str(error)))
-                return [Known(made.elem) if made is not None else Known() for made in results[0]]
+                return [self._supposed(made, inputs) for made in results[0]]
         if not moving:
             results *= self.points
         made = [self._merged(column, inputs) for column in zip(*results, strict=True)]
@@ -374,6 +374,18 @@ class PointInference:
         for known in made:
             known.constant = constant
         return made
+
+    def _supposed(self, made: Made, inputs: Sequence[Known | None]) -> Known:
+        """What a node that fits at the first point only would make if it did at all: so that those behind it are seen."""
+        if made is None or made.other is not None or made.dims is None:
+            return Known(made.elem if made is not None else 0)
+        dims = [fixed(size, self.points) for size in made.dims]
+        for known in inputs:
+            own = known.dims if known is not None and known.dims is not None else ()
+            for axis, dim in enumerate(own, len(dims) - len(own)):
+                if axis >= 0 and dim.varies and dim.base == dims[axis].base:
+                    dims[axis] = dim
+        return Known(made.elem, tuple(UNKNOWN if dim.base < 0 else dim for dim in dims))
 
     def _align(self, inputs: Sequence[Known | None], made: Known) -> None:
         """Give the dims that a Reshape makes the factors that they were merged from."""

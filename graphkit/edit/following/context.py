@@ -188,12 +188,25 @@ class Following:
         return name
 
     def constant(self, array: Array | Sequence[int], wish: str = "sizes") -> str:
-        """A new Constant node; a list is one of int64."""
+        """A new Constant node, or an initializer before Constant-9 had whole numbers; a list is one of int64."""
         made: list[onnx.NodeProto] = []
         values = array if isinstance(array, np.ndarray) else np.array(array, np.int64)
+        if self.opset < 9 and values.dtype.kind != "f":
+            return self._initializer(values, wish)
         name = self._writer.constant(made, values, wish)
         self.put(made[0])
         return name
+
+    def _initializer(self, values: Array, wish: str) -> str:
+        """A new initializer of the main graph; before IR version 4 those are listed as inputs too."""
+        tensor = onnx.numpy_helper.from_array(values, self.fresh(wish))
+        graph = self.places[0].graph
+        graph.initializer.append(tensor)
+        if not self.overridable:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(values.shape)))
+        self.places[0].tensors[tensor.name] = tensor
+        self.inference.known[tensor.name] = self.inference.constant(tensor)
+        return tensor.name
 
     def copied(self, node: onnx.NodeProto, inputs: Sequence[str]) -> onnx.NodeProto:
         """A copy of a node with other inputs, and outputs and a name of its own; it is not put anywhere yet."""
