@@ -191,7 +191,7 @@ MIXES = frozenset(
 
 def _mixes(node: onnx.NodeProto, followed: Followed, sizes: tuple[int, ...]) -> bool:
     """Whether a node computes across an axis that is the freed one itself, not one that was merged with it."""
-    dims = [dim for name in node.input for dim in followed.inference.get(name).dims or ()]
+    dims = [dim for name in walk.reads(node) for dim in followed.inference.get(name).dims or ()]
     own = [dim for dim in dims if sizes in dim.factors]
     return node.op_type in MIXES and bool(own) and all(_pure(dim, sizes) for dim in own)
 

@@ -201,7 +201,7 @@ def _outputs_left_behind(proto: onnx.ModelProto, followed: Followed, names: Mapp
             continue
         for output, value in known.items():
             bases = [dim.base for dim in value.dims or ()]
-            if bases[axis : axis + 1] == [sizes[0]] or (sizes[0] > 1 and sizes[0] in bases):
+            if sizes[0] == 1 or sizes[0] in bases:
                 said.append(
                     f"the output {output!r} does not vary with {name}:{axis}: it has the same size at every one"
                 )

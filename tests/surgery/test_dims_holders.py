@@ -38,7 +38,7 @@ def numbers(*shape):
 def stacked(text, opset, *, count=3, axis=0, feeds=None):
     """Several samples in one run give what each gives alone, and a single one still does."""
     model = parse(text, opset)
-    (info,) = [i for i in model.graph.input]
+    (info,) = list(model.graph.input)
     shape = [d.dim_value for d in info.type.tensor_type.shape.dim]
     samples = [numbers(*shape) for _ in range(count)] if feeds is None else feeds
     edited = freed(model, {f"{info.name}:{axis}": "n"})
@@ -49,7 +49,10 @@ def stacked(text, opset, *, count=3, axis=0, feeds=None):
 
 
 BATCHES = {
-    "two flattenings": ((7, 13, 17, 22), "g (float[1,12,4] x) => (float[a,b] y) <int64[4] a = {1,3,4,4}, int64[2] b = {1,-1}> { r = Reshape(x, a) q = Relu(r) y = Reshape(q, b) }"),
+    "two flattenings": (
+        (7, 13, 17, 22),
+        "g (float[1,12,4] x) => (float[a,b] y) <int64[4] a = {1,3,4,4}, int64[2] b = {1,-1}> { r = Reshape(x, a) q = Relu(r) y = Reshape(q, b) }",
+    ),
     "heads": (
         (9, 13, 17, 22),
         """g (float[1,4,6] x) => (float[a,b,c] y) <int64[4] t = {1,4,2,3}, int64[3] u = {1,4,6}>
@@ -82,9 +85,15 @@ BATCHES = {
         """g (float[1,3,4] x) => (float[a,b,c] y) <float[1,1,4] token = {1,2,3,4}, int64[3] to = {1,-1,-1}, int64[1] minus = {-1}, int64[3] ones = {1,1,1}>
            { is = Equal(to, minus) shape = Where(is, ones, to) t = Expand(token, shape) y = Concat<axis=1>(t, x) }""",
     ),
-    "a token that was folded": ((8, 13, 17), "g (float[1,3,4] x) => (float[a,b,c] y) <float[1,1,4] token = {1,2,3,4}> { y = Concat<axis=1>(token, x) }"),
+    "a token that was folded": (
+        (8, 13, 17),
+        "g (float[1,3,4] x) => (float[a,b,c] y) <float[1,1,4] token = {1,2,3,4}> { y = Concat<axis=1>(token, x) }",
+    ),
     "an Expand": ((13,), "g (float[1,1,4] x) => (float[a,b,c] y) <int64[3] t = {1,3,4}> { y = Expand(x, t) }"),
-    "sizes of a Resize": ((11, 13, 19), 'g (float[1,1,3,3] x) => (float[a,b,c,d] y) <int64[4] s = {1,1,6,6}, float[0] e = {}> { y = Resize<mode="nearest">(x, e, e, s) }'),
+    "sizes of a Resize": (
+        (11, 13, 19),
+        'g (float[1,1,3,3] x) => (float[a,b,c,d] y) <int64[4] s = {1,1,6,6}, float[0] e = {}> { y = Resize<mode="nearest">(x, e, e, s) }',
+    ),
     "initial states": (
         (7, 14, 22),
         """g (float[5,1,2] x) => (float[a,b,c,d] y) <float[1,12,2] w, float[1,12,3] r, float[1,1,3] h = {1,2,3}, float[1,1,3] c = {0,0,0}>
@@ -98,7 +107,10 @@ BATCHES = {
         (12, 17),
         "g (float[1,4,6] x) => (float[a,b] y) <int64[3] s = {1,2,-1}, int64[2] u = {1,24}> { r = Reshape(x, s) m = ReduceMean<axes=[2], keepdims=1>(r) d = Sub(r, m) y = Reshape(d, u) }",
     ),
-    "one hot": ((11, 13), "g (float[1,4] x) => (float[a,b,c] y) <int64 d = {4}, float[2] v = {0,1}> { i = Cast<to=7>(x) j = Abs(i) y = OneHot(j, d, v) }"),
+    "one hot": (
+        (11, 13),
+        "g (float[1,4] x) => (float[a,b,c] y) <int64 d = {4}, float[2] v = {0,1}> { i = Cast<to=7>(x) j = Abs(i) y = OneHot(j, d, v) }",
+    ),
 }
 
 

@@ -14,6 +14,14 @@ from graphkit.shapes.points import Dim
 
 EXPORT = "export it with that axis dynamic"
 
+HAVE_WEIGHTS = frozenset(
+    (
+        *("BatchNormalization", "Conv", "ConvTranspose", "Gemm", "GroupNormalization", "InstanceNormalization"),
+        *("LayerNormalization", "MatMul", "RMSNormalization"),
+    )
+)
+"""Operators whose constants are weights: that they are all alike or rise evenly says nothing."""
+
 Columns = list[tuple[int, int]]
 """(position of an input, axis of it) of axes that must agree."""
 
@@ -26,7 +34,7 @@ def agree(state: Following, node: onnx.NodeProto) -> None:
         _compare(state, node, column, wants, broadcasts=broadcasts)
     for position, own in wants.items():
         name = node.input[position]
-        made = grow(state, name, own)
+        made = None if node.op_type in HAVE_WEIGHTS and state.tensor(name) is not None else grow(state, name, own)
         if made is None:
             _refuse(state, node, position, own)
         elif made != name:

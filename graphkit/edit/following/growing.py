@@ -265,6 +265,14 @@ def _along(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int
     return _remade(state, node, [grow(state, node.input[0], wants, depth), *node.input[1:]])
 
 
+def _eye_like(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    """A square stays one: both axes are given the size."""
+    dims = known.dims or ()
+    want = next(iter(wants.values()))
+    both = {0: wants.get(0, want), 1: wants.get(1, want)} if len(dims) == 2 and dims[0].base == dims[1].base else wants
+    return _remade(state, node, [grow(state, node.input[0], both, depth)])
+
+
 def _transpose(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
     perm = attribute_value(node, "perm") or range(len(known.dims or ()))[::-1]
     return _remade(state, node, [grow(state, node.input[0], {perm[a]: w for a, w in wants.items()}, depth)])
@@ -511,10 +519,11 @@ def _affine_grid(
 _RULES: dict[str, Rule] = {
     "AffineGrid": _affine_grid,
     **dict.fromkeys(BROADCASTING, _elementwise),
-    **dict.fromkeys(("CumSum", "Trilu", "EyeLike", "Dropout", "Identity", "CastLike", "LayerNormalization"), _along),
+    **dict.fromkeys(("CumSum", "Trilu", "Dropout", "Identity", "CastLike", "LayerNormalization"), _along),
     "Concat": _concat,
     "ConstantOfShape": _filled,
     "Expand": _expand,
+    "EyeLike": _eye_like,
     "Gather": _gather,
     "MatMul": _matmul,
     "OneHot": _one_hot,

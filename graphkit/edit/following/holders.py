@@ -356,35 +356,53 @@ def _resized(state: Following, node: onnx.NodeProto, axis: int, dim: Dim, size: 
 
 
 def _pool(state: Following, node: onnx.NodeProto) -> None:
-    """A window as large as the picture, and windows that tile it."""
+    """A window as large as the picture, or as high or wide as it, and windows that tile it."""
     known = state.get(node.input[0])
     kernel = attribute_value(node, "kernel_shape")
     if not known.varies or known.dims is None or not kernel or len(known.dims) != len(kernel) + 2:
         return
     spatial = known.dims[2:]
-    if not any(dim.varies for dim in spatial):
+    if not any(dim.varies for dim in spatial) or any(attribute_value(node, "pads") or ()):
         return
-    padded = any(attribute_value(node, "pads") or ())
-    whole_picture = all(size == dim.base for size, dim in zip(kernel, spatial, strict=True)) and max(kernel) > 1
-    kind = {"AveragePool": "GlobalAveragePool", "MaxPool": "GlobalMaxPool", "LpPool": "GlobalLpPool"}[node.op_type]
-    if whole_picture and not padded and len([name for name in node.output if name]) == 1:
-        order = attribute_value(node, "p", 2)
-        node.op_type = kind
-        del node.attribute[:]
-        if kind == "GlobalLpPool":
-            _set_attribute(node, "p", order)
-        text = f"has the fixed window {list(kernel)}, the whole picture"
+    sides = list(zip(kernel, spatial, strict=True))
+    full = [axis + 2 for axis, (size, dim) in enumerate(sides) if dim.varies and size == dim.base > 1]
+    plain = len([name for name in node.output if name]) == 1
+    text = f"has the fixed window {list(kernel)}, as large as {node.input[0]!r}"
+    if full and plain and all(size == dim.base for size, dim in sides):
+        _make_global(node)
         state.find("follows", node, text, value=node.input[0], done="it is global now")
+        return
+    if full and plain and node.op_type != "LpPool" and all(a + 2 in full or size == 1 for a, size in enumerate(kernel)):
+        _make_reduction(state, node, full)
+        state.find("follows", node, text, value=node.input[0], done=f"it reduces axes {full} now")
         return
     strides = attribute_value(node, "strides") or [1] * len(kernel)
     tiled = [
         axis + 2
-        for axis, (size, stride, dim) in enumerate(zip(kernel, strides, spatial, strict=True))
-        if dim.varies and size == stride and dim.base % size == 0 and (size > 3 or size == dim.base)
+        for axis, ((size, dim), stride) in enumerate(zip(sides, strides, strict=True))
+        if dim.varies and ((size == stride and dim.base % size == 0 and size > 3) or size == dim.base)
     ]
-    if tiled and not padded:
-        text = f"has windows of {list(kernel)} that tile axes {tiled} of {node.input[0]!r} exactly: an adaptive pool is written so"
+    if tiled:
+        text = f"has windows of {list(kernel)} that tile axes {tiled} of {node.input[0]!r} exactly, as an adaptive pool's do"
         state.find("property", node, text, value=node.input[0], axis=tiled[0], remedy=EXPORT)
+
+
+def _make_global(node: onnx.NodeProto) -> None:
+    order = attribute_value(node, "p", 2)
+    node.op_type = f"Global{node.op_type}"
+    del node.attribute[:]
+    if node.op_type == "GlobalLpPool":
+        _set_attribute(node, "p", order)
+
+
+def _make_reduction(state: Following, node: onnx.NodeProto, axes: list[int]) -> None:
+    node.op_type = "ReduceMean" if node.op_type == "AveragePool" else "ReduceMax"
+    del node.attribute[:]
+    _set_attribute(node, "keepdims", 1)
+    if state.opset >= 18:
+        set_inputs(node, [node.input[0], state.constant(axes, "axes")])
+    else:
+        _set_attribute(node, "axes", axes)
 
 
 def _squeeze(state: Following, node: onnx.NodeProto) -> None:
