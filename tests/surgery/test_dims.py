@@ -204,7 +204,7 @@ def test_a_target_that_can_be_computed_is_told_with_the_option():
     """
     with pytest.warns(gk.GraphkitWarning, match=r"has the fixed target \[1, -1\]"):
         model = gk.dims(onnx.parser.parse_model(text), {"x:0": "n"})
-    told = "with repair_shapes=True Reshape 'view' has the fixed target [1, -1]; its axes 0 follow 'x' now"
+    told = "with repair_shapes=True Reshape 'view' has the fixed target [1, -1] (constant 'target'); its axes 0 follow 'x' now"
     assert any(note.startswith(told) for note in model.history[-1].notes)
     repaired = gk.dims(onnx.parser.parse_model(text), {"x:0": "n"}, repair_shapes=True)
     x = np.arange(24, dtype=np.float32).reshape(3, 4, 2)

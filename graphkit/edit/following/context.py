@@ -146,6 +146,10 @@ class Following:
                 return place.tensors[name]
         return None
 
+    def spelt(self, name: str) -> str:
+        """How a value that holds numbers is named behind them, where it is a constant."""
+        return f" (constant {name!r})" if self.tensor(name) is not None else ""
+
     def array(self, name: str) -> Array | None:
         """The values of a constant of at most ``TABLE_LIMIT`` bytes, else None."""
         tensor = self.tensor(name)

@@ -61,9 +61,9 @@ def _expand(state: Following, node: onnx.NodeProto) -> None:
             continue
         new[place] = 1
     if new != sizes:
+        text = f"has the fixed target {_spelt(sizes)}{state.spelt(node.input[1])}"
         _replace(node, 1, _list(state, node.input[1], new))
-        done = f"it follows {node.input[0]!r} now"
-        state.find("follows", node, f"has the fixed target {_spelt(sizes)}", value=node.input[0], done=done)
+        state.find("follows", node, text, value=node.input[0], done=f"it follows {node.input[0]!r} now")
 
 
 def _list(state: Following, name: str, numbers: list[int | None]) -> str:

@@ -34,25 +34,23 @@ def follow_reshape(state: Following, node: onnx.NodeProto) -> None:
         return
     found = _aligned(state, node, dims, resolved, written) if resolved is not None else None
     if found is None:
-        text = f"has the fixed target {written}, and what it follows cannot be told"
+        text = f"has the fixed target {written}{state.spelt(node.input[1])}, and what it follows cannot be told"
         state.find("held", node, text, value=node.input[1])
         return
     if said == [dim.sizes for dim in found.dims]:
         return
     name = _target(state, node, found, columns)
     if name is None:
-        state.find("held", node, f"has the fixed target {written}", value=node.input[1])
+        state.find("held", node, f"has the fixed target {written}{state.spelt(node.input[1])}", value=node.input[1])
         return
+    said_as = f"has the fixed target {written}{state.spelt(node.input[1])}"
     set_inputs(node, [node.input[0], name])
-    _tell(state, node, found, written)
+    _tell(state, node, found, said_as)
 
 
-def _tell(state: Following, node: onnx.NodeProto, found: Alignment, written: list[int]) -> None:
+def _tell(state: Following, node: onnx.NodeProto, found: Alignment, text: str) -> None:
     moving = [axis for axis, dim in enumerate(found.dims) if dim.varies]
-    text, done = (
-        f"has the fixed target {written}",
-        f"its axes {', '.join(map(str, moving))} follow {node.input[0]!r} now",
-    )
+    done = f"its axes {', '.join(map(str, moving))} follow {node.input[0]!r} now"
     axis = moving[0] if moving else None
     if found.ambiguous:
         one, other = found.ambiguous[0]
