@@ -182,7 +182,8 @@ class _Round:
                 nodes.extend(new)
                 if len(new) > 1 or new[0] != node:
                     changed.append(title(node))
-                    unread.update(set(node.input) - {name for made in new for name in made.input})
+                    kept = {name for made in new for name in (*made.input, *made.output)}
+                    unread.update({*node.input, *node.output} - kept)
             if changed or any(is_initializer(node, self._target) for node in nodes):
                 set_nodes(graph, self._without_initializers(graph, nodes))
             titles[:0] = changed

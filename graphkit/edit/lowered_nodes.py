@@ -67,6 +67,12 @@ class Place:
             raise EditError(f"its {what} {name!r} is computed")
         return array
 
+    def drop_unread(self, node: onnx.NodeProto) -> None:
+        """Drop the outputs beyond the first if nothing reads any of them: what they said matters to nobody."""
+        index = self.scope.index
+        if not any(name in index.consumers or name in index.outputs for name in node.output[1:] if name):
+            del node.output[1:]
+
     def known(self, name: str) -> Array | None:
         """A small constant of the model or of a rule before; None where the value is computed or large."""
         made = self.writer.constants.get(name)
@@ -237,7 +243,8 @@ def _dropout(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     training = node.input[2] if len(node.input) > 2 else ""
     if training and place.array(training, "training_mode").any():
         raise EditError("it is in training mode")
-    if len(node.output) > 1 and node.output[1]:
+    place.drop_unread(node)
+    if len(node.output) > 1:
         raise EditError("the mask of what was kept was another one then")
     set_inputs(node, node.input[:1])
     set_attribute(node, "seed", None)

@@ -159,7 +159,8 @@ def _dropout(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     """Since 12 the ratio is an input."""
     ratio = attribute_value(node, "ratio", None)
     set_attribute(node, "ratio", None)
-    if len(node.output) > 1 and node.output[1] and place.before < 10:
+    place.drop_unread(node)
+    if len(node.output) > 1 and place.before < 10:
         raise EditError("its mask was no bool before opset 10")
     if ratio is None:
         return [node]

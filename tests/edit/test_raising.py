@@ -19,6 +19,7 @@ X = np.random.default_rng(0).random((2, 4, 6, 6), dtype=np.float32) - 0.5
 NODES = {
     "Clip": ("y = Clip<min=-0.2, max=0.3>(x)", 6),
     "Dropout": ("y = Dropout<ratio=0.3>(x)", 7),
+    "Dropout whose mask nobody reads": ("y, mask = Dropout<ratio=0.3>(x)", 7),
     "Pad": ('y = Pad<pads=[0,0,1,0,0,0,0,2], value=1.5, mode="constant">(x)', 2),
     "Slice": ("y = Slice<starts=[1,0], ends=[5,3], axes=[2,3]>(x)", 1),
     "TopK": ("y, i = TopK<k=2, axis=3>(x)", 1),

@@ -93,10 +93,10 @@ def test_what_cannot_be_defined_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("opset", "body_opset", "body", "hint"),
     [
-        (17, 18, "k = Constant<value_ints = [0]>() c = ReduceMean(a, k)", "graphkit opset MODEL OUT --to 18"),
+        (17, 18, "k = Constant<value_ints = [0]>() c = ReduceMean(a, k)", "graphkit.opset(model, to=18)"),
         (18, 17, "c = ReduceMean<axes = [0]>(a)", "write the body for opset 18"),
         (17, 11, "c = Softmax<axis = 0>(a)", "write the body for opset 17"),
-        (16, 17, "k = Constant<value_floats = [1.0]>() c = LayerNormalization(a, k)", "--to 17"),
+        (16, 17, "k = Constant<value_floats = [1.0]>() c = LayerNormalization(a, k)", "to=17"),
     ],
 )
 def test_a_body_of_another_opset_is_refused_where_that_is_another_operator(opset, body_opset, body, hint):
