@@ -130,6 +130,7 @@ _FACE = {
     "graphkit.surgery.dims": ("dims",),
     "graphkit.surgery.extract": ("extract",),
     "graphkit.surgery.freeze": ("freeze",),
+    "graphkit.surgery.image": ("image",),
     "graphkit.surgery.inline": ("inline",),
     "graphkit.surgery.merge": ("merge",),
     "graphkit.surgery.insert": ("insert",),

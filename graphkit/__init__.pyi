@@ -87,6 +87,7 @@ from graphkit.surgery.define import define as define
 from graphkit.surgery.dims import dims as dims
 from graphkit.surgery.extract import extract as extract
 from graphkit.surgery.freeze import freeze as freeze
+from graphkit.surgery.image import image as image
 from graphkit.surgery.inline import inline as inline
 from graphkit.surgery.insert import insert as insert
 from graphkit.surgery.layout import layout as layout

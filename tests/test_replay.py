@@ -62,6 +62,13 @@ CASES = {
         (NET, {"values": {"t": [1.5, float("inf")]}, "fold": True, "fold_limit": 100}),
         (NET, {"values": {"x": X}}),
     ],
+    "image": [
+        (
+            NET,
+            {"input": "x", "layout": "NCHW", "order": "bgr", "mean": [0.4, 0.5, 0.6], "std": 0.2, "resize": "opencv"},
+        ),
+        (NET, {"input": "x", "dtype": "float32", "resize": "pil", "filter": "bicubic"}),
+    ],
     "inline": [(DEFINED, {"functions": ["Twice"]})],
     "insert": [
         (NET, {"at": ["c"], "function": "relu", "readers": ["relu"]}),

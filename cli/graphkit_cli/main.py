@@ -75,6 +75,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replace": ("graphkit_cli.commands.replace", "Put nodes in the place of a node, or of a region between values."),
     "retype": ("graphkit_cli.commands.retype", "Give inputs and outputs of MODEL another element type."),
     "layout": ("graphkit_cli.commands.layout", "Give inputs and outputs of MODEL their channels first or last."),
+    "image": ("graphkit_cli.commands.image", "Let an input of MODEL take pictures as they come: uint8, any size."),
     "reorder": (
         "graphkit_cli.commands.reorder",
         "Put inputs and outputs of MODEL in another order, sort and name nodes.",

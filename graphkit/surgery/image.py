@@ -1,0 +1,129 @@
+"""image: a model takes pictures as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from graphkit.edit.body import Body
+from graphkit.edit.inserting import Insertion
+from graphkit.edit.picture_body import Filter, Library, Pictures, picture_body
+from graphkit.errors import EditError, NameNotFoundError
+from graphkit.graph.addresses import Addresses
+from graphkit.graph.opset import opset_of
+from graphkit.graph.values import data_type_named, dims, format_type
+from graphkit.hint import Hint, call
+from graphkit.model import Model
+from graphkit.operation import Edit, operation
+from graphkit.tensor import type_name
+
+OLDEST = 11
+"""The opset from which on the nodes can be written."""
+
+CHANNELS = (1, 3, 4)
+"""Numbers of channels that pictures have; they tell where a model's input has its channels."""
+
+
+@operation(law="bound", valid=False)
+def image(
+    model: Model,
+    input: str,  # noqa: A002 (the word of the command line and of recipes)
+    *,
+    dtype: str = "uint8",
+    layout: Literal["NHWC", "NCHW"] = "NHWC",
+    order: Literal["rgb", "bgr"] = "rgb",
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+    resize: Library | None = None,
+    filter: Filter = "bilinear",  # noqa: A002 (the field's word)
+) -> Edit:
+    """Let an input take pictures as they come; the model makes of them what it was trained on.
+
+    The input keeps its name. What the model gets is ``(x / 255 - mean) / std``, in the layout that it had: channels where
+    the declared shape has 1, 3 or 4, first where that does not tell.
+
+    With ``resize`` pictures may have any size, and are brought to the model's. The result agrees with that library's
+    within 1 of 255, bicubic within 2: PIL's ``Image.resize``, torchvision's ``resize`` (antialias), OpenCV's ``resize``.
+
+    Args:
+        model: A path, a ModelProto or a Model.
+        input: The input: four axes, floats.
+        dtype: The element type of the pictures, whose values go from 0 to 255.
+        layout: NHWC or NCHW, that of the pictures.
+        order: "bgr" for pictures with their channels in the opposite order to the model's; ``mean`` and ``std`` are in
+            the model's.
+        mean: One number, or one a channel, of values from 0 to 1.
+        std: The same.
+        resize: "pil", "opencv" or "torchvision"; None for pictures that have the model's size.
+        filter: "bilinear", "bicubic" or "nearest".
+
+    Raises:
+        NameNotFoundError: The model has no such input.
+        EditError: The input has not four axes of floats; the model's size is not fixed and pictures are to be resized; the
+            number of channels is not known or does not fit; the opset is below 11.
+        ValueError: A choice that is none of these, or a std of 0.
+
+    Changes: nothing; returns a new model. The notes say the new type.
+    Scope: one input of the main graph.
+    Cost: O(graph); weights are not read. Below opset 18, where Resize has no antialias, resizing as PIL does multiplies by
+        a matrix a side.
+    Law: bound: the same numbers once the input is fed what the pictures stand for.
+    Source: Pillow's Resample.c, OpenCV's resize.cpp, torchvision's resize; ONNX Resize-18.
+
+    Example:
+        >>> gk.image("model.onnx", "x", resize="pil").save("out.onnx")  # doctest: +SKIP
+    """
+    choices = ((layout, ("NHWC", "NCHW")), (order, ("rgb", "bgr")), (filter, ("bilinear", "bicubic", "nearest")))
+    for value, known in (*choices, (resize, (None, "pil", "opencv", "torchvision"))):
+        if value not in known:
+            raise ValueError(f"{value!r} is none of {', '.join(map(str, known))}")
+    proto = model.copy_proto()
+    addresses = Addresses(proto)
+    if input not in addresses.main.inputs:
+        raise NameNotFoundError("input", input, addresses.main.inputs)
+    opset = opset_of(proto)
+    if opset < OLDEST:
+        raise EditError(f"the model is at opset {opset}", hint=Hint("raise it first: ", call("opset", to=18)))
+    pictures = _pictures(model, input, dtype, layout, order, (mean, std), resize, filter)
+    symbols = [f"{input}_height", f"{input}_width"]
+    body = Body("the preparation of pictures", picture_body(pictures, opset, symbols), {})
+    work = Insertion(model.proto, proto, body, None)
+    work.at([[addresses.value(input)]])
+    declared = next(value for value in proto.graph.input if value.name == input)
+    how = f", resized as {resize} does ({filter})" if resize else ""
+    return Edit(proto, [f"{input!r} takes {format_type(declared.type)}, {layout} {order}{how}"], warnings=work.warnings)
+
+
+def _pictures(
+    model: Model,
+    name: str,
+    dtype: str,
+    layout: str,
+    order: str,
+    numbers: tuple[float | Sequence[float], float | Sequence[float]],
+    resize: Library | None,
+    filter: Filter,  # noqa: A002 (the field's word)
+) -> Pictures:
+    declared = next(value.type for value in model.proto.graph.input if value.name == name)
+    shape, given = dims(declared), declared.tensor_type.elem_type
+    if shape is None or len(shape) != 4 or type_name(given) not in ("float32", "float16", "float64", "bfloat16"):
+        raise EditError(f"{name!r} is {format_type(declared)}; pictures go to an input of four axes of floats")
+    last = shape[1] not in CHANNELS and shape[3] in CHANNELS
+    first = [shape[0], shape[3], *shape[1:3]] if last else list(shape)
+    channels = first[1]
+    if order == "bgr" and channels not in (3, 4):
+        raise EditError(f"{name!r} has {channels if channels is not None else 'an unknown number of'} channels, not 3")
+    if resize is not None and not all(isinstance(size, int) for size in first[2:]):
+        raise EditError(
+            f"{name!r} is {format_type(declared)}, so there is no size to bring pictures to",
+            hint=Hint("fix it first: ", call("dims", values={f"{name}:2": 224, f"{name}:3": 224})),
+        )
+    mean, std = ([float(n) for n in ([each] if isinstance(each, int | float) else each)] for each in numbers)
+    for what, each in (("mean", mean), ("std", std)):
+        if len(each) != 1 and isinstance(channels, int) and len(each) != channels:
+            raise EditError(f"{what} has {len(each)} numbers, and {name!r} has {channels} channels")
+    if 0 in std:
+        raise ValueError("no std may be 0")
+    taken = data_type_named(dtype)
+    swapped = order == "bgr"
+    return Pictures(taken, given, first, layout == "NHWC", last, swapped, mean, std, resize, filter)
