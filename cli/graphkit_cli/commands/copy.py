@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @out_argument
 @with_saving
 @output_options
-def command(render: Render, model: str, out: str, saving: Saving) -> None:
+def command(render: Render, model: str, out: str, saving: Saving) -> int:
     r"""Write MODEL as it is into another file or form: external data or one file, text, standard output.
 
     The suffix of OUT says the form: .onnx, .onnxtxt (ONNX's own syntax), .json or .textproto. A - is standard input or
@@ -33,4 +33,4 @@ def command(render: Render, model: str, out: str, saving: Saving) -> None:
     check_target(out, saving)
     with render.progress(f"copy {model}"):
         loaded = gk.load(model)
-    save_edited(render, loaded, out, saving)
+    return save_edited(render, loaded, out, saving)

@@ -39,7 +39,7 @@ def command(
     prefix: bool,
     replace: bool,
     saving: Saving,
-) -> None:
+) -> int:
     r"""Join models into one, with outputs of some wired to inputs of others.
 
     Models are called by the stem of their file's name. OUT stands first; one that exists is written over only with
@@ -62,4 +62,4 @@ def command(
         )
     with render.progress(f"merge {' '.join(models)}"):
         merged = gk.merge(list(models), connect=list(connect), prefix=prefix)
-    save_edited(render, merged, out, saving)
+    return save_edited(render, merged, out, saving)
