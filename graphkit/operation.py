@@ -136,7 +136,8 @@ def _step(name: str, signature: inspect.Signature, given: Mapping[str, Any], edi
     """The call, written down: what was given and is no default."""
     written: dict[str, Any] = {}
     obstacle = edit.obstacle
-    for key, value in {**given, **edit.arguments}.items():
+    said = {**given, **edit.arguments}
+    for key, value in ((name, said[name]) for name in signature.parameters if name in said):
         if _is_default(value, signature.parameters[key].default):
             continue
         try:

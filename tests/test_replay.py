@@ -25,6 +25,9 @@ CUSTOM = (
     """<ir_version: 10, opset_import: ["" : 18, "mine" : 1]> g (float[2] x) => (float[2] y) { y = mine.Twice(x) }"""
 )
 
+DEFAULT = """<ir_version: 10, opset_import: ["" : 18]>
+g (float[2] x, float[2] k) => (float[2] y) <float[2] k = {1, 2}> { y = Add(x, k) }"""
+
 DEFINED = CUSTOM + """ <domain: "mine", opset_import: ["" : 18]> Twice (a) => (b) { b = Add(a, a) }"""
 
 TWICE = '<domain: "mine", opset_import: ["" : 18]> Twice (a) => (b) { b = Add(a, a) }'
@@ -61,6 +64,7 @@ CASES = {
     "freeze": [
         (NET, {"values": {"t": [1.5, float("inf")]}, "fold": True, "fold_limit": 100}),
         (NET, {"values": {"x": X}}),
+        (DEFAULT, {"defaults": True}),
     ],
     "image": [
         (
@@ -88,6 +92,7 @@ CASES = {
     "promote": [
         (NET, {"tensors": {"b": "bias"}, "keep_default": True}),
         (NET, {"tensors": ["b"], "only": ["conv"]}),
+        (NET, {"every": True, "keep_default": True}),
     ],
     "remove": [
         (NET, {"nodes": ["rel.*"], "regex": True, "outputs": ["u"], "inputs": ["t"]}),

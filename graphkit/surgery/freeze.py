@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 
 @operation(law="bound")
-def freeze(model: Model, values: Mapping[str, Any], *, fold: bool = False, fold_limit: int = FOLD_LIMIT) -> Edit:
+def freeze(
+    model: Model,
+    values: Mapping[str, Any] | None = None,
+    *,
+    defaults: bool = False,
+    fold: bool = False,
+    fold_limit: int = FOLD_LIMIT,
+) -> Edit:
     """Bind graph inputs to values: each becomes an initializer, and nobody is asked for it any more.
 
     ``promote`` takes it back: the declaration of the input, with its symbolic dims and its position, is kept as the
@@ -33,19 +40,23 @@ def freeze(model: Model, values: Mapping[str, Any], *, fold: bool = False, fold_
         values: Input -> value, as ``run`` takes feeds: an array must have the declared dtype, rank and sizes; numbers and
             lists are converted if nothing is lost by it, and one number fills a declared shape (symbolic dims count 1); a
             text is ``@x.npy``, ``@x.npz``, ``@photo.png``, or a number or list.
+        defaults: Bind every input that has a default value to that; such models come from exporters that list each weight
+            as an input. The IR version is raised to 4, the first that allows it.
         fold: Compute, once and now, what depends on nothing but constants any more, and fill in the shapes that follow.
         fold_limit: With ``fold``: nodes whose result would take more bytes than this are left as they are.
 
     Raises:
         NameNotFoundError: The model has no such input.
+        ValueError: Neither ``values`` nor ``defaults`` is given.
         FeedError: A value does not fit the declared type, or two values contradict each other about a symbolic dim.
 
     Changes: nothing; returns a new model.
     Scope: inputs of the main graph; what bodies read of them follows. Folding goes through the main graph.
     Cost: O(graph + values); ``fold`` reads constants up to ``fold_limit`` and runs onnx.reference.
     """
-    if not values:
-        raise ValueError("freeze needs at least one input")
+    if not values and not defaults:
+        raise ValueError("freeze needs at least one input, or defaults=True")
+    values = values or {}
     proto = model.copy_proto()
     graph = proto.graph
     declared = {value.name: value for value in graph.input}
@@ -66,10 +77,26 @@ def freeze(model: Model, values: Mapping[str, Any], *, fold: bool = False, fold_
         for symbol, (size, name) in symbols.items()
         if _occurs(graph, symbol)
     ]
+    bound = _bind_defaults(proto) if defaults else []
+    if bound:
+        notes.append(f"{len(bound)} inputs with a default value are constants now")
     if fold:
-        notes += fold_constants(model, proto, list(values), fold_limit)
+        notes += fold_constants(model, proto, [*values, *bound], fold_limit)
         sharpen(proto)
-    return Edit(proto, notes, arguments={"values": _written(values, arrays)})
+    return Edit(proto, notes, arguments={"values": _written(values, arrays)} if values else {})
+
+
+def _bind_defaults(proto: onnx.ModelProto) -> list[str]:
+    """Take inputs that have a default value out of the interface; their names. Changes the model."""
+    graph = proto.graph
+    held = {tensor.name for tensor in graph.initializer} | {sparse.values.name for sparse in graph.sparse_initializer}
+    bound = [value.name for value in graph.input if value.name in held]
+    if bound:
+        proto.ir_version = max(proto.ir_version, 4)
+        kept = [value for value in graph.input if value.name not in held]
+        del graph.input[:]
+        graph.input.extend(kept)
+    return bound
 
 
 def _written(values: Mapping[str, Any], arrays: Mapping[str, Array]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import Names, label
 from graphkit.graph.opset import opset_of
-from graphkit.graph.values import format_type, is_typed
+from graphkit.graph.values import format_type, is_typed, tensor_type
 from graphkit.hint import Argument, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
@@ -26,8 +26,9 @@ from graphkit.shapes.dependents import shaped_by
 @operation(law="bound")
 def promote(
     model: Model,
-    tensors: str | Iterable[str] | Mapping[str, str | None],
+    tensors: str | Iterable[str] | Mapping[str, str | None] = (),
     *,
+    every: bool = False,
     only: Sequence[str] | None = None,
     keep_default: bool = False,
 ) -> Edit:
@@ -45,6 +46,7 @@ def promote(
         model: A path, a ModelProto or a Model.
         tensors: The constants: names, or name -> name of the input (None, the default: the name of the constant, and for
             an attribute ``<output of the node>_<attribute>``).
+        every: All initializers of the main graph, so that each can be fed; with ``keep_default`` none has to be.
         only: Nodes; only they read the input, and all others go on with the constant. None: everybody reads the input.
         keep_default: The input may be left out when the model runs.
 
@@ -59,6 +61,10 @@ def promote(
     Cost: O(graph); weights are not read, but for the default of a sparse or cast constant.
     Source: docs/IR.md (initializers as default values), onnx Changelog (Constant-13).
     """
+    if every:
+        if tensors or only:
+            raise ValueError("every takes all weights for all readers: it goes neither with tensors nor with only")
+        return _promote_all(model, keep_default=keep_default)
     wanted = _wanted(tensors)
     proto = model.copy_proto()
     notes: list[str] = []
@@ -70,6 +76,31 @@ def promote(
     if opset_of(proto) != opset_of(model.proto):
         notes += check_written(model.proto, proto)
     return Edit(proto, notes)
+
+
+def _promote_all(model: Model, *, keep_default: bool) -> Edit:
+    proto = model.copy_proto()
+    graph = proto.graph
+    if keep_default and proto.ir_version < 4:
+        raise _no_defaults(proto)
+    given = {value.name for value in (*graph.input, *graph.output)}
+    chosen = [tensor for tensor in graph.initializer if tensor.name not in given]
+    names = [tensor.name for tensor in chosen]
+    for tensor in chosen:
+        _refuse_bound(proto, tensor.name)
+        graph.input.add(name=tensor.name).type.CopyFrom(tensor_type(tensor.data_type, list(tensor.dims)))
+    if not keep_default:
+        kept = [tensor for tensor in graph.initializer if tensor.name in given]
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
+    declared = [value for value in graph.value_info if value.name not in set(names)]
+    del graph.value_info[:]
+    graph.value_info.extend(declared)
+    refresh(proto, shaped_by(graph, names, proto.functions))
+    role = "inputs that may be left out" if keep_default else "inputs"
+    left = [sparse.values.name for sparse in graph.sparse_initializer]
+    notes = [f"{len(names)} weights are {role} now"]
+    return Edit(proto, notes + ([f"sparse weights stay constants: {', '.join(left)}"] if left else []))
 
 
 def _wanted(tensors: str | Iterable[str] | Mapping[str, str | None]) -> dict[str, str | None]:
@@ -103,10 +134,7 @@ def _promote(
     constant = find_constant(proto, name)
     _refuse_bound(proto, name)
     if keep_default and proto.ir_version < 4:
-        raise EditError(
-            f"IR version {proto.ir_version} knows no inputs with a default value",
-            hint=Hint("leave out ", Argument("keep_default")),
-        )
+        raise _no_defaults(proto)
     graph = constant.scope.graph
     readers = [node for node in walk.nodes(graph) if name in node.input]
     readers_now = _only(readers, only, name) if only else readers
@@ -138,6 +166,13 @@ def _refuse_bound(proto: onnx.ModelProto, name: str) -> None:
                 raise EditError(
                     f"{name!r} is updated by the model's training graph (training_info), which needs it to be an initializer"
                 )
+
+
+def _no_defaults(proto: onnx.ModelProto) -> EditError:
+    return EditError(
+        f"IR version {proto.ir_version} knows no inputs with a default value",
+        hint=Hint("leave out ", Argument("keep_default")),
+    )
 
 
 def _only(readers: list[onnx.NodeProto], only: Sequence[str], name: str) -> list[onnx.NodeProto]:

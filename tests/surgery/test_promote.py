@@ -399,3 +399,34 @@ def test_an_untyped_input_with_a_default_gets_the_type_of_the_constant():
     promoted = gk.promote(model, "k").proto
     assert promoted.graph.input[1].type.tensor_type.elem_type == TensorProto.FLOAT
     assert_same(run_ort(promoted, {"x": X, "k": scalar(3)})["y"], X * 3)
+
+
+def test_every_weight_can_be_fed_and_need_not_be():
+    model = parse(
+        "g (float[2] x) => (float[4] y) <float[2] a = {1, 2}, int64[1] r = {2}> { h = Add(x, a) y = Tile(h, r) }"
+    )
+    promoted = gk.promote(model, every=True, keep_default=True)
+    assert [v.name for v in promoted.proto.graph.input] == ["x", "a", "r"]
+    x = np.float32([10, 20])
+    np.testing.assert_array_equal(gk.run(promoted, {"x": x})["y"], gk.run(model, {"x": x})["y"])
+    fed = {"x": x, "a": np.float32([0, 0]), "r": np.int64([3])}
+    np.testing.assert_array_equal(gk.run(promoted, fed)["y"], np.tile(x, 3))
+    required = gk.promote(model, every=True)
+    assert not required.proto.graph.initializer
+    np.testing.assert_array_equal(gk.run(required, fed)["y"], np.tile(x, 3))
+    with pytest.raises(ValueError, match="neither with tensors"):
+        gk.promote(model, ["a"], every=True)
+
+
+def test_defaults_frozen_and_promoted_again():
+    text = "g (float[2] x, float[2] a) => (float[2] y) <float[2] a = {1, 2}> { y = Add(x, a) }"
+    frozen = gk.freeze(parse(text), defaults=True)
+    assert [v.name for v in frozen.proto.graph.input] == ["x"]
+    assert frozen.history[-1].notes == ("1 inputs with a default value are constants now",)
+    back = gk.promote(frozen, ["a"], keep_default=True)
+    assert [v.name for v in back.proto.graph.input] == ["x", "a"]
+    x = np.float32([10, 20])
+    for model in (frozen, back):
+        np.testing.assert_array_equal(gk.run(model, {"x": x})["y"], [11, 22])
+    with pytest.raises(ValueError, match="defaults=True"):
+        gk.freeze(parse(text))

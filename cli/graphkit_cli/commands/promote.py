@@ -19,18 +19,25 @@ if TYPE_CHECKING:
     "tensors",
     metavar="NAME[=INPUT]",
     multiple=True,
-    required=True,
     help="The constant, and what the input shall be called; NODE:ATTRIBUTE for an attribute; repeat it.",
 )
+@click.option("--all", "every", is_flag=True, help="Every initializer of the main graph.")
 @click.option("--only", metavar="NODE", multiple=True, help="Only this node reads the input; repeat it. [default: all]")
 @click.option("--keep-default", is_flag=True, help="The input may be left out and then has the old value.")
-def command(model: str, tensors: tuple[str, ...], only: tuple[str, ...], keep_default: bool) -> gk.Model:
-    """Turn constants (weights, Constant nodes, attributes) into graph inputs."""
+def command(model: str, tensors: tuple[str, ...], every: bool, only: tuple[str, ...], keep_default: bool) -> gk.Model:
+    r"""Turn constants (weights, Constant nodes, attributes) into graph inputs.
+
+    \b
+    graphkit promote model.onnx out.onnx --tensor conv1.bias=bias
+    graphkit promote model.onnx out.onnx --all --keep-default
+    """
     import graphkit as gk
 
+    if every == bool(tensors):
+        raise click.UsageError("Say what to promote: --tensor NAME, or --all.")
     wanted: dict[str, str | None] = {}
     for name, chosen in every_pair(tensors, "--tensor", model, of="constant", form="NAME[=INPUT]", alone=True):
         if not name or name in wanted:
             raise click.UsageError(f"--tensor {name}: write NAME or NAME=INPUT, and each name once")
         wanted[name] = gk.unquoted(chosen) or None
-    return gk.promote(model, wanted, only=only or None, keep_default=keep_default)
+    return gk.promote(model, wanted, every=every, only=only or None, keep_default=keep_default)
