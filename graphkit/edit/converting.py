@@ -181,7 +181,7 @@ class _Round:
                 new = self._converted(node, scope) if has_bodies else found
                 nodes.extend(new)
                 if len(new) > 1 or new[0] != node:
-                    changed.append(title(node))
+                    changed.append(self._origins.get(next(iter(node.output), "")) or title(node))
                     kept = {name for made in new for name in (*made.input, *made.output)}
                     unread.update({*node.input, *node.output} - kept)
             if changed or any(is_initializer(node, self._target) for node in nodes):

@@ -100,6 +100,18 @@ def test_inline_writes_a_body_of_another_opset_in_the_models():
     assert_same(run_ort(flat, x), {"y": np.maximum(x["x"].sum(1, keepdims=True), 0)})
 
 
+def test_the_notes_name_what_was_expanded_and_not_its_pieces():
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[2,3,8] x, float[8] s) => (float[2,3,8] y)
+           { [ln] y = LayerNormalization<axis=-1>(x, s) }"""
+    )
+    edited = gk.opset(proto, to=9)
+    assert edited.history[-1].notes[0] == "the model is lowered from opset 17 to 9; rewritten: LayerNormalization 'ln'"
+    x = {"x": np.random.default_rng(0).random((2, 3, 8), np.float32), "s": np.arange(8, dtype=np.float32)}
+    assert_same(run_ort(edited, x), run_ort(proto, x), rtol=1e-4, atol=1e-5)
+    assert "ln" in [node.name for node in edited.proto.graph.node]
+
+
 def lint_rules(model, version=None):
     return {violation.rule: violation for violation in gk.lint(model, version=version).violations}
 
