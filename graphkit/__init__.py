@@ -136,6 +136,7 @@ _FACE = {
     "graphkit.surgery.insert": ("insert",),
     "graphkit.surgery.layout": ("layout",),
     "graphkit.surgery.opset": ("opset",),
+    "graphkit.surgery.outline": ("outline",),
     "graphkit.surgery.precision.precision": ("precision",),
     "graphkit.surgery.promote": ("promote",),
     "graphkit.surgery.remove": ("remove",),

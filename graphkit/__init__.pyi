@@ -93,6 +93,7 @@ from graphkit.surgery.insert import insert as insert
 from graphkit.surgery.layout import layout as layout
 from graphkit.surgery.merge import merge as merge
 from graphkit.surgery.opset import opset as opset
+from graphkit.surgery.outline import outline as outline
 from graphkit.surgery.precision.precision import precision as precision
 from graphkit.surgery.promote import promote as promote
 from graphkit.surgery.remove import remove as remove

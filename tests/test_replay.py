@@ -25,6 +25,9 @@ CUSTOM = (
     """<ir_version: 10, opset_import: ["" : 18, "mine" : 1]> g (float[2] x) => (float[2] y) { y = mine.Twice(x) }"""
 )
 
+MODULES = """<ir_version: 10, opset_import: ["" : 18]>
+g (float[2] x) => (float[2] y) <float[2] k = {1, 2}> { ["/a/Add"] h = Add(x, k) ["/a/Neg"] r = Neg(h) ["/b/Exp"] y = Exp(r) }"""
+
 DEFAULT = """<ir_version: 10, opset_import: ["" : 18]>
 g (float[2] x, float[2] k) => (float[2] y) <float[2] k = {1, 2}> { y = Add(x, k) }"""
 
@@ -81,6 +84,7 @@ CASES = {
     ],
     "layout": [(NET, {"io": {"x": "NHWC", "y": "NHWC"}})],
     "opset": [(NET, {"to": 20})],
+    "outline": [(MODULES, {"modules": ["a"], "domain": "mine"})],
     "precision": [
         (NET, {"to": "float16", "only_ops": ["Conv"]}),
         (NET, {"to": "float16", "keep_io": True, "keep_ops": ("Relu",), "keep_nodes": {"double"}}),

@@ -105,6 +105,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "graphkit_cli.commands.copy",
         "Write MODEL as it is into another file or form: external data or one file, text, standard output.",
     ),
+    "outline": (
+        "graphkit_cli.commands.outline",
+        "Put the nodes of torch modules into functions, and a call in the place of each.",
+    ),
     "split": ("graphkit_cli.commands.split", "Cut MODEL into stages that run one after the other."),
     "merge": ("graphkit_cli.commands.merge", "Join models into one, with outputs of some wired to inputs of others."),
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
