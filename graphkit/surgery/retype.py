@@ -49,7 +49,7 @@ def retype(model: Model, io: Mapping[str, str]) -> Edit:
         raise ValueError("retype needs at least one input or output")
     proto = model.copy_proto()
     wanted = {name: data_type_named(text) for name, text in io.items()}
-    chosen = chosen_ports(proto.graph, {name: str(number) for name, number in wanted.items()}, _of_type)
+    chosen = chosen_ports(proto.graph, {name: str(number) for name, number in wanted.items()}, named_by_type)
     known = ports(proto.graph)
     interface = Interface(proto)
     index = GraphIndex(model.proto.graph)
@@ -71,7 +71,7 @@ def retype(model: Model, io: Mapping[str, str]) -> Edit:
     return Edit(proto, [*notes, *interface.finish()])
 
 
-def _of_type(name: str, type_proto: onnx.TypeProto) -> bool:
+def named_by_type(name: str, type_proto: onnx.TypeProto) -> bool:
     """Whether a name is that of a tensor's element type."""
     try:
         return type_proto.tensor_type.elem_type == data_type_named(name)

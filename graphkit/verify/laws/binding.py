@@ -166,7 +166,8 @@ class Binding:
         names: Inner value of after -> its name in before, where the two differ.
         close: How near the numbers must be; None: the same, but for rounding.
         freed: Axes of inputs that had one size.
-        before: What stands for the model before where it cannot serve itself (it calls an operator without a body).
+        before: What stands for the model before where it cannot serve itself (its nodes had different factors).
+        prepare: What is done to the model before, or to one before that, so that it runs (a body for an operator).
         others: Further pairs that must agree.
         known: Whether ``outputs`` are all of the outputs. False where nobody can say what a change meant: what has not
             changed upstream must be the same then, and the model must run.
@@ -180,6 +181,7 @@ class Binding:
     close: Closeness | None = None
     freed: tuple[Freed, ...] = ()
     before: Model | None = None
+    prepare: Callable[[Model], Model] | None = None
     others: tuple[Other, ...] = ()
     known: bool = True
     ordered: bool = True

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphkit.graph.index import GraphIndex
+from graphkit.model import Model
 from graphkit.verify.laws.binding import Binding, Computed, Constant, Convert, Fed, Freed, Inner, Link, Outcome
 
 
@@ -45,6 +46,7 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
         close=close,
         freed=freed,
         before=first.before,
+        prepare=_prepared(first.prepare, second.prepare),
         others=(),
         ordered=first.ordered and second.ordered,
     )
@@ -148,6 +150,14 @@ def chained(first: Convert | None, second: Convert | None) -> Convert | None:
     if first is None or second is None:
         return first or second
     return _both(first, second)
+
+
+def _prepared(
+    first: Callable[[Model], Model] | None, second: Callable[[Model], Model] | None
+) -> Callable[[Model], Model] | None:
+    if first is None or second is None:
+        return first or second
+    return lambda model: second(first(model))
 
 
 def _both(first: Convert, second: Convert) -> Callable[[Any], Any]:

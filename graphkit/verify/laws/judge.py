@@ -20,7 +20,7 @@ from graphkit.verify.laws.declared import declared, untrue
 from graphkit.verify.laws.first import first_difference
 from graphkit.verify.laws.loose import loosened
 from graphkit.verify.laws.proof import Held
-from graphkit.verify.laws.side import Ran, Side, load
+from graphkit.verify.laws.side import NoKernelError, Ran, Side, load
 from graphkit.verify.laws.trials import STACKED, TIMES, Plan, Trial, needs
 
 SAMPLES = 5
@@ -97,6 +97,8 @@ class _Judge:
         self.hurried = asked.samples is None
         self._seen = _Seen()
         base = binding.before or before
+        if binding.prepare is not None:
+            base = binding.prepare(base)
         self._base = loosened(base, binding.freed) if binding.freed else base
 
     def held(self, verdict: Any, steps: Sequence[str], law: str, why: str) -> Held:
@@ -174,6 +176,8 @@ class _Round:
         self._before = before
         self._what = what
         self._skipped: set[int] = set()
+        self._totals: dict[str, _Total] = {}
+        self._example: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
         self._said = declared(self._after)
         self._policy = Near(self._binding.close)
 
@@ -193,6 +197,8 @@ class _Round:
         excused = self._excused(trials, expected, told)
         try:
             side = load(self._after, self._binding.outputs, self._said)
+        except NoKernelError as error:
+            raise Unproved(f"the model after cannot be run: {error}") from error
         except SessionError as error:
             raise Broken(f"the model after does not load: {error}") from error
         except GraphkitError as error:
@@ -209,6 +215,7 @@ class _Round:
             if problem is None and trial.kind == "other":
                 wider.append(trial.what)
             failed = problem or failed
+        self._check_totals()
         self._check_wider(trials, wider, failed)
         return True
 
@@ -222,7 +229,7 @@ class _Round:
         try:
             side = load(self._before, wanted, told)
         except GraphkitError as error:
-            if self._binding.known:
+            if self._binding.known and not self._what:
                 raise Unproved(f"the model before cannot be run: {error}") from error
             return [[] for _ in trials], str(error)
         made: list[list[Ran]] = []
@@ -285,34 +292,63 @@ class _Round:
             if expected is None and len(parts) > 1:
                 continue
             found[name] = self._measured(name, made.values[name], expected)
+        if trial.kind == "base" and self._example is None:
+            self._example = trial.before[0], feeds
         for name, metrics in found.items():
             known = self._seen.outputs.get(name)
             if known is None or badness(metrics) > badness(known):
                 self._seen.outputs[name] = metrics
         bad = next((name for name, metrics in found.items() if not metrics.match), None)
         if bad is not None:
-            if trial.kind == "base":
-                self._seen.first = first_difference(
-                    self._before, self._after, self._binding, trial.before[0], feeds, self._measured
-                )
+            self._look_for_the_first(trial.before[0] if trial.kind == "base" else None, feeds)
             raise Broken(f"output {bad!r} differs ({self._where(trial)}): {_why(found[bad])}")
         self._seen.runs += 1
         self._seen.sizes.append(trial.what)
         if trial.kind == "stacked":
             self._seen.also.append(f"{trial.what} equal as many runs of the original")
 
+    def _look_for_the_first(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        if before is not None:
+            self._seen.first = first_difference(self._before, self._after, self._binding, before, after, self._near)
+
+    def _near(self, name: str, actual: Any, expected: Any) -> Metrics:
+        """An inner value beside that of before."""
+        close = self._binding.close
+        metrics = measure(actual, expected, self._policy, any_dtype=close is not None, equal_nan=True)
+        if close is None or close.relative is None or metrics.match or not _as_finite(actual, expected):
+            return metrics
+        total = self._totals.get(name, _Total()).plus(actual, expected)
+        return replace(metrics, match=total.relative <= close.relative)
+
+    def _check_totals(self) -> None:
+        """Relative L2 errors over all runs.
+
+        Raises:
+            Broken: One is larger than the law allows.
+        """
+        bound = self._binding.close.relative if self._binding.close is not None else None
+        for name, total in self._totals.items():
+            said = f"relative L2 error {total.relative:.2g} over all feeds, of at most {bound:g}"
+            self._seen.outputs[name] = _passed(self._seen.outputs[name], said)
+            if bound is not None and total.relative > bound:
+                self._seen.outputs[name] = replace(self._seen.outputs[name], match=False)
+                if self._example is not None:
+                    self._look_for_the_first(*self._example)
+                raise Broken(f"output {name!r} differs: {said}")
+
     def _measured(self, name: str, actual: Any, expected: Any) -> Metrics:
         close = self._binding.close
         metrics = measure(actual, expected, self._policy, any_dtype=close is not None, equal_nan=True)
         self._seen.compared += _elements(actual)
         self._seen.nan += _nans(actual)
-        if close is None or metrics.match or metrics.shape != np.shape(expected):
+        if close is None or metrics.shape != np.shape(expected) or (metrics.match and close.relative is None):
             return metrics
         if np.asarray(actual).dtype.kind in "biu" and np.asarray(expected).dtype.kind in "biu":
             self._seen.decided.append(name)  # an index or a truth that rounding decides
             return _passed(metrics)
-        if close.relative is not None and (error := _relative(actual, expected)) <= close.relative:
-            return _passed(metrics, f"relative L2 error {error:.2g} of at most {close.relative:g}")
+        if close.relative is not None and _as_finite(actual, expected):
+            self._totals[name] = self._totals.get(name, _Total()).plus(actual, expected)
+            return _passed(metrics)
         return metrics
 
     def _where(self, trial: Trial) -> str:
@@ -338,14 +374,35 @@ def _passed(metrics: Metrics, why: str = "") -> Metrics:
     return replace(metrics, match=True, problem=None, tolerance=why or metrics.tolerance)
 
 
-def _relative(actual: Any, expected: Any) -> float:
-    a, e = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
-    if not np.array_equal(np.isfinite(a), np.isfinite(e)):
-        return math.inf
-    finite = np.isfinite(e)
-    norm = float(np.linalg.norm(e[finite]))
-    error = float(np.linalg.norm(a[finite] - e[finite]))
-    return error / norm if norm else (0.0 if error < 1e-3 else math.inf)
+@dataclass(frozen=True)
+class _Total:
+    """Squares of errors and of numbers, over several runs."""
+
+    errors: float = 0.0
+    numbers: float = 0.0
+
+    def plus(self, actual: Any, expected: Any) -> _Total:
+        a, e = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+        fine = np.isfinite(e) & np.isfinite(a)
+        error, number = float(np.square(a[fine] - e[fine]).sum()), float(np.square(e[fine]).sum())
+        return _Total(self.errors + error, self.numbers + number)
+
+    @property
+    def relative(self) -> float:
+        if not self.numbers:
+            return math.inf if self.errors else 0.0
+        return math.sqrt(self.errors / self.numbers)
+
+
+def _as_finite(actual: Any, expected: Any) -> bool:
+    """Whether two arrays of numbers are of one shape and finite in the same places."""
+    if isinstance(actual, list) or isinstance(expected, list) or np.shape(actual) != np.shape(expected):
+        return False
+    arrays = [np.asarray(one) for one in (actual, expected)]
+    if any(array.dtype.kind in "OUSTbiuc" for array in arrays):
+        return False
+    a, e = (np.isfinite(array.astype(np.float64)) for array in arrays)
+    return np.array_equal(a, e)
 
 
 def _elements(value: Any) -> int:

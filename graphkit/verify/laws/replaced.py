@@ -17,10 +17,14 @@ def define(change: Change) -> Binding:
     function = change.arguments["function"]
     if not isinstance(function, onnx.FunctionProto):
         raise Unproved("the history does not hold the function")
-    proto = change.before.copy_proto()
-    proto.functions.append(function)
-    proto.ir_version = max(proto.ir_version, 8)
-    if function.domain not in {entry.domain for entry in proto.opset_import}:
-        proto.opset_import.add(domain=function.domain, version=1)
-    flat = onnx.inliner.inline_selected_functions(proto, [(function.domain, function.name)])
-    return replace(identity(change), before=Model(flat, change.before.sources, path=change.before.path))
+
+    def with_body(model: Model) -> Model:
+        proto = model.copy_proto()
+        proto.functions.append(function)
+        proto.ir_version = max(proto.ir_version, 8)
+        if function.domain not in {entry.domain for entry in proto.opset_import}:
+            proto.opset_import.add(domain=function.domain, version=1)
+        flat = onnx.inliner.inline_selected_functions(proto, [(function.domain, function.name)])
+        return Model(flat, model.sources, path=model.path)
+
+    return replace(identity(change), prepare=with_body)

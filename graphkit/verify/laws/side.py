@@ -31,6 +31,10 @@ NO_KERNEL = ("NOT_IMPLEMENTED", "Could not find an implementation", "is not supp
 """What ONNX Runtime says where it has no kernel for an operator with some types, and the reference evaluator may."""
 
 
+class NoKernelError(SessionError):
+    """Nothing that is installed can run a model: the runtime has no kernel, and onnx.reference no implementation."""
+
+
 @dataclass(frozen=True)
 class Ran:
     """One run.
@@ -154,15 +158,20 @@ def load(model: Model, wanted: Iterable[str], probed: Iterable[str], *, referenc
     """A side in ONNX Runtime, or in onnx.reference where the runtime has no kernel.
 
     Raises:
-        SessionError: Neither loads it.
-        MissingExtraError: onnxruntime is not installed, and onnx.reference does not load it either.
+        SessionError: The runtime refuses it.
+        NoKernelError: Neither can run it.
     """
+    why = ""
     if not reference:
         try:
             return Side(model, wanted, probed)
-        except MissingExtraError:
-            pass
+        except MissingExtraError as error:
+            why = str(error)
         except SessionError as error:
-            if not any(sign in str(error) for sign in NO_KERNEL):
+            why = str(error)
+            if not any(sign in f"{error} {error.__cause__}" for sign in NO_KERNEL):
                 raise
-    return Side(model, wanted, probed, reference=True)
+    try:
+        return Side(model, wanted, probed, reference=True)
+    except SessionError as error:
+        raise NoKernelError(f"{why}; {error}") from error

@@ -21,6 +21,7 @@ from graphkit.operation import operation_of
 from graphkit.verify.laws.binding import Binding, Change, Unproved
 from graphkit.verify.laws.bound import dims, freeze, promote
 from graphkit.verify.laws.close import precision
+from graphkit.verify.laws.interface import layout, retype
 from graphkit.verify.laws.meant import edit, insert, remove, set_parts, tap
 from graphkit.verify.laws.part import extract
 from graphkit.verify.laws.replaced import define
@@ -34,6 +35,7 @@ BINDINGS: dict[str, Callable[[Change], Binding]] = {
     "extract": extract,
     "freeze": freeze,
     "insert": insert,
+    "layout": layout,
     "precision": precision,
     "promote": promote,
     "remove": remove,
@@ -41,6 +43,7 @@ BINDINGS: dict[str, Callable[[Change], Binding]] = {
     "reorder": reorder,
     "replace": identity,
     "resize": resize,
+    "retype": retype,
     "set_parts": set_parts,
     "tap": tap,
 }

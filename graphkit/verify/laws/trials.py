@@ -86,6 +86,12 @@ class Plan:
             n for n, port in self._theirs.items() if port.required and n not in bound and n not in binding.given
         ]
         sizes = {(one.before, one.axis): one.size for one in binding.freed}
+        held = _held(binding.given, self._theirs)
+        for name, port in self._theirs.items():
+            for axis, dim in enumerate(port.dims or ()):
+                if isinstance(dim, str) and dim in held:
+                    sizes[name, axis] = held[dim]
+        self._sizes = sizes
         like = {name: _sized(self._theirs.get(link.name), link, sizes) for name, link in self._fed.items()}
         self._random = RandomFeeds(after, seed=seed, like=like)
         self._other = RandomFeeds(before, seed=seed, like=_like_after(self._fed, self._mine, sizes))
@@ -115,8 +121,8 @@ class Plan:
         for name, link in self._fed.items():
             mine, theirs = self._mine[name].dims, self._theirs[link.name].dims if link.name in self._theirs else None
             if mine is not None and theirs is not None and link.convert is None:
-                pairs = zip(mine, theirs, strict=False)
-                found.update(a for a, b in pairs if isinstance(a, str) and isinstance(b, int))
+                known = [self._sizes.get((link.name, axis), dim) for axis, dim in enumerate(theirs)]
+                found.update(a for a, b in zip(mine, known, strict=False) if isinstance(a, str) and isinstance(b, int))
         for name, other in self._binding.inputs.items():
             if isinstance(other, Constant | Inner | Computed) and name in self._mine:
                 found.update(d for d in self._mine[name].dims or () if isinstance(d, str))
@@ -150,7 +156,7 @@ class Plan:
         batch = self.batch
         if batch is None:
             return None
-        parts = [self._trial("base", 100 + sample, {}) for sample in range(count)]
+        parts = [self._trial("base", 100 + 2 * sample, {}) for sample in range(count)]
         carrying = {n for n in self._fed if (self._mine[n].dims or (None,))[0] == batch}
         shared = {n: a for n, a in parts[0].feeds.items() if n not in carrying}
         feeds: dict[str, Any] = dict(shared)
@@ -254,6 +260,16 @@ def needs(links: Mapping[str, Link]) -> list[str]:
         elif isinstance(link, Computed):
             found.extend(link.needs)
     return list(dict.fromkeys(found))
+
+
+def _held(given: Mapping[str, Any], ports: Mapping[str, Port]) -> dict[str, int]:
+    """Symbols of before whose size is that of a value which after holds: a symbol has one size in a run."""
+    return {
+        dim: size
+        for name, array in given.items()
+        for dim, size in zip(ports[name].dims or (), np.shape(array), strict=False)
+        if isinstance(dim, str)
+    }
 
 
 def _sized(theirs: Port | None, link: Fed, sizes: Mapping[tuple[str, int], int]) -> tuple[int | str | None, ...] | None:

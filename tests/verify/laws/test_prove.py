@@ -52,6 +52,8 @@ HONEST = {
     ],
     "freeze": [(NET, {"values": {"t": [1.5, float("inf")]}, "fold": True})],
     "inline": [(DEFINED, {"functions": ["Twice"]})],
+    "insert": [(NET, {"at": "r", "function": "sigmoid"}), (NET, {"at": "u", "function": "relu"})],
+    "layout": [(NET, {"io": {"x": "NHWC", "y": "NHWC"}})],
     "opset": [(NET, {"to": 20})],
     "precision": [
         (NET, {"to": "float16", "keep_io": True, "keep_ops": ("Relu",), "keep_nodes": {"double"}}),
@@ -63,6 +65,11 @@ HONEST = {
         (NET, {"tensors": ["b"], "only": ["conv"]}),
         (NET, {"tensors": ["b", "w"]}),
     ],
+    "remove": [(NET, {"nodes": "relu"})],
+    "replace": [(NET, {"nodes": "relu", "function": "(a) => (b) { n = Neg(a) m = Relu(n) b = Add(m, a) }"})],
+    "reorder": [(NET, {"inputs": ["t"], "outputs": ["u"]})],
+    "retype": [(NET, {"io": {"x": "uint8", "y": "float16", "t": "float64"}})],
+    "set_parts": [(NET, {"attributes": {"conv:pads": [0, 0, 2, 2]}}), (NET, {"metadata": {"author": "me"}})],
     "rename": [(NET, {"values": {"x": "image", "y": "x"}, "nodes": {"conv": "first"}})],
     "resize": [
         (NET, {"input_name": "f", "form": "scales", "nodes": ["up"], "semantics": "scales", "keep_default": True}),
