@@ -9,6 +9,7 @@ import onnx
 from graphkit.errors import SessionError, WeightsError
 from graphkit.graph.calls import expands_beyond
 from graphkit.graph.walk import graphs, nodes, tensors
+from graphkit.storage.source import LocalFile
 from graphkit.tensor import STRIPPED_HINT, embed, is_stripped, stripped_message, type_name
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ def carry(model: Model) -> CarriedModel:
             data = model.payload(tensor)
             if data is not None:
                 embed(tensor, bytes(data))
+    for source in model.sources.values():  # what was copied is in memory once more, as pages of the file
+        if isinstance(source, LocalFile):
+            source.release()
     if proto.ByteSize() > SERIALIZED_LIMIT:
         raise SessionError(
             "more than 2 GB of weights lie in bodies, in Constant nodes or in types that ONNX Runtime takes from a "

@@ -42,10 +42,12 @@ class Fed:
     Attributes:
         name: The input of before.
         convert: What before is fed, of what after is fed (a cast, a transposition). None: the same.
+        dims: With ``convert``: the sizes that after's input has where before's has its own; None for any.
     """
 
     name: str
     convert: Convert | None = None
+    dims: tuple[int | str | None, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ class _Join:
         if isinstance(link, Fed):
             found = self._first.inputs.get(link.name)
             if isinstance(found, Fed):
-                return Fed(found.name, chained(link.convert, found.convert))
+                dims = link.dims if link.convert is not None else found.dims
+                return Fed(found.name, chained(link.convert, found.convert), dims)
             if found is None or link.convert is not None:
                 raise _Apart
             return found

@@ -14,7 +14,7 @@ from graphkit.graph.values import data_type_named
 from graphkit.surgery.layout import PAIRS
 from graphkit.surgery.retype import named_by_type
 from graphkit.tensor import numpy_type
-from graphkit.verify.laws.binding import Binding, Change, Fed, Link, Outcome
+from graphkit.verify.laws.binding import Binding, Change, Closeness, Fed, Link, Outcome
 from graphkit.verify.laws.same import identity
 
 if TYPE_CHECKING:
@@ -55,3 +55,34 @@ def layout(change: Change) -> Binding:
 
 def _transposed(perm: list[int], array: Array) -> Array:
     return np.ascontiguousarray(np.transpose(array, perm))
+
+
+CHANNELS = (1, 3, 4)
+"""Sizes of an axis of channels."""
+
+
+def image(change: Change) -> Binding:
+    """Before is fed ``(x / 255 - mean) / std`` of the pictures, in its own layout; pictures have the model's size."""
+    given = change.arguments
+    name = str(given["input"])
+    port = input_ports(change.before.proto)[name]
+    shape = port.dims or ()
+    last = shape[1] not in CHANNELS and shape[3] in CHANNELS
+    pictures_last = given.get("layout", "NHWC") == "NHWC"
+    numbers = [np.asarray(given.get(what, usual), np.float64).reshape(-1) for what, usual in (("mean", 0), ("std", 1))]
+    dtype = numpy_type(port.data_type)
+
+    def prepared(array: Array) -> Array:
+        found = np.asarray(array, np.float64)
+        found = found if pictures_last else np.moveaxis(found, 1, 3)
+        if given.get("order") == "bgr":
+            found = found[..., [2, 1, 0, *range(3, found.shape[3])]]
+        found = (found / 255 - numbers[0]) / numbers[1]
+        return np.ascontiguousarray((found if last else np.moveaxis(found, 3, 1)).astype(dtype))
+
+    first = (shape[0], shape[3], *shape[1:3]) if last else tuple(shape)
+    size = (first[0], *first[2:], first[1]) if pictures_last else first
+    plain = identity(change)
+    inputs: dict[str, Link] = {**plain.inputs, name: Fed(name, prepared, size)}
+    close = Closeness(dtype=str(dtype), why="rounding of the preparation")
+    return replace(plain, inputs=inputs, close=close)

@@ -245,6 +245,7 @@ class _Round:
             except (SessionError, FeedError) as error:
                 made.append([])
                 why = str(error)
+        side.close()
         return made, why
 
     def _excused(

@@ -97,6 +97,10 @@ class Side:
         values = {name: self._value(name, feeds, made) for name in self._wanted}
         return Ran(values, {value: tuple(int(n) for n in made[probe]) for probe, value in self._probes.items()})
 
+    def close(self) -> None:
+        """The memory of the weights may go: another side is next."""
+        _let_go(self._model)
+
     def _value(self, name: str, feeds: Mapping[str, Any], made: Mapping[str, Any]) -> Any:
         if name in made:
             return made[name]
@@ -124,15 +128,20 @@ def _runtime(model: Model, name: str, ports: Mapping[str, Port]) -> Any:
         if node.op_type == "Resize" and is_resampler(node):
             check_sized(node, opset_of(model.proto))
     session = PieceSession(model, name, device="cpu", whole=True)
-    for source in model.sources.values():  # what the runtime has copied is in memory once more, as pages of the file
-        if isinstance(source, LocalFile):
-            source.release()
+    _let_go(model)
 
     def run(feeds: Mapping[str, Array], outputs: list[str]) -> dict[str, Any]:
         values = {key: to_runtime(value, ports[key]) for key, value in feeds.items()}
         return {key: from_runtime(value) for key, value in session.run(values, outputs).items()}
 
     return run
+
+
+def _let_go(model: Model) -> None:
+    """Give back the memory of mapped weights; what is read again is mapped again."""
+    for source in model.sources.values():
+        if isinstance(source, LocalFile):
+            source.release()
 
 
 def _reference(model: Model) -> Any:

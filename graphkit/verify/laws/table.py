@@ -21,7 +21,7 @@ from graphkit.operation import operation_of
 from graphkit.verify.laws.binding import Binding, Change, Unproved
 from graphkit.verify.laws.bound import dims, freeze, promote
 from graphkit.verify.laws.close import precision
-from graphkit.verify.laws.interface import layout, retype
+from graphkit.verify.laws.interface import image, layout, retype
 from graphkit.verify.laws.meant import edit, insert, remove, set_parts, tap
 from graphkit.verify.laws.part import extract
 from graphkit.verify.laws.replaced import define
@@ -34,6 +34,7 @@ BINDINGS: dict[str, Callable[[Change], Binding]] = {
     "edit": edit,
     "extract": extract,
     "freeze": freeze,
+    "image": image,
     "insert": insert,
     "layout": layout,
     "precision": precision,

@@ -120,6 +120,10 @@ class Plan:
         found = {s for one in self._binding.freed if (s := self._symbol(one)) is not None}
         for name, link in self._fed.items():
             mine, theirs = self._mine[name].dims, self._theirs[link.name].dims if link.name in self._theirs else None
+            if mine is not None and link.dims is not None:
+                found.update(
+                    a for a, b in zip(mine, link.dims, strict=False) if isinstance(a, str) and isinstance(b, int)
+                )
             if mine is not None and theirs is not None and link.convert is None:
                 known = [self._sizes.get((link.name, axis), dim) for axis, dim in enumerate(theirs)]
                 found.update(a for a, b in zip(mine, known, strict=False) if isinstance(a, str) and isinstance(b, int))
@@ -274,7 +278,9 @@ def _held(given: Mapping[str, Any], ports: Mapping[str, Port]) -> dict[str, int]
 
 def _sized(theirs: Port | None, link: Fed, sizes: Mapping[tuple[str, int], int]) -> tuple[int | str | None, ...] | None:
     """The dims that before wants for an input, the old sizes of freed axes among them."""
-    if theirs is None or theirs.dims is None or link.convert is not None:
+    if link.convert is not None:
+        return link.dims
+    if theirs is None or theirs.dims is None:
         return None
     return tuple(sizes.get((link.name, axis), dim) for axis, dim in enumerate(theirs.dims))
 

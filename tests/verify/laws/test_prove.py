@@ -52,6 +52,7 @@ HONEST = {
     ],
     "freeze": [(NET, {"values": {"t": [1.5, float("inf")]}, "fold": True})],
     "inline": [(DEFINED, {"functions": ["Twice"]})],
+    "image": [(NET, {"input": "x", "order": "bgr", "mean": [0.4, 0.5, 0.6], "std": 0.25})],
     "insert": [(NET, {"at": "r", "function": "sigmoid"}), (NET, {"at": "u", "function": "relu"})],
     "layout": [(NET, {"io": {"x": "NHWC", "y": "NHWC"}})],
     "opset": [(NET, {"to": 20})],
