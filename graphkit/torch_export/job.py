@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import onnx
 
+from graphkit.finding import Finding
 from graphkit.graph import walk
 from graphkit.graph.module_paths import fx_node
 from graphkit.storage.load import load
@@ -26,7 +27,6 @@ from graphkit.torch_export.source_line import users_stack
 from graphkit.torch_export.unchanged import unchanged
 
 if TYPE_CHECKING:
-    from graphkit.finding import Finding
     from graphkit.model import Source
 
 Exporter: TypeAlias = Literal["dynamo", "torchscript"]
@@ -89,20 +89,26 @@ class Job:
             ExportError: torch cannot export.
             MissingExtraError: A package of torch's exporter is not installed.
         """
-        failure = None
+        failure, unoptimized = None, False
         quiet = quiet_torch(native_errors=self.exporter == "torchscript")
         with evaluating(self.module), quiet as heard, marks_kept() as marks:
             self.translations = {**marks, **self.translations}
             try:
-                produced = self._dynamo() if self.exporter == "dynamo" else self._torchscript()
+                try:
+                    produced = self._dynamo() if self.exporter == "dynamo" else self._torchscript()
+                except RuntimeError as error:
+                    if not (self.optimize and _is_the_optimizers(error)):
+                        raise
+                    self.optimize, unoptimized = False, True
+                    produced = self._dynamo()
             except Exception as error:  # noqa: BLE001 (tracing runs the user's code, which may raise anything)
                 failure = error
         if failure is not None:
             with evaluating(self.module), quiet_torch():
                 told = export_error(failure, self.exporter, self.module, self.bound.args, self.bound.kwargs, heard.text)
             raise told from failure
-        renamed = give_names(produced.proto, [leaf.name for leaf in self._inputs], self.output_names or ())
-        return produced, heard, renamed
+        found = give_names(produced.proto, [leaf.name for leaf in self._inputs], self.output_names or ())
+        return produced, heard, [*found, *([NOT_OPTIMIZED] if unoptimized else [])]
 
     @property
     def _inputs(self) -> tuple[given.Leaf, ...]:
@@ -195,6 +201,23 @@ class Job:
         for source in model.sources.values():
             weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
         return model.copy_proto(), model.sources
+
+
+NOT_OPTIMIZED = Finding(
+    "not-optimized",
+    "the exporter's own optimizer failed on this graph, so it was exported without (optimize=False)",
+    remedy="simplify leaves out what it would have",
+)
+
+
+def _is_the_optimizers(error: BaseException) -> bool:
+    """Whether a failure of the dynamo exporter began in the passes that onnxscript runs over the finished graph."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if type(chain).__name__ == "PassError" and type(chain).__module__.startswith("onnx_ir"):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
 
 
 def _forget_recurrent_kernels() -> None:

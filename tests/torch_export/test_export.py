@@ -545,3 +545,16 @@ def test_more_than_two_gigabytes_of_weights(exporter, tmp_path):
     gk.export(module, x, tmp_path / "large.onnx", exporter=exporter, external="large.data")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large.data", "large.onnx"]
     compare(tmp_path / "large.onnx", module, {"input": x})
+
+
+class Chunked(torch.nn.Module):
+    def forward(self, x):
+        one, other = x.chunk(2, 1)
+        return one * torch.sigmoid(other)
+
+
+def test_a_graph_that_the_exporters_optimizer_fails_on_is_exported_without_it():
+    x = torch.randn(2, 8)
+    report = gk.export_report(Chunked(), (x,), dynamic={"x": {1: "n"}})
+    assert "not-optimized" in [finding.kind for finding in report.findings]
+    assert gk.validate(report.model, torch=Chunked(), feeds={"x": np.random.default_rng(0).random((2, 12), np.float32)})
