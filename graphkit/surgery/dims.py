@@ -66,6 +66,9 @@ def dims(
         billion multiplications is loaded into the runtime, where that is installed, and run seven times.
     Law: the old size gives the same numbers; several samples stacked along a batch give what each gives alone; other sizes
         run and have the shapes that are declared. What was tried is in the notes; what does not hold is a warning.
+
+    Example:
+        >>> gk.dims("model.onnx", {"image:0": "batch"}).save("out.onnx")  # doctest: +SKIP
     """
     if not values:
         raise ValueError("dims needs at least one dim to set")

@@ -75,6 +75,10 @@ def extract(
     Changes: Nothing; returns a new model over the same bytes.
     Scope: Cuts the main graph; bodies and functions come along whole. A value inside of a body cannot be a boundary.
     Cost: O(graph), inference only over nodes upstream of boundary values without a type; weights are not read.
+    Law: part: the part computes what the whole does, once it is fed the whole's values.
+
+    Example:
+        >>> gk.extract("model.onnx", inputs=["relu_3", "mask"], outputs=["logits"]).save("head.onnx")  # doctest: +SKIP
     """
     check_options(inputs, outputs, module, nodes, hops)
     if inputs is None and outputs is None and module is None and not nodes:

@@ -53,6 +53,10 @@ def freeze(
     Changes: nothing; returns a new model.
     Scope: inputs of the main graph; what bodies read of them follows. Folding goes through the main graph.
     Cost: O(graph + values); ``fold`` reads constants up to ``fold_limit`` and runs onnx.reference.
+    Law: bound: the same numbers once the model before is fed the values.
+
+    Example:
+        >>> gk.freeze("model.onnx", {"mask": True}).save("out.onnx")  # doctest: +SKIP
     """
     if not values and not defaults:
         raise ValueError("freeze needs at least one input, or defaults=True")

@@ -40,6 +40,9 @@ def opset(model: Model, *, to: int) -> Edit:
     Cost: O(graph), two shape inferences, a millisecond for each kind of node that the runtime loads; weights are not read.
     Law: same.
     Source: onnx/docs/Changelog.md; onnx issue 8480 (the whole-model converter and Resize-10).
+
+    Example:
+        >>> gk.opset("model.onnx", to=21).save("out.onnx")  # doctest: +SKIP
     """
     newest = onnx.defs.onnx_opset_version()
     if not 1 <= to <= newest:

@@ -59,7 +59,11 @@ def promote(
     Changes: nothing; returns a new model. Shapes that depend on the value are cleared or inferred anew.
     Scope: main graph and bodies. Constants inside of functions are refused.
     Cost: O(graph); weights are not read, but for the default of a sparse or cast constant.
+    Law: bound: the same numbers once each input is fed the constant, or another value that the model before has in its place.
     Source: docs/IR.md (initializers as default values), onnx Changelog (Constant-13).
+
+    Example:
+        >>> gk.promote("model.onnx", {"bias": "offset"}).save("out.onnx")  # doctest: +SKIP
     """
     if every:
         if tensors or only:

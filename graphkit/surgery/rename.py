@@ -58,7 +58,7 @@ def rename(
     Law: same, up to the names.
 
     Example:
-        >>> gk.rename("model.onnx", values={"input.1": "image"}).save("out.onnx")  # doctest: +SKIP
+        >>> gk.rename("model.onnx", values={"input.1": "points"}).save("out.onnx")  # doctest: +SKIP
     """
     values, nodes, regex = dict(values or {}), dict(nodes or {}), dict(regex or {})
     if not (values or nodes or regex or prefix):

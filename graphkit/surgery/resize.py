@@ -90,7 +90,11 @@ def resize(
     Changes: nothing; returns a new model. Shapes that depend on the factor are cleared or inferred anew.
     Scope: main graph and bodies (a body reads the input from outside). Functions: refused, inline them first.
     Cost: O(graph), five to nine runs of onnx.shape_inference; weights are not read.
+    Law: bound: the same numbers once the input is fed the factor that was baked in, or another that the model before has.
     Source: onnx Changelog Upsample-7/9, Resize-10/11/13/18/19; torch.onnx's lowerings of ``interpolate``.
+
+    Example:
+        >>> gk.resize("model.onnx", nodes=["Resize_5"]).save("out.onnx")  # doctest: +SKIP
     """
     if form == "sizes" and (relative or semantics == "scales"):
         raise ValueError(

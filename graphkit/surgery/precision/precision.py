@@ -121,6 +121,9 @@ def precision(
     Law: close.
     Source: the type constraints of the ONNX operator schemas; onnxruntime/python/tools/transformers/float16.py (which
         operators stay), onnxruntime/python/tools/quantization.
+
+    Example:
+        >>> gk.precision("model.onnx", to="float16", keep_io=True).save("half.onnx")  # doctest: +SKIP
     """
     if to not in get_args(To):
         raise ValueError(f"precision is lowered to {', '.join(get_args(To))}, not to {to!r}")

@@ -9,7 +9,7 @@ from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import label
 from graphkit.graph.ports import input_ports, output_ports
-from graphkit.verify.laws.binding import Alone, Binding, Change, Fed, Link, Outcome
+from graphkit.verify.laws.binding import Alone, Binding, Broken, Change, Fed, Link, Outcome
 from graphkit.verify.laws.same import identity, listed
 from graphkit.verify.laws.unchanged import unchanged
 
@@ -18,7 +18,15 @@ def tap(change: Change) -> Binding:
     """The old outputs as they were, and the tapped values, which the model before computes too."""
     names = listed(change.arguments["names"])
     plain = identity(change)
-    old = {n: o for n, o in plain.outputs.items() if not change.arguments.get("replace") or n in names}
+    index = GraphIndex(change.before.proto.graph)
+    kept = plain.outputs if not change.arguments.get("replace") else set(names).intersection(plain.outputs)
+    if change.arguments.get("regex") or not all(index.has(name) for name in names):  # patterns, values of bodies
+        made = [name for name in output_ports(change.after.proto) if index.has(name)]
+        missing = [name for name in plain.outputs if name not in made and not change.arguments.get("replace")]
+        if missing:
+            raise Broken(f"the output {missing[0]!r} is missing")
+        return replace(plain, outputs={name: Outcome(name) for name in made}, known=False)
+    old = {name: outcome for name, outcome in plain.outputs.items() if name in kept}
     return replace(plain, outputs={**old, **{name: Outcome(name) for name in names if name not in old}})
 
 
