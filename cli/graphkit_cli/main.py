@@ -16,7 +16,7 @@ How to write a command ``NAME``:
            summary = gk.inspect(model)
            render.result(summary, lambda: gk.report.text(summary, values=values))
 
-2. ``COMMANDS`` below gets a line: the module and the first line of the command's help.
+2. ``COMMANDS`` below gets a line: the module and the first line of the command's help. ``GROUPS`` has its name.
 3. graphkit, numpy and whatever else is heavy are imported inside of the function, so that ``--help`` stays light.
 4. The answer "no" (different, invalid) is ``return 1``. Options that exclude each other raise ``click.UsageError``.
    Everything else that a user can do wrong is a ``GraphkitError`` of the library.
@@ -40,114 +40,59 @@ if TYPE_CHECKING:
     from graphkit import GraphkitError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "export": (
-        "graphkit_cli.commands.export",
-        "Export a torch module with either of torch's exporters, and say what the exporter did not.",
-    ),
-    "inspect": (
-        "graphkit_cli.commands.inspect",
-        "Show what a model holds: inputs, outputs, operators, weights, the torch modules it came from.",
-    ),
-    "check": (
-        "graphkit_cli.commands.check",
-        "Say whether MODEL is valid ONNX and loads, and everything that is wrong with it.",
-    ),
-    "extract": (
-        "graphkit_cli.commands.extract",
-        "Cut a submodel out of MODEL: by values, by a torch module, or by nodes.",
-    ),
-    "dims": ("graphkit_cli.commands.dims", "Set, rename and fix the dims of graph inputs, everywhere they occur."),
+    "export": ("graphkit_cli.commands.export", "Export a torch module, and say what the exporter did not."),
+    "inspect": ("graphkit_cli.commands.inspect", "Show what a model holds: interface, operators, weights."),
+    "check": ("graphkit_cli.commands.check", "Say whether a model is valid and loads, and what is wrong."),
+    "extract": ("graphkit_cli.commands.extract", "Cut a submodel out: by values, by a torch module, or by nodes."),
+    "dims": ("graphkit_cli.commands.dims", "Set, rename, fix and free the dims of inputs and outputs."),
     "freeze": ("graphkit_cli.commands.freeze", "Turn graph inputs into constants, the inverse of promote."),
-    "promote": (
-        "graphkit_cli.commands.promote",
-        "Turn constants (weights, Constant nodes, attributes) into graph inputs.",
-    ),
+    "promote": ("graphkit_cli.commands.promote", "Turn constants (weights, attributes) into graph inputs."),
     "resize": ("graphkit_cli.commands.resize", "Turn the scale baked into every Resize into a graph input."),
-    "rename": (
-        "graphkit_cli.commands.rename",
-        "Give values and nodes of MODEL other names, wherever they are written.",
-    ),
+    "rename": ("graphkit_cli.commands.rename", "Give values and nodes other names, wherever they are written."),
     "insert": ("graphkit_cli.commands.insert", "Put nodes between a value and those who read it."),
-    "remove": (
-        "graphkit_cli.commands.remove",
-        "Take nodes, inputs and outputs out of MODEL; readers read what the node read.",
-    ),
-    "replace": ("graphkit_cli.commands.replace", "Put nodes in the place of a node, or of a region between values."),
-    "retype": ("graphkit_cli.commands.retype", "Give inputs and outputs of MODEL another element type."),
-    "layout": ("graphkit_cli.commands.layout", "Give inputs and outputs of MODEL their channels first or last."),
-    "image": ("graphkit_cli.commands.image", "Let an input of MODEL take pictures as they come: uint8, any size."),
-    "reorder": (
-        "graphkit_cli.commands.reorder",
-        "Put inputs and outputs of MODEL in another order, sort and name nodes.",
-    ),
-    "set": (
-        "graphkit_cli.commands.set",
-        "Set attributes, operands, weights, metadata, versions and shapes of MODEL.",
-    ),
-    "inline": (
-        "graphkit_cli.commands.inline",
-        "Replace calls of the model's own functions by the functions' bodies.",
-    ),
-    "opset": (
-        "graphkit_cli.commands.opset",
-        "Write MODEL in a later or earlier opset, node by node, losing nothing.",
-    ),
-    "precision": (
-        "graphkit_cli.commands.precision",
-        "Write MODEL in a lower precision: float16, bfloat16, int8, int4 weights.",
-    ),
-    "simplify": (
-        "graphkit_cli.commands.simplify",
-        "Leave out what the graph does not need: constants are computed, idle nodes go.",
-    ),
+    "remove": ("graphkit_cli.commands.remove", "Take nodes, inputs and outputs out."),
+    "replace": ("graphkit_cli.commands.replace", "Put nodes in the place of a node, or of a region."),
+    "retype": ("graphkit_cli.commands.retype", "Give inputs and outputs another element type."),
+    "layout": ("graphkit_cli.commands.layout", "Give inputs and outputs their channels first or last."),
+    "image": ("graphkit_cli.commands.image", "Let an input take pictures as they come: uint8, any size."),
+    "reorder": ("graphkit_cli.commands.reorder", "Put inputs and outputs in another order; sort and name nodes."),
+    "set": ("graphkit_cli.commands.set", "Set attributes, operands, weights, metadata, versions, shapes."),
+    "inline": ("graphkit_cli.commands.inline", "Replace calls of the model's own functions by their bodies."),
+    "opset": ("graphkit_cli.commands.opset", "Write a model in a later or earlier opset, losing nothing."),
+    "precision": ("graphkit_cli.commands.precision", "Write a model in float16, bfloat16, int8, or int4 weights."),
+    "simplify": ("graphkit_cli.commands.simplify", "Leave out what the graph does not need."),
     "deduplicate": ("graphkit_cli.commands.deduplicate", "Store equal weights once."),
-    "copy": (
-        "graphkit_cli.commands.copy",
-        "Write MODEL as it is into another file or form: external data or one file, text, standard output.",
-    ),
-    "outline": (
-        "graphkit_cli.commands.outline",
-        "Put the nodes of torch modules into functions, and a call in the place of each.",
-    ),
-    "split": ("graphkit_cli.commands.split", "Cut MODEL into stages that run one after the other."),
-    "merge": ("graphkit_cli.commands.merge", "Join models into one, with outputs of some wired to inputs of others."),
+    "copy": ("graphkit_cli.commands.copy", "Write a model as it is: one file, external data, text, a pipe."),
+    "outline": ("graphkit_cli.commands.outline", "Put the nodes of torch modules into functions."),
+    "split": ("graphkit_cli.commands.split", "Cut a model into stages that run one after the other."),
+    "merge": ("graphkit_cli.commands.merge", "Join models, outputs of some wired to inputs of others."),
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
-    "validate": (
-        "graphkit_cli.commands.validate",
-        "Compare CANDIDATE with another model or with a torch module; exit 1 where they differ.",
-    ),
-    "prove": (
-        "graphkit_cli.commands.prove",
-        "Prove EDITED against its original: do the replay and the laws of its steps hold?",
-    ),
-    "bisect": (
-        "graphkit_cli.commands.bisect",
-        "Find the first inner value of CANDIDATE that diverges from a reference; exit 1 where one does.",
-    ),
-    "layers": (
-        "graphkit_cli.commands.layers",
-        "Show what every submodule returns, in torch and in MODEL; exit 1 where one differs.",
-    ),
-    "doctor": (
-        "graphkit_cli.commands.doctor",
-        "Show versions, limits and the providers that really load; exit 1 where something is broken.",
-    ),
-    "run": ("graphkit_cli.commands.run", "Run MODEL once in ONNX Runtime and show, or save, its outputs."),
+    "validate": ("graphkit_cli.commands.validate", "Compare with another model or a torch module."),
+    "prove": ("graphkit_cli.commands.prove", "Prove an edited model against its original, step by step."),
+    "bisect": ("graphkit_cli.commands.bisect", "Find the first inner value that differs from a reference."),
+    "layers": ("graphkit_cli.commands.layers", "Show what every submodule returns, in torch and in the model."),
+    "doctor": ("graphkit_cli.commands.doctor", "Show versions, limits and the providers that really load."),
+    "run": ("graphkit_cli.commands.run", "Run a model in ONNX Runtime; show or save its outputs."),
     "probe": ("graphkit_cli.commands.probe", "Try input shapes on models, and say which axis is to blame."),
-    "ops": (
-        "graphkit_cli.commands.ops",
-        "Look operators up: in ONNX, in torch's two exporters, or all that a torch module calls.",
-    ),
-    "define": (
-        "graphkit_cli.commands.define",
-        "Give an operator of a custom domain a body, so that every runtime can run it.",
-    ),
-    "lint": (
-        "graphkit_cli.commands.lint",
-        "Find what another runtime does not document as supported, and say how to mend it.",
-    ),
+    "ops": ("graphkit_cli.commands.ops", "Look operators up: in ONNX, and in torch's two exporters."),
+    "define": ("graphkit_cli.commands.define", "Give an operator of a custom domain a body."),
+    "lint": ("graphkit_cli.commands.lint", "Find what another runtime does not document as supported."),
 }
-"""Command -> (module that defines ``command``, first line of its help), in the order in which ``--help`` shows them."""
+"""Command -> (module that defines ``command``, first line of its help, of at most 62 characters)."""
+
+GROUPS = {
+    "Look": "inspect check diff view lint ops doctor",
+    "Run": "run bench probe",
+    "Interface and shapes": "dims rename reorder retype layout image promote freeze tap resize",
+    "Cut and join": "extract split merge",
+    "Nodes and weights": "insert remove replace define rewrite set",
+    "Whole model": "simplify deduplicate inline outline opset precision copy",
+    "Prove": "prove validate layers bisect history",
+    "Pipelines": "apply",
+    "From torch": "export",
+    "Learn": "guide",
+}
+"""What a user wants to do -> the commands for it, as ``--help`` shows them."""
 
 GC_AFTER = 100_000
 """Objects after which Python looks for garbage. A command makes many objects and ends; the default costs it 6 % of its time."""
@@ -193,8 +138,11 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)
         """Write the table without importing what it names."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        for group, names in GROUPS.items():
+            rows = [(f"{name:<11}", COMMANDS[name][1]) for name in names.split() if name in COMMANDS]
+            if rows:
+                with formatter.section(group):
+                    formatter.write_dl(rows)
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 (click's signature)

@@ -68,5 +68,6 @@ def save_options(function: FC) -> FC:
     )(function)
 
 
-model_argument = click.argument("model", metavar="MODEL")
-out_argument = click.argument("out", metavar="OUT")
+# The type completes file names in the shell; it checks nothing, as MODEL may be an address or ``-``.
+model_argument = click.argument("model", metavar="MODEL", type=click.Path())
+out_argument = click.argument("out", metavar="OUT", type=click.Path())

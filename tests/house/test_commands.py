@@ -7,7 +7,7 @@ import click
 import pytest
 
 import graphkit as gk
-from graphkit_cli.main import COMMANDS, cli
+from graphkit_cli.main import COMMANDS, GROUPS, cli
 
 SHARED = {
     "prove",
@@ -55,6 +55,17 @@ def test_the_module_has_the_commands_name(name):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_tables_line_is_the_first_line_of_the_help(name):
     assert COMMANDS[name][1] == inspect.cleandoc(load(name).command.help).splitlines()[0]
+
+
+def test_help_shows_every_command_in_one_group_on_one_line():
+    grouped = [name for names in GROUPS.values() for name in names.split()]
+    assert len(grouped) == len(set(grouped))
+    assert set(COMMANDS) <= set(grouped)
+    with click.Context(cli, info_name="graphkit", terminal_width=80, max_content_width=80) as context:
+        text = cli.get_help(context)
+    assert max(map(len, text.splitlines())) <= 80
+    for name, (_, line) in COMMANDS.items():
+        assert f"  {name:<11}  {line}" in text.splitlines(), name
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -42,7 +42,7 @@ DIVERGES = 1
 @click.option("--html", metavar="FILE", help="Write one self-contained page.")
 @output_options
 def command(render: Render, candidate: str, memory: str, save_repro: str | None, html: str | None, **given: Any) -> int:
-    """Find the first inner value of CANDIDATE that diverges from a reference; exit 1 where one does.
+    """Find the first inner value that differs from a reference.
 
     CANDIDATE may also be a torch factory (PACKAGE.MODULE:FACTORY) with --against MODEL.
 

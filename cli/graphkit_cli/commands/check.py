@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--no-runtime", is_flag=True, help="Do not load MODEL into ONNX Runtime: rules and onnx.checker only.")
 @output_options
 def command(render: Render, model: str, no_runtime: bool) -> int:
-    r"""Say whether MODEL is valid ONNX and loads, and everything that is wrong with it.
+    r"""Say whether a model is valid and loads, and what is wrong.
 
     Each finding names the rule and, where it is about one, the node or value. Exit code 1 where there is one, 3 where
     MODEL cannot be read at all. --json writes {"valid": bool, "findings": [...]}.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @with_saving
 @output_options
 def command(render: Render, model: str, out: str, saving: Saving) -> int:
-    r"""Write MODEL as it is into another file or form: external data or one file, text, standard output.
+    r"""Write a model as it is: one file, external data, text, a pipe.
 
     The suffix of OUT says the form: .onnx, .onnxtxt (ONNX's own syntax), .json or .textproto. A - is standard input or
     output. Nothing is edited; a text form that cannot say all that the model holds is refused.

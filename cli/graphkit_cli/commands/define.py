@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     help="The function in ONNX's text form, or a file that holds it.",
 )
 def command(model: str, function: str) -> gk.Model:
-    r"""Give an operator of a custom domain a body, so that every runtime can run it.
+    r"""Give an operator of a custom domain a body.
 
     \b
     graphkit define model.onnx runs.onnx --function \

@@ -56,7 +56,7 @@ def command(
     reference: str | None,
     saving: Saving,
 ) -> int:
-    r"""Set, rename and fix the dims of graph inputs, everywhere they occur.
+    r"""Set, rename, fix and free the dims of inputs and outputs.
 
     A fixed dim that becomes free: what holds its size is made to follow with --repair-shapes, what cannot follow is named.
     The result is run at other sizes where that is cheap. Exit code 1 where --torch or --reference differs; nothing is

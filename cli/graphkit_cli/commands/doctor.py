@@ -13,7 +13,7 @@ BROKEN = 1
 @click.command()
 @output_options
 def command(render: Render) -> int:
-    """Show versions, limits and the providers that really load; exit 1 where something is broken."""
+    """Show versions, limits and the providers that really load."""
     import graphkit as gk
 
     with render.progress("looking around"):

@@ -76,7 +76,7 @@ def command(
     saving: Saving,
     **options: Any,
 ) -> int:
-    """Export a torch module with either of torch's exporters, and say what the exporter did not.
+    """Export a torch module, and say what the exporter did not.
 
     The factory is a callable without arguments that gives an nn.Module, (module, args) or (module, args, kwargs);
     the current directory is on the import path. --json gives each finding as data: kind, message, source, remedy.

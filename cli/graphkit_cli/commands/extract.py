@@ -58,7 +58,7 @@ def command(
     suggest: bool,
     saving: Saving,
 ) -> int:
-    r"""Cut a submodel out of MODEL: by values, by a torch module, or by nodes.
+    r"""Cut a submodel out: by values, by a torch module, or by nodes.
 
     Without --input the cut begins at the graph inputs that the outputs need; without --output it ends at the graph
     outputs. What the bodies of If, Loop and Scan read, and the functions that are called, come along.

@@ -62,7 +62,7 @@ def command(
     resize: Literal["pil", "opencv", "torchvision"] | None,
     filter: Literal["bilinear", "bicubic", "nearest"],  # noqa: A002 (the option's name)
 ) -> gk.Model:
-    r"""Let an input of MODEL take pictures as they come: uint8, any size.
+    r"""Let an input take pictures as they come: uint8, any size.
 
     \b
     graphkit image model.onnx out.onnx --input x --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     help="Inline this function only: NAME, DOMAIN::NAME or DOMAIN::NAME:OVERLOAD; repeat it. All where none is given.",
 )
 def command(model: str, functions: tuple[str, ...]) -> gk.Model:
-    r"""Replace calls of the model's own functions by the functions' bodies.
+    r"""Replace calls of the model's own functions by their bodies.
 
     \b
     graphkit inline model.onnx flat.onnx

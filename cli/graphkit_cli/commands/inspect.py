@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--values", is_flag=True, help="List every value and every weight with its type; infers missing types.")
 @output_options
 def command(render: Render, model: str, nodes: bool, values: bool) -> None:
-    """Show what a model holds: inputs, outputs, operators, weights, the torch modules it came from.
+    """Show what a model holds: interface, operators, weights.
 
     MODEL is a file or an address (https://, s3://, hf://). Weights are not read. With --json everything is listed.
     """

@@ -25,7 +25,7 @@ DIFFERS = 1
 @sample_option
 @output_options
 def command(render: Render, model: str, **given: Any) -> int:
-    """Show what every submodule returns, in torch and in MODEL; exit 1 where one differs."""
+    """Show what every submodule returns, in torch and in the model."""
     import graphkit as gk
 
     given = read_comparison(given, model)

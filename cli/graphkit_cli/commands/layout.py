@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     help="An input or output and its layout; '*' for any text; repeat it.",
 )
 def command(model: str, io: tuple[str, ...]) -> gk.Model:
-    r"""Give inputs and outputs of MODEL their channels first or last.
+    r"""Give inputs and outputs their channels first or last.
 
     \b
     graphkit layout model.onnx out.onnx --io image=NHWC

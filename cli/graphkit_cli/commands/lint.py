@@ -36,7 +36,7 @@ def command(
     fp16: bool,
     int8: bool,
 ) -> int:
-    """Find what another runtime does not document as supported, and say how to mend it.
+    """Find what another runtime does not document as supported.
 
     Exit code 1 where the target refuses something.
     """

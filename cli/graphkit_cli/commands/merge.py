@@ -40,7 +40,7 @@ def command(
     replace: bool,
     saving: Saving,
 ) -> int:
-    r"""Join models into one, with outputs of some wired to inputs of others.
+    r"""Join models, outputs of some wired to inputs of others.
 
     Models are called by the stem of their file's name. OUT stands first; one that exists is written over only with
     --replace, because it is most often a MODEL that was meant to be read.

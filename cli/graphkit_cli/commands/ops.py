@@ -42,7 +42,7 @@ def command(
     factory: str | None,
     inputs: tuple[str, ...],
 ) -> int:
-    """Look operators up: in ONNX, in torch's two exporters, or all that a torch module calls.
+    """Look operators up: in ONNX, and in torch's two exporters.
 
     Without OP, --torch and --check: the table of all ONNX operators and the opsets that changed them.
     """

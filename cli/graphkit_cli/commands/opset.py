@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @edit_command
 @click.option("--to", type=click.IntRange(1), metavar="N", required=True, help="The version of ai.onnx.")
 def command(model: str, to: int) -> gk.Model:
-    r"""Write MODEL in a later or earlier opset, node by node, losing nothing.
+    r"""Write a model in a later or earlier opset, losing nothing.
 
     Functions are inlined, and operators that the other version lacks become what ONNX defines them to be. A node that it
     cannot say is refused and named; the notes name the nodes that were rewritten.

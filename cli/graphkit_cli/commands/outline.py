@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.option("--module", "modules", metavar="PATH", multiple=True, required=True, help="A torch module; repeats.")
 @click.option("--domain", default="graphkit.modules", show_default=True, help="The functions' domain.")
 def command(model: str, modules: tuple[str, ...], domain: str) -> gk.Model:
-    r"""Put the nodes of torch modules into functions, and a call in the place of each.
+    r"""Put the nodes of torch modules into functions.
 
     \b
     graphkit outline model.onnx readable.onnx --module layers.0 --module layers.1

@@ -42,7 +42,7 @@ def command(
     seed: int,
     per_channel: bool,
 ) -> gk.Model:
-    """Write MODEL in a lower precision: float16, bfloat16, int8, int4 weights.
+    """Write a model in float16, bfloat16, int8, or int4 weights.
 
     float16 and bfloat16 convert weights and values; int8 quantizes both on calibration feeds, int8-dynamic without any;
     int8-weights and int4-weights store the weights smaller, and compute in float32. A --feed that is given several times

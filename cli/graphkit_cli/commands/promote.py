@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--only", metavar="NODE", multiple=True, help="Only this node reads the input; repeat it. [default: all]")
 @click.option("--keep-default", is_flag=True, help="The input may be left out and then has the old value.")
 def command(model: str, tensors: tuple[str, ...], every: bool, only: tuple[str, ...], keep_default: bool) -> gk.Model:
-    r"""Turn constants (weights, Constant nodes, attributes) into graph inputs.
+    r"""Turn constants (weights, attributes) into graph inputs.
 
     \b
     graphkit promote model.onnx out.onnx --tensor conv1.bias=bias

@@ -34,7 +34,7 @@ def command(
     seed: int,
     html: str | None,
 ) -> int:
-    r"""Prove EDITED against its original: do the replay and the laws of its steps hold?
+    r"""Prove an edited model against its original, step by step.
 
     Two questions: does the history of EDITED, replayed on ORIGINAL, give these bytes; and does each step do what its law
     says, on random feeds at several sizes? ORIGINAL is the file that the history names, beside EDITED, or the one that is

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def command(
     model: str, nodes: tuple[str, ...], inputs: tuple[str, ...], outputs: tuple[str, ...], regex: bool
 ) -> gk.Model:
-    r"""Take nodes, inputs and outputs out of MODEL; readers read what the node read.
+    r"""Take nodes, inputs and outputs out.
 
     \b
     graphkit remove model.onnx out.onnx --node Dropout_7

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def command(
     model: str, values: tuple[str, ...], nodes: tuple[str, ...], regex: tuple[str, ...], prefix: str
 ) -> gk.Model:
-    r"""Give values and nodes of MODEL other names, wherever they are written.
+    r"""Give values and nodes other names, wherever they are written.
 
     \b
     graphkit rename model.onnx out.onnx --value input.1=image --value 240=logits

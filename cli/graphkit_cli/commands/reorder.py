@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--sort", is_flag=True, help="Put every node behind those that it reads from.")
 @click.option("--name-all", is_flag=True, help="Give a name to each node that has none.")
 def command(model: str, inputs: tuple[str, ...], outputs: tuple[str, ...], sort: bool, name_all: bool) -> gk.Model:
-    r"""Put inputs and outputs of MODEL in another order, sort and name nodes.
+    r"""Put inputs and outputs in another order; sort and name nodes.
 
     \b
     graphkit reorder model.onnx out.onnx --input mask --input ids

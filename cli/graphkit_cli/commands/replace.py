@@ -34,7 +34,7 @@ def command(
     body_model: str | None,
     regex: bool,
 ) -> gk.Model:
-    r"""Put nodes in the place of a node, or of a region between values.
+    r"""Put nodes in the place of a node, or of a region.
 
     \b
     graphkit replace model.onnx out.onnx --node Gelu_3 --function '(x) => (y) { y = Relu(x) }'

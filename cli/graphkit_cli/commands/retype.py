@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     help="An input or output and its element type; '*' for any text, or a type for all of it; repeat it.",
 )
 def command(model: str, io: tuple[str, ...]) -> gk.Model:
-    r"""Give inputs and outputs of MODEL another element type.
+    r"""Give inputs and outputs another element type.
 
     \b
     graphkit retype model.onnx out.onnx --io image=uint8 --io logits=float16

@@ -58,7 +58,7 @@ def command(
     seed: int,
     save: str | None,
 ) -> None:
-    """Run MODEL once in ONNX Runtime and show, or save, its outputs.
+    """Run a model in ONNX Runtime; show or save its outputs.
 
     Without --feed every input is drawn at random.
     """

@@ -64,7 +64,7 @@ def command(
     restore_weights: str | None,
     clear: tuple[str, ...],
 ) -> gk.Model:
-    r"""Set attributes, operands, weights, metadata, versions and shapes of MODEL.
+    r"""Set attributes, operands, weights, metadata, versions, shapes.
 
     \b
     graphkit set model.onnx out.onnx --attribute Softmax_7:axis=1 --metadata author=me

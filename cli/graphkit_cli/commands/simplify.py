@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     help="Bytes by which computed constants may make the model larger.",
 )
 def command(model: str, fold_limit: int) -> gk.Model:
-    r"""Leave out what the graph does not need: constants are computed, idle nodes go.
+    r"""Leave out what the graph does not need.
 
     Constants are computed and so are sizes that follow from declared shapes; nodes that change nothing go; two nodes in a
     row become one where one can do both; what is there twice is there once. Quantized weights stay quantized, and inputs

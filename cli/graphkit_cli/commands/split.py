@@ -44,7 +44,7 @@ def command(
     no_history: bool,
     dry_run: bool,
 ) -> None:
-    r"""Cut MODEL into stages that run one after the other.
+    r"""Cut a model into stages that run one after the other.
 
     DIR gets stage0.onnx, stage1.onnx, ... and stages.json, which says how they are chained; graphkit run DIR runs them.
 

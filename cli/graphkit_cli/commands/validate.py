@@ -50,7 +50,7 @@ def command(
     html: str | None,
     **given: Any,
 ) -> int:
-    """Compare CANDIDATE with another model or with a torch module; exit 1 where they differ.
+    """Compare with another model or a torch module.
 
     A --feed that is given several times for one input is run with each of its values.
 
