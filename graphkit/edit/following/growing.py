@@ -500,6 +500,24 @@ def _one_hot(state: Following, node: onnx.NodeProto, known: Known, wants: dict[i
     return _remade(state, node, [indices, depth_name, *node.input[2:]])
 
 
+def _resize(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    """To fixed sizes: of a picture that was pooled to one place, as a rule."""
+    del depth
+    dims = state.get(node.input[0]).dims
+    sizes = state.numbers(node.input[3]) if len(node.input) > 3 and node.input[3] else None
+    if sizes is None or dims is None or known.dims is None:
+        return None
+    axes = attribute_value(node, "axes")
+    places = [int(axis) % len(dims) for axis in axes] if axes else list(range(len(dims)))
+    if len(places) != len(sizes) or not wants.keys() <= set(places) or any(dims[axis].varies for axis in wants):
+        return None
+    parts = [
+        state.wanted(wants[axis]) if axis in wants else state.element(node.input[3], p) if size is None else size
+        for p, (axis, size) in enumerate(zip(places, sizes, strict=True))
+    ]
+    return _remade(state, node, [*node.input[:3], state.concatenated(parts)])
+
+
 def _affine_grid(
     state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int
 ) -> str | None:
@@ -529,6 +547,7 @@ _RULES: dict[str, Rule] = {
     "OneHot": _one_hot,
     "Range": _range,
     "Reshape": _reshape,
+    "Resize": _resize,
     "Slice": _slice,
     "Squeeze": _moved_axes,
     "Tile": _tile,
