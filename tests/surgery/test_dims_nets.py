@@ -1,0 +1,159 @@
+"""Static exports whose axes become free: they compute what torch computes at the other sizes, or a warning says why not."""
+
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import graphkit as gk
+from oracle import run_ort
+from surgery.dims_nets import nets
+
+NETS = nets()
+
+OF_THE_NET = {
+    ("adaptive", "2"): "tile",
+    ("divisor", "1"): "the size in the file",
+    ("halves", "1"): "cuts axis 1",
+    ("rotary_table", "1"): "table",
+    ("running_mean", "1"): "the size in the file",
+    ("text_buffer", "1"): "table",
+    ("text_none", "1"): "table",
+    ("text_sdpa", "1"): "table",
+    ("text_triu", "1"): "table",
+    ("tile", "1"): "does not vary",
+    ("to_size", "2"): "not meant",
+    ("unfold", "1"): "fixed places|cuts axis",
+    ("rotary", "1"): "sizes match now only",
+    ("rnn", "1"): "cuts axis",
+    ("grid_sample", "2"): "does not vary",
+    ("warp", "2"): "does not vary|match now only",
+}
+"""(net, axis) -> what the warning says: the file alone does not say what another size would be."""
+
+QUICK = """heads_view heads_permute heads_merged torch_heads_steps_first text_sdpa swin fpn lstm_states conv_lstm yolo detr
+new_zeros even_steps positions_2d divisor roll chunk halves sort warp""".split()
+
+QUICK_DYNAMO = "swin_shifted group_norm roll".split()
+
+
+def axes_of(net):
+    """Label -> the places and the sizes to try; "all" where there are several."""
+    found = {}
+    for *places, sizes in NETS[net][2]:
+        pairs = places if isinstance(places[0], tuple) else [tuple(places)]
+        found[str(pairs[0][1])] = [(pairs, sizes)]
+    if len(found) > 1:
+        found["all"] = [entry for entries in list(found.values()) for entry in entries]
+    return found
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A function that exports a net once a session: (net, exporter, opset) -> ModelProto, None where torch cannot."""
+    folder = tmp_path_factory.mktemp("dims")
+    cache = {}
+
+    def export(net, exporter, opset):
+        key = (net, exporter, opset)
+        if key not in cache:
+            module, args, _ = NETS[net]
+            path = folder / f"{net}.{exporter}{opset}.onnx"
+            more = (
+                {"dynamo": True, "verbose": False, "external_data": False}
+                if exporter == "dynamo"
+                else {"dynamo": False}
+            )
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    torch.onnx.export(module, args, path, opset_version=opset, **more)
+                cache[key] = onnx.load(path)
+            except torch.onnx.errors.OnnxExporterError:
+                cache[key] = None  # the exporter does not have an operator at that opset
+        return cache[key]
+
+    return export
+
+
+def outcome(model, module, args, entries):
+    """("right" | "named" | "silent", what was said): of the model with free axes, beside torch at two other sizes."""
+    names = [value.name for value in model.graph.input]
+    values = {f"{names[i]}:{axis}": f"N{at}" for at, (places, _) in enumerate(entries) for i, axis in places}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        edited = gk.dims(model, values, repair_shapes=True)
+    said = "; ".join(str(w.message) for w in caught if issubclass(w.category, gk.GraphkitWarning))
+    generator = torch.Generator().manual_seed(0)
+    for turn in range(2):
+        given = []
+        for position, argument in enumerate(args):
+            shape = list(argument.shape)
+            for places, sizes in entries:
+                for i, axis in places:
+                    if i == position:
+                        shape[axis] = sizes[turn]
+            real = argument.dtype.is_floating_point
+            given.append(
+                torch.randn(shape, generator=generator) if real else torch.randint(0, 6, shape, generator=generator)
+            )
+        with torch.no_grad():
+            wanted = module(*given)
+        wanted = [wanted] if isinstance(wanted, torch.Tensor) else list(wanted)
+        why = differs(edited, dict(zip(names, [array.numpy() for array in given], strict=True)), wanted)
+        if why:
+            return ("named" if said else "silent"), said or why
+    return "right", said
+
+
+def differs(edited, feeds, wanted):
+    """What is other than torch's, or declared and untrue; "" where nothing is."""
+    try:
+        got = run_ort(edited, feeds)
+    except Exception as error:  # noqa: BLE001 (the runtime has no exception of its own)
+        return f"it does not run: {error}"
+    for info, right in zip(edited.proto.graph.output, wanted, strict=True):
+        array = got[info.name]
+        if array.shape != tuple(right.shape):
+            return f"{info.name} has shape {array.shape}, right is {tuple(right.shape)}"
+        if not np.allclose(array, right.numpy(), rtol=1e-3, atol=1e-4):
+            return f"{info.name} is off by {np.abs(array - right.numpy()).max()}"
+        for dim, size in zip(info.type.tensor_type.shape.dim, array.shape, strict=True):
+            if dim.HasField("dim_value") and dim.dim_value != size:
+                return f"{info.name} declares {dim.dim_value} and has {size}"
+    return ""
+
+
+def check(net, exporter, opset, exported):
+    model = exported(net, exporter, opset)
+    if model is None:
+        return
+    module, args, _ = NETS[net]
+    for label, entries in axes_of(net).items():
+        verdict, said = outcome(model, module, args, entries)
+        assert verdict != "silent", f"{net} {exporter}{opset} {label}: {said}"
+        hard = [text for (name, axis), text in OF_THE_NET.items() if name == net and label in (axis, "all")]
+        if not hard:
+            assert (verdict, said) == ("right", ""), f"{net} {exporter}{opset} {label}"
+
+
+@pytest.mark.parametrize("net", QUICK)
+def test_a_torchscript_export_follows_or_says_why_not(net, exported):
+    check(net, "torchscript", 17, exported)
+
+
+@pytest.mark.parametrize("net", QUICK_DYNAMO)
+def test_a_dynamo_export_follows_or_says_why_not(net, exported):
+    check(net, "dynamo", 18, exported)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    ("exporter", "opset"),
+    [("torchscript", 11), ("torchscript", 12), ("torchscript", 17), ("dynamo", 18), ("dynamo", 20)],
+)
+@pytest.mark.parametrize("net", NETS)
+def test_every_export_follows_or_says_why_not(net, exporter, opset, exported):
+    check(net, exporter, opset, exported)
