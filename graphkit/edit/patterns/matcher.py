@@ -1,0 +1,365 @@
+"""Finding a pattern in a graph: by backtracking from the operator of which there are fewest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from graphkit.edit.patterns.expressions import UnknownError
+from graphkit.edit.patterns.facts import Facts, Types, Value
+from graphkit.edit.patterns.rule import Alternative, PatternNode
+from graphkit.graph.index import GraphIndex
+from graphkit.graph.names import title
+from graphkit.semantics.schemas import schema_of
+from graphkit.tensor import stored_bytes
+
+if TYPE_CHECKING:
+    from graphkit.graph.scopes import Scope
+    from graphkit.tensor import Array
+
+SMALL = 1 << 12
+"""Bytes of a constant that is compared with one of a pattern."""
+
+WITHIN = {2: 1e-3, 4: 2e-6, 8: 2e-6}
+"""Bytes of a float -> how far it may be from the pattern's number, relatively: rounded, and rounded by an exporter."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A place where a pattern is.
+
+    Attributes:
+        alternative: The pattern.
+        positions: Pattern node -> position of the node in the graph.
+        values: Value of the pattern -> value of the graph; "" for an operand that is left out.
+        attributes: Name that the pattern binds -> value of the attribute; None where the node leaves it out.
+        facts: For conditions and computed values.
+    """
+
+    alternative: Alternative
+    positions: Mapping[int, int]
+    values: Mapping[str, str]
+    attributes: Mapping[str, Any]
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class _State:
+    positions: dict[int, int]
+    values: dict[str, str]
+    attributes: dict[str, Any]
+
+
+class Nearest:
+    """The place that came nearest to a match, and why it is none."""
+
+    def __init__(self) -> None:
+        self.score = -1
+        self._why: Callable[[], str] = str
+
+    def note(self, score: int, why: Callable[[], str]) -> None:
+        """Something failed after so many steps."""
+        if score > self.score:
+            self.score, self._why = score, why
+
+    def __str__(self) -> str:
+        return self._why()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Which pattern node comes next, and through which value it is found: made by it, or read by it."""
+
+    node: int
+    value: str
+    upwards: bool
+
+
+class Matcher:
+    """Finds the matches of one alternative in one graph, which must not change meanwhile."""
+
+    def __init__(
+        self,
+        alternative: Alternative,
+        scope: Scope,
+        types: Types,
+        *,
+        opset: int,
+        parameters: Mapping[str, Any],
+        protected: set[str],
+        nearest: Nearest,
+    ) -> None:
+        self._alternative = alternative
+        self._pattern = alternative.pattern
+        self._scope = scope
+        self._index: GraphIndex = scope.index
+        self._types = types
+        self._opset = opset
+        self._parameters = parameters
+        self._protected = protected
+        self._nearest = nearest
+
+    def matches(self, by_operator: Mapping[tuple[str, str], list[int]]) -> Iterator[Match]:
+        """Every match, each start once.
+
+        Args:
+            by_operator: (domain, operator) -> positions of its nodes.
+        """
+        nodes = self._pattern.nodes
+        counts = [len(by_operator.get(one.op, ())) for one in nodes]
+        if not all(counts):
+            lacking = nodes[counts.index(0)].node.op_type
+            self._nearest.note(0, lambda: f"the graph has no {lacking}")
+            return
+        start = counts.index(min(counts))
+        plan = self._plan(start)
+        for position in by_operator[nodes[start].op]:
+            for state in self._bound(start, position, _State({}, {}, {})):
+                found = next((m for done in self._follow(plan, state) if (m := self._accepted(done))), None)
+                if found is not None:
+                    yield found
+                    break
+
+    def _plan(self, start: int) -> list[_Step]:
+        nodes = self._pattern.nodes
+        maker = {name: place for place, one in enumerate(nodes) for name in one.node.output if name}
+        done, plan, waiting = {start}, list[_Step](), [start]
+        while waiting:
+            place = waiting.pop(0)
+            for name in nodes[place].node.input:
+                if name in maker and maker[name] not in done:
+                    done.add(maker[name])
+                    waiting.append(maker[name])
+                    plan.append(_Step(maker[name], name, upwards=True))
+            bound = {*nodes[place].node.input, *nodes[place].node.output} - {""} - set(self._pattern.constants)
+            for other, one in enumerate(nodes):
+                shared = next((name for name in one.node.input if name in bound), None)
+                if other not in done and shared is not None:
+                    done.add(other)
+                    waiting.append(other)
+                    plan.append(_Step(other, shared, upwards=False))
+        return plan
+
+    def _follow(self, plan: list[_Step], state: _State) -> Iterator[_State]:
+        if not plan:
+            yield state
+            return
+        step, rest = plan[0], plan[1:]
+        name = state.values.get(step.value, "")
+        if step.upwards:
+            position = self._index.producer.get(name)
+            if position is None:
+                self._fail(state, step.node, lambda: f"{name!r} is made by no node of this graph")
+                return
+            places = [position]
+        else:
+            places = self._index.consumers.get(name, [])
+        for position in places:
+            for bound in self._bound(step.node, position, state):
+                yield from self._follow(rest, bound)
+
+    def _fail(self, state: _State, place: int, why: Callable[[], str]) -> None:
+        wanted = self._pattern.nodes[place].node.op_type
+        at = next(iter(state.positions.values()), None)
+
+        def said() -> str:
+            near = f"at {title(self._index.nodes[at])}: " if at is not None else ""
+            return f"{near}no {wanted} as the rule wants it: {why()}"
+
+        self._nearest.note(len(state.positions), said)
+
+    def _bound(self, place: int, position: int, state: _State) -> Iterator[_State]:
+        """The states in which a pattern node is the node at a position; two for operands in either order."""
+        one, node = self._pattern.nodes[place], self._index.nodes[position]
+        if (node.op_type, _domain(node.domain)) != (one.node.op_type, one.node.domain):
+            self._fail(state, place, lambda: f"{title(node)} stands there")
+            return
+        if position in state.positions.values():
+            return
+        attributes = self._attributes(one, node, state, place)
+        if attributes is None:
+            return
+        orders = [list(one.node.input)]
+        if one.commutative:
+            orders.append(orders[0][::-1])
+        for order in orders:
+            values = self._values(order, one, node, state, place)
+            if values is not None:
+                yield _State({**state.positions, place: position}, values, attributes)
+
+    def _values(
+        self, order: list[str], one: PatternNode, node: onnx.NodeProto, state: _State, place: int
+    ) -> dict[str, str] | None:
+        values = dict(state.values)
+        given = [*node.input, *[""] * (len(order) - len(node.input))]
+        wanted = [*order, *[""] * (len(given) - len(order))]
+        for formal, actual in zip(wanted, given, strict=True):
+            why = self._unlike(formal, actual, node, values)
+            if why:
+                self._fail(state, place, lambda why=why: f"{title(node)}: {why}")  # type: ignore[misc]  # mypy's limit
+                return None
+        made = [*node.output, *[""] * (len(one.node.output) - len(node.output))]
+        for formal, actual in zip(one.node.output, made, strict=False):
+            if formal and (not actual or values.setdefault(formal, actual) != actual):
+                self._fail(state, place, lambda: f"{title(node)} makes {actual!r} there")  # noqa: B023 (asked for at once or never)
+                return None
+        return values
+
+    def _unlike(self, formal: str, actual: str, node: onnx.NodeProto, values: dict[str, str]) -> str:
+        """Why an operand is not what the pattern has there; "" where it is, and then it is bound."""
+        if formal in self._pattern.constants:
+            return self._differs(self._pattern.constants[formal], actual, node)
+        if not formal:
+            return f"it also reads {actual!r}" if actual else ""
+        if not actual and formal not in self._alternative.optional:
+            return f"it has no {formal!r}"
+        held = values.setdefault(formal, actual)
+        return "" if held == actual else f"its {formal!r} is {actual!r} and not {held!r}"
+
+    def _differs(self, wanted: Array, name: str, node: onnx.NodeProto) -> str:
+        """Why a value is not a number of the pattern; "" where it is."""
+        tensor = self._scope.constant(name) if name else None
+        if tensor is None:
+            return f"{name!r} is no constant" if name else "a constant is left out"
+        if stored_bytes(tensor) > SMALL:
+            return f"{name!r} is larger than the pattern's constant"
+        held = self._types.array(tensor)
+        if not wanted.ndim and held.size == 1 and held.ndim:
+            known = [d for other in node.input if other != name if (d := self._scope.dims_of(other)) is not None]
+            found = [t for other in node.input if other != name if (t := self._types.of(other)) is not None]
+            ranks = [len(d) for d in known] or [
+                len(t.tensor_type.shape.dim) for t in found if t.tensor_type.HasField("shape")
+            ]
+            if not ranks or max(ranks) < held.ndim:
+                return f"{name!r} has {held.ndim} axes, which would show in the result"
+            held = held.reshape(())
+        if held.shape != wanted.shape:
+            return f"{name!r} has the shape {list(held.shape)}, not {list(wanted.shape)}"
+        if held.dtype.kind in "iub" and wanted.dtype.kind in "iub":
+            return "" if np.array_equal(held, wanted) else f"{name!r} is {held.tolist()}, not {wanted.tolist()}"
+        numbers, target = np.asarray(held, np.float64), np.asarray(wanted, np.float64)
+        within = WITHIN.get(held.dtype.itemsize, 0.0) if held.dtype.kind == "f" else 8e-3
+        if np.all(np.abs(numbers - target) <= within * np.abs(target)):
+            return ""
+        return f"{name!r} is {numbers.tolist()}, not {target.tolist()}"
+
+    def _attributes(
+        self, one: PatternNode, node: onnx.NodeProto, state: _State, place: int
+    ) -> dict[str, Any] | None:
+        """What the pattern binds, with what this node has; None where an attribute is not as it should be."""
+        schema = schema_of(node.op_type, self._opset) if not one.node.domain else None
+        defaults = {
+            name: onnx.helper.get_attribute_value(rule.default_value)
+            for name, rule in (schema.attributes.items() if schema is not None else ())
+            if rule.default_value.type != onnx.AttributeProto.UNDEFINED
+        } if one.node.attribute or node.attribute else {}  # fmt: skip
+        have = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute if not a.ref_attr_name}
+        bound = dict(state.attributes)
+        named = set()
+        for attribute in one.node.attribute:
+            named.add(attribute.name)
+            held = have.get(attribute.name, defaults.get(attribute.name))
+            if attribute.ref_attr_name:
+                held = _plain(held)
+                if bound.setdefault(attribute.ref_attr_name, held) != held:
+                    self._fail(state, place, lambda: f"{title(node)} has another {attribute.name}")  # noqa: B023 (asked for at once or never)
+                    return None
+            elif held is None or not _equal(held, onnx.helper.get_attribute_value(attribute)):
+                name, text = attribute.name, _plain(held)
+                self._fail(state, place, lambda: f"{name} of {title(node)} is {text}")
+                return None
+        for name, held in () if one.carried else have.items():
+            if name not in named and not (name in defaults and _equal(held, defaults[name])):
+                text = _plain(held)
+                self._fail(state, place, lambda: f"{title(node)} has {name} = {text}")  # noqa: B023 (as above)
+                return None
+        return bound
+
+    def _accepted(self, state: _State) -> Match | None:
+        """The match, where nothing else reads what would go and the conditions hold."""
+        why = self._taken(state)
+        names = {name: Value(value) for name, value in state.values.items()}
+        names |= {name: Value("") for name in self._pattern.variables if name not in names}
+        facts = Facts(self._types, self._opset, {**names, **state.attributes, **self._parameters})
+        try:
+            if not why:
+                for name, let in self._alternative.lets.items():
+                    facts.names[name] = facts.ask(let)
+                for text, condition in self._alternative.conditions:
+                    if not facts.ask(condition):
+                        why = f"{text} does not hold"
+                        break
+        except UnknownError as error:
+            why = str(error)
+        if why:
+            last = state.positions[self._last()]
+            self._nearest.note(len(self._pattern.nodes), lambda: f"at {title(self._index.nodes[last])}: {why}")
+            return None
+        return Match(self._alternative, state.positions, state.values, state.attributes, facts)
+
+    def _last(self) -> int:
+        """The pattern node that makes the first output."""
+        return next(i for i, one in enumerate(self._pattern.nodes) if self._pattern.outputs[0] in one.node.output)
+
+    def _taken(self, state: _State) -> str:
+        """Why the nodes cannot go: somebody else reads what they make, or a variable is made by one of them."""
+        inside = set(state.positions.values())
+        open_ = set(self._pattern.outputs) | self._alternative.shared
+        for place, position in state.positions.items():
+            formals = self._pattern.nodes[place].node.output
+            for number, name in enumerate(self._index.nodes[position].output):
+                formal = formals[number] if number < len(formals) else ""
+                if not name or formal in open_:
+                    continue
+                if name in self._protected or name in self._index.outputs:
+                    return f"{name!r}, which would go, is read outside of the graph's nodes"
+                others = [p for p in self._index.consumers.get(name, ()) if p not in inside]
+                if others:
+                    return f"{name!r}, which would go, is also read by {title(self._index.nodes[others[0]])}"
+        for name in self._pattern.variables:
+            position_ = self._index.producer.get(state.values.get(name, ""))
+            if position_ in inside:
+                return f"{state.values[name]!r} would go and is read as well"
+        if len(self._pattern.outputs) > 1 and self._circles(state, inside):
+            return "what it reads depends on what it makes"
+        return ""
+
+    def _circles(self, state: _State, inside: set[int]) -> bool:
+        """Whether a node outside reads an output and leads back to an input: one node could not stand for both."""
+        last = max(inside)
+        waiting = [state.values[name] for name in self._pattern.outputs]
+        seen: set[int] = set()
+        while waiting:
+            for position in self._index.consumers.get(waiting.pop(), ()):
+                if position in inside or position in seen or position > last:
+                    continue
+                seen.add(position)
+                for name in self._index.nodes[position].output:
+                    if any(reader in inside for reader in self._index.consumers.get(name, ())):
+                        return True
+                    waiting.append(name)
+        return False
+
+
+def _domain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+def _plain(value: Any) -> Any:
+    """An attribute's value as expressions have it."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, int | float | str) or value is None:
+        return value
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) or hasattr(value, "append") else value
+
+
+def _equal(one: Any, other: Any) -> bool:
+    one, other = _plain(one), _plain(other)
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= 1e-6 * max(abs(one), abs(other))
+    return bool(one == other)

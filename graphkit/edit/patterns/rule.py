@@ -1,0 +1,146 @@
+"""A rule: patterns, what is written in place of a match, and when."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import onnx
+
+from graphkit.graph.values import constant_tensor
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
+
+Condition: TypeAlias = "ast.expr | Callable[..., Any]"
+"""An expression of a rule file, or a function of the facts about a match."""
+
+COMMUTATIVE = frozenset(("Add", "Mul", "And", "Or", "Xor", "Equal", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Max", "Min", "Sum"))
+"""Operators of ai.onnx whose two operands may be in either order."""
+
+
+@dataclass(frozen=True)
+class PatternNode:
+    """One operator of a pattern.
+
+    Attributes:
+        node: As the text has it.
+        label: Its name in the text, by which the replacement takes it over; "" for none.
+        carried: Whether the replacement has a node of its label, so that attributes the text leaves out may be anything.
+    """
+
+    node: onnx.NodeProto
+    label: str
+    carried: bool
+
+    @property
+    def op(self) -> tuple[str, str]:
+        """Domain and operator."""
+        return self.node.domain, self.node.op_type
+
+    @property
+    def commutative(self) -> bool:
+        """Whether its operands may be in either order."""
+        return not self.node.domain and self.node.op_type in COMMUTATIVE and len(self.node.input) == 2
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What a rule looks for.
+
+    Attributes:
+        variables: Values that it begins with.
+        outputs: Values that may be read outside.
+        nodes: Its operators, Constant left out.
+        constants: Value -> the numbers that it has to have.
+    """
+
+    variables: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[PatternNode, ...]
+    constants: Mapping[str, Array]
+
+    @property
+    def inner(self) -> set[str]:
+        """Values that its nodes make and that nothing outside may read."""
+        return {name for one in self.nodes for name in one.node.output if name} - set(self.outputs)
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One pattern of a rule with its replacement.
+
+    Attributes:
+        pattern: What to look for.
+        replacement: A function of the variables, attributes and computed values that gives the outputs.
+        conditions: What has to hold; with the text that messages show.
+        lets: Values that are computed: name -> expression or function, in order.
+        optional: Variables that a node may leave out.
+        defaults: Variable that may be left out -> what stands for it then.
+        shared: Inner values that others may read too.
+        constants: Variables that have to be constant, and are computed with.
+        lowest: The first opset that it is for.
+        highest: The last one, or None.
+    """
+
+    pattern: Pattern
+    replacement: onnx.FunctionProto
+    conditions: tuple[tuple[str, Condition], ...] = ()
+    lets: Mapping[str, Condition] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+    defaults: Mapping[str, Condition] = field(default_factory=dict)
+    shared: frozenset[str] = frozenset()
+    constants: frozenset[str] = frozenset()
+    lowest: int = 1
+    highest: int | None = None
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether each application leaves fewer nodes, so that it ends by itself."""
+        written = [node for node in self.replacement.node if node.op_type not in ("Constant", "Identity")]
+        return len(written) < len(self.pattern.nodes)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of ``rewrite``, as ``read_rules`` and ``rewrite_rule`` make it.
+
+    Attributes:
+        name: What notes call it.
+        summary: One sentence.
+        law: "replaced": the same numbers up to rounding; "close": within ``tolerance``.
+        tolerance: The largest difference, relative to the largest magnitude of the output, for a rule that approximates.
+        parameters: Name -> the value that it has unless another is given.
+        alternatives: Its patterns; the first that matches a place is taken.
+        told: A sentence about each match, with ``{label}`` and ``{value}`` in it; "" for none.
+        text: The file's text; "" for a rule made in Python.
+    """
+
+    name: str
+    summary: str
+    law: Literal["replaced", "close"] = "replaced"
+    tolerance: float | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    alternatives: tuple[Alternative, ...] = ()
+    told: str = ""
+    text: str = ""
+
+
+def pattern_of(function: onnx.FunctionProto, carried: set[str]) -> Pattern:
+    """A pattern as its text has it.
+
+    Args:
+        function: The parsed text.
+        carried: Names of nodes of the replacement.
+    """
+    constants: dict[str, Array] = {}
+    nodes = []
+    for node in function.node:
+        tensor = constant_tensor(node) if node.op_type == "Constant" and not node.domain else None
+        if tensor is not None:
+            constants[node.output[0]] = onnx.numpy_helper.to_array(tensor)
+        else:
+            nodes.append(PatternNode(node, node.name, bool(node.name) and node.name in carried))
+    return Pattern(tuple(function.input), tuple(function.output), tuple(nodes), constants)
