@@ -143,6 +143,7 @@ _FACE = {
     "graphkit.surgery.rename": ("rename",),
     "graphkit.surgery.reorder": ("reorder",),
     "graphkit.surgery.replace": ("replace",),
+    "graphkit.surgery.rewrite": ("RuleInfo", "rewrite", "rewrite_rule", "rewrite_rules"),
     "graphkit.surgery.resize": ("resize",),
     "graphkit.surgery.simplify": ("simplify",),
     "graphkit.surgery.retype": ("retype",),

@@ -102,6 +102,10 @@ from graphkit.surgery.reorder import reorder as reorder
 from graphkit.surgery.replace import replace as replace
 from graphkit.surgery.resize import resize as resize
 from graphkit.surgery.retype import retype as retype
+from graphkit.surgery.rewrite import RuleInfo as RuleInfo
+from graphkit.surgery.rewrite import rewrite as rewrite
+from graphkit.surgery.rewrite import rewrite_rule as rewrite_rule
+from graphkit.surgery.rewrite import rewrite_rules as rewrite_rules
 from graphkit.surgery.set_parts import set_parts as set_parts
 from graphkit.surgery.simplify import simplify as simplify
 from graphkit.surgery.split import Split as Split

@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "insert": ("graphkit_cli.commands.insert", "Put nodes between a value and those who read it."),
     "remove": ("graphkit_cli.commands.remove", "Take nodes, inputs and outputs out."),
     "replace": ("graphkit_cli.commands.replace", "Put nodes in the place of a node, or of a region."),
+    "rewrite": ("graphkit_cli.commands.rewrite", "Fold, fuse and expand operators by rules: built in, or yours."),
     "retype": ("graphkit_cli.commands.retype", "Give inputs and outputs another element type."),
     "layout": ("graphkit_cli.commands.layout", "Give inputs and outputs their channels first or last."),
     "image": ("graphkit_cli.commands.image", "Let an input take pictures as they come: uint8, any size."),

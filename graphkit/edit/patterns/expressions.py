@@ -48,9 +48,7 @@ def names_in(tree: ast.expr) -> set[str]:
 def calls_in(tree: ast.expr) -> set[str]:
     """The functions that an expression calls."""
     return {
-        node.func.id if isinstance(node.func, ast.Name) else ""
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
+        node.func.id if isinstance(node.func, ast.Name) else "" for node in ast.walk(tree) if isinstance(node, ast.Call)
     }
 
 

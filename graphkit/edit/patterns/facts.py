@@ -27,7 +27,9 @@ SMALL = 1 << 12
 class Types:
     """The types of values of a graph: as declared, else as inferred, which is done where it is first needed."""
 
-    def __init__(self, model: Model, proto: onnx.ModelProto, whole: list[list[Scope]], number: int, scope: Scope) -> None:
+    def __init__(
+        self, model: Model, proto: onnx.ModelProto, whole: list[list[Scope]], number: int, scope: Scope
+    ) -> None:
         self.model = model
         self.scope = scope
         self._proto = proto
@@ -39,6 +41,9 @@ class Types:
         known = self.scope.type_of(name)
         if known is not None and values.has_shape(known):
             return known
+        tensor = self.scope.constant(name)
+        if tensor is not None:
+            return values.tensor_type(tensor.data_type, list(tensor.dims))
         if not self._whole:
             self._whole.append(list(scopes(inferred(self._proto).graph)))
         return self._whole[0][self._number].type_of(name) or known
@@ -79,7 +84,7 @@ class Facts:
 
     def given(self, value: str) -> bool:
         """Whether the model has an operand that may be left out."""
-        return value is not None and value != ""
+        return bool(value)
 
     def dims(self, value: str) -> list[int | str | None]:
         """A tensor's dims: size, symbol, or None for one that is not known."""
@@ -113,6 +118,10 @@ class Facts:
     def dtype(self, value: str) -> str:
         """A tensor's data type, such as "float32"."""
         return type_name(self._data_type(value))
+
+    def size(self, value: str) -> int:
+        """How many elements a tensor has."""
+        return math.prod(self.shape(value))
 
     def same_shape(self, one: str, other: str) -> bool:
         """Whether two tensors are known to have the same dims; a symbol is as good as a size."""
@@ -192,8 +201,39 @@ def _all_near(held: Any, wanted: Any, within: float = 0.0) -> bool:
     return bool(np.all(np.abs(np.asarray(held, np.float64) - np.asarray(wanted, np.float64)) <= within))
 
 
+def _added(one: list[Any], other: list[Any]) -> list[Any]:
+    """Two lists, added element by element."""
+    return [a + b for a, b in zip(one, other, strict=True)]
+
+
+def _sizes(dims: list[Any]) -> list[int]:
+    """Dims, all of which have to be sizes."""
+    if not all(isinstance(dim, int) for dim in dims):
+        raise UnknownError(f"not all of the sizes {dims} are known")
+    return dims
+
+
+def _joined_axes(gone: list[int], others: list[int], rank: int) -> list[int]:
+    """Axes of a tensor of some rank, and others that are counted among those that are left: all as axes of the tensor."""
+    left = [axis for axis in range(rank) if axis not in gone]
+    return sorted([*gone, *(left[axis] for axis in others)])
+
+
 FUNCTIONS = (
-    *("given", "dims", "rank", "shape", "dim", "dtype", "same_shape", "broadcasts_into", "constant", "value", "numbers"),
+    *(
+        "given",
+        "dims",
+        "rank",
+        "shape",
+        "dim",
+        "dtype",
+        "size",
+        "same_shape",
+        "broadcasts_into",
+        "constant",
+        "value",
+        "numbers",
+    ),
     *("number", "axes", "like", "zeros", "ones"),
 )
 """What an expression may ask about a match."""
@@ -205,13 +245,16 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "all": lambda each: bool(np.all(each)),
     "any": lambda each: bool(np.any(each)),
     "sum": lambda each: np.sum(each).item(),
-    "prod": lambda each: math.prod(each),
+    "prod": math.prod,
     "sqrt": math.sqrt,
     "range": lambda *ends: list(range(*ends)) if all(abs(end) < 1 << 16 for end in ends) else [],
     "near": _all_near,
+    "added": _added,
+    "sizes": _sizes,
+    "joined_axes": _joined_axes,
     "ints": lambda value: np.asarray(value, np.int64),
     "floats": lambda value: np.asarray(value, np.float32),
-    "dtype_id": lambda name: values.data_type_named(name),
+    "dtype_id": values.data_type_named,
 }
 """What an expression may call beside that."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,15 +59,15 @@ class Nearest:
 
     def __init__(self) -> None:
         self.score = -1
-        self._why: Callable[[], str] = str
+        self._why = ""
 
-    def note(self, score: int, why: Callable[[], str]) -> None:
+    def note(self, score: int, why: str) -> None:
         """Something failed after so many steps."""
         if score > self.score:
             self.score, self._why = score, why
 
     def __str__(self) -> str:
-        return self._why()
+        return self._why
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Matcher:
         counts = [len(by_operator.get(one.op, ())) for one in nodes]
         if not all(counts):
             lacking = nodes[counts.index(0)].node.op_type
-            self._nearest.note(0, lambda: f"the graph has no {lacking}")
+            self._nearest.note(0, f"the graph has no {lacking}")
             return
         start = counts.index(min(counts))
         plan = self._plan(start)
@@ -127,21 +127,15 @@ class Matcher:
     def _plan(self, start: int) -> list[_Step]:
         nodes = self._pattern.nodes
         maker = {name: place for place, one in enumerate(nodes) for name in one.node.output if name}
-        done, plan, waiting = {start}, list[_Step](), [start]
-        while waiting:
-            place = waiting.pop(0)
-            for name in nodes[place].node.input:
-                if name in maker and maker[name] not in done:
-                    done.add(maker[name])
-                    waiting.append(maker[name])
-                    plan.append(_Step(maker[name], name, upwards=True))
-            bound = {*nodes[place].node.input, *nodes[place].node.output} - {""} - set(self._pattern.constants)
-            for other, one in enumerate(nodes):
-                shared = next((name for name in one.node.input if name in bound), None)
-                if other not in done and shared is not None:
-                    done.add(other)
-                    waiting.append(other)
-                    plan.append(_Step(other, shared, upwards=False))
+        done, plan = {start}, list[_Step]()
+        while len(done) < len(nodes):
+            step = _next_step(nodes, done, maker, set(maker)) or _next_step(
+                nodes, done, maker, set(self._pattern.variables)
+            )
+            if step is None:
+                break  # the reader of rules refuses such patterns
+            done.add(step.node)
+            plan.append(step)
         return plan
 
     def _follow(self, plan: list[_Step], state: _State) -> Iterator[_State]:
@@ -153,30 +147,30 @@ class Matcher:
         if step.upwards:
             position = self._index.producer.get(name)
             if position is None:
-                self._fail(state, step.node, lambda: f"{name!r} is made by no node of this graph")
+                self._fail(state, step.node, f"{name!r} is made by no node of this graph")
                 return
             places = [position]
         else:
             places = self._index.consumers.get(name, [])
+            if not places:
+                self._fail(state, step.node, f"no node reads {name!r}")
         for position in places:
             for bound in self._bound(step.node, position, state):
                 yield from self._follow(rest, bound)
 
-    def _fail(self, state: _State, place: int, why: Callable[[], str]) -> None:
+    def _fail(self, state: _State, place: int, why: str) -> None:
+        if len(state.positions) <= self._nearest.score:
+            return
         wanted = self._pattern.nodes[place].node.op_type
         at = next(iter(state.positions.values()), None)
-
-        def said() -> str:
-            near = f"at {title(self._index.nodes[at])}: " if at is not None else ""
-            return f"{near}no {wanted} as the rule wants it: {why()}"
-
-        self._nearest.note(len(state.positions), said)
+        near = f"at {title(self._index.nodes[at])}: " if at is not None else ""
+        self._nearest.note(len(state.positions), f"{near}no {wanted} as the rule wants it: {why}")
 
     def _bound(self, place: int, position: int, state: _State) -> Iterator[_State]:
         """The states in which a pattern node is the node at a position; two for operands in either order."""
         one, node = self._pattern.nodes[place], self._index.nodes[position]
         if (node.op_type, _domain(node.domain)) != (one.node.op_type, one.node.domain):
-            self._fail(state, place, lambda: f"{title(node)} stands there")
+            self._fail(state, place, f"{title(node)} stands there")
             return
         if position in state.positions.values():
             return
@@ -200,12 +194,12 @@ class Matcher:
         for formal, actual in zip(wanted, given, strict=True):
             why = self._unlike(formal, actual, node, values)
             if why:
-                self._fail(state, place, lambda why=why: f"{title(node)}: {why}")  # type: ignore[misc]  # mypy's limit
+                self._fail(state, place, f"{title(node)}: {why}")
                 return None
         made = [*node.output, *[""] * (len(one.node.output) - len(node.output))]
         for formal, actual in zip(one.node.output, made, strict=False):
             if formal and (not actual or values.setdefault(formal, actual) != actual):
-                self._fail(state, place, lambda: f"{title(node)} makes {actual!r} there")  # noqa: B023 (asked for at once or never)
+                self._fail(state, place, f"{title(node)} makes {actual!r} there")
                 return None
         return values
 
@@ -218,7 +212,17 @@ class Matcher:
         if not actual and formal not in self._alternative.optional:
             return f"it has no {formal!r}"
         held = values.setdefault(formal, actual)
-        return "" if held == actual else f"its {formal!r} is {actual!r} and not {held!r}"
+        if held == actual or self._same_constant(held, actual):
+            return ""
+        return f"its {formal!r} is {actual!r} and not {held!r}"
+
+    def _same_constant(self, one: str, other: str) -> bool:
+        """Whether two values are small constants with the same numbers: exporters write one for each reader."""
+        tensors = [self._scope.constant(name) if name else None for name in (one, other)]
+        if any(tensor is None or stored_bytes(tensor) > SMALL for tensor in tensors):
+            return False
+        mine, his = (self._types.array(tensor) for tensor in tensors if tensor is not None)
+        return mine.dtype == his.dtype and mine.shape == his.shape and mine.tobytes() == his.tobytes()
 
     def _differs(self, wanted: Array, name: str, node: onnx.NodeProto) -> str:
         """Why a value is not a number of the pattern; "" where it is."""
@@ -247,9 +251,7 @@ class Matcher:
             return ""
         return f"{name!r} is {numbers.tolist()}, not {target.tolist()}"
 
-    def _attributes(
-        self, one: PatternNode, node: onnx.NodeProto, state: _State, place: int
-    ) -> dict[str, Any] | None:
+    def _attributes(self, one: PatternNode, node: onnx.NodeProto, state: _State, place: int) -> dict[str, Any] | None:
         """What the pattern binds, with what this node has; None where an attribute is not as it should be."""
         schema = schema_of(node.op_type, self._opset) if not one.node.domain else None
         defaults = {
@@ -266,16 +268,14 @@ class Matcher:
             if attribute.ref_attr_name:
                 held = _plain(held)
                 if bound.setdefault(attribute.ref_attr_name, held) != held:
-                    self._fail(state, place, lambda: f"{title(node)} has another {attribute.name}")  # noqa: B023 (asked for at once or never)
+                    self._fail(state, place, f"{title(node)} has another {attribute.name}")
                     return None
             elif held is None or not _equal(held, onnx.helper.get_attribute_value(attribute)):
-                name, text = attribute.name, _plain(held)
-                self._fail(state, place, lambda: f"{name} of {title(node)} is {text}")
+                self._fail(state, place, f"{attribute.name} of {title(node)} is {_plain(held)}")
                 return None
         for name, held in () if one.carried else have.items():
             if name not in named and not (name in defaults and _equal(held, defaults[name])):
-                text = _plain(held)
-                self._fail(state, place, lambda: f"{title(node)} has {name} = {text}")  # noqa: B023 (as above)
+                self._fail(state, place, f"{title(node)} has {name} = {_plain(held)}")
                 return None
         return bound
 
@@ -297,7 +297,7 @@ class Matcher:
             why = str(error)
         if why:
             last = state.positions[self._last()]
-            self._nearest.note(len(self._pattern.nodes), lambda: f"at {title(self._index.nodes[last])}: {why}")
+            self._nearest.note(len(self._pattern.nodes), f"at {title(self._index.nodes[last])}: {why}")
             return None
         return Match(self._alternative, state.positions, state.values, state.attributes, facts)
 
@@ -343,6 +343,24 @@ class Matcher:
                         return True
                     waiting.append(name)
         return False
+
+
+def _next_step(
+    nodes: Sequence[PatternNode], done: Collection[int], maker: Mapping[str, int], through: Collection[str]
+) -> _Step | None:
+    """A pattern node that is next to those found already, by one of some values."""
+    for place in done:
+        for name in nodes[place].node.input:
+            if name in through and name in maker and maker[name] not in done:
+                return _Step(maker[name], name, upwards=True)
+    known = {
+        name for place in done for name in (*nodes[place].node.input, *nodes[place].node.output) if name in through
+    }
+    for other, one in enumerate(nodes):
+        shared = next((name for name in one.node.input if name in known), None)
+        if other not in done and shared is not None:
+            return _Step(other, shared, upwards=False)
+    return None
 
 
 def _domain(domain: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from graphkit.edit.evaluation import evaluated
+from graphkit.edit.evaluation import computable, evaluated
 from graphkit.edit.patterns.expressions import UnknownError
 from graphkit.edit.patterns.matcher import Match
 from graphkit.graph.names import Names, label
@@ -27,6 +27,9 @@ EXACT = frozenset(
     )
 )
 """Operators that a fold computes in float64: weights are rounded once, at the end."""
+
+REFERENCE_SINCE = {"DequantizeLinear": 19}
+"""Operator -> the first opset in which onnx.reference has it, where what it did before is the same."""
 
 
 @dataclass
@@ -87,9 +90,13 @@ class _Writer:
         pattern = match.alternative.pattern
         readable = {*pattern.variables, *match.alternative.shared}
         self._value = {name: value for name, value in match.values.items() if name in readable}
-        self._nodes = {one.label: scope.index.nodes[match.positions[i]] for i, one in enumerate(pattern.nodes) if one.label}
+        self._nodes = {
+            one.label: scope.index.nodes[match.positions[i]] for i, one in enumerate(pattern.nodes) if one.label
+        }
         self._makers = {
-            name: scope.index.nodes[match.positions[i]] for i, one in enumerate(pattern.nodes) for name in one.node.output
+            name: scope.index.nodes[match.positions[i]]
+            for i, one in enumerate(pattern.nodes)
+            for name in one.node.output
         }
 
     def write(self) -> Written:
@@ -197,9 +204,11 @@ class _Writer:
         resolved.attribute.extend(a for a in map(self._attribute, node.attribute) if a is not None)
         exact = node.op_type in EXACT
         arrays = {
-            name: n.array.astype(np.float64) if exact and _is_float(n.dtype) else n.rounded() for name, n in held.items()
+            name: n.array.astype(np.float64) if exact and _is_float(n.dtype) else n.rounded()
+            for name, n in held.items()
         }
-        found = evaluated(resolved, arrays, self._opset)
+        opset = max(self._opset, REFERENCE_SINCE.get(node.op_type, 1))
+        found = evaluated(resolved, arrays, opset) if computable(resolved, opset) else None
         if found is None:
             raise UnknownError(f"{node.op_type} of constants cannot be computed")
         array = found[node.output[0]]
@@ -214,13 +223,17 @@ class _Writer:
         number = None if actual else self._number(name)
         if number is None:
             return actual
-        self._value[name] = self._names.fresh(f"{self._match.values[self._match.alternative.pattern.outputs[0]]}_{name}")
+        self._value[name] = self._names.fresh(
+            f"{self._match.values[self._match.alternative.pattern.outputs[0]]}_{name}"
+        )
         self._write(number, self._value[name])
         return self._value[name]
 
     def _write(self, number: _Number, name: str) -> None:
         array = number.rounded()
-        self._made.constants[name] = onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        self._made.constants[name] = onnx.numpy_helper.from_array(
+            np.ascontiguousarray(array).reshape(array.shape), name
+        )
 
 
 def _is_float(dtype: np.dtype[Any]) -> bool:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Condition: TypeAlias = "ast.expr | Callable[..., Any]"
 """An expression of a rule file, or a function of the facts about a match."""
 
-COMMUTATIVE = frozenset(("Add", "Mul", "And", "Or", "Xor", "Equal", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Max", "Min", "Sum"))
+COMMUTATIVE = frozenset(
+    ("Add", "Mul", "And", "Or", "Xor", "Equal", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Max", "Min", "Sum")
+)
 """Operators of ai.onnx whose two operands may be in either order."""
 
 

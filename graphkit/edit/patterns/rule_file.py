@@ -16,9 +16,8 @@ the operator's default. ``<alpha: float = @alpha>`` binds an attribute.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -28,13 +27,13 @@ from graphkit.edit.patterns.expressions import calls_in, evaluate, names_in, par
 from graphkit.edit.patterns.facts import KNOWN
 from graphkit.edit.patterns.rule import Alternative, Condition, Pattern, Rule, pattern_of
 from graphkit.errors import FormatError
-from graphkit.graph.values import attribute_value, is_constant_node
 
 MOST_ALTERNATIVES = 64
 """How many patterns ``either`` may come to."""
 
 _KEYWORD = re.compile(
-    r"^[ \t]*(rule|law|opset|parameter|either|pattern|where|let|optional|default|shared|told|replacement)\b[ \t]*", re.M
+    r"^[ \t]*(rule|law|opset|parameter|either|pattern|where|let|optional|default|shared|told|replacement)\b[ \t]*",
+    re.MULTILINE,
 )
 _BLOCKS = ("either", "pattern", "replacement")
 _HEADER = '<domain: "rule", opset_import: ["" : 1]>'
@@ -57,7 +56,9 @@ def read_rule(text: str, name: str) -> Rule:
             reader.read(keyword, content)
         return reader.rule()
     except FormatError as error:
-        raise FormatError(f"the rule {reader.name!r} is not as it should be: {error.message}", hint=error.hint) from error
+        raise FormatError(
+            f"the rule {reader.name!r} is not as it should be: {error.message}", hint=error.hint
+        ) from error
 
 
 def _summary(text: str) -> Iterator[str]:
@@ -70,7 +71,7 @@ def _summary(text: str) -> Iterator[str]:
 
 def _statements(text: str) -> Iterator[tuple[str, str]]:
     """(keyword, what follows it), in order."""
-    text = re.sub(r"^[ \t]*#.*$", "", text, flags=re.M)
+    text = re.sub(r"^[ \t]*#.*$", "", text, flags=re.MULTILINE)
     place = 0
     while text[place:].strip():
         found = _KEYWORD.search(text, place)
@@ -187,9 +188,20 @@ class _Reader:
             raise FormatError("a replacement has no pattern before it")
         for first in group.patterns:
             for function in expanded(first, self._either):
-                self._alternatives.append(alternative(function, replacement, group_of(group, self._parameters), self._opset))
+                self._alternatives.append(
+                    alternative(function, replacement, group_of(group, self._parameters), self._opset)
+                )
         if len(self._alternatives) > MOST_ALTERNATIVES:
             raise FormatError(f"it comes to more than {MOST_ALTERNATIVES} patterns")
+
+    def with_functions(
+        self, where: list[tuple[str, Condition]], let: Mapping[str, Condition], replacement: onnx.FunctionProto
+    ) -> Rule:
+        """What was read, with functions of Python among the conditions and computed values."""
+        self._group.conditions += where
+        self._group.lets.update(let)
+        self._close(replacement)
+        return self.rule()
 
     def rule(self) -> Rule:
         """What was read."""
@@ -288,14 +300,16 @@ def _check_names(pattern: Pattern, replacement: onnx.FunctionProto, said: Mappin
     if not pattern.outputs or not set(pattern.outputs) <= made:
         raise FormatError("each output of a pattern is what one of its operators makes")
     if len(replacement.output) != len(pattern.outputs):
-        raise FormatError(f"the pattern gives {len(pattern.outputs)} values and the replacement {len(replacement.output)}")
+        raise FormatError(
+            f"the pattern gives {len(pattern.outputs)} values and the replacement {len(replacement.output)}"
+        )
     read = {name for one in pattern.nodes for name in one.node.input if name}
     loose = read - made - set(pattern.variables) - set(pattern.constants)
     if loose:
-        raise FormatError(f"the pattern reads {sorted(loose)[0]!r}, which is none of its variables and nothing makes")
+        raise FormatError(f"the pattern reads {min(loose)!r}, which is none of its variables and nothing makes")
     bound = {a.ref_attr_name for one in pattern.nodes for a in one.node.attribute if a.ref_attr_name}
     computed = set(said["lets"]) | said["parameters"]
-    known = set(pattern.variables) | made | set(pattern.constants) | bound | computed | {"opset"}
+    known: set[str] = set(pattern.variables) | made | set(pattern.constants) | bound | computed | {"opset"}
     given = set(pattern.variables) | set(pattern.constants) | said["shared"] | computed
     available = given | {name for node in replacement.node for name in node.output}
     wanted = [*(n for node in replacement.node for n in node.input), *replacement.output]
@@ -306,10 +320,22 @@ def _check_names(pattern: Pattern, replacement: onnx.FunctionProto, said: Mappin
         for attribute in node.attribute:
             if attribute.ref_attr_name and attribute.ref_attr_name not in bound | computed:
                 raise FormatError(f"the replacement uses @{attribute.ref_attr_name}, which the pattern does not bind")
+    _check_connected(pattern)
     labels = [one.label for one in pattern.nodes if one.label]
     if len(set(labels)) < len(labels):
         raise FormatError("two nodes of the pattern have the same label")
     return known
+
+
+def _check_connected(pattern: Pattern) -> None:
+    """Refuse a pattern of two parts: each operator has to be found from the others."""
+    parts: list[set[str]] = []
+    for one in pattern.nodes:
+        names = {*one.node.input, *one.node.output} - {""} - set(pattern.constants)
+        joined = [part for part in parts if not part.isdisjoint(names)]
+        parts = [part for part in parts if part not in joined] + [names.union(*joined)]
+    if len(parts) > 1:
+        raise FormatError("the pattern falls into parts that have nothing to do with each other")
 
 
 def _check_expression(text: str, tree: Condition, known: Iterable[str]) -> None:
@@ -343,3 +369,36 @@ def with_parameters(rule: Rule, given: Mapping[str, Any]) -> Rule:
             has = ", ".join(rule.parameters) or "none"
             raise FormatError(f"the rule {rule.name!r} has no parameter {name!r}", hint=f"it has {has}")
     return replace(rule, parameters={**rule.parameters, **given})
+
+
+def rule_of(
+    pattern: str,
+    replacement: str,
+    name: str,
+    where: Iterable[str | Callable[[Any], object]],
+    let: Mapping[str, str | Callable[[Any], object]],
+    optional: Iterable[str],
+    shared: Iterable[str],
+    tolerance: float | None,
+) -> Rule:
+    """A rule of texts and functions; one of texts alone has its text as a file would.
+
+    Raises:
+        FormatError: As ``read_rule``.
+    """
+    where, optional, shared = list(where), list(optional), list(shared)
+    lines = [f"rule {name}", *([f"law close {tolerance!r}"] if tolerance is not None else [])]
+    lines.append(f"pattern {pattern}")
+    lines += [f"where {text}" for text in where if not callable(text)]
+    lines += [f"let {key} = {value}" for key, value in let.items() if not callable(value)]
+    lines += [f"optional {key}" for key in optional] + [f"shared {key}" for key in shared]
+    if not any(map(callable, [*where, *let.values()])):
+        return read_rule("\n".join([*lines, f"replacement {replacement}"]), name)
+    reader = _Reader(name, "", "")
+    for keyword, content in _statements("\n".join(lines)):
+        reader.read(keyword, content)
+    return reader.with_functions(
+        [(getattr(c, "__name__", "a condition"), c) for c in where if callable(c)],
+        {key: value for key, value in let.items() if callable(value)},
+        _function(replacement),
+    )

@@ -1,0 +1,375 @@
+"""Every built-in rule on the spellings it is for, and on those it must leave alone: executed, and compared."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+import graphkit as gk
+
+WEIGHTS = {"float[3,2,3,3] w": (3, 2, 3, 3), "float[4,2,3,3] w": (4, 2, 3, 3), "float[1,2,3,3] w": (1, 2, 3, 3)}
+
+CASES = [
+    ("silu", 24, "(float[2,3] x) => (float[2,3] y) { s = Sigmoid(x) y = Mul(s, x) }", 1),
+    ("expand-silu", 24, "(float[2,3] x) => (float[2,3] y) { y = Swish(x) }", 1),
+    ("expand-silu", 24, "(float[2,3] x) => (float[2,3] y) { y = Swish<alpha=1.5>(x) }", 1),
+    (
+        "quick-gelu",
+        24,
+        "(float[2,3] x) => (float[2,3] y) <float c = {1.702}> { m = Mul(c, x) s = Sigmoid(m) y = Mul(s, x) }",
+        1,
+    ),
+    ("expand-quick-gelu", 17, "(float[2,3] x) => (float[2,3] y) { y = com.microsoft.QuickGelu(x) }", 1),
+    (
+        "gelu",
+        20,
+        "(float[2,3] x) => (float[2,3] y) <float r = {1.4142135}, float h={0.5}, float o={1}> { d = Div(x, r) e = Erf(d) t = Add(e, o) m = Mul(x, t) y = Mul(m, h) }",
+        1,
+    ),
+    (
+        "gelu",
+        20,
+        "(float[2,3] x) => (float[2,3] y) <float r = {0.70710677}, float h={0.5}, float o={1}> { d = Mul(r, x) e = Erf(d) t = Add(o, e) m = Mul(x, h) y = Mul(t, m) }",
+        1,
+    ),
+    (
+        "gelu",
+        20,
+        "(float[2,3] x) => (float[2,3] y) <float r = {0.7978846}, float w={0.044715}, float h={0.5}, float o={1}, float p={3}> { c = Pow(x, p) m=Mul(w,c) a = Add(m, x) b = Mul(r,a) e = Tanh(b) t = Add(o, e) k = Mul(h, t) y = Mul(x,k) }",
+        1,
+    ),
+    (
+        "gelu",
+        20,
+        "(float[2,3] x) => (float[2,3] y) <float r = {1.5}, float h={0.5}, float o={1}> { d = Div(x, r) e = Erf(d) t = Add(e, o) m = Mul(x, t) y = Mul(m, h) }",
+        0,
+    ),
+    ("expand-gelu", 20, "(float[2,3] x) => (float[2,3] y) { y = Gelu(x) }", 1),
+    ("expand-gelu", 20, '(float[2,3] x) => (float[2,3] y) { y = Gelu<approximate="tanh">(x) }', 1),
+    ("gelu-tanh", 20, "(float[2,3] x) => (float[2,3] y) { y = Gelu(x) }", 1),
+    ("erf-to-tanh", 17, "(float[2,3] x) => (float[2,3] y) { y = Erf(x) }", 1),
+    (
+        "hard-swish",
+        17,
+        "(float[2,3] x) => (float[2,3] y) <float t={3}, float z={0}, float s={6}> { a = Add(x,t) c = Clip(a,z,s) m = Mul(x,c) y = Div(m, s) }",
+        1,
+    ),
+    ("hard-swish", 17, "(float[2,3] x) => (float[2,3] y) { a = HardSigmoid<alpha=0.16666667>(x) y = Mul(a, x) }", 1),
+    (
+        "hard-sigmoid",
+        17,
+        "(float[2,3] x) => (float[2,3] y) <float t={3}, float z={0}, float s={6}> { a = Add(x,t) c = Clip(a,z,s) y = Div(c, s) }",
+        1,
+    ),
+    ("expand-hard-swish", 17, "(float[2,3] x) => (float[2,3] y) { y = HardSwish(x) }", 1),
+    ("mish", 18, "(float[2,3] x) => (float[2,3] y) { a = Softplus(x) t = Tanh(a) y = Mul(x, t) }", 1),
+    ("expand-mish", 18, "(float[2,3] x) => (float[2,3] y) { y = Mish(x) }", 1),
+    ("softplus", 18, "(float[2,3] x) => (float[2,3] y) <float o={1}> { e = Exp(x) a = Add(o,e) y = Log(a) }", 1),
+    ("log-softmax", 13, "(float[2,3] x) => (float[2,3] y) { e = Softmax<axis=0>(x) y = Log(e) }", 1),
+    (
+        "layer-norm",
+        17,
+        "(float[2,3,4] x) => (float[2,3,4] y) <float[4] g={1,2,3,4}, float[4] b={0.5,0,1,2}, float[1] e={0.00001}, float two={2}> { m = ReduceMean<axes=[-1]>(x) d = Sub(x,m) q = Pow(d,two) v = ReduceMean<axes=[-1]>(q) a = Add(v,e) r = Sqrt(a) n = Div(d,r) w = Mul(n,g) y = Add(w,b) }",
+        1,
+    ),
+    (
+        "layer-norm",
+        18,
+        "(float[2,3,4] x) => (float[2,3,4] y) <float[4] g={1,2,3,4}, float[4] b={0.5,0,1,2}, float e={0.00001}, int64[1] a1={-1}, int64[1] a2={-1}> { m = ReduceMean(x,a1) d = Sub(x,m) q = Mul(d,d) v = ReduceMean(q,a2) a = Add(v,e) r = Sqrt(a) n = Div(d,r) w = Mul(n,g) y = Add(w,b) }",
+        1,
+    ),
+    (
+        "layer-norm",
+        18,
+        "(float[n,3,4] x) => (float[n,3,4] y) <float e={0.00001}, int64[2] a1={-1,-2}> { m = ReduceMean(x,a1) d = Sub(x,m) q = Mul(d,d) v = ReduceMean(q,a1) a = Add(v,e) r = Sqrt(a) y = Div(d,r) }",
+        1,
+    ),
+    (
+        "layer-norm",
+        18,
+        "(float[2,3,4] x) => (float[2,3,4] y) <float e={0.00001}, int64[1] a1={1}> { m = ReduceMean(x,a1) d = Sub(x,m) q = Mul(d,d) v = ReduceMean(q,a1) a = Add(v,e) r = Sqrt(a) y = Div(d,r) }",
+        0,
+    ),
+    (
+        "rms-norm",
+        23,
+        "(float[2,3,4] x) => (float[2,3,4] y) <float[4] g={1,2,3,4}, float e={0.00001}, int64[1] a1={-1}, float p={2}> { q = Pow(x,p) v = ReduceMean(q,a1) a = Add(v,e) r = Sqrt(a) i = Reciprocal(r) n = Mul(x,i) y = Mul(g,n) }",
+        1,
+    ),
+    (
+        "group-norm",
+        21,
+        "(float[2,6,4,4] x) => (float[2,6,4,4] y) <int64[3] t={0,2,-1}, int64[4] k={2,6,4,4}, float[2] o={1,1}, float[2] z={0,0}, float[6,1,1] g={1,2,3,4,5,6}, float[6,1,1] b={1,2,0,4,5,6}> { r = Reshape(x,t) i = InstanceNormalization<epsilon=0.001>(r,o,z) n = Reshape(i,k) w = Mul(n,g) y = Add(w,b) }",
+        1,
+    ),
+    ("lp-normalization", 17, "(float[2,3] x) => (float[2,3] y) { n = ReduceL2<axes=[1]>(x) y = Div(x,n) }", 1),
+    (
+        "lp-normalization",
+        18,
+        "(float[2,3] x) => (float[2,3] y) <int64[1] a={1}, float p={2}> { s=Pow(x,p) t = ReduceSum(s,a) n = Sqrt(t) y = Div(x,n) }",
+        1,
+    ),
+    ("expand-lp-normalization", 18, "(float[2,3] x) => (float[2,3] y) { y = LpNormalization<axis=1>(x) }", 1),
+    (
+        "reciprocal-mul-to-div",
+        17,
+        "(float[2,3] x, float[3] z) => (float[2,3] y) { r = Reciprocal(z) y = Mul(x, r) }",
+        1,
+    ),
+    (
+        "matmul-add-to-gemm",
+        17,
+        "(float[2,3] x) => (float[2,2] y) <float[3,2] w={1,2,3,4,5,6}, float[2] b={1,2}> { m = MatMul(x,w) y = Add(b, m) }",
+        1,
+    ),
+    (
+        "matmul-add-to-gemm",
+        17,
+        "(float[2,3] x) => (float[2,2] y) <float[2,3] w={1,2,3,4,5,6}, float[2] b={1,2}> { t=Transpose(w) m = MatMul(x,t) y = Add(b, m) }",
+        1,
+    ),
+    (
+        "matmul-add-to-gemm",
+        17,
+        "(float[1,2,3] x) => (float[1,2,2] y) <float[3,2] w={1,2,3,4,5,6}, float[2] b={1,2}> { m = MatMul(x,w) y = Add(b, m) }",
+        0,
+    ),
+    (
+        "gemm-to-matmul-add",
+        17,
+        "(float[2,3] x) => (float[2,2] y) <float[2,3] w={1,2,3,4,5,6}, float[2] b={1,2}> { y = Gemm<transB=1>(x,w,b) }",
+        1,
+    ),
+    (
+        "gemm-to-matmul-add",
+        17,
+        "(float[2,3] x) => (float[2,2] y) <float[2,3] w={1,2,3,4,5,6}, float[2] b={1,2}> { y = Gemm<transB=1,alpha=0.5,beta=2.0>(x,w,b) }",
+        1,
+    ),
+    ("gemm-to-matmul-add", 17, "(float[2,3] x) => (float[2,2] y) <float[3,2] w={1,2,3,4,5,6}> { y = Gemm(x,w) }", 1),
+    (
+        "gemm-to-matmul-add",
+        17,
+        "(float[2,3] x, float[2,3] w) => (float[2,2] y) <float[2] b={1,2}> { y = Gemm<transB=1>(x,w,b) }",
+        1,
+    ),
+    (
+        "gemm-to-matmul-add",
+        17,
+        "(float[3,2] x, float[2,3] w) => (float[2,2] y) <float[2] b={1,2}> { y = Gemm<transB=1,transA=1>(x,w,b) }",
+        0,
+    ),
+    (
+        "batchnorm",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y) <float[3,2,3,3] w, float[3] s={1,2,3}, float[3] b={1,-2,3}, float[3] m={1,0.5,3}, float[3] v={1,0.1,3}> { c = Conv(x,w) y = BatchNormalization<epsilon=0.001,momentum=0.2>(c,s,b,m,v) }",
+        1,
+    ),
+    (
+        "batchnorm",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y) <float[3,2,3,3] w, float[3] k={1,2,1}, float[3] s={1,2,3}, float[3] b={1,-2,3}, float[3] m={1,0.5,3}, float[3] v={1,0.1,3}> { c = Conv(x,w,k) y = BatchNormalization(c,s,b,m,v) }",
+        1,
+    ),
+    (
+        "batchnorm",
+        17,
+        "(float[1,4,5,5] x) => (float[1,4,7,7] y) <float[4,2,3,3] w, float[4] s={1,2,3,4}, float[4] b={1,-2,3,1}, float[4] m={1,0.5,3,1}, float[4] v={1,0.1,3,2}> { c = ConvTranspose<group=2>(x,w) y = BatchNormalization(c,s,b,m,v) }",
+        1,
+    ),
+    (
+        "batchnorm",
+        17,
+        "(float[2,3] x) => (float[2,2] y) <float[2,3] w={1,2,3,4,5,6}, float[2] k={1,2}, float[2] s={1,2}, float[2] b={1,-2}, float[2] m={1,0.5}, float[2] v={1,0.1}> { c = Gemm<transB=1>(x,w,k) y = BatchNormalization(c,s,b,m,v) }",
+        1,
+    ),
+    (
+        "batchnorm",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y, float[1,3,3,3] c) <float[3,2,3,3] w, float[3] s={1,2,3}, float[3] b={1,-2,3}, float[3] m={1,0.5,3}, float[3] v={1,0.1,3}> { c = Conv(x,w) y = BatchNormalization(c,s,b,m,v) }",
+        0,
+    ),
+    (
+        "conv-mul",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y) <float[3,2,3,3] w, float[3,1,1] k={1,2,3}, float[3] b={1,-2,3}> { c = Conv(x,w,b) y = Mul(k,c) }",
+        1,
+    ),
+    (
+        "conv-mul",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y) <float[3,2,3,3] w, float k={2}> { c = Conv(x,w) y = Mul(k,c) }",
+        1,
+    ),
+    (
+        "conv-mul",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y) <float[3,2,3,3] w, float[3] k={1,2,3}> { c = Conv(x,w) y = Mul(k,c) }",
+        0,
+    ),
+    (
+        "conv-div",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y) <float[3,2,3,3] w, float[1,3,1,1] k={1,2,3}, float[3] b={1,-2,3}> { c = Conv(x,w,b) y = Div(c,k) }",
+        1,
+    ),
+    (
+        "conv-div",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y) <float[3,2,3,3] w, float[1,3,1,1] k={1,0,3}, float[3] b={1,-2,3}> { c = Conv(x,w,b) y = Div(c,k) }",
+        0,
+    ),
+    (
+        "conv-add",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y) <float[3,2,3,3] w, float[1,3,1,1] k={1,2,3}> { c = Conv(x,w) y = Add(k,c) }",
+        1,
+    ),
+    (
+        "conv-add",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y) <float[1,2,3,3] w, float[1,3,1,1] k={1,2,3}> { c = Conv(x,w) y = Add(k,c) }",
+        0,
+    ),
+    (
+        "conv-sub",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y) <float[3,2,3,3] w, float[1,3,1,1] k={1,2,3}, float[3] b={1,-2,3}> { c = Conv(x,w,b) y = Sub(c,k) }",
+        1,
+    ),
+    (
+        "pad-into-conv",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,8,7] y) <float[3,2,3,3] w, int64[8] p={0,0,1,1,0,0,2,1}> { q = Pad(x,p) y = Conv<pads=[1,1,1,1]>(q,w) }",
+        1,
+    ),
+    (
+        "pad-into-conv",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,6,5] y) <float[3,2,3,3] w, int64[8] p={0,0,1,1,0,0,2,1}, float v={1}> { q = Pad(x,p,v) y = Conv(q,w) }",
+        0,
+    ),
+    (
+        "qdq-to-clip",
+        17,
+        "(float[2,3] x) => (float[2,3] y) <float s={0.01}, uint8 z={100}> { q = QuantizeLinear(x,s,z) y = DequantizeLinear(q,s,z) }",
+        1,
+    ),
+    (
+        "qdq-to-clip",
+        17,
+        "(float[2,3] x) => (float[2,3] y) <float s={0.01}, int8 z={-10}> { q = QuantizeLinear(x,s,z) y = DequantizeLinear(q,s,z) }",
+        1,
+    ),
+    (
+        "remove-qdq",
+        17,
+        "(float[2,3] x) => (float[2,3] y) <float s={0.02}, int8 z={0}> { q = QuantizeLinear(x,s,z) y = DequantizeLinear(q,s,z) }",
+        1,
+    ),
+    (
+        "dequantize-constants",
+        17,
+        "(float[2,3] x) => (float[2,2] y) <int8[3,2] w={1,2,3,4,5,6}, float[2] s={0.5,2}, int8[2] z={0,1}> { d = DequantizeLinear<axis=1>(w,s,z) y = MatMul(x,d) }",
+        1,
+    ),
+    ("flatten-to-reshape", 17, "(float[2,3,4] x) => (float[2,12] y) { y = Flatten(x) }", 1),
+    ("flatten-to-reshape", 17, "(float[2,3,4] x) => (float[6,4] y) { y = Flatten<axis=-1>(x) }", 1),
+    ("flatten-to-reshape", 17, "(float[2,3,4] x) => (float[1,24] y) { y = Flatten<axis=0>(x) }", 1),
+    ("reshape-to-flatten", 17, "(float[2,3,4] x) => (float[2,12] y) <int64[2] t={0,-1}> { y = Reshape(x,t) }", 1),
+    (
+        "squeeze-chains",
+        17,
+        "(float[2,1,3,1,1] x) => (float[2,3] y) <int64[1] a={1}, int64[1] b={-2}, int64[1] c={-1}> { s = Squeeze(x,a) t = Squeeze(s,b) y = Squeeze(t,c) }",
+        2,
+    ),
+    (
+        "squeeze-chains",
+        17,
+        "(float[2,3] x) => (float[2,1,3,1] y) <int64[1] a={1}, int64[1] b={-1}> { s = Unsqueeze(x,a) y = Unsqueeze(s,b) }",
+        1,
+    ),
+    (
+        "reduce-keepdims",
+        18,
+        "(float[2,3,4] x) => (float[2,1,4] y) <int64[1] a={1}> { s = ReduceMean<keepdims=0>(x,a) y = Unsqueeze(s,a) }",
+        1,
+    ),
+    (
+        "matmul-to-conv",
+        17,
+        "(float[1,3,4] x) => (float[1,3,2] y) <float[4,2] w={1,2,3,4,5,6,7,8}> { y = MatMul(x,w) }",
+        1,
+    ),
+    ("pow2-to-mul", 17, "(float[1,3,4] x) => (float[1,3,4] y) <float p={2}> { y = Pow(x,p) }", 1),
+    (
+        "remove-zero-bias",
+        17,
+        "(float[1,2,5,5] x) => (float[1,3,3,3] y) <float[3,2,3,3] w, float[3] b={0,0,0}> { y = Conv(x,w,b) }",
+        1,
+    ),
+    (
+        "constants-to-initializers",
+        17,
+        "(float[2] x) => (float[2] y) { c = Constant<value=float[2] {1,2}>() y = Add(x,c) }",
+        1,
+    ),
+    ("default-attributes", 17, "(float[2] x) => (float[2] y) { y = LeakyRelu(x) }", 1),
+]
+"""(rule, opset, the graph, how many places are rewritten); a weight without numbers is drawn."""
+
+INFO = {rule.name: rule for rule in gk.rewrite_rules()}
+
+
+def model(opset, body):
+    domain = ', "com.microsoft" : 1' if "com.microsoft" in body else ""
+    drawn = {shape for text, shape in WEIGHTS.items() if text in body}
+    for text in WEIGHTS:
+        body = body.replace(text + ",", "")
+    made = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}{domain}]> g {body}')
+    for shape in drawn:
+        numbers = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        made.graph.initializer.append(onnx.numpy_helper.from_array(numbers, "w"))
+    return made
+
+
+def results(proto):
+    """What ONNX Runtime computes without its own fusions."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    feeds = {}
+    for number, value in enumerate(proto.graph.input):
+        shape = [dim.dim_value or 2 for dim in value.type.tensor_type.shape.dim]
+        feeds[value.name] = np.random.default_rng(number).standard_normal(shape, dtype=np.float32)
+    return ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"]).run(None, feeds)
+
+
+def rewritten(edited):
+    notes = edited.history[-1].notes
+    return sum(int(note.split(": ")[1].split()[0]) for note in notes if " rewritten: " in note)
+
+
+@pytest.mark.parametrize(("rule", "opset", "body", "count"), CASES, ids=[case[0] for case in CASES])
+def test_a_rule_rewrites_what_it_is_for_and_the_numbers_stay(rule, opset, body, count):
+    before = model(opset, body)
+    edited = gk.rewrite(before, rule)
+    assert rewritten(edited) == count, edited.history[-1].notes
+    if not count:
+        assert edited.proto.graph == before.graph
+        assert "nothing matched" in edited.history[-1].notes[0]
+        return
+    assert edited.proto.graph != before.graph
+    within = INFO[rule].tolerance or 2e-6
+    for old, new in zip(results(before), results(edited.proto), strict=True):
+        assert old.dtype == new.dtype
+        assert old.shape == new.shape
+        assert np.max(np.abs(old - new)) <= within * np.max(np.abs(old))
+
+
+IN_OWN_TESTS = {"identity-outputs", "lift-initializers", "mask-value", "remove-memcpy", "tie-embeddings"}
+
+
+def test_every_built_in_rule_is_tested():
+    assert {case[0] for case in CASES} | IN_OWN_TESTS == set(INFO)
+    assert {case[0] for case in CASES if case[3]} | IN_OWN_TESTS == set(INFO)

@@ -1,0 +1,251 @@
+"""Rules: what matches, what does not and why, what is refused, what is kept."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+import graphkit as gk
+
+SILU = """# x * Sigmoid(x) is Swish.
+pattern (x) => (y) { s = Sigmoid(x)  y = Mul(x, s) }
+replacement (x) => (y) { y = Swish(x) }
+"""
+
+
+def model(body, opset=24, more=""):
+    return onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}{more}]> g {body}')
+
+
+def notes(edited):
+    return " ".join(edited.history[-1].notes)
+
+
+def operators(edited):
+    return [node.op_type for node in edited.proto.graph.node]
+
+
+def run(proto, **feeds):
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {name: np.asarray(value, np.float32) for name, value in feeds.items()})
+
+
+PLAIN = "(float[2] x) => (float[2] y) { [sig] s = Sigmoid(x) [mul] y = Mul(s, x) }"
+
+
+def test_the_output_keeps_its_name_and_the_node_its_name_doc_and_metadata():
+    proto = model(PLAIN)
+    proto.graph.node[1].doc_string = "here"
+    proto.graph.node[1].metadata_props.add(key="pkg.torch.onnx.name_scopes", value="['', 'act']")
+    node = gk.rewrite(proto, SILU).proto.graph.node[0]
+    assert (node.name, node.op_type, list(node.output), node.doc_string) == ("mul", "Swish", ["y"], "here")
+    assert node.metadata_props[0].value == "['', 'act']"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("(float[2] x) => (float[2] y) { s = Relu(x) y = Mul(s, x) }", "the graph has no Sigmoid"),
+        ("(float[2] x) => (float[2] y, float[2] s) { s = Sigmoid(x) y = Mul(s, x) }", "'s', which would go, is read outside"),
+        (
+            "(float[2] x) => (float[2] y, float[2] z) { s = Sigmoid(x) y = Mul(s, x) [other] z = Neg(s) }",
+            "'s', which would go, is also read by Neg 'other'",
+        ),
+        ("(float[2] x, float[2] z) => (float[2] y) { s = Sigmoid(x) [mul] y = Mul(s, z) }", "Mul 'mul': its 'x' is"),
+    ],
+)  # fmt: skip
+def test_a_rule_that_does_not_match_says_where_it_came_nearest_and_why(body, why):
+    edited = gk.rewrite(model(body), SILU)
+    assert why in notes(edited)
+    assert edited.proto.graph == model(body).graph
+
+
+def test_an_operator_that_the_opset_does_not_have_is_named_with_its_version():
+    assert "opset 18 has no Swish, which came with opset 24" in notes(gk.rewrite(model(PLAIN, 18), SILU))
+
+
+def test_an_attribute_that_the_pattern_leaves_out_has_to_have_its_default():
+    rule = "pattern (x) => (y) { y = LeakyRelu(x) }\nreplacement (x) => (y) { y = Relu(x) }"
+    for alpha, expected in (("", "Relu"), ("<alpha = 0.01>", "Relu"), ("<alpha = 0.5>", "LeakyRelu")):
+        edited = gk.rewrite(model(f"(float[2] x) => (float[2] y) {{ y = LeakyRelu{alpha}(x) }}"), rule)
+        assert operators(edited) == [expected]
+
+
+def test_attributes_are_bound_and_computed():
+    rule = """pattern <alpha> (x) => (y) { y = LeakyRelu<alpha: float = @alpha>(x) }
+where alpha > 0.1
+let half = alpha / 2
+replacement (x) => (y) { y = LeakyRelu<alpha: float = @half>(x) }
+"""
+    edited = gk.rewrite(model("(float[2] x) => (float[2] y) { y = LeakyRelu<alpha = 0.5>(x) }"), rule)
+    assert edited.proto.graph.node[0].attribute[0].f == 0.0625  # as long as the rule matches
+
+
+def test_a_label_carries_a_node_over_with_its_attributes():
+    rule = """pattern (x, w) => (y) { [conv] c = Conv(x, w) y = Relu(c) }
+replacement (x, w) => (y) { n = Neg(x) [conv] y = Conv(n, w) }
+"""
+    body = """(float[1,1,4,4] x) => (float[1,1,4,4] y) <float[1,1,3,3] w = {1,2,3,4,5,6,7,8,9}> {
+      [c1] c = Conv<pads = [1,1,1,1]>(x, w) y = Relu(c) }"""
+    conv = gk.rewrite(model(body), rule).proto.graph.node[1]
+    assert conv.name == "c1"
+    assert list(conv.attribute[0].ints) == [1, 1, 1, 1]
+
+
+def test_a_value_with_other_readers_may_be_shared_where_the_rule_says_so():
+    rule = SILU.replace("replacement", "shared s\nreplacement")
+    body = "(float[2] x) => (float[2] y, float[2] z) { s = Sigmoid(x) y = Mul(s, x) z = Neg(s) }"
+    edited = gk.rewrite(model(body), rule)
+    assert sorted(operators(edited)) == ["Neg", "Sigmoid", "Swish"]
+    for old, new in zip(run(model(body), x=[1, 2]), run(edited.proto, x=[1, 2]), strict=True):
+        np.testing.assert_allclose(old, new, rtol=1e-6)
+
+
+def test_several_outputs_are_matched_together():
+    rule = """pattern (x) => (a, b) { a = Sin(x) b = Cos(x) }
+replacement (x) => (a, b) { b = Cos(x) t = Tan(x) a = Mul(b, t) }
+"""
+    body = "(float[2] x) => (float[2] y, float[2] z) { y = Sin(x) t = Relu(y) z = Cos(x) }"
+    edited = gk.rewrite(model(body), rule)
+    assert sorted(operators(edited)) == ["Cos", "Mul", "Relu", "Tan"]
+    np.testing.assert_allclose(run(edited.proto, x=[1, 2]), [np.sin([1, 2]), np.cos([1, 2])], rtol=1e-6)
+
+
+def test_what_a_rule_joins_may_not_depend_on_itself():
+    rule = """pattern (x, z) => (a, b) { a = Add(x, z) b = Sub(x, z) }
+replacement (x, z) => (a, b) { n = Neg(z) a = Sub(x, n) b = Add(x, n) }
+"""
+    body = "(float[2] x) => (float[2] y) { a = Add(x, x) r = Relu(a) y = Sub(x, r) }"
+    assert operators(gk.rewrite(model(body), rule)) == ["Add", "Relu", "Sub"]
+
+
+def test_a_rule_that_rewrites_for_ever_is_refused_by_name():
+    rule = "rule swap\npattern (x, y) => (z) { z = Add(x, y) }\nreplacement (x, y) => (z) { z = Add(y, x) }"
+    with pytest.raises(gk.EditError, match="the rule 'swap' rewrites for ever"):
+        gk.rewrite(model("(float[2] x, float[2] z) => (float[2] y) { y = Add(x, z) }"), rule)
+    rule = "pattern (x) => (z) { z = Relu(x) }\nreplacement (x) => (z) { a = Relu(x) z = Relu(a) }"
+    with pytest.raises(gk.EditError, match="for ever"):
+        gk.rewrite(model("(float[2] x) => (float[2] y) { y = Relu(x) }"), rule)
+
+
+def test_a_chain_is_rewritten_to_its_end():
+    body = (
+        "(float[2] x) => (float[2] y) {"
+        + "".join(f"a{i + 1} = Neg({f'a{i}' if i else 'x'})" for i in range(99))
+        + " y = Neg(a99) }"
+    )
+    rule = "pattern (x) => (y) { a = Neg(x) y = Neg(a) }\nreplacement (x) => (x) { }"
+    edited = gk.rewrite(model(body), rule)
+    assert operators(edited) == ["Identity"]
+    np.testing.assert_array_equal(run(edited.proto, x=[1, 2])[0], [1, 2])
+
+
+def test_bodies_are_rewritten_and_read_what_is_left():
+    body = """(bool c, float[2] x) => (float[2] y) {
+      a = Identity(x)
+      y = If(c) <then_branch = t () => (float[2] u) { s = Sigmoid(a) u = Mul(a, s) },
+                 else_branch = e () => (float[2] v) { v = Neg(a) }>
+    }"""
+    no_identity = "pattern (x) => (y) { y = Identity(x) }\nreplacement (x) => (x) { }"
+    edited = gk.rewrite(model(body), [SILU, no_identity])
+    assert operators(edited) == ["If"]
+    branches = {a.name: a.g for a in edited.proto.graph.node[0].attribute}
+    assert [n.op_type for n in branches["then_branch"].node] == ["Swish"]
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    for condition in (True, False):
+        feeds = {"c": np.array(condition), "x": np.float32([1, 2])}
+        old, new = (
+            ort.InferenceSession(p.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, feeds)
+            for p in (model(body), edited.proto)
+        )
+        np.testing.assert_allclose(old, new, rtol=1e-6)
+
+
+def test_conditions_about_types_use_what_inference_finds():
+    rule = SILU.replace("replacement", 'where rank(s) == 1 and dtype(s) == "float32"\nreplacement')
+    body = "(float[2] x) => (float[2] y) { n = Neg(x) s = Sigmoid(n) y = Mul(s, n) }"
+    assert operators(gk.rewrite(model(body), rule)) == ["Neg", "Swish"]
+    wrong = rule.replace("rank(s) == 1", "rank(s) == 2")
+    assert "does not hold" in notes(gk.rewrite(model(body), wrong))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("pattern (x) => (y) { y = Relu(x) }", "a pattern has no replacement"),
+        ("replacement (x) => (y) { y = Relu(x) }", "no pattern before it"),
+        ("hello", "begins with none of the keywords"),
+        ("pattern (x) => (y) { y = Relu(x }\nreplacement (x) => (x) {}", "is no function in ONNX's text"),
+        ("pattern (x) => (y) { y = Relu(x)\nreplacement (x) => (x) {}", "no closing brace"),
+        ("pattern (x) => (y) { y = Relu(x) }\nwhere __import__('os')\nreplacement (x) => (x) {}", "calls '__import__'"),
+        ("pattern (x) => (y) { y = Relu(x) }\nwhere x.y\nreplacement (x) => (x) {}", "Attribute in it"),
+        ("pattern (x) => (y) { y = Relu(x) }\nwhere q == 1\nreplacement (x) => (x) {}", "uses 'q'"),
+        ("pattern (x) => (y) { y = Relu(x) }\nreplacement (x) => (z) { z = Neg(q) }", "reads 'q'"),
+        ("pattern (x) => (y) { y = Relu(z) }\nreplacement (x) => (x) {}", "reads 'z'"),
+        ("pattern (x, z) => (a, b) { a = Relu(x) b = Relu(z) }\nreplacement (x, z) => (x, z) {}", "falls into parts"),
+        ("pattern (x) => (y) { y = Relu(x) }\nreplacement (x) => (x, x) {}", "1 values and the replacement 2"),
+        ("law close\npattern (x) => (y) { y = Relu(x) }\nreplacement (x) => (x) {}", "close has a bound"),
+    ],
+)
+def test_a_file_that_is_no_rule_says_what_is_wrong(tmp_path, text, why):
+    (tmp_path / "mine.txt").write_text(text)
+    with pytest.raises(gk.FormatError, match="mine") as raised:
+        gk.rewrite(model(PLAIN), tmp_path / "mine.txt")
+    assert why in str(raised.value)
+
+
+def test_names_files_folders_and_parameters(tmp_path):
+    with pytest.raises(gk.NameNotFoundError, match="silu"):
+        gk.rewrite(model(PLAIN), "sillu")
+    with pytest.raises(gk.FormatError, match="no parameter 'level'"):
+        gk.rewrite(model(PLAIN), "mask-value:level=3")
+    with pytest.raises(gk.ModelFileError, match="holds no rules"):
+        gk.rewrite(model(PLAIN), tmp_path)
+    with pytest.raises(ValueError, match="name a rule"):
+        gk.rewrite(model(PLAIN))
+    (tmp_path / "a.txt").write_text(SILU)
+    (tmp_path / "b.txt").write_text(
+        "parameter slope = 0.5\npattern (x) => (y) { y = Swish(x) }\n"
+        "replacement (x) => (y) { y = LeakyRelu<alpha: float = @slope>(x) }"
+    )
+    edited = gk.rewrite(model(PLAIN), str(tmp_path))
+    assert edited.proto.graph.node[0].attribute[0].f == 0.5
+    edited = gk.rewrite(model(PLAIN), [tmp_path / "a.txt", f"{tmp_path / 'b.txt'}:slope=0.25"])
+    assert edited.proto.graph.node[0].attribute[0].f == 0.25
+    for file in ("a.txt", "b.txt"):
+        (tmp_path / file).unlink()
+    assert gk.replay(edited, model(PLAIN)).proto.graph == edited.proto.graph
+
+
+def test_a_rule_made_in_python_takes_functions_and_then_it_cannot_be_replayed():
+    pattern, replacement = (
+        "(x) => (y) { s = Sigmoid(x) y = Mul(x, s) }",
+        "(x) => (y) { y = Swish<alpha: float = @a>(x) }",
+    )
+    seen = []
+    rule = gk.rewrite_rule(
+        pattern,
+        replacement,
+        name="mine",
+        where=[lambda facts: not seen.append(facts.rank("x"))],
+        let={"a": lambda _: 2.0},
+    )
+    edited = gk.rewrite(model(PLAIN), rule)
+    assert seen == [1]
+    assert edited.proto.graph.node[0].attribute[0].f == 2.0
+    with pytest.raises(gk.GraphkitError, match="cannot be"):
+        gk.replay(edited, model(PLAIN))
+    plain = gk.rewrite_rule(pattern, "(x) => (y) { y = Swish(x) }", where=["rank(x) == 1"])
+    edited = gk.rewrite(model(PLAIN), plain)
+    assert gk.replay(edited, model(PLAIN)).proto.graph == edited.proto.graph
+
+
+def test_weights_are_not_read_where_no_rule_computes_with_them(tmp_path):
+    proto = model("(float[2] x) => (float[2] y) { s = Sigmoid(x) m = Mul(s, x) y = Add(m, w) }")
+    tensor = proto.graph.initializer.add(name="w", data_type=1, dims=[2], data_location=onnx.TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="gone.bin")
+    onnx.save(proto, tmp_path / "m.onnx")
+    assert operators(gk.rewrite(tmp_path / "m.onnx", SILU)) == ["Swish", "Add"]
