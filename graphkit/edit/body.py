@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import onnx
@@ -49,30 +50,39 @@ class Body:
         self.model = model
         self.written = written
         self._types: dict[tuple[bytes, ...], list[onnx.TypeProto | None]] = {}
+        self._asked: dict[tuple[int, ...], tuple[Sequence[onnx.TypeProto | None], list[onnx.TypeProto | None]]] = {}
 
-    @property
+    @cached_property
     def inputs(self) -> list[str]:
         """Its inputs, without weights that are listed as inputs too."""
         held = {tensor.name for tensor in self.model.graph.initializer}
         return [value.name for value in self.model.graph.input if value.name not in held]
 
-    @property
+    @cached_property
     def outputs(self) -> list[str]:
         """Its outputs."""
         return [value.name for value in self.model.graph.output]
 
+    @cached_property
+    def _declared(self) -> dict[str, onnx.TypeProto]:
+        values = (*self.model.graph.output, *self.model.graph.input)
+        return {value.name: value.type for value in values if is_typed(value.type)}
+
     def declared(self, name: str) -> onnx.TypeProto | None:
         """The type that it declares for an input or output, or None."""
-        for value in (*self.model.graph.input, *self.model.graph.output):
-            if value.name == name and is_typed(value.type):
-                return value.type
-        return None
+        return self._declared.get(name)
 
     def results(self, given: Sequence[onnx.TypeProto | None]) -> list[onnx.TypeProto | None]:
         """The types of its outputs where its inputs have some types; None for one that is not known.
 
         Cost: one run of inference over the body for each list of types.
         """
+        same = tuple(map(id, given))
+        if same not in self._asked:  # what was given is kept, so that its id stays its own
+            self._asked[same] = (given, self._results(given))
+        return self._asked[same][1]
+
+    def _results(self, given: Sequence[onnx.TypeProto | None]) -> list[onnx.TypeProto | None]:
         key = tuple(b"" if each is None else each.SerializeToString(deterministic=True) for each in given)
         if key not in self._types:
             trial = onnx.ModelProto()
@@ -311,6 +321,37 @@ class Placing:
         for inner in walk.nested(graph.node):
             self._made += sorted(walk.defined_names(inner).difference(self._made))
         self._plain = not any(node.attribute and any(walk.bodies(node)) for node in graph.node)
+        self._templates = [self._template(node) for node in graph.node]
+
+    def _template(self, node: onnx.NodeProto) -> tuple[onnx.NodeProto, list[str], list[str], str]:
+        """A node without its names, and these."""
+        bare = onnx.NodeProto()
+        bare.CopyFrom(node)
+        if self._plain:
+            del bare.input[:]
+            del bare.output[:]
+        wish = node.name or f"{self._body.model.graph.name or 'body'}_{node.op_type}"
+        return bare, node.input[:], node.output[:], wish
+
+    @property
+    def is_one_node(self) -> bool:
+        """Whether the body is one node of one input and one output, without weights."""
+        graph = self._body.model.graph
+        return (
+            self._plain
+            and [(reads, gives) for _, reads, gives, _ in self._templates] == [(self._inputs, self._outputs)]
+            and len(self._inputs) == len(self._outputs) == 1
+            and not (graph.initializer or graph.sparse_initializer)
+        )
+
+    def place_one(self, read: str, give: str) -> None:
+        """Append a body of one node to the main graph."""
+        template, _, _, wish = self._templates[0]
+        node = self._model.graph.node.add()
+        node.CopyFrom(template)
+        node.input.append(read)
+        node.output.append(give)
+        node.name = self.names.fresh(wish)
 
     def place(
         self, holder: Holder, inputs: Sequence[str], outputs: Sequence[str], *, whole: bool = True
@@ -333,15 +374,16 @@ class Placing:
         made += constants
         for name in self._made:
             table[name] = wanted.get(name) or self.names.fresh(name)
-        for template in self._body.model.graph.node:
-            node = holder.node.add()
+        add, new_name, find = holder.node.add, self.names.fresh, table.get
+        for template, reads, gives, wish in self._templates:
+            node = add()
             node.CopyFrom(template)
             if self._plain:
-                node.input[:] = [table.get(name, name) for name in template.input]
-                node.output[:] = [table.get(name, name) for name in template.output]
+                node.input.extend([find(name, name) for name in reads])
+                node.output.extend([find(name, name) for name in gives])
             else:
                 rename_everywhere([node], table)
-            node.name = self.names.fresh(template.name or f"{self._body.model.graph.name or 'body'}_{template.op_type}")
+            node.name = new_name(wish)
             made.append(node)
         for formal, actual in zip(self._outputs, outputs, strict=True):
             if actual and table[formal] != actual:

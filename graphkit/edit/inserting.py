@@ -12,9 +12,7 @@ from graphkit.edit.nodes import sort_nodes
 from graphkit.edit.readers import read_instead
 from graphkit.edit.renaming import rename_in_node
 from graphkit.errors import EditError, InvalidGraphError
-from graphkit.graph import walk
 from graphkit.graph.addresses import Found, Site
-from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.values import dims, format_type, is_typed, tensor_type
@@ -38,9 +36,7 @@ class _Plan:
         self.others: dict[str, str] = {}
         self.keys: list[int] = []
         self.several = False
-        self.read: set[str] = set()
-        for node in site.nodes:
-            self.read.update(walk.reads(node) if node.attribute else node.input[:])
+        self.read = site.read
 
 
 class Insertion:
@@ -56,10 +52,15 @@ class Insertion:
         self._before, self._proto, self._body, self._chosen = before, proto, body, chosen
         training = [graph for part in proto.training_info for graph in (part.initialization, part.algorithm)]
         self._placing = Placing(proto, body, Names(proto.graph, *training, *map(_as_graph, proto.functions)))
+        self._lean = chosen is None and self._placing.is_one_node and body.declared(body.inputs[0]) is None
+        self._suffix = body.outputs[0].removesuffix("_any")
+        self._keeps: dict[int, tuple[onnx.TypeProto, bool]] = {}
         self._plans: dict[int, _Plan] = {}
         self._types: dict[tuple[int, str], onnx.TypeProto] = {}
+        self._main: dict[str, onnx.TypeProto] = {}
         self._changed: dict[str, onnx.TypeProto | None] = {}
         self._unsure: list[str] = []
+        self._compared: dict[tuple[int, int], tuple[onnx.TypeProto, onnx.TypeProto, bool]] = {}
         self._places: list[str] = []
         self.warnings: list[str] = []
 
@@ -74,29 +75,51 @@ class Insertion:
         """
         self._note_types([each for group in groups for each in group])
         for group in groups:
-            self._insert(group)
+            if len(group) > 1 or not self._insert_plainly(group[0]):
+                self._insert(group)
         return self._finish()
+
+    def _insert_plainly(self, each: Found) -> bool:
+        """Put a body of one node behind an inner value whose type it keeps, for all readers: what is done thousands of times.
+
+        Returns:
+            Whether it was; False where there is more to look at.
+        """
+        site, name = each.site, each.name
+        own = self._main.get(name)
+        if not self._lean or own is None or site.graph is not self._proto.graph or name not in site.producer:
+            return False
+        if name in site.outputs:
+            return False
+        if id(own) not in self._keeps:
+            self._keeps[id(own)] = (own, self._body.results([own])[0] == own)
+        plan = self._plans.get(id(site)) or self._plans.setdefault(id(site), _Plan(site))
+        if not self._keeps[id(own)][1] or name not in plan.read:
+            return False
+        give = plan.table[name] = self._placing.names.fresh(f"{name}_{self._suffix}")
+        self._placing.place_one(name, give)
+        plan.keys.append(site.producer[name])
+        self._places.append(name)
+        return True
 
     def _note_types(self, found: Sequence[Found]) -> None:
         """Look up what the values are before anything changes."""
-        missing = []
+        main = [each for each in found if each.site.graph is self._proto.graph]
+        if main:
+            index = main[0].site.index
+            assert index is not None
+            self._main = types_of(self._proto, index, [each.name for each in main])
         for each in found:
             known = each.site.types.get(each.name)
-            if known is not None and is_typed(known):
+            if each.site.graph is not self._proto.graph and known is not None and is_typed(known):
                 self._types[id(each.site), each.name] = known
-            elif each.site.graph is self._proto.graph:
-                missing.append(each)
-        if missing:
-            index = GraphIndex(self._before.graph)
-            inner = types_of(self._before, index, [each.name for each in missing])
-            self._types.update({(id(e.site), e.name): inner[e.name] for e in missing if e.name in inner})
 
     def _insert(self, group: Sequence[Found]) -> None:
         """Put the body once behind some values of one site."""
         site = group[0].site
         if any(each.site is not site for each in group):
             raise EditError(f"{self._body.title} takes several values, and these are not all in one graph")
-        plan = self._plans.setdefault(id(site), _Plan(site)) if id(site) not in self._plans else self._plans[id(site)]
+        plan = self._plans.get(id(site)) or self._plans.setdefault(id(site), _Plan(site))
         reads, gives = [], []
         given = [self._given(each, formal) for each, formal in zip(group, self._body.inputs, strict=True)]
         results = self._body.results(given)
@@ -113,9 +136,15 @@ class Insertion:
         plan.several = plan.several or len(group) > 1
         self._places += [each.address for each in group]
 
+    def _type_of(self, each: Found) -> onnx.TypeProto | None:
+        """The type that a value had before the edit."""
+        if each.site.graph is self._proto.graph:
+            return self._main.get(each.name)
+        return self._types.get((id(each.site), each.name))
+
     def _given(self, each: Found, formal: str) -> onnx.TypeProto | None:
         """The type of what the body takes here. An input of the graph gets it, where the body declares another one."""
-        own, declared = self._types.get((id(each.site), each.name)), self._body.declared(formal)
+        own, declared = self._type_of(each), self._body.declared(formal)
         if declared is None or own is None:
             return own
         if each.site.graph is self._proto.graph and each.name in each.site.inputs:
@@ -152,7 +181,7 @@ class Insertion:
 
     def _check(self, each: Found, given: onnx.TypeProto | None, result: onnx.TypeProto | None, give: str) -> None:
         """Note a type that changes; refuse one that cannot."""
-        own = self._types.get((id(each.site), each.name))
+        own = self._type_of(each)
         if (
             each.site.graph is self._proto.graph
             and each.name in each.site.inputs
@@ -164,10 +193,17 @@ class Insertion:
         if own is None or result is None or each.site.function is not None:
             self._unsure.append(each.address)
             self._changed[give] = result
-        elif result != own:
+        elif self._differ(own, result):
             self._changed[give] = result
             if give != each.name or each.name in self._plans[id(each.site)].read:
                 self._unsure.append(each.address)
+
+    def _differ(self, one: onnx.TypeProto, other: onnx.TypeProto) -> bool:
+        """Whether two types differ; they are the same objects again and again, and are compared once."""
+        key = id(one), id(other)
+        if key not in self._compared:
+            self._compared[key] = (one, other, one != other)
+        return self._compared[key][2]
 
     def _retype_input(
         self, each: Found, given: onnx.TypeProto, result: onnx.TypeProto | None, own: onnx.TypeProto | None

@@ -20,10 +20,12 @@ def prune(model: onnx.ModelProto, names: Iterable[str]) -> list[str]:
     Scope: main graph and bodies.
     Cost: O(graph).
     """
+    waiting = [name for name in names if name]
+    if not waiting:
+        return []
     readers = reader_counts(model.graph)
     makers = {name: node for node in walk.nodes(model.graph) for name in node.output if name}
     dead: set[str] = set()
-    waiting = [name for name in names if name]
     while waiting:
         name = waiting.pop()
         if name in dead or readers.get(name, 0) > 0:

@@ -33,10 +33,11 @@ def read_instead(
     for position, node in enumerate(nodes):
         if position in skipped or (only is not None and position not in only):
             continue
-        names = node.input[:]
-        changed = not table.keys().isdisjoint(names)
-        if changed:
-            set_inputs(node, [table.get(name, name) for name in names])
+        changed = False
+        for place, name in enumerate(node.input[:]):
+            if name in table:
+                node.input[place] = table[name]
+                changed = True
         if node.attribute:
             changed = _in_attributes(node, table) or changed
         count += changed

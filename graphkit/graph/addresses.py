@@ -17,7 +17,7 @@ import onnx
 
 from graphkit.errors import NameNotFoundError
 from graphkit.graph import walk
-from graphkit.graph.index import producers
+from graphkit.graph.index import GraphIndex, producers
 from graphkit.graph.names import label
 
 Holder: TypeAlias = "onnx.GraphProto | onnx.FunctionProto"
@@ -50,14 +50,28 @@ class Site:
         self.owner = owner
 
     @cached_property
+    def index(self) -> GraphIndex | None:
+        """The index of the graph; None for a function."""
+        return GraphIndex(self.graph) if self.graph is not None else None
+
+    @cached_property
     def nodes(self) -> list[onnx.NodeProto]:
         """Its nodes."""
-        return list(self.holder.node)
+        return self.index.nodes if self.index is not None else list(self.holder.node)
 
     @cached_property
     def producer(self) -> dict[str, int]:
         """Value -> position of the node that makes it."""
-        return producers(self.nodes)
+        return self.index.producer if self.index is not None else producers(self.nodes)
+
+    @cached_property
+    def read(self) -> set[str]:
+        """The values that its nodes and the bodies in them read."""
+        found = set(chain.from_iterable([node.input[:] for node in self.nodes]))
+        for node in self.nodes:
+            if node.attribute:
+                found.update(walk.captures(node))
+        return found
 
     @property
     def graph(self) -> onnx.GraphProto | None:
@@ -65,13 +79,13 @@ class Site:
         return self.holder if isinstance(self.holder, onnx.GraphProto) else None
 
     @cached_property
-    def inputs(self) -> tuple[str, ...]:
-        """The names of its inputs."""
+    def inputs(self) -> dict[str, None]:
+        """The names of its inputs, in order."""
         return _names(self.holder.input)
 
     @cached_property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of its outputs."""
+    def outputs(self) -> dict[str, None]:
+        """The names of its outputs, in order."""
         return _names(self.holder.output)
 
     @cached_property
@@ -114,8 +128,8 @@ class Site:
         return {info.name: info.type for info in infos}
 
 
-def _names(entries: Iterable[str | onnx.ValueInfoProto]) -> tuple[str, ...]:
-    return tuple(entry if isinstance(entry, str) else entry.name for entry in entries)
+def _names(entries: Iterable[str | onnx.ValueInfoProto]) -> dict[str, None]:
+    return dict.fromkeys(entry if isinstance(entry, str) else entry.name for entry in entries)
 
 
 class Found(NamedTuple):

@@ -131,7 +131,8 @@ class GraphIndex:
         names = node.input[:]
         if "" in names:
             names = [name for name in names if name]
-        return [*names, *self.captures(position)] if node.attribute else names
+        captured = self.captures(position) if node.attribute else ()
+        return [*names, *captured] if captured else names
 
     def captures(self, position: int) -> tuple[str, ...]:
         """The names of this graph (or of graphs around it) that the bodies of a node read."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import onnx
 
 from graphkit.graph import walk
@@ -37,9 +39,9 @@ class Names:
             self.values |= walk.defined_names(scope)
             self.values.update(value.name for value in scope.output)
             self.values.update(value.name for value in scope.value_info)
-            for node in scope.node:
-                self.values.update(node.input)
-                self.nodes.add(node.name)
+            nodes = list(scope.node)
+            self.values.update(chain.from_iterable([node.input[:] for node in nodes]))
+            self.nodes.update([node.name for node in nodes])
         self.values.discard("")
         self.nodes.discard("")
         self.taken = self.values | self.nodes

@@ -7,19 +7,25 @@ around it, and may not reuse (shadow) one.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 
 import onnx
 
 GRAPH = onnx.AttributeProto.GRAPH
 GRAPHS = onnx.AttributeProto.GRAPHS
 
+_A = onnx.AttributeProto
+PLAIN = frozenset((_A.FLOAT, _A.INT, _A.STRING, _A.FLOATS, _A.INTS, _A.STRINGS))
+"""Kinds of attributes that hold numbers or texts, and so neither tensors nor graphs."""
+
 
 def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     """The graphs that a node holds in its attributes, not those nested deeper."""
     for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+        if attribute.type not in PLAIN:
+            if attribute.HasField("g"):
+                yield attribute.g
+            yield from attribute.graphs
 
 
 def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -106,6 +112,8 @@ def captures(node: onnx.NodeProto) -> tuple[str, ...]:
     """The values that a node reads without having them as inputs, each once: the outer names that its bodies read, at
     any depth, and those that its attributes name. Cost: as ``free_names`` of each body.
     """
+    if node.op_type != "Gradient" and all(attribute.type in PLAIN for attribute in node.attribute):
+        return ()
     found = dict.fromkeys(named_in_attributes(node))
     for body in bodies(node):
         found.update(dict.fromkeys(free_names(body)))
@@ -153,8 +161,7 @@ def defined_names(graph: onnx.GraphProto) -> set[str]:
     names = {value.name for value in graph.input}
     names.update(tensor.name for tensor in graph.initializer)
     names.update(sparse.values.name for sparse in graph.sparse_initializer)
-    for node in graph.node:
-        names.update(node.output)
+    names.update(chain.from_iterable([node.output[:] for node in graph.node]))
     names.discard("")
     return names
 

@@ -73,8 +73,7 @@ def types_behind(
         node = nodes[position]
         rule = rule_of(node.op_type)
         if rule is not None and node.domain in ("", "ai.onnx"):
-            inputs = node.input
-            reads = [inputs[0]] if rule[0] and inputs else inputs[:]
+            reads = node.input[:1] if rule[0] else node.input[:]
             steps[position] = (name, reads, rule[1])
             waiting += reads
     spread = _Spread()

@@ -141,7 +141,13 @@ def _undefined(reader: str, name: str) -> InvalidGraphError:
 
 
 def _check_nodes(nodes: Iterable[onnx.NodeProto], home: _Home, report: Report) -> None:
+    passed: set[tuple[object, ...]] = set()
     for node in nodes:
+        form = _form(node, overloads=bool(home.own))
+        if form is not None:
+            if form in passed:
+                continue
+            passed.add(form)
         if not node.op_type:
             report("node", InvalidGraphError(f"the node {label(node)!r} has no operator (op_type)", names=[node.name]))
         elif node.domain in ("", "ai.onnx") and (not home.own or walk.call_key(node) not in home.own):
@@ -157,6 +163,22 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], home: _Home, report: Report) -
                     _check_sparse(sparse, report)
                 if attribute.HasField("sparse_tensor"):
                     _check_sparse(attribute.sparse_tensor, report)
+
+
+def _form(node: onnx.NodeProto, *, overloads: bool) -> tuple[object, ...] | None:
+    """What the rules look at in a node, so that of nodes that are alike in it one is looked at; None where they look at
+    more: operands that are left out, tensors and bodies, values from a function's caller.
+    """
+    inputs, outputs, op = node.input[:], node.output[:], node.op_type
+    if "" in inputs or "" in outputs or op == "Resize":
+        return None
+    form: list[object] = [op, node.domain, node.overload if overloads else "", len(inputs), len(outputs)]
+    for attribute in node.attribute:
+        kind = attribute.type
+        if kind not in walk.PLAIN or attribute.ref_attr_name:
+            return None
+        form += (attribute.name, kind)
+    return tuple(form)
 
 
 _A = onnx.AttributeProto

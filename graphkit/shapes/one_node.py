@@ -31,48 +31,51 @@ class OneNode:
         self._index = GraphIndex(model.graph)
         names = dict.fromkeys(name for node in nodes for name in node.input if name and self._index.has(name))
         self._types = types_of(model, self._index, names)
-        self._known: dict[bytes, list[bytes]] = {}
+        self._results: dict[tuple[object, ...], tuple[object, list[bytes]]] = {}
 
     def results(self, node: onnx.NodeProto, site: Site) -> list[bytes]:
         """The types of a node's outputs, serialised to compare; b"" for one that is not known."""
-        trial = onnx.ModelProto(ir_version=10)
-        trial.graph.name = "node"
         names = list(dict.fromkeys(name for name in node.input if name))
-        for number, name in enumerate(names):
-            if not self._give(trial, name, f"i{number}", site):
-                return [b""] * len(node.output)
+        known = [self._known_of(name, site) for name in names]
+        if None in known:
+            return [b""] * len(node.output)
+        places = tuple(names.index(name) if name else -1 for name in node.input)
+        attributes = tuple(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+        key = (node.op_type, node.domain, node.overload, attributes, places, len(node.output), tuple(map(id, known)))
+        if key not in self._results:  # what is known is kept, so that its id stays its own
+            self._results[key] = (known, self._inferred(node, places, known))
+        return self._results[key][1]
+
+    def _inferred(
+        self, node: onnx.NodeProto, places: Sequence[int], known: Sequence[onnx.TypeProto | onnx.TensorProto | None]
+    ) -> list[bytes]:
+        trial = onnx.ModelProto(ir_version=10, opset_import=self._model.opset_import, functions=self._model.functions)
+        if not trial.opset_import:
+            trial.opset_import.add(domain="", version=self._opset)
+        trial.graph.name = "node"
+        for number, each in enumerate(known):
+            if isinstance(each, onnx.TensorProto):
+                trial.graph.initializer.add().CopyFrom(each)
+                trial.graph.initializer[-1].name = f"i{number}"
+            elif each is not None:
+                trial.graph.input.add(name=f"i{number}").type.CopyFrom(each)
         alike = trial.graph.node.add()
         alike.CopyFrom(node)
-        alike.name = ""
-        alike.input[:] = [f"i{names.index(name)}" if name else "" for name in node.input]
+        alike.input[:] = [f"i{place}" if place >= 0 else "" for place in places]
         alike.output[:] = [f"o{number}" if name else "" for number, name in enumerate(node.output)]
         trial.graph.output.extend(onnx.ValueInfoProto(name=name) for name in alike.output if name)
-        key = trial.SerializeToString(deterministic=True)
-        if key not in self._known:
-            trial.opset_import.extend(self._model.opset_import)
-            if not trial.opset_import:
-                trial.opset_import.add(domain="", version=self._opset)
-            trial.functions.extend(self._model.functions)
-            found = {value.name: value.type for value in inferred(trial).graph.output if is_typed(value.type)}
-            self._known[key] = [
-                found[name].SerializeToString(deterministic=True) if name in found else b"" for name in alike.output
-            ]
-        return self._known[key]
+        found = {value.name: value.type for value in inferred(trial).graph.output if is_typed(value.type)}
+        return [found[name].SerializeToString(deterministic=True) if name in found else b"" for name in alike.output]
 
-    def _give(self, trial: onnx.ModelProto, name: str, alias: str, site: Site) -> bool:
-        """Declare what a node reads; whether it is known."""
-        if site.outer is None and site.function is None:
-            known = self._types.get(name)
-            if known is None and self._index.has(name):
-                known = types_of(self._model, self._index, [name]).get(name)
-            tensor = values.constant(self._index, name)
-        else:
-            known, tensor = site.types.get(name), None
+    def _known_of(self, name: str, site: Site) -> onnx.TypeProto | onnx.TensorProto | None:
+        """What is known of what a node reads: a small constant, its type, or None."""
+        if site.outer is not None or site.function is not None:
+            known = site.types.get(name)
+            return known if known is not None and is_typed(known) else None
+        tensor = values.constant(self._index, name)
         if tensor is not None and tensor.data_location != onnx.TensorProto.EXTERNAL and stored_bytes(tensor) <= SMALL:
-            trial.graph.initializer.add().CopyFrom(tensor)
-            trial.graph.initializer[-1].name = alias
-        elif known is not None and is_typed(known):
-            trial.graph.input.add(name=alias).type.CopyFrom(known)
-        else:
-            return False
-        return True
+            return tensor
+        if name not in self._types and self._index.has(name):
+            self._types.update(types_of(self._model, self._index, [name]))
+        known = self._types.get(name)
+        return known if known is not None and is_typed(known) else None

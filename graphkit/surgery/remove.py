@@ -99,9 +99,9 @@ class _Removal:
         self._check_types()
         for key, site in self._sites.items():
             self._connect(site, gone[key])
-        pruned = len(list(walk.nodes(self._proto.graph)))
+        pruned = sum(1 for _ in walk.nodes(self._proto.graph)) if self._left else 0
         prune(self._proto, self._left)
-        pruned -= len(list(walk.nodes(self._proto.graph)))
+        pruned -= sum(1 for _ in walk.nodes(self._proto.graph)) if self._left else 0
         return self._told(pruned)
 
     def _bridge(self, each: Found, read: set[str]) -> None:

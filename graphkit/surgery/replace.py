@@ -96,7 +96,8 @@ def _hole_of_node(each: Found, body: Body) -> _Hole:
     if len(reads) < count or "" in reads:
         raise EditError(f"{body.title} has {count} inputs, and {title(node)} reads {len([n for n in node.input if n])}")
     makes = list(node.output)[: len(body.outputs)]
-    require_closed(each.site, {each.position}, [name for name in makes if name])
+    if any(name in each.site.read or name in each.site.outputs for name in node.output[len(makes) :] if name):
+        require_closed(each.site, {each.position}, [name for name in makes if name])
     return _Hole(each.site, {each.position}, reads, makes, title(node))
 
 
@@ -140,8 +141,10 @@ class _Work:
         for found in sites.values():
             left += self._fill(found[0].site, found)
         kept = {name for hole in holes for name in (*hole.reads, *hole.makes)}
-        prune(self._proto, [name for name in left if name not in kept])
-        prune(self._proto, [name for hole in holes for name in _unused(hole, self._body)])
+        read = set(walk.free_names(onnx.GraphProto(node=self._body.model.graph.node)))
+        idle = [place for place, formal in enumerate(self._body.inputs) if formal not in read]
+        unread = [name for name in left if name not in kept] + [hole.reads[place] for hole in holes for place in idle]
+        prune(self._proto, unread)
         if unsure:
             require_fit(self._before, self._proto, f"putting {self._body.title} in place of {unsure}")
 
@@ -214,12 +217,6 @@ class _Work:
 
 def _known(found: onnx.TypeProto | None) -> onnx.TypeProto | None:
     return found if found is not None and is_typed(found) else None
-
-
-def _unused(hole: _Hole, body: Body) -> list[str]:
-    """Values that a hole gives the body, which does not look at them."""
-    read = set(walk.free_names(onnx.GraphProto(node=body.model.graph.node)))
-    return [name for formal, name in zip(body.inputs, hole.reads, strict=True) if formal not in read]
 
 
 def _sort(site: Site, holes: Sequence[_Hole]) -> None:

@@ -36,6 +36,9 @@ from graphkit.storage.load import as_model
 from graphkit.storage.source import Buffer
 from graphkit.tensor import DataRange, numpy_type, refer, type_name
 
+MOST_NOTES = 20
+"""Attributes that are named in the notes; of more, the number is said."""
+
 EXTERNAL_FROM = 1 << 16
 """Bytes from which on a weight that is set stays where its array lies, and is written from there."""
 
@@ -173,7 +176,8 @@ class _Work:
         found, name = self._node(address, "name")
         made = attribute_for(found.node, name, value, self._opset, self.proto.functions)
         self._change(found, lambda node: set_attribute(node, made))
-        self.notes.append(f"{name} of {title(found.node)} is {_shown(made)}")
+        if len(self._edited) <= MOST_NOTES:
+            self.notes.append(f"{name} of {title(found.node)} is {_shown(made)}")
 
     def clear(self, address: str) -> None:
         """Clear an attribute, all metadata or all doc strings."""
@@ -276,6 +280,8 @@ class _Work:
                     raise EditError(f"the operands make a cycle: {error.message}", hint=None) from error
                 sort_nodes(site.holder, sorted(range(len(order)), key=order.__getitem__))
         prune(self.proto, [name for name in self._unread if name])
+        if len(self._edited) > MOST_NOTES:
+            self.notes.append(f"{len(self._edited)} attributes and operands are set in all")
         changed, unsure = self._other_types()
         if changed:
             follow_types(self.proto, changed)

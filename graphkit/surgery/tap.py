@@ -8,8 +8,7 @@ import onnx
 
 from graphkit.edit.lifting import lifted
 from graphkit.graph import values
-from graphkit.graph.addresses import Addresses, Found
-from graphkit.graph.index import GraphIndex
+from graphkit.graph.addresses import Addresses, Found, Site
 from graphkit.graph.names import Names
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
@@ -79,24 +78,17 @@ def tap(model: Model, names: str | Iterable[str], *, replace: bool = False, rege
 
 def _types(proto: onnx.ModelProto, found: Sequence[Found]) -> dict[str, onnx.TypeProto]:
     """Address -> type, from the file or, where one is missing there, from inference."""
-    types: dict[str, onnx.TypeProto] = {}
-    index = GraphIndex(proto.graph)
-    for each in found:
-        known = values.value_type(index, each.name) if each.site.outer is None else _declared(each)
-        if known is not None and (values.is_typed(known)):
-            types[each.address] = known
+    types = {each.address: known for each in found if (known := _declared(each.site, each.name)) is not None}
     if any(each.address not in types for each in found):
-        again = Addresses(inferred(proto))
+        again = {site.prefix: site for site in Addresses(inferred(proto)).sites}
         for each in found:
-            if each.address not in types and each.site.function is None:
-                known = _declared(again.value(each.address))
-                if known is not None:
-                    types[each.address] = known
+            if each.address not in types and (known := _declared(again[each.site.prefix], each.name)) is not None:
+                types[each.address] = known
     return types
 
 
-def _declared(found: Found) -> onnx.TypeProto | None:
-    return values.value_type(GraphIndex(found.site.graph), found.name) if found.site.graph is not None else None
+def _declared(site: Site, name: str) -> onnx.TypeProto | None:
+    return values.value_type(site.index, name) if site.index is not None else None
 
 
 def add_outputs(graph: onnx.GraphProto, types: dict[str, onnx.TypeProto | None], *, replace: bool = False) -> None:
