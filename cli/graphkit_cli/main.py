@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from graphkit import GraphkitError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "guide": ("graphkit_cli.commands.guide", "Read a guide: make it dynamic, cut and merge, prove, ..."),
     "export": ("graphkit_cli.commands.export", "Export a torch module, and say what the exporter did not."),
     "inspect": ("graphkit_cli.commands.inspect", "Show what a model holds: interface, operators, weights."),
     "check": ("graphkit_cli.commands.check", "Say whether a model is valid and loads, and what is wrong."),
