@@ -18,7 +18,7 @@ def to_runtime(value: Any, port: Port) -> Any:
     """An array (or list of arrays, for a sequence) as an OrtValue. Numeric arrays are not copied."""
     runtime = import_runtime()
     if isinstance(value, list):
-        raise FeedError(f"input {port.name!r} is {port.text}; only tensors can be fed", name=port.name)
+        return _sequence([to_runtime(one, port) for one in value], port)
     array = np.ascontiguousarray(value) if value.ndim else value
     if (
         array.dtype.kind in "fiub" and array.dtype.isbuiltin == 1
@@ -40,6 +40,19 @@ def _texts(array: Any) -> Any:
     graph.node.add(op_type="Identity", input=["texts"], output=["made"])
     graph.output.add(name="made").type.tensor_type.elem_type = onnx.TensorProto.STRING
     return _made_by(graph, {})
+
+
+def _sequence(values: list[Any], port: Port) -> Any:
+    """OrtValues as one of a sequence: the runtime makes none, but for a model."""
+    if not values:
+        raise FeedError(f"input {port.name!r} is {port.text}; an empty sequence cannot be fed", name=port.name)
+    graph = onnx.GraphProto(name="sequence")
+    for at, value in enumerate(values):
+        graph.input.add(name=f"element_{at}", type=declared_type(value))
+    names = [entry.name for entry in graph.input]
+    graph.node.add(op_type="SequenceConstruct", input=names, output=["made"])
+    graph.output.add(name="made")
+    return _made_by(graph, dict(zip(names, values, strict=True)))
 
 
 def _elements(value: Any) -> list[Any]:

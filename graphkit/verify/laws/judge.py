@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 
 from graphkit.errors import FeedError, GraphkitError, SessionError
+from graphkit.graph.cut import DRAWS
+from graphkit.graph.names import label
 from graphkit.graph.ports import input_ports, output_ports
+from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.compare.tolerance import Policy, Tolerance, coarser
@@ -234,6 +237,7 @@ class _Round:
             return [[] for _ in trials], str(error)
         made: list[list[Ran]] = []
         why = ""
+        self._refuse_draws(side, trials)
         started = time.monotonic()
         for trial in trials:
             if trial.spare and self._judge.hurried and time.monotonic() - started > SLOW:
@@ -247,6 +251,25 @@ class _Round:
                 why = str(error)
         side.close()
         return made, why
+
+    def _refuse_draws(self, side: Side, trials: Sequence[Trial]) -> None:
+        """Numbers that are others in each run say nothing.
+
+        Raises:
+            Unproved: An output hangs on a random draw.
+        """
+        drawing = [node for node in model_nodes(self._before.proto) if node.op_type in DRAWS]
+        if not drawing or not self._binding.known:
+            return
+        try:
+            once, again = (side.run(trials[0].before[0]).values for _ in range(2))
+        except (SessionError, FeedError):
+            return
+        for outcome in self._binding.outputs.values():
+            if not self._near("", once[outcome.value], again[outcome.value]).match:
+                raise Unproved(
+                    f"{label(drawing[0])!r} draws other numbers in each run, and {outcome.value!r} hangs on it"
+                )
 
     def _excused(
         self, trials: Sequence[Trial], expected: Sequence[Sequence[Ran]], told: Mapping[str, list[int | str | None]]

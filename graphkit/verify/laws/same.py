@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
+from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.verify.laws.binding import Binding, Change, Fed, Outcome
 
@@ -35,8 +37,8 @@ def listed(given: Any) -> list[str]:
 
 
 def rename(change: Change) -> Binding:
-    """The same under other names."""
-    new = dict(change.arguments.get("values") or {})
+    """The same under other names: those that were given, that a pattern makes, or that a text is put in front of."""
+    new = _new_names(change)
     plain = identity(change)
     return replace(
         plain,
@@ -44,3 +46,20 @@ def rename(change: Change) -> Binding:
         outputs={new.get(name, name): outcome for name, outcome in plain.outputs.items()},
         names={after: before for before, after in new.items()},
     )
+
+
+def _new_names(change: Change) -> dict[str, str]:
+    """Value of before's main graph -> its new name."""
+    given, proto = change.arguments, change.before.proto
+    found = dict(given.get("values") or {})
+    patterns = [(re.compile(text), replacement) for text, replacement in (given.get("regex") or {}).items()]
+    interface = {value.name for value in (*proto.graph.input, *proto.graph.output)}
+    for name in GraphIndex(proto.graph).values():
+        if name in found:
+            continue
+        made = (pattern.sub(replacement, name) for pattern, replacement in patterns)
+        prefixed = name if name in interface else f"{given.get('prefix', '')}{name}"
+        new = next((one for one in made if one != name), prefixed)
+        if new != name:
+            found[name] = new
+    return found

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import onnx
 
+from graphkit.errors import FeedError
 from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.ports import Port, input_ports, output_ports
 from graphkit.model import Model
@@ -75,6 +77,7 @@ class Plan:
             FeedError: A feed does not fit.
         """
         self._binding = binding
+        self._after = after
         self._mine, self._theirs = input_ports(after.proto), input_ports(before.proto)
         self._outputs = output_ports(after.proto)
         self._fed = {
@@ -197,6 +200,9 @@ class Plan:
             if name in feeds or not self._wanted(port, theirs, random, name, sample):
                 continue
             alike = theirs is not None and link.convert is None and theirs.data_type == port.data_type
+            if not port.data_type:
+                feeds[name] = self._loose(name, random, sample)
+                continue
             feeds[name] = random.draw(name, sample) if mine_first or not alike else other.draw(link.name, sample)
             random.learn(port, feeds[name].shape, bind)
         for name in self._alone:
@@ -204,6 +210,21 @@ class Plan:
                 feeds[name] = random.draw(name, sample)
         before = self._before(feeds, other, sample)
         return Trial(kind, self._said(feeds), feeds, (before,), self._left_out(sample))
+
+    def _loose(self, name: str, random: RandomFeeds, sample: int) -> Any:
+        """A feed for an input that is no tensor: a sequence of two tensors, or what an optional holds."""
+        kind = next(value.type for value in self._after.proto.graph.input if value.name == name)
+        if kind.HasField("optional_type"):
+            kind = kind.optional_type.elem_type
+        count = 2 if kind.HasField("sequence_type") else 1
+        element = kind.sequence_type.elem_type if count == 2 else kind
+        if not element.HasField("tensor_type"):
+            raise FeedError(f"input {name!r} is {self._mine[name].text}; no feed is made for it", name=name)
+        proto = onnx.ModelProto()
+        proto.graph.input.add(name=name, type=element)
+        alone = RandomFeeds(Model(proto), seed=random.seed, bind=None)
+        drawn = [alone.draw(name, 10 * sample + at) for at in range(count)]
+        return drawn if count == 2 else drawn[0]
 
     def _wanted(self, port: Port, theirs: Port | None, random: RandomFeeds, name: str, sample: int) -> bool:
         """Whether an input is fed: if it must be on either side; one with a default value in every second run."""
@@ -219,7 +240,7 @@ class Plan:
             if name in feeds and link.name in self._theirs:
                 array = feeds[name] if link.convert is None else link.convert(feeds[name])
                 own[link.name] = _cast(array, self._theirs[link.name])
-                if link.convert is None:
+                if link.convert is None and not isinstance(own[link.name], list):
                     other.learn(self._theirs[link.name], np.shape(own[link.name]))
         for name in self._own:
             own[name] = self._given[name] if name in self._given else other.draw(name, sample)
@@ -231,7 +252,7 @@ class Plan:
         return frozenset(optional if not sample % 2 else ())
 
     def _said(self, feeds: Mapping[str, Any]) -> str:
-        return ", ".join(f"{name}={'x'.join(map(str, np.shape(array))) or 'scalar'}" for name, array in feeds.items())
+        return ", ".join(f"{name}={_size_text(array)}" for name, array in feeds.items())
 
     def complete(self, trial: Trial, link_of: Mapping[str, Link], values: Mapping[str, Any]) -> dict[str, Any]:
         """What after is fed in a trial, once before has run.
@@ -253,6 +274,12 @@ class Plan:
             elif isinstance(link, Computed):
                 feeds[name] = _cast(link.value(values), port)
         return {name: value for name, value in feeds.items() if name in self._mine}
+
+
+def _size_text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_size_text, value))}]"
+    return "x".join(map(str, np.shape(value))) or "scalar"
 
 
 def needs(links: Mapping[str, Link]) -> list[str]:

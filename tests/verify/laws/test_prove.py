@@ -71,7 +71,11 @@ HONEST = {
     "reorder": [(NET, {"inputs": ["t"], "outputs": ["u"]})],
     "retype": [(NET, {"io": {"x": "uint8", "y": "float16", "t": "float64"}})],
     "set_parts": [(NET, {"attributes": {"conv:pads": [0, 0, 2, 2]}}), (NET, {"metadata": {"author": "me"}})],
-    "rename": [(NET, {"values": {"x": "image", "y": "x"}, "nodes": {"conv": "first"}})],
+    "rename": [
+        (NET, {"regex": {"^(.)$": "\\1_of_one"}, "values": {"x": "image"}}),
+        (NET, {"prefix": "net/"}),
+        (NET, {"values": {"x": "image", "y": "x"}, "nodes": {"conv": "first"}}),
+    ],
     "resize": [
         (NET, {"input_name": "f", "form": "scales", "nodes": ["up"], "semantics": "scales", "keep_default": True}),
         (NET, {"relative": True, "separate": True, "repair_shapes": True}),
