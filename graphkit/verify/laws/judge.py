@@ -128,6 +128,7 @@ class _Judge:
         self._check_interface()
         try:
             plan = Plan(self._binding, self._base, self._after, seed=self._asked.seed, given=self._asked.feeds)
+            plan.mixed = self._mixes(plan)
             trials = list(plan.base(self._asked.samples or SAMPLES))
             stacked = [trial for count in STACKED if (trial := plan.stacked(count)) is not None]
             wider = [plan.other(times, 200 + times) for times in TIMES] if plan.others else []
@@ -141,6 +142,23 @@ class _Judge:
             if done:
                 self._seen.also.append(other.what)
         self._check_compared()
+
+    def _mixes(self, plan: Plan) -> bool:
+        """Whether a first axis is no batch: what comes out for a sample of before hangs on the others, as in a sequence."""
+        feeds, size = plan.mixes
+        if not feeds:
+            return False
+        try:
+            side = load(self._base, [outcome.value for outcome in self._binding.outputs.values()], ())
+            runs = [side.run(each).values for each in feeds]
+        except GraphkitError:
+            return False
+        for value, whole in runs[0].items():
+            if isinstance(whole, np.ndarray) and whole.shape[:1] == (size,):
+                for ran, kept in zip(runs[1:], (0, -1), strict=True):
+                    if not measure(ran[value][kept], whole[kept], Near(None), equal_nan=True).match:
+                        return True
+        return False
 
     def _check_interface(self) -> None:
         mine, made = list(input_ports(self._after.proto)), list(output_ports(self._after.proto))

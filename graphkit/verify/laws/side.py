@@ -95,7 +95,8 @@ class Side:
         """
         made = self._evaluate(feeds, [*self._run, *self._probes])
         values = {name: self._value(name, feeds, made) for name in self._wanted}
-        return Ran(values, {value: tuple(int(n) for n in made[probe]) for probe, value in self._probes.items()})
+        shapes = {name: value.shape for name, value in values.items() if isinstance(value, np.ndarray)}
+        return Ran(values, shapes | {value: tuple(map(int, made[probe])) for probe, value in self._probes.items()})
 
     def close(self) -> None:
         """The memory of the weights may go: another side is next."""

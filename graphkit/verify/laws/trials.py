@@ -78,6 +78,7 @@ class Plan:
         """
         self._binding = binding
         self._after = after
+        self.mixed = False
         self._mine, self._theirs = input_ports(after.proto), input_ports(before.proto)
         self._outputs = output_ports(after.proto)
         self._fed = {
@@ -142,13 +143,40 @@ class Plan:
 
     @property
     def batch(self) -> str | None:
-        """The symbol of a freed batch: the first axis of inputs of two axes or more, and of an output."""
+        """The symbol of a freed batch, whose samples know nothing of one another."""
+        return None if self.mixed else self._leading
+
+    @property
+    def mixes(self) -> tuple[list[dict[str, Any]], int]:
+        """What tells a batch from another first axis, and the old size: feeds of before, all samples of one kind; the same
+        with the first sample of another kind; and with the last. None where the old size is 1, which tells nothing.
+        """
+        axis = self._leading
+        freed = [one for one in self._binding.freed if axis is not None and self._symbol(one) == axis and not one.axis]
+        if not freed or freed[0].size < 2:
+            return [], 0
+        one, two = (self._trial("base", sample, {}).before[0] for sample in (300, 302))
+        mixed = [dict(one), dict(one)]
+        for each in freed:
+            if each.before in one and np.shape(one[each.before]) == np.shape(two[each.before]):
+                for feeds, kept in zip(mixed, (0, -1), strict=True):
+                    feeds[each.before] = np.array(two[each.before])
+                    feeds[each.before][kept] = one[each.before][kept]
+        return [one, *mixed], freed[0].size
+
+    @property
+    def _leading(self) -> str | None:
+        """The symbol of a first axis that is free now, of inputs of two axes or more, and of an output.
+
+        Where no output says what its first axis is, it is a batch too for inputs of three axes or more.
+        """
         for one in self._binding.freed:
             symbol = self._symbol(one)
             port = self._mine.get(one.name)
             if symbol is None or one.axis or port is None or len(port.dims or ()) < 2:
                 continue
-            if any((out.dims or (None,))[0] == symbol for out in self._outputs.values()):
+            leading = [(out.dims or (None,))[0] for out in self._outputs.values()]
+            if symbol in leading or (len(port.dims or ()) > 2 and None in leading):
                 return symbol
         return None
 

@@ -155,6 +155,16 @@ def test_an_axis_that_runs_at_one_size_only_is_not_proved():
     assert (proof.verdict, "its old size only" in proof.laws[0].why) == ("unproved", True), gk.text(proof)
 
 
+def test_a_first_axis_that_is_no_batch_is_asked_at_other_sizes():
+    model = text(
+        """<ir_version: 10, opset_import: ["" : 18]>
+        g (float[4, 3] x) => (float[4, 3] y) <int64 zero = {0}> { y = CumSum(x, zero) }"""
+    )
+    proof = gk.prove(gk.dims(model, {"x:0": "n"}), model)
+    assert proof, gk.text(proof)
+    assert not any("batch" in also for also in proof.laws[0].also)
+
+
 def test_rows_that_mix_in_a_freed_batch_break_the_law():
     model = text(
         """<ir_version: 10, opset_import: ["" : 18]>
