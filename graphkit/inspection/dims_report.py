@@ -40,7 +40,7 @@ class DimsReport(Result):
     @property
     def ok(self) -> bool:
         """Whether every size follows, or can be made to."""
-        return not self.held and not self.properties
+        return not self.held and all(finding.kind == "limit" for finding in self.properties)
 
 
 def dims_report(model: ModelLike, values: Mapping[str, int | str]) -> DimsReport:
@@ -85,5 +85,5 @@ def dims_report(model: ModelLike, values: Mapping[str, int | str]) -> DimsReport
         outputs={n: tuple(axis for axis, dim in enumerate(get(n).dims or ()) if dim.varies) for n in outputs},
         follows=tuple(f for f in followed.findings if f.kind in ("follows", "choice")),
         held=tuple(f for f in followed.findings if f.kind in ("held", "lost")),
-        properties=tuple(f for f in followed.findings if f.kind == "property"),
+        properties=tuple(f for f in followed.findings if f.kind in ("property", "limit")),
     )

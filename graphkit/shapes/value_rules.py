@@ -145,6 +145,14 @@ def _gather(node: onnx.NodeProto, given: Given) -> Array:
     return np.take(data, places, axis)
 
 
+def _gather_elements(node: onnx.NodeProto, given: Given) -> Array:
+    data, places = _all(given)
+    axis = attribute_value(node, "axis", 0)
+    whole = tuple(slice(None) if a == axis % data.ndim else slice(size) for a, size in enumerate(places.shape))
+    taken: Array = np.take_along_axis(data[whole], np.where(places < 0, places + data.shape[axis], places), axis)
+    return taken
+
+
 def _reshape(node: onnx.NodeProto, given: Given) -> Array:
     data, target = _all(given)
     sizes = [int(size) for size in target]
@@ -198,6 +206,7 @@ _RULES: dict[str, Callable[[onnx.NodeProto, Given], Array | None]] = {
     "Expand": lambda _, given: _first(given) * np.ones(_all(given)[1].astype(np.int64), _first(given).dtype),
     "Floor": _of_one(np.floor),
     "Gather": _gather,
+    "GatherElements": _gather_elements,
     "Greater": _of_two(np.greater),
     "Identity": lambda _, given: _first(given),
     "Less": _of_two(np.less),

@@ -161,6 +161,9 @@ def _said(proto: onnx.ModelProto, followed: Followed, names: Mapping[Place, str]
     said: list[str] = []
     doubts: list[str] = []
     for finding in followed.findings:
+        if finding.kind == "limit":
+            notes.append(str(finding))
+            continue
         if finding.done:
             notes.append(str(finding) if repair else Hint("with ", Argument("repair_shapes"), f" {finding}"))
         if not finding.done or not repair or finding.kind == "choice":

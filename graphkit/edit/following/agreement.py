@@ -61,7 +61,7 @@ def _compare(
         if dim.sizes == lead.sizes or not dim.sizes or (broadcasts and dim.base == 1 and not dim.varies):
             continue
         if dim.base == lead.base and not dim.varies:
-            wants.setdefault(other, {})[place] = Want(lead.sizes, node.input[position], axis)
+            wants.setdefault(other, {})[place] = Want(lead.sizes, node.input[position], axis, factors=lead.factors)
             continue
         first, second = node.input[position], node.input[other]
         tie = f"joins axis {axis} of {first!r} with axis {place} of {second!r}"

@@ -19,9 +19,9 @@ from graphkit.tensor import stored_bytes
 if TYPE_CHECKING:
     from graphkit.tensor import Array
 
-Kind: TypeAlias = Literal["follows", "held", "property", "lost", "choice"]
+Kind: TypeAlias = Literal["follows", "held", "property", "lost", "choice", "limit"]
 """``follows``: it was made to follow; ``held``: it should and does not; ``property``: the size belongs to the net;
-``lost``: sizes cannot be followed past it; ``choice``: it follows, and the file allows another reading.
+``lost``: sizes cannot be followed past it; ``choice``: it follows, and the file allows another reading; ``limit``: it follows as far as a table goes.
 """
 
 TABLE_LIMIT = 1 << 20
@@ -80,6 +80,7 @@ class Want:
     axis: int
     more: int = 0
     times: int = 1
+    factors: tuple[Sizes, ...] = ()
 
 
 class Following:

@@ -64,6 +64,8 @@ def _made(state: Following, name: str, known: Known, wants: dict[int, Want], dep
     assert known.dims is not None
     if all(known.dims[axis].base == 1 for axis in wants):
         return expanded(state, name, known, wants)
+    if (repeated := _repeated(state, name, known, wants, depth)) is not None:
+        return repeated
     array = state.array(name) if state.tensor(name) is not None else state.baked(name)
     if array is not None and (made := _constant(state, name, array, known, wants)) is not None:
         return made
@@ -74,6 +76,22 @@ def _made(state: Following, name: str, known: Known, wants: dict[int, Want], dep
     if node is None or rule is None or not node.output or node.output[0] != name:
         return None
     return rule(state, node, known, wants, depth + 1)
+
+
+def _repeated(state: Following, name: str, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    """What is there once for the only sample, where samples were merged with it: the whole is repeated for each."""
+    dims = known.dims or ()
+    for axis, want in wants.items():
+        outer, base = (want.factors[0] if want.factors else ()), dims[axis].base
+        if len(want.factors) < 2 or outer[0] != 1 or want.sizes != tuple(base * size for size in outer):
+            continue
+        inner = grow(state, name, {a: w for a, w in wants.items() if a != axis}, depth + 1)
+        if inner is None:
+            return None
+        count = state.add("Div", [state.wanted(want), state.constant([base])], "count")
+        repeats = state.concatenated([count if place == axis else 1 for place in range(len(dims))])
+        return state.add("Tile", [inner, repeats], f"{name}_sized")
+    return None
 
 
 def expanded(state: Following, name: str, known: Known, wants: Wants) -> str:
@@ -148,8 +166,8 @@ def _stepped(state: Following, array: np.ndarray, found: tables.Steps, axis: int
     )
     count = _counted(state, want, work, array.ndim, axis)
 
-    def number(value: float) -> str:
-        return state.constant(np.array(value, work), "step")
+    def number(value: float | np.ndarray) -> str:
+        return state.constant(np.ascontiguousarray(np.asarray(value, work)), "step")
 
     if found.anchor in ("span", "cells", "parts", "end"):
         size = state.add("Cast", [state.wanted(want)], "size", to=onnx.helper.np_dtype_to_tensor_dtype(work))
@@ -164,7 +182,7 @@ def _stepped(state: Following, array: np.ndarray, found: tables.Steps, axis: int
     else:
         if found.anchor == "end":
             count = state.add("Sub", [count, state.add("Sub", [size, number(1)], "last")], "count")
-        if found.step != 1:
+        if not np.array_equal(found.step, 1):
             count = state.add("Mul", [count, number(found.step)], "steps")
     first = np.ascontiguousarray(found.first.astype(work))
     if found.first.size > 1 or float(found.first.reshape(-1)[0]):
@@ -182,11 +200,14 @@ def _by_distance(state: Following, array: np.ndarray, found: tables.Distances, w
     rows = _counted(state, wants[row], int64, array.ndim, row)
     columns = _counted(state, wants[column], int64, array.ndim, column)
     distance = state.add("Sub", [rows, columns], "distance")
-    result = state.constant(found.values[-1], "value")
-    for bound, value in zip(reversed(found.bounds), reversed(found.values[:-1]), strict=True):
+    plain = array.dtype in (np.float32, np.int32, np.int64, np.uint8)
+    values = [value if plain else value.astype(np.float32) for value in found.values]  # no runtime has every Where
+    result = state.constant(values[-1], "value")
+    for bound, value in zip(reversed(found.bounds), reversed(values[:-1]), strict=True):
         below = state.add("Less", [distance, state.constant(np.array(bound, np.int64), "bound")], "is_below")
         result = state.add("Where", [below, state.constant(value, "value"), result], "mask")
-    return result
+    elem = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    return result if plain else state.add("Cast", [result], "mask", to=elem)
 
 
 def _sloped(state: Following, array: np.ndarray, found: tuple[float, bool], wants: dict[int, Want]) -> str:
@@ -429,7 +450,7 @@ def _within_table(state: Following, made: str | None, node: onnx.NodeProto, want
             dims[axis] = whole(want.sizes)
             known = state.inference.known[made] = Known(known.elem, tuple(dims))
             state.find(
-                "property",
+                "limit",
                 node,
                 f"takes a part of {node.input[0]!r}, which has {rows} rows: sizes of {state.cause} go up to {rows}",
                 value=node.input[0],
@@ -453,7 +474,7 @@ def _gather(state: Following, node: onnx.NodeProto, known: Known, wants: dict[in
     rows = data.dims[axis].base
     if made is not None and of_places and numbers is not None and any(a.size and a.max() >= rows for a in numbers):
         state.find(
-            "property",
+            "limit",
             node,
             f"looks up {node.input[0]!r}, which has {rows} rows: sizes of {state.cause} go up to {rows}",
             value=node.input[0],

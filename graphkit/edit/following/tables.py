@@ -17,13 +17,13 @@ class Steps:
 
     Attributes:
         first: The slice at the beginning of the axis.
-        step: What each next slice has more; one number.
+        step: What each next slice has more: one number, or a slice of them.
         anchor: "start": the first stays; "end": the last does; "span": both do, and the step is what divides the span;
             "parts": the first stays, and the step is the part of a whole; "cells": the middle of each of so many cells.
     """
 
     first: Array
-    step: float
+    step: float | Array
     anchor: str
 
 
@@ -68,6 +68,12 @@ def steps(array: Array, axis: int) -> Steps | None:
     count = array.shape[axis]
     if count < 2 or array.dtype.kind not in "iuf" or array.dtype.itemsize < 2:
         return None
+    return _rows(array, axis) or _even(array, axis)
+
+
+def _even(array: Array, axis: int) -> Steps | None:
+    """Numbers that all rise by the same step."""
+    count = array.shape[axis]
     wide = array.astype(np.float64)
     differences = np.diff(wide, axis=axis)
     step = float(differences.reshape(-1)[0])
@@ -97,6 +103,21 @@ def steps(array: Array, axis: int) -> Steps | None:
         if abs(low - round(low)) < 1e-5 and round(low) in (-1, 0, 1):
             return Steps(np.full_like(kept, round(low)), float(round(cells)), "cells")
     return None
+
+
+def _rows(array: Array, axis: int) -> Steps | None:
+    """Rows that all rise from 0, each by a step of its own (the slopes of ALiBi); else None."""
+    count = array.shape[axis]
+    if count < 3 or array.dtype.kind != "f" or np.take(array, [0], axis).any():
+        return None
+    step = np.take(array, [1], axis)
+    spans = np.abs(step.astype(np.float64))
+    if not np.ptp(spans) or any(np.isin(np.round(spans * n, 6), (1, 2)).all() for n in (count, count - 1)):
+        return None
+    shape = [1] * array.ndim
+    shape[axis] = count
+    made = np.arange(count, dtype=array.dtype).reshape(shape) * step
+    return Steps(np.take(array, [0], axis), step, "start") if np.array_equal(made, array) else None
 
 
 def distances(array: Array) -> Distances | None:
