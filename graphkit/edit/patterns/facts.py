@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +73,11 @@ class Facts:
         self.opset = opset
         self.names: dict[str, Any] = {"opset": opset, **names}
         self._types = types
-        self.functions: dict[str, Callable[..., Any]] = {name: getattr(self, name) for name in FUNCTIONS} | _PLAIN
+
+    @cached_property
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """What an expression may call."""
+        return {name: getattr(self, name) for name in FUNCTIONS} | _PLAIN
 
     def ask(self, condition: Condition) -> Any:
         """The value of an expression, or of a function of these facts.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 SMALL = 1 << 12
 """Bytes of a constant that is compared with one of a pattern."""
 
-WITHIN = {2: 1e-3, 4: 2e-6, 8: 2e-6}
-"""Bytes of a float -> how far it may be from the pattern's number, relatively: rounded, and rounded by an exporter."""
+WITHIN = {"float16": 1e-3, "bfloat16": 8e-3, "float32": 2e-6, "float64": 2e-6}
+"""Data type -> how far it may be from the pattern's number, relatively: rounded, and rounded by an exporter."""
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """A place where a pattern is.
 
     Attributes:
@@ -47,8 +46,7 @@ class Match:
     facts: Facts
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     positions: dict[int, int]
     values: dict[str, str]
     attributes: dict[str, Any]
@@ -70,8 +68,7 @@ class Nearest:
         return self._why
 
 
-@dataclass(frozen=True)
-class _Step:
+class _Step(NamedTuple):
     """Which pattern node comes next, and through which value it is found: made by it, or read by it."""
 
     node: int
@@ -102,6 +99,7 @@ class Matcher:
         self._parameters = parameters
         self._protected = protected
         self._nearest = nearest
+        self._open = {*self._pattern.outputs, *alternative.shared}
 
     def matches(self, by_operator: Mapping[tuple[str, str], list[int]]) -> Iterator[Match]:
         """Every match, each start once.
@@ -112,21 +110,20 @@ class Matcher:
         nodes = self._pattern.nodes
         counts = [len(by_operator.get(one.op, ())) for one in nodes]
         if not all(counts):
-            lacking = nodes[counts.index(0)].node.op_type
+            lacking = nodes[counts.index(0)].op[1]
             self._nearest.note(0, f"the graph has no {lacking}")
             return
         start = counts.index(min(counts))
         plan = self._plan(start)
         for position in by_operator[nodes[start].op]:
             for state in self._bound(start, position, _State({}, {}, {})):
-                found = next((m for done in self._follow(plan, state) if (m := self._accepted(done))), None)
+                found = next((m for done in self._follow(plan, 0, state) if (m := self._accepted(done))), None)
                 if found is not None:
                     yield found
                     break
 
     def _plan(self, start: int) -> list[_Step]:
-        nodes = self._pattern.nodes
-        maker = {name: place for place, one in enumerate(nodes) for name in one.node.output if name}
+        nodes, maker = self._pattern.nodes, self._pattern.maker
         done, plan = {start}, list[_Step]()
         while len(done) < len(nodes):
             step = _next_step(nodes, done, maker, set(maker)) or _next_step(
@@ -138,11 +135,11 @@ class Matcher:
             plan.append(step)
         return plan
 
-    def _follow(self, plan: list[_Step], state: _State) -> Iterator[_State]:
-        if not plan:
+    def _follow(self, plan: list[_Step], at: int, state: _State) -> Iterator[_State]:
+        if at == len(plan):
             yield state
             return
-        step, rest = plan[0], plan[1:]
+        step = plan[at]
         name = state.values.get(step.value, "")
         if step.upwards:
             position = self._index.producer.get(name)
@@ -156,12 +153,12 @@ class Matcher:
                 self._fail(state, step.node, f"no node reads {name!r}")
         for position in places:
             for bound in self._bound(step.node, position, state):
-                yield from self._follow(rest, bound)
+                yield from self._follow(plan, at + 1, bound)
 
     def _fail(self, state: _State, place: int, why: str) -> None:
         if len(state.positions) <= self._nearest.score:
             return
-        wanted = self._pattern.nodes[place].node.op_type
+        wanted = self._pattern.nodes[place].op[1]
         at = next(iter(state.positions.values()), None)
         near = f"at {title(self._index.nodes[at])}: " if at is not None else ""
         self._nearest.note(len(state.positions), f"{near}no {wanted} as the rule wants it: {why}")
@@ -169,44 +166,49 @@ class Matcher:
     def _bound(self, place: int, position: int, state: _State) -> Iterator[_State]:
         """The states in which a pattern node is the node at a position; two for operands in either order."""
         one, node = self._pattern.nodes[place], self._index.nodes[position]
-        if (node.op_type, _domain(node.domain)) != (one.node.op_type, one.node.domain):
+        if node.op_type != one.op[1] or _domain(node.domain) != one.op[0]:
             self._fail(state, place, f"{title(node)} stands there")
             return
         if position in state.positions.values():
             return
-        attributes = self._attributes(one, node, state, place)
+        attributes: dict[str, Any] | None = state.attributes
+        if one.attributes or node.attribute:
+            attributes = self._attributes(one, node, state, place)
         if attributes is None:
             return
-        orders = [list(one.node.input)]
-        if one.commutative:
-            orders.append(orders[0][::-1])
-        for order in orders:
-            values = self._values(order, one, node, state, place)
-            if values is not None:
+        given, made = node.input[:], node.output[:]
+        for order in one.orders:
+            values = self._values(order, one, given, made, state)
+            if isinstance(values, str):
+                self._fail(state, place, f"{title(node)}: {values}")
+            else:
                 yield _State({**state.positions, place: position}, values, attributes)
 
     def _values(
-        self, order: list[str], one: PatternNode, node: onnx.NodeProto, state: _State, place: int
-    ) -> dict[str, str] | None:
+        self, order: tuple[str, ...], one: PatternNode, given: list[str], made: list[str], state: _State
+    ) -> dict[str, str] | str:
+        """What the values of the pattern are at a node, or why it is not like that."""
         values = dict(state.values)
-        given = [*node.input, *[""] * (len(order) - len(node.input))]
-        wanted = [*order, *[""] * (len(given) - len(order))]
-        for formal, actual in zip(wanted, given, strict=True):
-            why = self._unlike(formal, actual, node, values)
+        for place, formal in enumerate(order):
+            actual = given[place] if place < len(given) else ""
+            if (held := values.get(formal)) is not None and held == actual:
+                continue
+            why = self._unlike(formal, actual, given, values)
             if why:
-                self._fail(state, place, f"{title(node)}: {why}")
-                return None
-        made = [*node.output, *[""] * (len(one.node.output) - len(node.output))]
-        for formal, actual in zip(one.node.output, made, strict=False):
+                return why
+        for actual in given[len(order) :]:
+            if actual:
+                return f"it also reads {actual!r}"
+        for place, formal in enumerate(one.outputs):
+            actual = made[place] if place < len(made) else ""
             if formal and (not actual or values.setdefault(formal, actual) != actual):
-                self._fail(state, place, f"{title(node)} makes {actual!r} there")
-                return None
+                return f"it makes {actual!r}"
         return values
 
-    def _unlike(self, formal: str, actual: str, node: onnx.NodeProto, values: dict[str, str]) -> str:
+    def _unlike(self, formal: str, actual: str, given: list[str], values: dict[str, str]) -> str:
         """Why an operand is not what the pattern has there; "" where it is, and then it is bound."""
         if formal in self._pattern.constants:
-            return self._differs(self._pattern.constants[formal], actual, node)
+            return self._differs(self._pattern.constants[formal], actual, given)
         if not formal:
             return f"it also reads {actual!r}" if actual else ""
         if not actual and formal not in self._alternative.optional:
@@ -224,7 +226,7 @@ class Matcher:
         mine, his = (self._types.array(tensor) for tensor in tensors if tensor is not None)
         return mine.dtype == his.dtype and mine.shape == his.shape and mine.tobytes() == his.tobytes()
 
-    def _differs(self, wanted: Array, name: str, node: onnx.NodeProto) -> str:
+    def _differs(self, wanted: Array, name: str, given: list[str]) -> str:
         """Why a value is not a number of the pattern; "" where it is."""
         tensor = self._scope.constant(name) if name else None
         if tensor is None:
@@ -233,11 +235,8 @@ class Matcher:
             return f"{name!r} is larger than the pattern's constant"
         held = self._types.array(tensor)
         if not wanted.ndim and held.size == 1 and held.ndim:
-            known = [d for other in node.input if other != name if (d := self._scope.dims_of(other)) is not None]
-            found = [t for other in node.input if other != name if (t := self._types.of(other)) is not None]
-            ranks = [len(d) for d in known] or [
-                len(t.tensor_type.shape.dim) for t in found if t.tensor_type.HasField("shape")
-            ]
+            types = [self._types.of(other) for other in given if other and other != name]
+            ranks = [len(t.tensor_type.shape.dim) for t in types if t is not None and t.tensor_type.HasField("shape")]
             if not ranks or max(ranks) < held.ndim:
                 return f"{name!r} has {held.ndim} axes, which would show in the result"
             held = held.reshape(())
@@ -246,23 +245,18 @@ class Matcher:
         if held.dtype.kind in "iub" and wanted.dtype.kind in "iub":
             return "" if np.array_equal(held, wanted) else f"{name!r} is {held.tolist()}, not {wanted.tolist()}"
         numbers, target = np.asarray(held, np.float64), np.asarray(wanted, np.float64)
-        within = WITHIN.get(held.dtype.itemsize, 0.0) if held.dtype.kind == "f" else 8e-3
+        within = WITHIN.get(held.dtype.name, 0.0)
         if np.all(np.abs(numbers - target) <= within * np.abs(target)):
             return ""
         return f"{name!r} is {numbers.tolist()}, not {target.tolist()}"
 
     def _attributes(self, one: PatternNode, node: onnx.NodeProto, state: _State, place: int) -> dict[str, Any] | None:
         """What the pattern binds, with what this node has; None where an attribute is not as it should be."""
-        schema = schema_of(node.op_type, self._opset) if not one.node.domain else None
-        defaults = {
-            name: onnx.helper.get_attribute_value(rule.default_value)
-            for name, rule in (schema.attributes.items() if schema is not None else ())
-            if rule.default_value.type != onnx.AttributeProto.UNDEFINED
-        } if one.node.attribute or node.attribute else {}  # fmt: skip
+        defaults = _defaults(node.op_type, self._opset) if not one.op[0] else {}
         have = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute if not a.ref_attr_name}
         bound = dict(state.attributes)
         named = set()
-        for attribute in one.node.attribute:
+        for attribute in one.attributes:
             named.add(attribute.name)
             held = have.get(attribute.name, defaults.get(attribute.name))
             if attribute.ref_attr_name:
@@ -282,9 +276,12 @@ class Matcher:
     def _accepted(self, state: _State) -> Match | None:
         """The match, where nothing else reads what would go and the conditions hold."""
         why = self._taken(state)
-        names = {name: Value(value) for name, value in state.values.items()}
-        names |= {name: Value("") for name in self._pattern.variables if name not in names}
-        facts = Facts(self._types, self._opset, {**names, **state.attributes, **self._parameters})
+        names: dict[str, Any] = {name: Value(value) for name, value in state.values.items()}
+        for name in self._pattern.variables:
+            names.setdefault(name, Value(""))
+        names.update(state.attributes)
+        names.update(self._parameters)
+        facts = Facts(self._types, self._opset, names)
         try:
             if not why:
                 for name, let in self._alternative.lets.items():
@@ -296,35 +293,31 @@ class Matcher:
         except UnknownError as error:
             why = str(error)
         if why:
-            last = state.positions[self._last()]
+            last = state.positions[self._pattern.maker[self._pattern.outputs[0]]]
             self._nearest.note(len(self._pattern.nodes), f"at {title(self._index.nodes[last])}: {why}")
             return None
         return Match(self._alternative, state.positions, state.values, state.attributes, facts)
 
-    def _last(self) -> int:
-        """The pattern node that makes the first output."""
-        return next(i for i, one in enumerate(self._pattern.nodes) if self._pattern.outputs[0] in one.node.output)
-
     def _taken(self, state: _State) -> str:
         """Why the nodes cannot go: somebody else reads what they make, or a variable is made by one of them."""
-        inside = set(state.positions.values())
-        open_ = set(self._pattern.outputs) | self._alternative.shared
+        inside = state.positions.values()
+        consumers, outputs, protected = self._index.consumers, self._index.outputs, self._protected
         for place, position in state.positions.items():
-            formals = self._pattern.nodes[place].node.output
+            formals = self._pattern.nodes[place].outputs
             for number, name in enumerate(self._index.nodes[position].output):
                 formal = formals[number] if number < len(formals) else ""
-                if not name or formal in open_:
+                if not name or formal in self._open:
                     continue
-                if name in self._protected or name in self._index.outputs:
+                if name in protected or name in outputs:
                     return f"{name!r}, which would go, is read outside of the graph's nodes"
-                others = [p for p in self._index.consumers.get(name, ()) if p not in inside]
-                if others:
-                    return f"{name!r}, which would go, is also read by {title(self._index.nodes[others[0]])}"
+                for reader in consumers.get(name, ()):
+                    if reader not in inside:
+                        return f"{name!r}, which would go, is also read by {title(self._index.nodes[reader])}"
         for name in self._pattern.variables:
             position_ = self._index.producer.get(state.values.get(name, ""))
             if position_ in inside:
                 return f"{state.values[name]!r} would go and is read as well"
-        if len(self._pattern.outputs) > 1 and self._circles(state, inside):
+        if len(self._pattern.outputs) > 1 and self._circles(state, set(inside)):
             return "what it reads depends on what it makes"
         return ""
 
@@ -357,7 +350,7 @@ def _next_step(
         name for place in done for name in (*nodes[place].node.input, *nodes[place].node.output) if name in through
     }
     for other, one in enumerate(nodes):
-        shared = next((name for name in one.node.input if name in known), None)
+        shared = next((name for name in one.inputs if name in known), None)
         if other not in done and shared is not None:
             return _Step(other, shared, upwards=False)
     return None
@@ -365,6 +358,17 @@ def _next_step(
 
 def _domain(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
+
+
+@cache
+def _defaults(op: str, opset: int) -> dict[str, Any]:
+    """An operator's attributes that have a default."""
+    schema = schema_of(op, opset)
+    return {
+        name: onnx.helper.get_attribute_value(rule.default_value)
+        for name, rule in (schema.attributes.items() if schema is not None else ())
+        if rule.default_value.type != onnx.AttributeProto.UNDEFINED
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -87,23 +87,13 @@ class _Writer:
         self._opset = opset
         self._known: dict[str, _Number] = {}
         self._made = Written()
-        pattern = match.alternative.pattern
-        readable = {*pattern.variables, *match.alternative.shared}
-        self._value = {name: value for name, value in match.values.items() if name in readable}
-        self._nodes = {
-            one.label: scope.index.nodes[match.positions[i]] for i, one in enumerate(pattern.nodes) if one.label
-        }
-        self._makers = {
-            name: scope.index.nodes[match.positions[i]]
-            for i, one in enumerate(pattern.nodes)
-            for name in one.node.output
-        }
+        values, pattern = match.values, match.alternative.pattern
+        self._value = {name: values[name] for name in (*pattern.variables, *match.alternative.shared) if name in values}
 
     def write(self) -> Written:
-        function = self._match.alternative.replacement
-        pattern = self._match.alternative.pattern
-        outputs = dict(zip(function.output, pattern.outputs, strict=True))
-        made = {name for node in function.node for name in node.output}
+        alternative = self._match.alternative
+        function, pattern = alternative.replacement, alternative.pattern
+        outputs, made = alternative.results, alternative.made
         for name, formal in outputs.items():
             if name not in made:
                 self._made.aliases[self._match.values[formal]] = self._operand(name)
@@ -139,15 +129,19 @@ class _Writer:
 
     def _describe(self, copy: onnx.NodeProto, node: onnx.NodeProto, outputs: Mapping[str, str]) -> None:
         """Name, attributes, doc string and metadata: of the node with its label, or of the one that made its output."""
-        same = self._nodes.get(node.name) if node.name else None
-        made = next((self._makers[outputs[name]] for name in node.output if name in outputs), None)
-        source = same or made or self._makers[self._match.alternative.pattern.outputs[0]]
+        pattern = self._match.alternative.pattern
+        carried = next((place for place, one in enumerate(pattern.nodes) if node.name and one.label == node.name), None)
+        same = None if carried is None else self._at(carried)
+        made = next((self._at(pattern.maker[outputs[name]]) for name in node.output if name in outputs), None)
+        source = same or made or self._at(pattern.maker[pattern.outputs[0]])
         if same is not None or made is not None:
             copy.name = source.name
         else:
             copy.name = self._names.fresh(f"{label(source)}_{node.op_type}")
-        copy.doc_string = source.doc_string
-        copy.metadata_props.extend(source.metadata_props)
+        if source.doc_string:
+            copy.doc_string = source.doc_string
+        if source.metadata_props:
+            copy.metadata_props.extend(source.metadata_props)
         given = [a for a in map(self._attribute, node.attribute) if a is not None]
         if same is not None:
             taken = {a.name for a in node.attribute}
@@ -155,6 +149,10 @@ class _Writer:
             copy.attribute.extend(a for a in same.attribute if a.name not in taken)
             copy.device_configurations.extend(same.device_configurations)
         copy.attribute.extend(given)
+
+    def _at(self, place: int) -> onnx.NodeProto:
+        """The node of the graph that a node of the pattern is."""
+        return self._scope.index.nodes[self._match.positions[place]]
 
     def _attribute(self, attribute: onnx.AttributeProto) -> onnx.AttributeProto | None:
         if not attribute.ref_attr_name:
@@ -194,7 +192,7 @@ class _Writer:
 
     def _fold(self, node: onnx.NodeProto) -> bool:
         """Compute a node whose operands are all constants of the rule's, or of the model's that it asked for."""
-        if node.domain or not node.input or len([n for n in node.output if n]) != 1:
+        if not node.input or len(node.output) != 1 or node.output[0] not in self._match.alternative.computed:
             return False
         numbers = {name: self._number(name) for name in node.input if name}
         if any(number is None for number in numbers.values()):

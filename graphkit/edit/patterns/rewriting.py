@@ -130,6 +130,9 @@ class _Work:
 
     def _round(self, alternatives: Sequence[Alternative], nearest: Nearest) -> int:
         """Look at every place once; returns how many were rewritten."""
+        alternatives = self._possible(alternatives, nearest)
+        if not alternatives:
+            return 0
         whole: list[list[Scope]] = []
         count = 0
         for number, scope in reversed(list(enumerate(scopes(self._proto.graph)))):
@@ -150,6 +153,18 @@ class _Work:
             if work.gone:
                 self._write(work)
         return count
+
+    def _possible(self, alternatives: Sequence[Alternative], nearest: Nearest) -> list[Alternative]:
+        """The patterns of which every operator is in the model."""
+        there = {(_domain(node.domain), node.op_type) for node in walk.nodes(self._proto.graph)}
+        found = []
+        for alternative in alternatives:
+            lacking = next((one.op[1] for one in alternative.pattern.nodes if one.op not in there), None)
+            if lacking is None:
+                found.append(alternative)
+            else:
+                nearest.note(0, f"the model has no {lacking}")
+        return found
 
     def _take(self, work: _Graph, match: Match, nearest: Nearest) -> bool:
         """Note what stands for a match, unless its nodes belong to another one already."""
@@ -197,7 +212,7 @@ class _Work:
         aliases: dict[str, str] = {}
         for position, node in enumerate(nodes):
             if position in work.gone:
-                self._left.update(dict.fromkeys(walk.reads(node)))
+                self._left.update(dict.fromkeys(walk.reads(node) if node.attribute else node.input[:]))
                 self._vanished.update(node.output)
             else:
                 result.append(node)
@@ -243,8 +258,7 @@ class _Graph:
         self.scope = scope
         self.by_operator: dict[tuple[str, str], list[int]] = {}
         for position, node in enumerate(scope.index.nodes):
-            key = ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
-            self.by_operator.setdefault(key, []).append(position)
+            self.by_operator.setdefault((_domain(node.domain), node.op_type), []).append(position)
         self.used: set[int] = set()
         self.gone: set[int] = set()
         self.new: dict[int, Written] = {}
@@ -253,6 +267,8 @@ class _Graph:
 
 def _still_read(work: _Graph, match: Match) -> set[int]:
     """The nodes of a match that stay, because others read one of its shared values."""
+    if not match.alternative.shared:
+        return set()
     index, inside = work.scope.index, set(match.positions.values())
     waiting = [
         match.values[name]
@@ -278,6 +294,10 @@ def _told(text: str, match: Match, nodes: Sequence[onnx.NodeProto]) -> str:
     for label, shown in titles.items():
         text = text.replace("{" + label + "}", shown)
     return text
+
+
+def _domain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
 
 
 def _end(aliases: dict[str, str], name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import onnx
@@ -23,29 +24,30 @@ COMMUTATIVE = frozenset(
 """Operators of ai.onnx whose two operands may be in either order."""
 
 
-@dataclass(frozen=True)
 class PatternNode:
     """One operator of a pattern.
 
     Attributes:
         node: As the text has it.
+        op: Domain and operator.
+        inputs: Its operands.
+        outputs: Its results.
+        orders: The orders in which operands may be: one, or two for an operator that commutes.
+        attributes: Its attributes.
         label: Its name in the text, by which the replacement takes it over; "" for none.
         carried: Whether the replacement has a node of its label, so that attributes the text leaves out may be anything.
     """
 
-    node: onnx.NodeProto
-    label: str
-    carried: bool
-
-    @property
-    def op(self) -> tuple[str, str]:
-        """Domain and operator."""
-        return self.node.domain, self.node.op_type
-
-    @property
-    def commutative(self) -> bool:
-        """Whether its operands may be in either order."""
-        return not self.node.domain and self.node.op_type in COMMUTATIVE and len(self.node.input) == 2
+    def __init__(self, node: onnx.NodeProto, *, carried: bool) -> None:
+        self.node = node
+        self.op = node.domain, node.op_type
+        self.inputs = tuple(node.input)
+        self.outputs = tuple(node.output)
+        commutes = not node.domain and node.op_type in COMMUTATIVE and len(self.inputs) == 2
+        self.orders = (self.inputs, self.inputs[::-1]) if commutes else (self.inputs,)
+        self.attributes = tuple(node.attribute)
+        self.label = node.name
+        self.carried = carried
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ class Pattern:
     nodes: tuple[PatternNode, ...]
     constants: Mapping[str, Array]
 
-    @property
-    def inner(self) -> set[str]:
-        """Values that its nodes make and that nothing outside may read."""
-        return {name for one in self.nodes for name in one.node.output if name} - set(self.outputs)
+    @cached_property
+    def maker(self) -> dict[str, int]:
+        """Value -> the node that makes it."""
+        return {name: place for place, one in enumerate(self.nodes) for name in one.outputs if name}
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Alternative:
         defaults: Variable that may be left out -> what stands for it then.
         shared: Inner values that others may read too.
         constants: Variables that have to be constant, and are computed with.
+        parameters: The rule's parameters, which are constants too.
         lowest: The first opset that it is for.
         highest: The last one, or None.
     """
@@ -95,10 +98,30 @@ class Alternative:
     defaults: Mapping[str, Condition] = field(default_factory=dict)
     shared: frozenset[str] = frozenset()
     constants: frozenset[str] = frozenset()
+    parameters: frozenset[str] = frozenset()
     lowest: int = 1
     highest: int | None = None
 
-    @property
+    @cached_property
+    def computed(self) -> frozenset[str]:
+        """Values of the replacement that are constants, whatever the match."""
+        known = {*self.pattern.constants, *self.defaults, *self.lets, *self.constants, *self.parameters}
+        for node in self.replacement.node:
+            if not node.domain and all(name in known for name in node.input if name):
+                known.update(node.output)
+        return frozenset(known)
+
+    @cached_property
+    def made(self) -> frozenset[str]:
+        """Values that the replacement's nodes make."""
+        return frozenset(name for node in self.replacement.node for name in node.output)
+
+    @cached_property
+    def results(self) -> dict[str, str]:
+        """Output of the replacement -> output of the pattern."""
+        return dict(zip(self.replacement.output, self.pattern.outputs, strict=True))
+
+    @cached_property
     def shrinks(self) -> bool:
         """Whether each application leaves fewer nodes, so that it ends by itself."""
         written = [node for node in self.replacement.node if node.op_type not in ("Constant", "Identity")]
@@ -144,5 +167,5 @@ def pattern_of(function: onnx.FunctionProto, carried: set[str]) -> Pattern:
         if tensor is not None:
             constants[node.output[0]] = onnx.numpy_helper.to_array(tensor)
         else:
-            nodes.append(PatternNode(node, node.name, bool(node.name) and node.name in carried))
+            nodes.append(PatternNode(node, carried=bool(node.name) and node.name in carried))
     return Pattern(tuple(function.input), tuple(function.output), tuple(nodes), constants)

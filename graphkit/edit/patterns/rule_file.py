@@ -290,24 +290,25 @@ def alternative(
         dict(said["defaults"]),
         frozenset(said["shared"]),
         frozenset(constants & set(pattern.variables)),
+        frozenset(said["parameters"]),
         *opset,
     )
 
 
 def _check_names(pattern: Pattern, replacement: onnx.FunctionProto, said: Mapping[str, Any]) -> set[str]:
     """Refuse names that nothing gives; returns those that expressions may use."""
-    made = {name for one in pattern.nodes for name in one.node.output}
+    made = {name for one in pattern.nodes for name in one.outputs}
     if not pattern.outputs or not set(pattern.outputs) <= made:
         raise FormatError("each output of a pattern is what one of its operators makes")
     if len(replacement.output) != len(pattern.outputs):
         raise FormatError(
             f"the pattern gives {len(pattern.outputs)} values and the replacement {len(replacement.output)}"
         )
-    read = {name for one in pattern.nodes for name in one.node.input if name}
+    read = {name for one in pattern.nodes for name in one.inputs if name}
     loose = read - made - set(pattern.variables) - set(pattern.constants)
     if loose:
         raise FormatError(f"the pattern reads {min(loose)!r}, which is none of its variables and nothing makes")
-    bound = {a.ref_attr_name for one in pattern.nodes for a in one.node.attribute if a.ref_attr_name}
+    bound = {a.ref_attr_name for one in pattern.nodes for a in one.attributes if a.ref_attr_name}
     computed = set(said["lets"]) | said["parameters"]
     known: set[str] = set(pattern.variables) | made | set(pattern.constants) | bound | computed | {"opset"}
     given = set(pattern.variables) | set(pattern.constants) | said["shared"] | computed
@@ -331,7 +332,7 @@ def _check_connected(pattern: Pattern) -> None:
     """Refuse a pattern of two parts: each operator has to be found from the others."""
     parts: list[set[str]] = []
     for one in pattern.nodes:
-        names = {*one.node.input, *one.node.output} - {""} - set(pattern.constants)
+        names = {*one.inputs, *one.outputs} - {""} - set(pattern.constants)
         joined = [part for part in parts if not part.isdisjoint(names)]
         parts = [part for part in parts if part not in joined] + [names.union(*joined)]
     if len(parts) > 1:

@@ -47,7 +47,7 @@ def test_the_output_keeps_its_name_and_the_node_its_name_doc_and_metadata():
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("(float[2] x) => (float[2] y) { s = Relu(x) y = Mul(s, x) }", "the graph has no Sigmoid"),
+        ("(float[2] x) => (float[2] y) { s = Relu(x) y = Mul(s, x) }", "the model has no Sigmoid"),
         ("(float[2] x) => (float[2] y, float[2] s) { s = Sigmoid(x) y = Mul(s, x) }", "'s', which would go, is read outside"),
         (
             "(float[2] x) => (float[2] y, float[2] z) { s = Sigmoid(x) y = Mul(s, x) [other] z = Neg(s) }",
