@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -86,11 +87,11 @@ def _kind_of(node: onnx.NodeProto, name: str, opset: int, functions: Iterable[on
             known = [*function.attribute, *kinds]
             held = kinds.get(name, held)
     if known is None and node.domain in ("", "ai.onnx"):
-        schema = schema_of(node.op_type, opset)
-        if schema is not None:
-            known = sorted(schema.attributes)
-            if name in schema.attributes:
-                return int(A.AttributeType.Value(str(schema.attributes[name].type).rpartition(".")[2]))
+        kinds_of = _defined(node.op_type, opset)
+        if kinds_of is not None:
+            known = sorted(kinds_of)
+            if name in kinds_of:
+                return kinds_of[name]
     if known is not None and name not in known:
         close = similar(name, known)
         hint = (
@@ -98,6 +99,16 @@ def _kind_of(node: onnx.NodeProto, name: str, opset: int, functions: Iterable[on
         )
         raise EditError(f"{node.op_type} of opset {opset} has no attribute {name!r} ({title(node)})", hint=hint)
     return held
+
+
+@cache
+def _defined(op: str, opset: int) -> dict[str, int] | None:
+    """Attribute -> type, as ONNX defines an operator; None for one that it does not know."""
+    schema = schema_of(op, opset)
+    if schema is None:
+        return None
+    kinds = {name: str(rule.type).rpartition(".")[2] for name, rule in schema.attributes.items()}
+    return {name: int(A.AttributeType.Value(kind)) for name, kind in kinds.items()}
 
 
 _SINGLE = {A.INT: A.INTS, A.FLOAT: A.FLOATS, A.STRING: A.STRINGS}
