@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 import onnx
 
-from graphkit.errors import NameNotFoundError
+from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex, producers
 from graphkit.graph.names import label
@@ -225,7 +225,7 @@ class Addresses:
 
         Raises:
             NameNotFoundError: There is no such value, or none that matches.
-            ValueError: It is no regular expression.
+            EditError: It is no regular expression.
         """
 
         def known() -> Iterator[Found]:
@@ -312,12 +312,12 @@ def expression(text: str) -> re.Pattern[str]:
     """A regular expression.
 
     Raises:
-        ValueError: The text is none.
+        EditError: The text is none.
     """
     try:
         return re.compile(text)
     except re.error as error:
-        raise ValueError(f"{text!r} is no regular expression: {error}") from error
+        raise EditError(f"{text!r} is no regular expression: {error}") from error
 
 
 def wildcard(text: str) -> re.Pattern[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import onnx
 
@@ -30,8 +30,15 @@ class OneNode:
         self._opset = opset
         self._index = GraphIndex(model.graph)
         names = dict.fromkeys(name for node in nodes for name in node.input if name and self._index.has(name))
-        self._types = types_of(model, self._index, names)
+        self._same: dict[bytes, onnx.TypeProto] = {}
+        self._types: dict[str, onnx.TypeProto] = {}
+        self._learn(names)
         self._results: dict[tuple[object, ...], tuple[object, list[bytes]]] = {}
+
+    def _learn(self, names: Iterable[str]) -> None:
+        """Look types up; equal ones become one object, which is compared by its id."""
+        for name, known in types_of(self._model, self._index, names).items():
+            self._types[name] = self._same.setdefault(known.SerializeToString(deterministic=True), known)
 
     def results(self, node: onnx.NodeProto, site: Site) -> list[bytes]:
         """The types of a node's outputs, serialised to compare; b"" for one that is not known."""
@@ -76,6 +83,6 @@ class OneNode:
         if tensor is not None and tensor.data_location != onnx.TensorProto.EXTERNAL and stored_bytes(tensor) <= SMALL:
             return tensor
         if name not in self._types and self._index.has(name):
-            self._types.update(types_of(self._model, self._index, [name]))
+            self._learn([name])
         known = self._types.get(name)
         return known if known is not None and is_typed(known) else None

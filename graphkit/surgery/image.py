@@ -60,8 +60,9 @@ def image(
     Raises:
         NameNotFoundError: The model has no such input.
         EditError: The input has not four axes of floats; the model's size is not fixed and pictures are to be resized; the
-            number of channels is not known or does not fit; the opset is below 11.
-        ValueError: A choice that is none of these, or a std of 0.
+            number of channels is not known or does not fit; the opset is below 11; a std
+            is 0; an element type is none.
+        ValueError: A choice that is none of these.
 
     Changes: nothing; returns a new model. The notes say the new type.
     Scope: one input of the main graph.
@@ -123,7 +124,10 @@ def _pictures(
         if len(each) != 1 and isinstance(channels, int) and len(each) != channels:
             raise EditError(f"{what} has {len(each)} numbers, and {name!r} has {channels} channels")
     if 0 in std:
-        raise ValueError("no std may be 0")
-    taken = data_type_named(dtype)
+        raise EditError("no std may be 0")
+    try:
+        taken = data_type_named(dtype)
+    except ValueError as error:
+        raise EditError(str(error)) from error
     swapped = order == "bgr"
     return Pictures(taken, given, first, layout == "NHWC", last, swapped, mean, std, resize, filter)

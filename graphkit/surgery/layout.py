@@ -31,8 +31,8 @@ def layout(model: Model, io: Mapping[str, str]) -> Edit:
 
     Raises:
         NameNotFoundError: The model has no such input or output.
-        EditError: It is no tensor of that rank, or has a default value.
-        ValueError: A layout that is none of these, or nothing to do.
+        EditError: It is no tensor of that rank, or has a default value; a layout is none of these.
+        ValueError: Nothing is to be done.
 
     Changes: nothing; returns a new model. The notes say the new types.
     Scope: inputs and outputs of the main graph.
@@ -47,7 +47,7 @@ def layout(model: Model, io: Mapping[str, str]) -> Edit:
     other = {name: pair[1 - place] for pair in PAIRS for place, name in enumerate(pair)}
     for name, text in io.items():
         if text not in other:
-            raise ValueError(f"{text!r}, for {name!r}, is no layout; there are {', '.join(sorted(other))}")
+            raise EditError(f"{text!r}, for {name!r}, is no layout; there are {', '.join(sorted(other))}")
     proto = model.copy_proto()
     known = ports(proto.graph)
     interface = Interface(proto)

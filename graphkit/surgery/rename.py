@@ -48,8 +48,8 @@ def rename(
         NameNotFoundError: No value or node has an old name, or several nodes have it.
         NameTakenError: Another value (in any scope) has a value's new name already, or another node has a node's, or
             two get the same.
-        EditError: No name matches a regular expression.
-        ValueError: A new name is empty, there is none, or a pattern is no regular expression.
+        EditError: No name matches a regular expression, a pattern is none, or a new name is empty.
+        ValueError: There is no new name.
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
     Changes: Nothing; returns a new model over the same bytes. The notes count what was renamed.
@@ -86,7 +86,7 @@ def _replaced(pattern: re.Pattern[str], replacement: str, name: str) -> str:
     try:
         return pattern.sub(replacement, name)
     except (re.error, IndexError) as error:
-        raise ValueError(f"{replacement!r} is no replacement: {error}") from error
+        raise EditError(f"{replacement!r} is no replacement: {error}") from error
 
 
 class _Asked:
@@ -100,13 +100,13 @@ class _Asked:
     def value(self, found: Found, new: str) -> None:
         """A value gets a name."""
         if not new:
-            raise ValueError(f"the new name of {found.address!r} is empty")
+            raise EditError(f"the new name of {found.address!r} is empty")
         self._values[id(found.site)][found.name] = new
 
     def node(self, found: Found, new: str) -> None:
         """A node gets a name."""
         if not new:
-            raise ValueError(f"the new name of {found.address!r} is empty")
+            raise EditError(f"the new name of {found.address!r} is empty")
         self._nodes[id(found.site)][found.position] = new
 
     def everywhere(self, new_name: Callable[[str], str], kept: set[str] | None = None) -> bool:

@@ -34,8 +34,9 @@ def retype(model: Model, io: Mapping[str, str]) -> Edit:
 
     Raises:
         NameNotFoundError: The model has no such input or output.
-        EditError: It is no tensor, or has a default value; Cast of the model's opset does not know a type.
-        ValueError: An element type that ONNX does not have, or nothing to do.
+        EditError: It is no tensor, or has a default value; Cast of the model's opset does not know a type, or
+            ONNX does not.
+        ValueError: Nothing is to be done.
 
     Changes: nothing; returns a new model. The notes count the Casts.
     Scope: inputs and outputs of the main graph.
@@ -48,7 +49,10 @@ def retype(model: Model, io: Mapping[str, str]) -> Edit:
     if not io:
         raise ValueError("retype needs at least one input or output")
     proto = model.copy_proto()
-    wanted = {name: data_type_named(text) for name, text in io.items()}
+    try:
+        wanted = {name: data_type_named(text) for name, text in io.items()}
+    except ValueError as error:
+        raise EditError(str(error)) from error
     chosen = chosen_ports(proto.graph, {name: str(number) for name, number in wanted.items()}, named_by_type)
     known = ports(proto.graph)
     interface = Interface(proto)

@@ -62,7 +62,7 @@ def test_patterns_match_whole_addresses_and_made_values_only_where_asked():
     assert [f.address for f in addresses.values(["a", "[ab]", "a"], regex=True)] == ["a", "b"]
     with pytest.raises(gk.NameNotFoundError, match="q7"):
         addresses.values("*q7*")
-    with pytest.raises(ValueError, match="no regular expression"):
+    with pytest.raises(gk.EditError, match="no regular expression"):
         addresses.values("(", regex=True)
 
 

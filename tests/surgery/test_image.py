@@ -137,9 +137,9 @@ def test_any_size_is_declared_and_other_types_are_taken_and_given():
         ("n,3,12", {}, gk.EditError, "four axes of floats"),
         ("n,1,12,10", {"order": "bgr"}, gk.EditError, "has 1 channels"),
         ("n,3,12,10", {"mean": [0.1, 0.2]}, gk.EditError, "mean has 2 numbers, and 'x' has 3 channels"),
-        ("n,3,12,10", {"std": 0}, ValueError, "no std may be 0"),
+        ("n,3,12,10", {"std": 0}, gk.EditError, "no std may be 0"),
         ("n,3,12,10", {"layout": "HWC"}, ValueError, "'HWC' is none of NHWC, NCHW"),
-        ("n,3,12,10", {"dtype": "float99"}, ValueError, "float99"),
+        ("n,3,12,10", {"dtype": "float99"}, gk.EditError, "float99"),
         ("n,3,12,10", {"input": "y"}, gk.NameNotFoundError, "no input named 'y'"),
     ],
 )

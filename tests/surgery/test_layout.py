@@ -56,7 +56,7 @@ def test_other_ranks_and_patterns():
     ("io", "error", "said"),
     [
         ({"z": "NHWC"}, gk.EditError, "'z' is .*and NHWC has 4 axes"),
-        ({"x": "NHCW"}, ValueError, "'NHCW', for 'x', is no layout"),
+        ({"x": "NHCW"}, gk.EditError, "'NHCW', for 'x', is no layout"),
         ({"a": "NHWC"}, gk.NameNotFoundError, "no input or output named 'a'"),
         ({}, ValueError, "at least one"),
     ],

@@ -236,7 +236,7 @@ def test_weights_keep_their_bytes(tmp_path) -> None:
 def test_wrong_arguments(model) -> None:
     with pytest.raises(gk.NameNotFoundError, match="no value named 'q'"):
         gk.rename(model, values={"q": "r"})
-    with pytest.raises(ValueError, match="the new name of 'a' is empty"):
+    with pytest.raises(gk.EditError, match="the new name of 'a' is empty"):
         gk.rename(model, values={"a": ""})
     with pytest.raises(ValueError, match="needs at least one"):
         gk.rename(model)
@@ -306,9 +306,9 @@ def test_patterns_that_make_two_names_one_are_refused() -> None:
         gk.rename(nested(), regex={r"m\.[ab]$": "same"})
     with pytest.raises(gk.EditError, match="no value and no node"):
         gk.rename(nested(), regex={"nowhere": "x"})
-    with pytest.raises(ValueError, match="no replacement"):
+    with pytest.raises(gk.EditError, match="no replacement"):
         gk.rename(nested(), regex={"m": r"\3"})
-    with pytest.raises(ValueError, match="is empty"):
+    with pytest.raises(gk.EditError, match="is empty"):
         gk.rename(nested(), regex={r"m\.a": ""})
     with pytest.raises(gk.NameTakenError, match=r"'m\.u' cannot become 'x'"):
         gk.rename(nested(), values={"m.if.then_branch/m.u": "x"})
