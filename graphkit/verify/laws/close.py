@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from graphkit.edit.patterns.library import find_rules
 from graphkit.verify.laws.binding import Binding, Change, Closeness, Fed, Link
 from graphkit.verify.laws.same import identity
 
@@ -22,3 +23,16 @@ def precision(change: Change) -> Binding:
     )
     inputs: dict[str, Link] = {name: Fed(name) for name in plain.inputs}
     return replace(plain, inputs=inputs, close=close)
+
+
+def rewrite(change: Change) -> Binding:
+    """The same up to the rounding of other operators; for rules that approximate, within the sum of their own bounds."""
+    rules = change.arguments.get("rules") or ()
+    found = [rule for text in ([rules] if isinstance(rules, str) else rules) for rule, _ in find_rules(str(text))]
+    bound = sum(getattr(rule, "tolerance", None) or 0.0 for rule in found)
+    close = (
+        Closeness(relative=bound, why="rules that approximate")
+        if bound
+        else Closeness(dtype="float32", why="the rounding of other operators")
+    )
+    return replace(identity(change), close=close)

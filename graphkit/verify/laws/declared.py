@@ -47,10 +47,13 @@ def untrue(
                 if isinstance(dim, str):
                     sizes.setdefault(dim, size)
     wrong: dict[str, str] = {}
+    held = {tensor.name: tuple(tensor.dims) for tensor in model.proto.graph.initializer}
+    fed = {name: tuple(value.shape) for name, value in feeds.items() if hasattr(value, "shape")}
+    known = {**held, **fed, **made}
     for name, shape in said.items():
-        if name not in made:
+        if name not in known:
             continue
-        real = made[name]
+        real = known[name]
         if len(real) != len(shape) or any(not _true(dim, size, sizes) for dim, size in zip(shape, real, strict=True)):
             text = ",".join("?" if dim is None else str(dim) for dim in shape)
             wrong[name] = f"{name!r} is declared as [{text}] and comes out as {list(real)}"

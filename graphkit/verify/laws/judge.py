@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,8 +16,8 @@ from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
 from graphkit.verify.compare.metrics import Metrics, badness, measure
-from graphkit.verify.compare.tolerance import Policy, Tolerance, coarser
-from graphkit.verify.laws.binding import Binding, Broken, Closeness, Fed, Link, Unproved
+from graphkit.verify.laws.agreement import Near, Total, as_finite, elements, joined, nans, passed, why_not
+from graphkit.verify.laws.binding import Binding, Broken, Fed, Link, Unproved
 from graphkit.verify.laws.declared import declared, untrue
 from graphkit.verify.laws.first import first_difference
 from graphkit.verify.laws.loose import loosened
@@ -46,20 +45,6 @@ class Asked:
     samples: int | None
     seed: int
     feeds: Mapping[str, Any]
-
-
-class Near(Policy):
-    """The tolerances of a law: those of the dtype, or of a coarser one that the values went through."""
-
-    def __init__(self, close: Closeness | None) -> None:
-        super().__init__("same" if close is None else "cpu")
-        object.__setattr__(self, "close", close)
-
-    def tolerance(self, dtype: str) -> Tolerance:
-        """The tolerance of a dtype by its name."""
-        close: Closeness | None = getattr(self, "close", None)
-        through = None if close is None else close.dtype
-        return super().tolerance(dtype if through is None else coarser(dtype, through))
 
 
 def ask(binding: Binding, before: Model, after: Model, steps: Sequence[str], law: str, asked: Asked) -> Held:
@@ -197,7 +182,7 @@ class _Round:
         self._before = before
         self._what = what
         self._skipped: set[int] = set()
-        self._totals: dict[str, _Total] = {}
+        self._totals: dict[str, Total] = {}
         self._example: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
         self._said = declared(self._after)
         self._policy = Near(self._binding.close)
@@ -330,7 +315,7 @@ class _Round:
             parts = [ran.values[outcome.value] for ran in runs]
             if outcome.convert is not None:
                 parts = [outcome.convert(part) for part in parts]
-            expected = parts[0] if len(parts) == 1 else _joined(parts, made.values[name])
+            expected = parts[0] if len(parts) == 1 else joined(parts, made.values[name])
             if expected is None and len(parts) > 1:
                 continue
             found[name] = self._measured(name, made.values[name], expected)
@@ -343,7 +328,7 @@ class _Round:
         bad = next((name for name, metrics in found.items() if not metrics.match), None)
         if bad is not None:
             self._look_for_the_first(trial.before[0] if trial.kind == "base" else None, feeds)
-            raise Broken(f"output {bad!r} differs ({self._where(trial)}): {_why(found[bad])}")
+            raise Broken(f"output {bad!r} differs ({self._where(trial)}): {why_not(found[bad])}")
         self._seen.runs += 1
         self._seen.sizes.append(trial.what)
         if trial.kind == "stacked":
@@ -357,9 +342,9 @@ class _Round:
         """An inner value beside that of before."""
         close = self._binding.close
         metrics = measure(actual, expected, self._policy, any_dtype=close is not None, equal_nan=True)
-        if close is None or close.relative is None or metrics.match or not _as_finite(actual, expected):
+        if close is None or close.relative is None or metrics.match or not as_finite(actual, expected):
             return metrics
-        total = self._totals.get(name, _Total()).plus(actual, expected)
+        total = self._totals.get(name, Total()).plus(actual, expected)
         return replace(metrics, match=total.relative <= close.relative)
 
     def _check_totals(self) -> None:
@@ -371,7 +356,7 @@ class _Round:
         bound = self._binding.close.relative if self._binding.close is not None else None
         for name, total in self._totals.items():
             said = f"relative L2 error {total.relative:.2g} over all feeds, of at most {bound:g}"
-            self._seen.outputs[name] = _passed(self._seen.outputs[name], said)
+            self._seen.outputs[name] = passed(self._seen.outputs[name], said)
             if bound is not None and total.relative > bound:
                 self._seen.outputs[name] = replace(self._seen.outputs[name], match=False)
                 if self._example is not None:
@@ -381,16 +366,16 @@ class _Round:
     def _measured(self, name: str, actual: Any, expected: Any) -> Metrics:
         close = self._binding.close
         metrics = measure(actual, expected, self._policy, any_dtype=close is not None, equal_nan=True)
-        self._seen.compared += _elements(actual)
-        self._seen.nan += _nans(actual)
+        self._seen.compared += elements(actual)
+        self._seen.nan += nans(actual)
         if close is None or metrics.shape != np.shape(expected) or (metrics.match and close.relative is None):
             return metrics
         if np.asarray(actual).dtype.kind in "biu" and np.asarray(expected).dtype.kind in "biu":
             self._seen.decided.append(name)  # an index or a truth that rounding decides
-            return _passed(metrics)
-        if close.relative is not None and _as_finite(actual, expected):
-            self._totals[name] = self._totals.get(name, _Total()).plus(actual, expected)
-            return _passed(metrics)
+            return passed(metrics)
+        if close.relative is not None and as_finite(actual, expected):
+            self._totals[name] = self._totals.get(name, Total()).plus(actual, expected)
+            return passed(metrics)
         return metrics
 
     def _where(self, trial: Trial) -> str:
@@ -402,72 +387,3 @@ class _Round:
         if len(wider) < 2:
             raise Unproved(f"a freed axis runs at {'one other size' if wider else 'its old size'} only: {failed}")
         self._seen.also.append(f"runs with true declared shapes at {' and at '.join(wider)}")
-
-
-def _joined(parts: Sequence[Any], made: Any) -> Any:
-    """Outputs of several runs along the batch; None for an output that does not have it."""
-    if not all(isinstance(part, np.ndarray) and part.ndim for part in parts):
-        return None
-    whole = np.concatenate(parts)
-    return whole if np.shape(made)[:1] != np.shape(parts[0])[:1] else None
-
-
-def _passed(metrics: Metrics, why: str = "") -> Metrics:
-    return replace(metrics, match=True, problem=None, tolerance=why or metrics.tolerance)
-
-
-@dataclass(frozen=True)
-class _Total:
-    """Squares of errors and of numbers, over several runs."""
-
-    errors: float = 0.0
-    numbers: float = 0.0
-
-    def plus(self, actual: Any, expected: Any) -> _Total:
-        a, e = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
-        fine = np.isfinite(e) & np.isfinite(a)
-        error, number = float(np.square(a[fine] - e[fine]).sum()), float(np.square(e[fine]).sum())
-        return _Total(self.errors + error, self.numbers + number)
-
-    @property
-    def relative(self) -> float:
-        if not self.numbers:
-            return math.inf if self.errors else 0.0
-        return math.sqrt(self.errors / self.numbers)
-
-
-def _as_finite(actual: Any, expected: Any) -> bool:
-    """Whether two arrays of numbers are of one shape and finite in the same places."""
-    if isinstance(actual, list) or isinstance(expected, list) or np.shape(actual) != np.shape(expected):
-        return False
-    arrays = [np.asarray(one) for one in (actual, expected)]
-    if any(array.dtype.kind in "OUSTbiuc" for array in arrays):
-        return False
-    a, e = (np.isfinite(array.astype(np.float64)) for array in arrays)
-    return np.array_equal(a, e)
-
-
-def _elements(value: Any) -> int:
-    if isinstance(value, list):
-        return sum(map(_elements, value))
-    return int(np.size(value)) if value is not None else 1
-
-
-def _nans(value: Any) -> int:
-    if isinstance(value, list):
-        return sum(map(_nans, value))
-    array = np.asarray(value)
-    if value is None or array.dtype.kind in "biuOUSTm":
-        return 0
-    return int(np.isnan(array.astype(np.float64 if array.dtype.kind != "c" else array.dtype)).sum())
-
-
-def _why(metrics: Metrics) -> str:
-    if metrics.problem:
-        return metrics.problem
-    if metrics.max_abs is None:
-        return "the texts are others"
-    return (
-        f"max abs error {metrics.max_abs:.3g} at {list(metrics.worst or ())} "
-        f"({metrics.actual:.6g} instead of {metrics.expected:.6g}; rtol {metrics.rtol:.3g}, atol {metrics.atol:.3g})"
-    )

@@ -70,6 +70,16 @@ HONEST = {
     "replace": [(NET, {"nodes": "relu", "function": "(a) => (b) { n = Neg(a) m = Relu(n) b = Add(m, a) }"})],
     "reorder": [(NET, {"inputs": ["t"], "outputs": ["u"]})],
     "retype": [(NET, {"io": {"x": "uint8", "y": "float16", "t": "float64"}})],
+    "rewrite": [
+        (
+            """<ir_version: 10, opset_import: ["" : 24]> g (float[2, 3] x) => (float[2, 3] y) { s = Sigmoid(x) y = Mul(x, s) }""",
+            {"rules": "silu"},
+        ),
+        (
+            """<ir_version: 10, opset_import: ["" : 20]> g (float[2, 3] x) => (float[2, 3] y) { y = Gelu(x) }""",
+            {"rules": ["gelu-tanh"]},
+        ),
+    ],
     "set_parts": [(NET, {"attributes": {"conv:pads": [0, 0, 2, 2]}}), (NET, {"metadata": {"author": "me"}})],
     "rename": [
         (NET, {"regex": {"^(.)$": "\\1_of_one"}, "values": {"x": "image"}}),
