@@ -6,9 +6,11 @@ from graphkit.builder import RuntimeLimits as RuntimeLimits
 from graphkit.builder import build as build
 from graphkit.builder import runtime_limits as runtime_limits
 from graphkit.edit.following.context import SizeFinding as SizeFinding
+from graphkit.errors import ClusterError as ClusterError
 from graphkit.errors import ComparisonError as ComparisonError
 from graphkit.errors import CutError as CutError
 from graphkit.errors import EditError as EditError
+from graphkit.errors import ExpectationError as ExpectationError
 from graphkit.errors import ExportError as ExportError
 from graphkit.errors import FactoryError as FactoryError
 from graphkit.errors import FeedError as FeedError
@@ -22,8 +24,10 @@ from graphkit.errors import ModelFileError as ModelFileError
 from graphkit.errors import NameNotFoundError as NameNotFoundError
 from graphkit.errors import NameTakenError as NameTakenError
 from graphkit.errors import NoResizeError as NoResizeError
+from graphkit.errors import NothingFoundError as NothingFoundError
 from graphkit.errors import OutdatedPackageError as OutdatedPackageError
 from graphkit.errors import ProviderError as ProviderError
+from graphkit.errors import RecipeError as RecipeError
 from graphkit.errors import SaveError as SaveError
 from graphkit.errors import SessionError as SessionError
 from graphkit.errors import TensorError as TensorError
@@ -53,6 +57,10 @@ from graphkit.reading.names import unquoted as unquoted
 from graphkit.reading.sizes import parse_bytes as parse_bytes
 from graphkit.reading.sizes import read_shape as read_shape
 from graphkit.reading.sizes import read_sizes as read_sizes
+from graphkit.recipe.recipe import Recipe as Recipe
+from graphkit.recipe.running import Applied as Applied
+from graphkit.recipe.running import Did as Did
+from graphkit.recipe.schema import recipe_schema as recipe_schema
 from graphkit.report.html.html import report_html as report_html
 from graphkit.report.html.html import save_html as save_html
 from graphkit.report.printable import printable as printable

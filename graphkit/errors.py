@@ -13,7 +13,8 @@
     ├── TypeUnknownError              names: values whose type neither the file nor inference gives
     ├── InvalidGraphError             names: nodes that make no valid graph (a cycle, an unknown operator)
     ├── EditError                     an operation that the model does not allow
-    │   └── NoResizeError             nothing in the model resizes
+    │   └── NothingFoundError         an operation that finds nothing to do
+    │       └── NoResizeError         nothing in the model resizes
     ├── TensorError                   name: a tensor whose bytes contradict its type and dims
     ├── MissingExtraError             package, extra: what is not installed (also an ImportError)
     ├── OutdatedPackageError          package, installed, lowest: what is too old
@@ -23,6 +24,9 @@
     │   └── ProviderError             a provider was asked for and is not what ran
     ├── FeedError                     name: an array that does not fit the input it is for
     ├── TextError                     a text NAME=VALUE, a size or a shape that cannot be read (also a ValueError)
+    ├── RecipeError                   path, faults: a recipe that cannot be read, fault by fault (also a ValueError)
+    ├── ExpectationError              step, failed: what a recipe expects does not hold (also an AssertionError)
+    ├── ClusterError                  address: a scheduler that is not there, or has other versions
     ├── ComparisonError               candidate and reference cannot be compared at all
     └── MismatchError                 compared, and different (also an AssertionError)
 
@@ -216,7 +220,11 @@ class EditError(GraphkitError):
     """An operation that the model does not allow; the model is unchanged."""
 
 
-class NoResizeError(EditError):
+class NothingFoundError(EditError):
+    """An operation that finds nothing to do in the model. A recipe's step may be ``optional``: then it is left out."""
+
+
+class NoResizeError(NothingFoundError):
     """The model has no node that resizes, or none that can be given a run-time factor."""
 
 
@@ -321,6 +329,48 @@ class FeedError(GraphkitError):
 
 class TextError(GraphkitError, ValueError):
     """A text that a user writes (NAME=VALUE, INPUT:AXIS, a size, a shape) and that cannot be read, or in several ways."""
+
+
+class RecipeError(GraphkitError, ValueError):
+    """A recipe with faults: wrong keys, types or names.
+
+    Attributes:
+        faults: All of them, each with file, line and column.
+        path: The recipe's file, or None.
+    """
+
+    def __init__(self, faults: Sequence[str], *, path: str | None = None, hint: str | None = None) -> None:
+        count = "" if len(faults) == 1 else f"{len(faults)} faults:\n  "
+        super().__init__(f"the recipe cannot be used: {count}" + "\n  ".join(faults), hint=hint)
+        self.faults = tuple(faults)
+        self.path = path
+
+
+class ExpectationError(GraphkitError, AssertionError):
+    """A model is not what a recipe expects at a step; nothing was written.
+
+    Attributes:
+        step: The step's number, from 1.
+        failed: What does not hold, one sentence each.
+    """
+
+    def __init__(self, failed: Sequence[str], *, step: int = 0, place: str = "") -> None:
+        where = f"{place}: " if place else f"step {step}: " if step else ""
+        super().__init__(f"{where}not as expected: " + "; ".join(failed))
+        self.step = step
+        self.failed = tuple(failed)
+
+
+class ClusterError(GraphkitError):
+    """A Dask scheduler that cannot be used.
+
+    Attributes:
+        address: The scheduler's address.
+    """
+
+    def __init__(self, message: str, *, address: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.address = address
 
 
 class ComparisonError(GraphkitError):

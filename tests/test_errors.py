@@ -35,6 +35,10 @@ GIVEN = {
     "names": ["n"],
     "details": "torch's words",
     "reason": "it is torn",
+    "faults": ["r.toml:1:1: no step"],
+    "step": 3,
+    "failed": ["2 nodes, not 1"],
+    "address": "tcp://localhost:1",
 }
 HINT = Hint("feed it: ", Argument("feeds", {"x": Blank("VALUE")}))
 

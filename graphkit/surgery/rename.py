@@ -10,7 +10,7 @@ from typing import TypeAlias
 import onnx
 
 from graphkit.edit.renaming import rename_declarations, rename_in_node
-from graphkit.errors import EditError, NameTakenError
+from graphkit.errors import EditError, NameTakenError, NothingFoundError
 from graphkit.graph import walk
 from graphkit.graph.addresses import Addresses, Found, Site, expression
 from graphkit.graph.names import Names, label
@@ -48,7 +48,8 @@ def rename(
         NameNotFoundError: No value or node has an old name, or several nodes have it.
         NameTakenError: Another value (in any scope) has a value's new name already, or another node has a node's, or
             two get the same.
-        EditError: No name matches a regular expression, a pattern is none, or a new name is empty.
+        NothingFoundError: No name matches a regular expression.
+        EditError: A pattern is none, or a new name is empty.
         ValueError: There is no new name.
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
@@ -72,7 +73,7 @@ def rename(
         asked.node(addresses.node(address), new)
     for pattern, replacement in regex.items():
         if not asked.everywhere(functools.partial(_replaced, expression(pattern), replacement)):
-            raise EditError(f"no value and no node has a name in which {pattern!r} is found")
+            raise NothingFoundError(f"no value and no node has a name in which {pattern!r} is found")
     if prefix:
         kept = {value.name for value in (*proto.graph.input, *proto.graph.output)}
         asked.everywhere(lambda name: prefix + name, kept)

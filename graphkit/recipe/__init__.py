@@ -1,0 +1,1 @@
+"""Recipes: lists of steps and expectations, in TOML or in Python."""
