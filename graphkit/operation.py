@@ -257,7 +257,7 @@ def replayed(
         raise GraphkitError("the model has no history to replay")
     if [s[:2] for s in had] != [s[:2] for s in steps[: len(had)]]:
         raise GraphkitError("the history of the original is not where that of the edited model begins")
-    held = bytes_in(_stored(source))
+    held = arrays_of(source)
 
     def find(digest: str, length: int) -> bytes | None:
         found = arrays(digest, length) if arrays else None
@@ -274,6 +274,11 @@ def replayed(
             warnings.simplefilter("ignore", GraphkitWarning)
             result = definition.function(result, *bound.args, **bound.kwargs)
         yield step, arguments, result
+
+
+def arrays_of(model: Model) -> Find:
+    """Where the bytes are of large arrays that steps were given: among the tensors of the edited model."""
+    return bytes_in(_stored(model))
 
 
 def _stored(model: Model) -> Iterator[tuple[int, Callable[[], bytes | memoryview]]]:

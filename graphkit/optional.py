@@ -18,6 +18,7 @@ EXTRAS = {
     "PIL": "image",
     "fsspec": "remote",
     "aiohttp": "remote",
+    "distributed": "fleet",
 }
 """Import name -> the extra of onnx-graphkit that brings it."""
 

@@ -23,8 +23,10 @@ _WORDS = {
 
 
 def check(value: Any, schema: Schema, path: Path, tell: Tell) -> None:
-    """Report everything in which a value is not what a schema says. None is a value that nobody knows yet."""
-    if value is None:
+    """Report everything in which a value is not what a schema says. What no TOML holds (an array, a message of ONNX, a
+    value that nobody knows yet) is left to the operation.
+    """
+    if not isinstance(value, bool | int | float | str | list | tuple | Mapping):
         return
     if "anyOf" in schema:
         fitting = [one for one in schema["anyOf"] if _has_kind(value, one)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import onnx
@@ -62,10 +63,17 @@ class _Finder:
         self._model = model
         self._by_kind: dict[tuple[str, str | None], list[onnx.NodeProto]] = {}
 
+    @cached_property
+    def _names(self) -> set[str]:
+        """The names that are there: one that looks like a place is a name all the same."""
+        graph = self._model.proto.graph
+        inputs = {value.name for value in graph.input}
+        return inputs.union(*({node.name, *node.input, *node.output} for node in graph.node))
+
     def name(self, text: str) -> str:
         """The name that a place stands for; any other text as it is."""
         match = _PLACE.fullmatch(text)
-        if match is None or (match["kind"] in ("input", "output")) == bool(match["op"]):
+        if match is None or (match["kind"] in ("input", "output")) == bool(match["op"]) or text in self._names:
             return text
         index, kind, rest = int(match["index"]), match["kind"], match["rest"] or ""
         if kind in ("input", "output"):

@@ -322,7 +322,7 @@ class Reader:
 
         made = filled(value, find)
         try:
-            return decoded(_without_none(made), entry.source.find)
+            return decoded(_plain(made), entry.source.find)
         except GraphkitError as error:
             self._tell(entry.source, path, error.message)
             return None
@@ -342,10 +342,12 @@ class Reader:
         return value
 
 
-def _without_none(value: Any) -> Any:
-    """``{"$none" = true}`` as None, which TOML does not have."""
+def _plain(value: Any) -> Any:
+    """``{"$none" = true}`` as None, which TOML does not have, and ``{"$text" = "..."}`` as a text without variables."""
     if isinstance(value, Mapping):
         if set(value) == {"$none"}:
             return None
-        return {key: _without_none(item) for key, item in value.items()}
-    return [_without_none(item) for item in value] if isinstance(value, list) else value
+        if set(value) == {"$text"}:
+            return value["$text"]
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -83,7 +83,7 @@ STEP: Schema = {
 @functools.cache
 def doings() -> dict[str, Schema]:
     """Name -> schema of a step's arguments: every operation, and merge and split, which stand at a recipe's ends."""
-    found = {name: _operation(name) for name in operations() if name != "edit"}
+    found = {name: _operation(name) for name in operations()}
     if "set_parts" in found:
         found["set"] = found.pop("set_parts")  # as the command is called
     for function, given in ((merge, "models"), (split, "model")):

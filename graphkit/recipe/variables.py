@@ -30,6 +30,8 @@ def filled(value: Any, find: Lookup) -> Any:
     if isinstance(value, list):
         return [filled(item, find) for item in value]
     if isinstance(value, Mapping):
+        if set(value) == {"$text"}:
+            return value
         return {str(filled(key, find)) if "${" in str(key) else key: filled(item, find) for key, item in value.items()}
     return value
 

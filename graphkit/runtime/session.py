@@ -33,6 +33,9 @@ _LEVELS: dict[Optimization, str] = {
     "none": "ORT_DISABLE_ALL",
 }
 
+THREADS_VARIABLE = "GRAPHKIT_THREADS"
+"""The environment variable that says how many threads an operator of a session takes where its maker does not say."""
+
 if TYPE_CHECKING:
     import torch
 
@@ -184,7 +187,7 @@ def session(
             "basic" folds constants and drops what is redundant, "extended" fuses nodes, "all" changes layouts too.
         allow_cpu_nodes: On a GPU, list nodes that fell to the CPU in ``Session.notes``, where otherwise they are an
             error. Shape computations, which belong on the CPU, are neither.
-        threads: Threads inside an operator; None for all cores.
+        threads: Threads inside an operator; None for what the variable GRAPHKIT_THREADS says, else all cores.
         tensorrt: With device "tensorrt": profiles of dynamic shapes, fp16, int8.
 
     Raises:
@@ -231,6 +234,8 @@ def session_settings(runtime: Any, optimization: Optimization, *, threads: int |
     settings = runtime.SessionOptions()
     settings.log_severity_level = 4
     settings.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, _LEVELS[optimization])
+    if threads is None and os.environ.get(THREADS_VARIABLE, "").isdigit():
+        threads = int(os.environ[THREADS_VARIABLE])
     if threads is not None:
         settings.intra_op_num_threads = threads
     return settings

@@ -1,0 +1,89 @@
+"""Workers of a Dask cluster that is there already."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any
+
+from graphkit.errors import ClusterError
+from graphkit.fleet.outcomes import Outcome
+from graphkit.fleet.work import Job
+from graphkit.optional import optional
+
+TIMEOUT = 8
+"""Seconds after which a scheduler that does not answer is not there."""
+
+PACKAGE = "onnx-graphkit"
+
+
+class DaskWorkers:
+    """A cluster's workers, through ``Client.get_executor()``.
+
+    Start them with one thread each (``dask worker ADDRESS --nthreads 1``): what warns and what is proved belongs to a
+    process as a whole.
+    """
+
+    def __init__(self, address: str, version: str) -> None:
+        """Connect to the scheduler at an address such as ``tcp://host:8786``.
+
+        Raises:
+            ClusterError: Nobody answers within 8 seconds, there are no workers, or one has another graphkit or none.
+            MissingExtraError: distributed is not installed.
+        """
+        distributed = optional("distributed", f"running on {address}")
+        try:
+            self._client: Any = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise ClusterError(
+                f"no Dask scheduler answers at {address!r}",
+                address=address,
+                hint="start one with `dask scheduler`, or leave it out to run on this machine",
+            ) from error
+        self._address = address
+        try:
+            threads = self._client.nthreads()
+            if not threads:
+                raise ClusterError(
+                    f"the scheduler at {address} has no workers", address=address, hint=f"dask worker {address} --nthreads 1"
+                )
+            self._check(version)
+        except BaseException:
+            self._client.close()
+            raise
+        self.window = 4 * sum(threads.values())
+        self._executor: Any = None
+
+    def _check(self, version: str) -> None:
+        found = self._client.run(importlib.metadata.version, PACKAGE, on_error="return")
+        for worker, there in found.items():
+            if there != version:
+                said = f"graphkit {there}" if isinstance(there, str) else "no graphkit"
+                raise ClusterError(
+                    f"the worker {worker} has {said}, and this is graphkit {version}",
+                    address=self._address,
+                    hint=f"install {PACKAGE}=={version} there",
+                )
+
+    def executor(self) -> Executor:
+        """The cluster as an executor."""
+        if self._executor is None:
+            self._executor = self._client.get_executor(pure=False)
+        executor: Executor = self._executor
+        return executor
+
+    def drop(self) -> None:
+        """Let the cluster go; it runs on."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
+            self._executor = None
+        self._client.close()
+
+    def stop(self) -> None:
+        """Let the cluster go; what it has begun is cancelled with the client."""
+        self.drop()
+
+    def alone(self, work: Callable[[Job], Outcome], job: Job) -> Outcome:
+        """Do one job; the scheduler gives it to another worker where one ends."""
+        return self.executor().submit(work, job).result()

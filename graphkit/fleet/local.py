@@ -1,0 +1,111 @@
+"""Workers that are processes of this machine: one thread each, and at most so much memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+
+from graphkit.fleet.outcomes import Outcome
+from graphkit.fleet.work import Job
+from graphkit.runtime.session import THREADS_VARIABLE
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", THREADS_VARIABLE)
+"""Variables that keep a library to one thread; read when it is imported, so they are set before a worker starts."""
+
+
+class LocalWorkers:
+    """A pool of processes, which is made anew when it breaks.
+
+    Processes are spawned: a script that uses them needs ``if __name__ == "__main__":``.
+    """
+
+    def __init__(self, count: int, *, memory: int | None = None) -> None:
+        """``count`` processes; ``memory`` is the most bytes that one of them may allocate (not counting mapped files)."""
+        self.window = count
+        self._memory = memory
+        self._pool: ProcessPoolExecutor | None = None
+        self._others = set(multiprocessing.active_children())
+
+    def executor(self) -> Executor:
+        """The pool."""
+        if self._pool is None:
+            self._pool = self._made(self.window)
+        return _Starting(self._pool)
+
+    def drop(self) -> None:
+        """End the pool; what has not begun is not begun."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def stop(self) -> None:
+        """End the pool and its processes."""
+        self.drop()
+        for child in set(multiprocessing.active_children()) - self._others:
+            child.terminate()
+
+    def alone(self, work: Callable[[Job], Outcome], job: Job) -> Outcome:
+        """Do one job in a process of its own."""
+        before = set(multiprocessing.active_children())
+        with self._made(1) as pool:
+            future = _Starting(pool).submit(work, job)
+            started = [child for child in multiprocessing.active_children() if child not in before]
+            try:
+                return future.result()
+            except BrokenExecutor as error:
+                for child in started:
+                    child.join(5)
+                raise BrokenExecutor(_how(started[0].exitcode if started else None)) from error
+
+    def _made(self, count: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            count, multiprocessing.get_context("spawn"), initializer=begin, initargs=(self._memory,)
+        )
+
+
+class _Starting(Executor):
+    """A pool whose processes start, at the first job, with one thread each."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN201 (Executor's own)
+        with one_thread():
+            return self._pool.submit(fn, *args, **kwargs)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Processes that are started meanwhile keep to one thread."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def begin(memory: int | None) -> None:
+    """What a worker does first: leave Ctrl-C to the parent, and bound its memory where the system can."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if memory is None or sys.platform == "win32":
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}" if code is not None else "nobody knows how"

@@ -1,0 +1,158 @@
+"""A model's history as a recipe: on the original it gives the same bytes, and written portably it fits a re-export."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from graphkit.errors import GraphkitError, GraphkitWarning, ModelFileError, SaveError
+from graphkit.hint import Hint, look
+from graphkit.model import Model, ModelLike
+from graphkit.operation import arrays_of, operation_of
+from graphkit.recipe.places import portable
+from graphkit.recipe.reading import array_file
+from graphkit.step import Find, Step
+from graphkit.storage.load import as_model
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def save_recipe(
+    model: ModelLike,
+    path: str | os.PathLike[str],
+    *,
+    portable: bool = False,
+    original: ModelLike | None = None,
+) -> tuple[str, ...]:
+    """Write a model's history as a recipe.
+
+    Args:
+        model: A model with a history.
+        path: The TOML file to write. Large arrays that steps were given go into files beside it.
+        portable: Write names of values and nodes as places: by position, operator type and torch module. So the recipe
+            fits a re-export, in which they have other names. The original is needed for that.
+        original: The model that the history begins with. None: the file beside ``model`` that the history names.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        GraphkitError: There is no history, a step cannot be replayed, or the original is another model.
+        ModelFileError: The original is not found.
+        SaveError: The file cannot be written.
+
+    Changes: ``path`` and the files beside it.
+    Cost: O(history); with ``portable`` that of the steps. Weights are read where a step was given large arrays.
+    """
+    target = os.fspath(path)
+    source = as_model(model)
+    steps = source.history
+    if not steps:
+        raise GraphkitError("the model has no history")
+    for number, step in enumerate(steps, 1):
+        if step.obstacle:
+            raise GraphkitError(f"step {number}, {step.operation!r}, cannot be replayed: {step.obstacle}")
+    find = arrays_of(source)
+    arguments = _portable(source, steps, find, original) if portable else [step.arguments for step in steps]
+    files: dict[str, bytes] = {}
+    for digest, length in _digests([dict(one) for one in arguments]):
+        data = find(digest, length)
+        if data is None:
+            raise GraphkitError(f"the {length} bytes with the sha256 {digest[:16]}... that a step was given are not at hand")
+        files[array_file(target, digest)] = data
+    files[target] = _text(source, steps, arguments).encode()
+    for name, data in files.items():
+        _write(name, data)
+    return tuple(files)
+
+
+def _write(name: str, data: bytes) -> None:
+    part = f"{name}.part"
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+        os.replace(part, name)
+    except OSError as error:
+        raise SaveError(f"cannot write {name!r}: {error.strerror}", path=name) from error
+
+
+def _portable(
+    source: Model, steps: tuple[Step, ...], find: Find, original: ModelLike | None
+) -> list[Mapping[str, Any]]:
+    """The arguments of each step, with places for the names of the model that it was done on."""
+    model = _original(source) if original is None else as_model(original)
+    identity, known = model.identity, source.original
+    if known is not None and identity is not None and identity.digest != known.digest:
+        raise GraphkitError(f"{model.path} is not the model that the history begins with, {known.file}")
+    found: list[Mapping[str, Any]] = []
+    for step in steps:
+        found.append(portable(model, step.arguments))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GraphkitWarning)
+            model = operation_of(step.operation).function(model, **step.decoded(find))
+    return found
+
+
+def _original(source: Model) -> Model:
+    known = source.original
+    if known is None or known.file is None or source.path is None:
+        raise ModelFileError("the history does not name the file of the original", hint="give the original")
+    path = os.path.join(os.path.dirname(source.path), known.file)
+    if not os.path.exists(path):
+        raise ModelFileError(
+            f"the original, {known.file!r}, is not beside {source.path}",
+            path=path,
+            hint=Hint("say where it is: ", look("save_recipe", original="FILE")),
+        )
+    return as_model(path)
+
+
+def _digests(value: Any) -> list[tuple[str, int]]:
+    """(sha256, bytes) of the arrays that are known by their digest only."""
+    if isinstance(value, list):
+        return [pair for item in value for pair in _digests(item)]
+    if not isinstance(value, dict):
+        return []
+    tensor = value.get("$tensor")
+    if isinstance(tensor, dict) and "sha256" in tensor:
+        return [(tensor["sha256"], tensor["bytes"])]
+    return [pair for item in value.values() for pair in _digests(item)]
+
+
+def _text(model: Model, steps: tuple[Step, ...], arguments: list[Mapping[str, Any]]) -> str:
+    known = model.original
+    lines = [f"# What was done to {known.file if known is not None and known.file else 'a model'}."]
+    for step, given in zip(steps, arguments, strict=True):
+        lines += ["", "[[step]]", f"do = {toml('set' if step.operation == 'set_parts' else step.operation)}"]
+        lines += [f"{_key(name)} = {toml(value)}" for name, value in given.items()]
+    return "\n".join(lines) + "\n"
+
+
+def toml(value: Any) -> str:
+    """A value of JSON as TOML, on one line."""
+    if value is None:
+        return '{ "$none" = true }'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'{{ "$text" = {_quoted(value)} }}' if "${" in value else _quoted(value)
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    assert isinstance(value, Mapping)
+    if any("${" in key for key in value):
+        return toml({"$pairs": [[key, item] for key, item in value.items()]})
+    return "{ " + ", ".join(f"{_key(key)} = {toml(item)}" for key, item in value.items()) + " }" if value else "{}"
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _quoted(name)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
