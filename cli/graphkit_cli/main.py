@@ -71,6 +71,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tap": ("graphkit_cli.commands.tap", "Make inner values graph outputs, to look at them."),
     "validate": ("graphkit_cli.commands.validate", "Compare with another model or a torch module."),
     "prove": ("graphkit_cli.commands.prove", "Prove an edited model against its original, step by step."),
+    "history": ("graphkit_cli.commands.history", "Show what was done to a model, or write it as a recipe."),
+    "apply": ("graphkit_cli.commands.apply", "Do what a recipe says, on one model or on many."),
     "bisect": ("graphkit_cli.commands.bisect", "Find the first inner value that differs from a reference."),
     "layers": ("graphkit_cli.commands.layers", "Show what every submodule returns, in torch and in the model."),
     "doctor": ("graphkit_cli.commands.doctor", "Show versions, limits and the providers that really load."),

@@ -42,18 +42,23 @@ class DaskWorkers:
                 hint="start one with `dask scheduler`, or leave it out to run on this machine",
             ) from error
         self._address = address
+        self._executor: Any = None
         try:
-            threads = self._client.nthreads()
-            if not threads:
-                raise ClusterError(
-                    f"the scheduler at {address} has no workers", address=address, hint=f"dask worker {address} --nthreads 1"
-                )
+            self.window = 4 * self._threads()
             self._check(version)
         except BaseException:
             self._client.close()
             raise
-        self.window = 4 * sum(threads.values())
-        self._executor: Any = None
+
+    def _threads(self) -> int:
+        threads = self._client.nthreads()
+        if not threads:
+            raise ClusterError(
+                f"the scheduler at {self._address} has no workers",
+                address=self._address,
+                hint=f"dask worker {self._address} --nthreads 1",
+            )
+        return int(sum(threads.values()))
 
     def _check(self, version: str) -> None:
         found = self._client.run(importlib.metadata.version, PACKAGE, on_error="return")
@@ -86,4 +91,5 @@ class DaskWorkers:
 
     def alone(self, work: Callable[[Job], Outcome], job: Job) -> Outcome:
         """Do one job; the scheduler gives it to another worker where one ends."""
-        return self.executor().submit(work, job).result()
+        outcome: Outcome = self.executor().submit(work, job).result()
+        return outcome

@@ -9,11 +9,12 @@ second. Before both comes the storage that the models are read from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import importlib.metadata
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing as closed
 from dataclasses import replace
 
-from graphkit.fleet.cluster import DaskWorkers
+from graphkit.fleet.cluster import PACKAGE, DaskWorkers
 from graphkit.fleet.journal import Journal
 from graphkit.fleet.local import LocalWorkers
 from graphkit.fleet.outcomes import Outcome
@@ -21,26 +22,22 @@ from graphkit.fleet.spread import Workers, closing, spread
 from graphkit.fleet.work import Answer, Guarded, Job, Work
 from graphkit.reading.sizes import parse_bytes
 
-__all__ = ["run_fleet"]
-
 
 def run_fleet(
     work: Work | Callable[[Job], Answer],
     jobs: Iterable[Job],
     *,
-    version: str,
     workers: int = 1,
     scheduler: str | None = None,
     memory: int | str | None = None,
     journal: str | None = None,
     resume: bool = False,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Do work on many models, and give the outcome of each as it comes.
 
     Args:
         work: What is done with each: ``Applying``, ``Checking``, ``Comparing``; any picklable function of a Job works.
         jobs: One for each model.
-        version: graphkit's version.
         workers: Processes of this machine, of one thread each.
         scheduler: Address of a Dask scheduler, whose workers do it instead.
         memory: Bytes, or a text such as ``2GB``, that a process of this machine may allocate.
@@ -56,6 +53,7 @@ def run_fleet(
     Changes: what the work writes, and the journal.
     Cost: a process costs its start, about 1 s. With a journal every model and output is digested, 1 s a GB.
     """
+    version = importlib.metadata.version(PACKAGE)
     most = None if memory is None else parse_bytes(memory)
     pool: Workers = DaskWorkers(scheduler, version) if scheduler else LocalWorkers(workers, memory=most)
     guarded = Guarded(work, version, keyed=journal is not None)

@@ -7,12 +7,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 from graphkit.fleet.outcomes import Outcome
 from graphkit.fleet.work import Job
 from graphkit.runtime.session import THREADS_VARIABLE
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", THREADS_VARIABLE)
 """Variables that keep a library to one thread; read when it is imported, so they are set before a worker starts."""
@@ -74,7 +78,8 @@ class _Starting(Executor):
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
 
-    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN201 (Executor's own)
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Hand a job out; a process starts for it where all are busy."""
         with one_thread():
             return self._pool.submit(fn, *args, **kwargs)
 

@@ -122,7 +122,7 @@ def _remote(url: str) -> list[Named]:
     ]
 
 
-def outputs(models: Sequence[Named], out: str, *, folder: bool = False) -> list[str]:
+def output_paths(models: Sequence[Named], out: str, *, folder: bool = False) -> list[str]:
     """Where what is made of each model goes.
 
     Args:
@@ -146,7 +146,9 @@ def outputs(models: Sequence[Named], out: str, *, folder: bool = False) -> list[
                 hint="use a pattern that tells them apart, such as OUT/{number}-{name}",
             )
         if real in mine:
-            raise NameTakenError(f"{place!r} is one of the models that are read", name=place, hint="name another folder")
+            raise NameTakenError(
+                f"{place!r} is one of the models that are read", name=place, hint="name another folder"
+            )
         found[real] = model.path
     return [_output(model, out, number, folder=folder) for number, model in enumerate(models)]
 

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from graphkit.fleet.outcomes import Done, Failed, Outcome
 from graphkit.report.html.page import escape, page
 
+HEAD = (
+    '<div class="wide"><table><thead><tr><th>model</th><th>outcome</th><th class="number">seconds</th>'
+    '<th class="number">attempts</th><th>out</th><th>what it says</th></tr></thead><tbody>'
+)
+
 SORT = """
 <script>
 document.querySelectorAll('.graphkit th').forEach((head, column) => head.addEventListener('click', () => {
@@ -40,12 +45,19 @@ def told(outcome: Outcome) -> tuple[str, str]:
     """The state of a model in a word, and what there is to say."""
     if isinstance(outcome, Failed):
         hint = f" (hint: {outcome.hint})" if outcome.hint else ""
-        return f"failed: {outcome.kind}", outcome.message.strip().rpartition("\n")[2] + hint if outcome.kind == "Bug" else (
-            outcome.message + hint
-        )
+        return f"failed: {outcome.kind}", outcome.message.strip().rpartition("\n")[
+            2
+        ] + hint if outcome.kind == "Bug" else (outcome.message + hint)
     if isinstance(outcome, Done):
         return "done" if outcome else "no", outcome.said
     return "done before" if outcome else "no", outcome.reason
+
+
+def _steps(outcome: Outcome) -> str:
+    """What each step of a recipe did, to be opened."""
+    steps = outcome.result.get("steps", ()) if isinstance(outcome, Done) and isinstance(outcome.result, dict) else ()
+    lines = [f"{step['number']}. {step['what']}: {'; '.join(step['touched']) or step['state']}" for step in steps]
+    return f"<details><summary>steps</summary>{'<br>'.join(map(escape, lines))}</details>" if lines else ""
 
 
 def outcomes_page(title: str, outcomes: Sequence[Outcome], about: str) -> str:
@@ -66,14 +78,13 @@ def outcomes_page(title: str, outcomes: Sequence[Outcome], about: str) -> str:
         rows.append(
             f'<tr><td>{escape(one.model)}</td><td class="{kind}">{escape(state)}</td>'
             f'<td class="number" data-sort="{seconds:.6f}">{seconds:.2f}</td>'
-            f'<td class="number">{getattr(one, "attempts", 0)}</td><td>{link}</td><td>{escape(said)}</td></tr>'
+            f'<td class="number">{getattr(one, "attempts", 0)}</td><td>{link}</td><td>{escape(said)}{_steps(one)}</td></tr>'
         )
     good = all(outcomes)
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p><span class="verdict {"yes" if good else "no"}">{"done" if good else "not all"}</span> {escape(counted(outcomes))}</p>',
-        '<div class="wide"><table><thead><tr><th>model</th><th>outcome</th><th class="number">seconds</th>'
-        '<th class="number">attempts</th><th>out</th><th>what it says</th></tr></thead><tbody>',
+        HEAD,
         *rows,
         "</tbody></table></div>",
         f"<p>{escape(about)}</p>",

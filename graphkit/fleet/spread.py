@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from dataclasses import replace
 from typing import Protocol
@@ -43,7 +43,7 @@ class Workers(Protocol):
         """
 
 
-def spread(work: Callable[[Job], Outcome], jobs: Iterable[Job], workers: Workers) -> Iterator[Outcome]:
+def spread(work: Callable[[Job], Outcome], jobs: Iterable[Job], workers: Workers) -> Generator[Outcome, None, None]:
     """Do the work on every job; one outcome a job, in the order in which they come.
 
     Where the executor breaks, what was in flight is done again, one by one with nothing beside it: so the crash has a

@@ -96,7 +96,7 @@ class Applying:
         applied = self.recipe.run(job.model, **self.variables)
         steps = [step for step in applied.steps if step.state == "done"]
         said = f"{len(steps)} of {len(applied.steps)} steps"
-        result = {"steps": applied.steps}
+        result: dict[str, Any] = {"steps": applied.steps}
         if self.prove and applied.original is not None:
             proof = prove(applied.model, applied.original)
             result["proof"] = proof
@@ -264,4 +264,3 @@ def digest_of_output(path: str) -> str:
 
 def _still_there(before: Done) -> bool:
     return before.out is None or (before.written != "" and digest_of_output(before.out) == before.written)
-

@@ -40,10 +40,10 @@ def check(value: Any, schema: Schema, path: Path, tell: Tell) -> None:
             tell(path, f"{described(schema)} is wanted, not {_shown(value)}{hint}")
     elif not _has_kind(value, schema):
         tell(path, f"{described(schema)} is wanted, not {_shown(value)}")
-    elif schema.get("type") == "array":
+    elif schema.get("type") == "array" and isinstance(value, list | tuple):
         for index, item in enumerate(value):
             check(item, schema.get("items", {}), (*path, index), tell)
-    elif schema.get("type") == "object":
+    elif schema.get("type") == "object" and isinstance(value, Mapping):
         _check_table(value, schema, path, tell)
 
 

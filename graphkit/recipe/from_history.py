@@ -57,12 +57,16 @@ def save_recipe(
         if step.obstacle:
             raise GraphkitError(f"step {number}, {step.operation!r}, cannot be replayed: {step.obstacle}")
     find = arrays_of(source)
-    arguments = _portable(source, steps, find, original) if portable else [step.arguments for step in steps]
+    arguments: list[Mapping[str, Any]] = [step.arguments for step in steps]
+    if portable:
+        arguments = _portable(source, steps, find, original)
     files: dict[str, bytes] = {}
     for digest, length in _digests([dict(one) for one in arguments]):
         data = find(digest, length)
         if data is None:
-            raise GraphkitError(f"the {length} bytes with the sha256 {digest[:16]}... that a step was given are not at hand")
+            raise GraphkitError(
+                f"the {length} bytes with the sha256 {digest[:16]}... that a step was given are not at hand"
+            )
         files[array_file(target, digest)] = data
     files[target] = _text(source, steps, arguments).encode()
     for name, data in files.items():

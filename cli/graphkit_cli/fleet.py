@@ -1,0 +1,166 @@
+"""Commands that work on many models: who does it, what is kept, what is told as it comes and at the end."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from graphkit_cli.running import together
+
+if TYPE_CHECKING:
+    from click.decorators import FC
+
+    import graphkit as gk
+    from graphkit_cli.render import Render
+
+DONE = 0
+NO = 1
+FAILED = 3
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What the options of ``fleet_options`` say.
+
+    Attributes:
+        jobs: Processes of this machine, or None.
+        scheduler: Address of a Dask scheduler, or None.
+        memory: What a process may allocate, or None.
+        journal: The file of outcomes, or None.
+        resume: Leave out what was done before.
+        html: The page, or None.
+        junit: The XML file, or None.
+        markdown: The Markdown file, or None.
+    """
+
+    jobs: int | None = None
+    scheduler: str | None = None
+    memory: str | None = None
+    journal: str | None = None
+    resume: bool = False
+    html: str | None = None
+    junit: str | None = None
+    markdown: str | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether any option is about who does the work."""
+        return self.jobs is not None or self.scheduler is not None or self.memory is not None or self.resume
+
+
+def fleet_options(function: FC) -> FC:
+    """``--jobs`` and its like; ``Fleet(**options)`` takes them."""
+    return together(
+        click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes that work on models [default: 1]."),
+        click.option("--scheduler", metavar="ADDRESS", help="Work on the Dask cluster there, such as tcp://host:8786."),
+        click.option("--memory", metavar="SIZE", help="What a process of --jobs may allocate, such as 2GB."),
+        click.option("--journal", metavar="FILE", help="Write a JSON line for each model as it comes."),
+        click.option("--resume", is_flag=True, help="Leave out what the journal says was done with the same bytes."),
+        click.option("--html", metavar="FILE", help="Write one page with a row a model."),
+        click.option("--junit", metavar="FILE", help="Write JUnit XML, for a CI server."),
+        click.option("--markdown", metavar="FILE", help="Write Markdown, for a pull request."),
+    )(function)
+
+
+def list_option(what: str) -> Callable[[FC], FC]:
+    """``--list FILE``, whose lines name what the command's arguments name."""
+    return click.option("--list", "listed", metavar="FILE", help=f"Many at once: each line of FILE is {what}.")
+
+
+def work_on(render: Render, title: str, work: Any, jobs: Sequence[gk.Job], fleet: Fleet) -> int:
+    """Do work on many models, tell the outcomes and write the reports.
+
+    Returns:
+        The exit code: 0; 1 where an answer is no; 3 where a model failed.
+    """
+    import graphkit as gk
+
+    if fleet.resume and fleet.journal is None:
+        raise click.UsageError("--resume goes on from a journal: --journal FILE")
+    found: list[gk.Outcome] = []
+    outcomes = gk.run_fleet(
+        work,
+        jobs,
+        workers=fleet.jobs or 1,
+        scheduler=fleet.scheduler,
+        memory=fleet.memory,
+        journal=fleet.journal,
+        resume=fleet.resume,
+    )
+    with render.progress(title, len(jobs)) as progress:
+        for outcome in outcomes:
+            found.append(outcome)
+            progress(len(found), len(jobs), outcome.model)
+            if not render.as_json:
+                line = _line(outcome)
+                render.result(outcome, lambda line=line: line)  # type: ignore[misc]  # bound now
+    write_reports(title, found, fleet)
+    summary = gk.counted(found)
+    render.result({"summary": summary, "outcomes": [gk.as_row(one) for one in found]}, lambda: summary)
+    return exit_code(found)
+
+
+def exit_code(outcomes: Sequence[gk.Outcome]) -> int:
+    """What many outcomes mean to the shell."""
+    kinds = {getattr(one, "kind", "no") for one in outcomes if not one}
+    return DONE if not kinds else NO if kinds <= {"no", "ExpectationError"} else FAILED
+
+
+def write_reports(title: str, outcomes: Sequence[gk.Outcome], fleet: Fleet) -> None:
+    """Write the page and the files for other programs, where they are wanted."""
+    import graphkit as gk
+
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    about = f"graphkit {gk.__version__}, {now}: graphkit {shlex.join(sys.argv[1:])}"
+    if fleet.html is not None:
+        _write(fleet.html, gk.outcomes_page(title, outcomes, about))
+    if fleet.junit is not None:
+        _write(fleet.junit, gk.junit(title, outcomes))
+    if fleet.markdown is not None:
+        _write(fleet.markdown, gk.markdown(title, outcomes))
+
+
+def _write(path: str, text: str) -> None:
+    part = f"{path}.part"
+    with open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+    os.replace(part, path)
+
+
+def _line(outcome: gk.Outcome) -> str:
+    import graphkit as gk
+
+    state, said = gk.told(outcome)
+    out = getattr(outcome, "out", None)
+    return f"{state}: {outcome.model}{f' -> {out}' if out else ''}{f' ({said})' if said else ''}"
+
+
+def listed_jobs(path: str, count: int) -> list[gk.Job]:
+    """The jobs of a list file: a model a line, or a model and what it is compared with.
+
+    Args:
+        path: The file. A line is split as the shell splits it; a path is also looked for beside the file.
+        count: 1, or 2 where a line may name two files.
+
+    Raises:
+        click.UsageError: A line names more.
+    """
+    import graphkit as gk
+
+    if count == 1:
+        return [gk.Job(named.path) for named in gk.named_models([f"@{path}"])]
+    found = []
+    for line in gk.list_lines(path):
+        words = shlex.split(line)
+        if len(words) > count:
+            raise click.UsageError(f"{path}: {line!r} names more than {count} files")
+        places = [w if os.path.exists(w) or "://" in w else os.path.join(os.path.dirname(path), w) for w in words]
+        found.append(gk.Job(places[0], other=places[1] if len(places) > 1 else None))
+    return found

@@ -1,0 +1,91 @@
+"""Outcomes for other programs: JUnit XML for a CI server, Markdown for a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from graphkit.fleet.outcomes import Done, Failed, Outcome
+from graphkit.fleet.page import counted, ordered, told
+
+_CONTROL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit(title: str, outcomes: Sequence[Outcome]) -> str:
+    """Outcomes as JUnit XML: a suite a model, with a case a step where steps are known, else one case.
+
+    Args:
+        title: Of the whole.
+        outcomes: One a model.
+    """
+    suites, cases, bad = [], 0, 0
+    for one in outcomes:
+        lines, failures = _cases(title, one)
+        cases, bad = cases + len(lines), bad + failures
+        seconds = getattr(one, "seconds", 0.0)
+        suites.append(
+            f"  <testsuite name={_attribute(one.model)} tests={_attribute(len(lines))} failures={_attribute(failures)} "
+            f"errors={_attribute(0)} time={_attribute(f'{seconds:.3f}')}>\n" + "\n".join(lines) + "\n  </testsuite>"
+        )
+    head = f"<testsuites name={_attribute(title)} tests={_attribute(cases)} failures={_attribute(bad)}>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}\n' + "\n".join(suites) + "\n</testsuites>\n"
+
+
+def _cases(title: str, outcome: Outcome) -> tuple[list[str], int]:
+    steps = _steps(outcome)
+    found = [_case(outcome.model, f"{s['number']} {s['what']}", s["seconds"], s["state"]) for s in steps]
+    state, said = told(outcome)
+    if not outcome:
+        kind = outcome.kind if isinstance(outcome, Failed) else state
+        failure = f"<failure type={_attribute(kind)} message={_attribute(said)}>{_text(said)}</failure>"
+        found.append(_case(outcome.model, title, getattr(outcome, "seconds", 0.0), "", failure))
+        return found, 1
+    skipped = "" if isinstance(outcome, Done) else f"<skipped message={_attribute(said)}/>"
+    return found or [_case(outcome.model, title, getattr(outcome, "seconds", 0.0), "", skipped)], 0
+
+
+def _steps(outcome: Outcome) -> list[dict[str, Any]]:
+    result = outcome.result if isinstance(outcome, Done) else None
+    return list(result.get("steps", ())) if isinstance(result, dict) else []
+
+
+def _case(model: str, name: str, seconds: float, state: str, inside: str = "") -> str:
+    if state in ("left out", "nothing to do"):
+        inside = f"<skipped message={_attribute(state)}/>"
+    head = f"    <testcase classname={_attribute(model)} name={_attribute(name)} time={_attribute(f'{seconds:.3f}')}"
+    return f"{head}>{inside}</testcase>" if inside else f"{head}/>"
+
+
+def _attribute(value: object) -> str:
+    return quoteattr(_CONTROL.sub("\ufffd", str(value)))
+
+
+def _text(value: str) -> str:
+    return escape(_CONTROL.sub("\ufffd", value))
+
+
+def markdown(title: str, outcomes: Sequence[Outcome]) -> str:
+    """Outcomes as Markdown: the count, a table with failures first, and what each step did.
+
+    Args:
+        title: Of the whole.
+        outcomes: One a model.
+    """
+    rows = ["| model | outcome | seconds | what it says |", "|---|---|---:|---|"]
+    details = []
+    for one in ordered(outcomes):
+        state, said = told(one)
+        mark = "**" if not one else ""
+        seconds = f"{getattr(one, 'seconds', 0.0):.2f}"
+        rows.append(f"| {_cell(one.model)} | {mark}{_cell(state)}{mark} | {seconds} | {_cell(said)} |")
+        steps = _steps(one)
+        if steps:
+            lines = [f"{s['number']}. `{s['what']}`: {_cell('; '.join(s['touched']) or s['state'])}" for s in steps]
+            details += ["", f"<details><summary>{_cell(one.model)}</summary>", "", *lines, "", "</details>"]
+    return "\n".join([f"### {_cell(title)}", "", counted(outcomes), "", *rows, *details]) + "\n"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", _CONTROL.sub("\ufffd", text)).replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,246 @@
+"""Many models: a crash costs a row, memory is bounded, and a run that was killed goes on."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import pytest
+
+import graphkit as gk
+from fleet.works import Crashing, Failing, Greedy, Telling
+
+RELU = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 3] x) => (float[N, 3] y) { h = Relu(x)  y = Neg(h) }"""
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """Worker processes find the modules of the tests."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Six models in a folder and one below it."""
+    folder = tmp_path / "models"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("a", "b", "c", "d", "e", "deep/f"):
+        onnx.save(onnx.parser.parse_model(RELU), folder / f"{name}.onnx")
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "patch.toml"
+    path.write_text(
+        '[[step]]\ndo = "rename"\nvalues = { x = "image" }\n[[step]]\ndo = "opset"\nto = 18\n', encoding="utf-8"
+    )
+    return path
+
+
+def applying(recipe):
+    return gk.Applying(gk.Recipe.load(recipe))
+
+
+def jobs(folder, out):
+    named = gk.named_models([str(folder)])
+    return [gk.Job(n.path, o) for n, o in zip(named, gk.output_paths(named, str(out)), strict=True)]
+
+
+def test_a_segfault_costs_its_model_a_retry_and_a_row_and_the_others_are_done_once(tmp_path):
+    log = tmp_path / "begun.txt"
+    given = [gk.Job(f"m{k}{'bad' if k in (2, 5) else ''}") for k in range(8)]
+    rows = list(gk.run_fleet(Crashing(str(log)), given, workers=2))
+    assert sorted(row.model for row in rows) == sorted(job.model for job in given)
+    crashed = [row for row in rows if not row]
+    assert {(row.model, row.kind, row.attempts) for row in crashed} == {("m2bad", "Crash", 2), ("m5bad", "Crash", 2)}
+    assert all("SIGSEGV" in row.message for row in crashed)
+    begun = Counter(line.split()[0] for line in log.read_text().splitlines())
+    assert begun["m2bad"] == begun["m5bad"] == 2
+    assert max(begun.values()) == 2
+    assert not multiprocessing.active_children() or all(p.is_alive() for p in multiprocessing.active_children())
+
+
+def test_memory_that_a_worker_may_not_have_is_a_row(tmp_path):
+    rows = list(gk.run_fleet(Greedy(3 << 30), [gk.Job("large")], memory="2GB"))
+    assert [(row.model, row.kind) for row in rows] == [("large", "MemoryError")]
+    (row,) = gk.run_fleet(Greedy(1 << 20), [gk.Job("small")], memory="2GB")
+    assert row.said == "1048576 bytes"
+
+
+def test_a_worker_has_one_thread_and_is_another_process_and_the_parents_variables_stay(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    (row,) = gk.run_fleet(Telling(), [gk.Job("x")])
+    assert row.said == "1 1"
+    assert row.result["pid"] != os.getpid()
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "GRAPHKIT_THREADS" not in os.environ
+
+
+def test_errors_are_rows_with_their_hint_and_bugs_with_their_traceback():
+    rows = {row.model: row for row in gk.run_fleet(Failing(), [gk.Job("value"), gk.Job("name")])}
+    assert rows["name"].kind == "NameNotFoundError"
+    assert "did you mean 'x1'" in rows["name"].hint
+    assert rows["value"].kind == "Bug"
+    assert "ValueError: a bug" in rows["value"].message
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [gk.Done("m", False, "o", "s", {"a": 1}, 1.0, 2, "k", "w"), gk.Failed("m", "K", "why"), gk.Skipped("m", "why")],
+)
+def test_outcomes_pass_through_pickle(outcome):
+    again = pickle.loads(pickle.dumps(outcome))  # noqa: S301
+    assert again == outcome
+    assert bool(again) is bool(outcome)
+
+
+def test_a_journal_has_a_line_a_model_and_a_second_run_goes_on_from_it(models, recipe, tmp_path):
+    journal = tmp_path / "outcomes.jsonl"
+    given = jobs(models, tmp_path / "out")
+
+    def run(**options):
+        work = applying(recipe)
+        return {
+            Path(r.model).stem: type(r).__name__ for r in gk.run_fleet(work, given, journal=str(journal), **options)
+        }
+
+    assert set(run().values()) == {"Done"}
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert sorted(Path(row["model"]).stem for row in lines) == list("abcdef")
+    assert {row["outcome"] for row in lines} == {"done"}
+    # Another model, a changed output, a missing output: these are done again, and nothing else.
+    changed = onnx.parser.parse_model(RELU.replace("Neg", "Abs"))
+    onnx.save(changed, models / "a.onnx")
+    (tmp_path / "out" / "b.onnx").unlink()
+    onnx.save(changed, tmp_path / "out" / "c.onnx")
+    with open(journal, "a", encoding="utf-8") as file:
+        file.write('{"outcome": "done", "mod')  # cut short by a kill
+    again = run(resume=True)
+    assert {name for name, kind in again.items() if kind == "Done"} == {"a", "b", "c"}
+    assert {name for name, kind in again.items() if kind == "Skipped"} == {"d", "e", "f"}
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert sorted(Path(row["model"]).stem for row in lines) == list("abcdef")
+    assert {row["outcome"] for row in lines} == {"done"}
+    # Another recipe: everything is done again.
+    recipe.write_text(recipe.read_text().replace("18", "19"), encoding="utf-8")
+    assert set(run(resume=True).values()) == {"Done"}
+
+
+def test_a_run_that_is_killed_goes_on_and_no_model_is_done_twice(tmp_path):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\nimport graphkit as gk\nfrom fleet.works import Slow\n"
+        "if __name__ == '__main__':\n"
+        "    folder, journal, models = sys.argv[1:4]\n"
+        "    jobs = [gk.Job(m) for m in models.split(',')]\n"
+        "    import dataclasses\n"
+        "    for row in gk.run_fleet(Slow(folder, 0.1), jobs, workers=2):\n"
+        "        print(row.model, flush=True)\n",
+        encoding="utf-8",
+    )
+    names = ",".join(f"m{k}" for k in range(40))
+    with subprocess.Popen(
+        [sys.executable, script, begun, tmp_path / "j.jsonl", names], stdout=subprocess.PIPE, text=True
+    ) as process:
+        first = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+    assert all(first)
+    time.sleep(0.5)
+    assert 3 <= len(list(begun.iterdir())) < 20  # the workers ended with their parent
+
+
+def test_a_fleet_that_is_killed_at_any_moment_goes_on_by_resume(models, recipe, tmp_path):
+    for k in range(30):
+        onnx.save(onnx.parser.parse_model(RELU), models / f"more{k}.onnx")
+    command = [Path(sys.executable).parent / "graphkit", "apply", recipe, models, "--out", tmp_path / "out"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(8):
+            process.stdout.readline()
+        process.kill()
+    journal = tmp_path / "out" / "outcomes.jsonl"
+    before = journal.read_text().splitlines()
+    assert 5 <= len(before) <= 36
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
+    assert "done before" in done.stdout.splitlines()[-1]
+    rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert len(rows) == len({row["model"] for row in rows}) == 36
+    assert sum(": " in line and line.startswith("done: ") for line in done.stdout.splitlines()) <= 36 - 7
+
+
+def test_a_model_that_is_named_twice_is_refused(models, tmp_path):
+    with pytest.raises(gk.NameTakenError, match="named twice"):
+        gk.named_models([str(models), str(models / "a.onnx")])
+
+
+def test_two_models_that_would_write_one_file_are_refused(models, tmp_path):
+    onnx.save(onnx.parser.parse_model(RELU), models / "deep" / "a.onnx")
+    named = gk.named_models([str(models / "a.onnx"), str(models / "deep" / "a.onnx")])
+    with pytest.raises(gk.NameTakenError, match="would both be written to"):
+        gk.output_paths(named, str(tmp_path / "out"))
+    assert len(set(gk.output_paths(named, str(tmp_path / "out" / "{number}-{name}")))) == 2
+    with pytest.raises(gk.NameTakenError, match="one of the models that are read"):
+        gk.output_paths(named[:1], str(models))
+    with pytest.raises(gk.SaveError, match="none of"):
+        gk.output_paths(named, "out/{steam}.onnx")
+
+
+def test_models_are_named_by_folder_pattern_list_and_address(models, tmp_path):
+    def below(*texts):
+        return [named.below for named in gk.named_models(texts)]
+
+    assert below(str(models)) == ["a.onnx", "b.onnx", "c.onnx", "d.onnx", "e.onnx", os.path.join("deep", "f.onnx")]
+    assert below(str(models / "[ab].onnx")) == ["a.onnx", "b.onnx"]
+    listed = tmp_path / "list.txt"
+    listed.write_text("# some\nmodels/a.onnx\n\nmodels/deep/*.onnx\n", encoding="utf-8")
+    assert below(f"@{listed}") == below(str(listed)) == ["a.onnx", "f.onnx"]
+    pytest.importorskip("fsspec")
+    assert below(f"file://{models}/") == below(str(models))[:5][:0] + sorted(below(str(models)))
+    for nothing in (str(models / "x*.onnx"), str(tmp_path / "none.txt").replace("none.txt", "@none")):
+        if "*" in nothing:
+            with pytest.raises(gk.ModelFileError, match="no file matches"):
+                gk.named_models([nothing])
+
+
+def test_reports_are_xml_markdown_and_a_page_with_failures_first(tmp_path):
+    rows = [
+        gk.Done(
+            "z.onnx",
+            True,
+            "out/z.onnx",
+            "2 steps",
+            {"steps": [{"number": 1, "what": "opset", "touched": ["a<b"], "state": "done", "seconds": 0.5}]},
+        ),
+        gk.Failed("a<b>.onnx", "Crash", "killed by \x1bSIGSEGV", attempts=2),
+        gk.Done("n.onnx", False, said="no"),
+    ]
+    page = gk.outcomes_page("apply", rows, "graphkit 1")
+    assert page.index("a&lt;b&gt;.onnx") < page.index("n.onnx") < page.index("z.onnx")
+    assert "3 models: 1 failed, 1 no, 1 done" in page
+    xml = ET.fromstring(gk.junit("apply", rows))  # noqa: S314 (our own)
+    assert xml.attrib["failures"] == "2"
+    assert [suite.attrib["name"] for suite in xml] == ["z.onnx", "a<b>.onnx", "n.onnx"]
+    text = gk.markdown("apply", rows)
+    assert text.index("a&lt;b>.onnx") < text.index("z.onnx")
+    assert "| **failed: Crash** |" in text
+
+
+def test_an_address_gets_whole_files_only(models, recipe, tmp_path):
+    pytest.importorskip("fsspec")
+    target = tmp_path / "store"
+    rows = list(gk.run_fleet(applying(recipe), [gk.Job(str(models / "a.onnx"), f"file://{target}/a.onnx")]))
+    assert all(rows), rows
+    assert [p.name for p in target.iterdir()] == ["a.onnx"]
+    assert [v.name for v in gk.load(str(target / "a.onnx")).inputs] == ["image"]
