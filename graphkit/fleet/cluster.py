@@ -12,7 +12,7 @@ from graphkit.fleet.outcomes import Outcome
 from graphkit.fleet.work import Job
 from graphkit.optional import optional
 
-TIMEOUT = 8
+TIMEOUT = 5
 """Seconds after which a scheduler that does not answer is not there."""
 
 PACKAGE = "onnx-graphkit"
@@ -29,7 +29,7 @@ class DaskWorkers:
         """Connect to the scheduler at an address such as ``tcp://host:8786``.
 
         Raises:
-            ClusterError: Nobody answers within 8 seconds, there are no workers, or one has another graphkit or none.
+            ClusterError: Nobody answers within 5 seconds, there are no workers, or one has another graphkit or none.
             MissingExtraError: distributed is not installed.
         """
         distributed = optional("distributed", f"running on {address}")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from typing import ParamSpec, TypeVar
 
 from graphkit.fleet.outcomes import Outcome
@@ -25,7 +26,8 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", THREADS
 class LocalWorkers:
     """A pool of processes, which is made anew when it breaks.
 
-    Processes are spawned: a script that uses them needs ``if __name__ == "__main__":``.
+    They are forked from a server process that has imported what they need and runs no threads; where the system has no
+    fork they are spawned. Either way a script that uses them needs ``if __name__ == "__main__":``.
     """
 
     def __init__(self, count: int, *, memory: int | None = None) -> None:
@@ -67,9 +69,15 @@ class LocalWorkers:
                 raise BrokenExecutor(_how(started[0].exitcode if started else None)) from error
 
     def _made(self, count: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            count, multiprocessing.get_context("spawn"), initializer=begin, initargs=(self._memory,)
-        )
+        return ProcessPoolExecutor(count, _context(), initializer=begin, initargs=(self._memory,))
+
+
+def _context() -> BaseContext:
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([Job.__module__])
+    return context
 
 
 class _Starting(Executor):

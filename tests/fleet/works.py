@@ -52,17 +52,3 @@ class Failing:
 
     def __call__(self, job):
         raise {"value": ValueError("a bug"), "name": gk.NameNotFoundError("node", "x", ["x1"])}[job.model]
-
-
-@dataclass(frozen=True)
-class Slow:
-    """Take a while, and count in a folder."""
-
-    folder: str
-    seconds: float
-
-    def __call__(self, job):
-        time.sleep(self.seconds)
-        with open(os.path.join(self.folder, f"{job.model}.{os.getpid()}"), "w", encoding="utf-8"):
-            pass
-        return gk.Answer(True, "slept")

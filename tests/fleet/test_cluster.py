@@ -1,0 +1,123 @@
+"""A real Dask cluster of processes: a scheduler that is missing, workers of another version, a worker that is killed."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+
+import graphkit as gk
+
+pytest.importorskip("distributed", reason="the fleet extra")
+
+GRAPHKIT = Path(sys.executable).parent / "graphkit"
+RELU = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 3] x) => (float[N, 3] y) { h = Relu(x)  y = Neg(h) }"""
+
+
+class Cluster:
+    """A scheduler and its workers, each a process."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.file = folder / "scheduler.json"
+        self.processes = []
+        self.start("scheduler", "--port", "0", "--scheduler-file", str(self.file), "--no-dashboard")
+        self.address = wait_for(lambda: json.loads(self.file.read_text())["address"])
+
+    def start(self, what, *arguments, **environment):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments]
+        with open(self.folder / f"{what}{len(self.processes)}.log", "w", encoding="utf-8") as log:
+            process = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
+        self.processes.append(process)
+        return process
+
+    def worker(self, **environment):
+        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self.folder))
+        return self.start("worker", self.address, *options, **environment)
+
+    def stop(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def wait_for(asked, seconds=60):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if found := asked():
+                return found
+        except (OSError, ValueError):
+            pass
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    made = Cluster(tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def patch(tmp_path):
+    path = tmp_path / "patch.toml"
+    path.write_text('[[step]]\ndo = "rename"\nvalues = { x = "image" }\n')
+    return path
+
+
+def test_a_scheduler_that_is_not_there_is_said_within_ten_seconds():
+    began = time.monotonic()
+    with pytest.raises(gk.ClusterError, match="no Dask scheduler answers") as caught:
+        list(gk.run_fleet(gk.Checking("check"), [gk.Job("x")], scheduler="tcp://127.0.0.1:9"))
+    assert time.monotonic() - began < 10
+    assert "dask scheduler" in caught.value.hint
+
+
+def test_workers_of_another_version_are_refused_with_both_versions(cluster, patch, tmp_path):
+    fake = tmp_path / "fake" / "onnx_graphkit-0.0.9.dist-info"
+    fake.mkdir(parents=True)
+    (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: onnx-graphkit\nVersion: 0.0.9\n")
+    command = [GRAPHKIT, "apply", patch, "x.onnx", "--out", tmp_path / "o", "--scheduler", cluster.address]
+    none = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (none.returncode, "has no workers" in none.stderr) == (3, True), none.stderr
+    cluster.worker(PYTHONPATH=str(fake.parent))
+
+    def answered():
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done if "has no workers" not in done.stderr else None
+
+    done = wait_for(answered)
+    assert done.returncode == 3
+    assert f"has graphkit 0.0.9, and this is graphkit {gk.__version__}" in done.stderr
+
+
+def test_a_worker_that_is_killed_loses_no_row_and_doubles_none(cluster, patch, tmp_path):
+    count = 40
+    store = tmp_path / "store"
+    (store / "in").mkdir(parents=True)
+    for k in range(count):
+        onnx.save(onnx.parser.parse_model(RELU), store / "in" / f"m{k:03}.onnx")
+    workers = [cluster.worker(), cluster.worker()]
+    journal = tmp_path / "rows.jsonl"
+    command = [GRAPHKIT, "apply", patch, f"file://{store}/in/", "--out", f"file://{store}/out"]
+    command += ["--scheduler", cluster.address, "--journal", journal]
+    wait_for(lambda: "Registered to" in "".join(p.read_text() for p in tmp_path.glob("worker*.log")))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        first = [process.stdout.readline() for _ in range(5)]
+        assert all(line.startswith("done: ") for line in first), [*first, process.stderr.read()]
+        workers[0].kill()
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert len(rows) == len({row["model"] for row in rows}) == count
+    assert {row["outcome"] for row in rows} == {"done"}
+    made = sorted((store / "out").iterdir())
+    assert [path.name for path in made] == [f"m{k:03}.onnx" for k in range(count)]
+    assert [v.name for v in gk.load(made[-1]).inputs] == ["image"]
