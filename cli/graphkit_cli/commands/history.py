@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @output_options
 def command(render: Render, model: str, recipe: str | None, portable: bool, original: str | None) -> int:
-    r"""Show what was done to MODEL, or write it as a recipe.
+    r"""Show what was done to a model, or write it as a recipe.
 
     The recipe gives the same bytes on the original; a portable one does the same on another export of the network.
 
