@@ -30,20 +30,30 @@ if TYPE_CHECKING:
 def freeze(change: Change) -> Binding:
     """Before is fed the value that after holds."""
     ports = input_ports(change.before.proto)
-    given = {name: value_for(ports[name], value) for name, value in change.arguments["values"].items()}
+    given = {name: value_for(ports[name], value) for name, value in change.arguments.get("values", {}).items()}
     plain = identity(change)
+    held = _defaults(change.before) if change.arguments.get("defaults") else frozenset()
     listed = change.before.proto.ir_version < 4  # there every initializer is an input too
     inputs: dict[str, Link] = {
         name: Constant(given[name]) if name in given else link
         for name, link in plain.inputs.items()
-        if listed or name not in given
+        if name not in held and (listed or name not in given)
     }
     return replace(plain, inputs=inputs, given=given)
 
 
+def _defaults(model: Model) -> frozenset[str]:
+    """The inputs that have a default value: left alone, before takes that as after does."""
+    index = GraphIndex(model.proto.graph)
+    return frozenset(name for name in index.inputs if index.is_constant(name))
+
+
 def promote(change: Change) -> Binding:
     """Each new input is fed the constant; and another value, where before can be given another constant too."""
-    tensors = change.arguments["tensors"]
+    tensors = change.arguments.get("tensors", ())
+    if change.arguments.get("every"):
+        index = GraphIndex(change.before.proto.graph)
+        tensors = [name for name in index.initializers if name not in index.inputs and name not in index.outputs]
     wanted: Mapping[str, str | None]
     if isinstance(tensors, Mapping):
         wanted = tensors

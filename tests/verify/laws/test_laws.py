@@ -172,3 +172,14 @@ def test_rows_that_mix_in_a_freed_batch_break_the_law():
     )
     proof = gk.prove(gk.dims(model, {"x:0": "n"}), model)
     assert (proof.verdict, "samples in one batch" in proof.laws[0].why) == ("broken", True), gk.text(proof)
+
+
+def test_all_weights_promoted_and_all_defaults_frozen_are_proved():
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[2] x{}) => (float[2] y) <float[2] k = {{1, 2}}> {{ y = Add(x, k) }}'
+    plain, listed = onnx.parser.parse_model(text.format("")), onnx.parser.parse_model(text.format(", float[2] k"))
+    for keep in (True, False):
+        assert gk.prove(gk.promote(plain, every=True, keep_default=keep), plain)
+    assert gk.prove(gk.freeze(listed, defaults=True), listed)
+    wrong = gk.freeze(listed, defaults=True)
+    wrong.proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.float32([1, 2.5]), "k"))
+    assert not gk.prove(wrong, listed, replay=False)
