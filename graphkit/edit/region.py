@@ -8,6 +8,7 @@ from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.addresses import Site
 from graphkit.graph.names import title
+from graphkit.graph.upstream import upstream
 
 
 def region(site: Site, inputs: Sequence[str], outputs: Sequence[str]) -> set[int]:
@@ -19,26 +20,17 @@ def region(site: Site, inputs: Sequence[str], outputs: Sequence[str]) -> set[int
 
     Cost: O(nodes).
     """
-    found: set[int] = set()
-    missing: dict[str, str] = {}
     given = set(inputs)
-    waiting = []
     for name in outputs:
         if name in given or name not in site.producer:
             raise EditError(f"no node makes {site.prefix + name!r} out of the inputs of the region")
-        waiting.append(site.producer[name])
-    while waiting:
-        position = waiting.pop()
-        if position in found:
-            continue
-        found.add(position)
-        for name in walk.reads(site.nodes[position]):
-            if name in given:
-                continue
-            if name in site.producer:
-                waiting.append(site.producer[name])
-            elif not _is_weight(site, name):
-                missing.setdefault(name, title(site.nodes[position]))
+    behind = upstream(site, outputs, stop=given.__contains__)
+    found = set(behind.nodes)
+    missing = {
+        name: title(site.nodes[reader])
+        for name, reader in behind.values.items()
+        if reader is not None and not (name in given or name in site.producer or _is_weight(site, name))
+    }
     if missing:
         what = ", ".join(f"{name!r} (read by {reader})" for name, reader in list(missing.items())[:8])
         raise EditError(

@@ -9,6 +9,7 @@ import onnx
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import module_paths, values
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.upstream import upstream
 from graphkit.shapes.inference import inferred
 from graphkit.shapes.macs import Shape, macs
 from graphkit.tensor import stored_bytes
@@ -70,18 +71,19 @@ def at_values(index: GraphIndex, order: Sequence[int], names: Sequence[str]) -> 
     for stage, name in enumerate(names):
         if index.require(name) not in index.producer:
             raise EditError(f"{name!r} is made by no node, so no stage can end with it")
-        waiting = [index.producer[name]]
-        took = False
-        while waiting:
-            position = waiting.pop()
-            if number[position] > stage:
-                number[position], took = stage, True
-                waiting += [index.producer[read] for read in index.reads(position) if read in index.producer]
-        if not took:
+        if not _take(index, number, stage, name):
             raise EditError(f"a stage that ends with {name!r} would be empty: an earlier one has all that it needs")
     if names and max(number) < len(names):
         raise EditError(f"nothing is left behind {names[-1]!r} for a last stage")
     return number
+
+
+def _take(index: GraphIndex, number: list[int], stage: int, name: str) -> bool:
+    """Put what a value needs and no earlier stage has into a stage; whether that is anything."""
+    taken = upstream(index, [name], enter=lambda place: number[place] > stage).nodes
+    for position in taken:
+        number[position] = stage
+    return bool(taken)
 
 
 def at_modules(index: GraphIndex, order: Sequence[int], paths: Sequence[str]) -> list[int]:

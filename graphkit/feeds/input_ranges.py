@@ -15,6 +15,7 @@ from graphkit.feeds.evidence import Sign
 from graphkit.feeds.ranges import FACTORS, PIXELS, POSITIVE, Range, together
 from graphkit.graph import values, walk
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.upstream import upstream
 from graphkit.model import Model
 from graphkit.semantics.intervals import ANY, TINY, Interval, has_rule
 from graphkit.shapes.exact_scales import drives_resize
@@ -201,18 +202,10 @@ class _Choice:
     def _upstream(self) -> tuple[list[int], set[str]]:
         """The nodes before those where something may go wrong, as far as anything is known of them; inputs among them."""
         index = self._reader.index
-        waiting = [path[0] for path in self._uses.violations]
-        nodes, reached = set(waiting), set()
-        while waiting:
-            position = waiting.pop()
-            for name in index.reads(position):
-                before = index.producer.get(name)
-                if before is None:
-                    reached.add(name)
-                elif before not in nodes and _may_tell(index.nodes[before], self._known(index, before)):
-                    nodes.add(before)
-                    waiting.append(before)
-        return sorted(nodes), reached
+        ends = {path[0] for path in self._uses.violations}
+        read = [name for position in ends for name in index.reads(position)]
+        found = upstream(index, read, enter=lambda place: _may_tell(index.nodes[place], self._known(index, place)))
+        return sorted(ends.union(found.nodes)), {name for name in found.values if name not in index.producer}
 
     def _known(self, index: GraphIndex, position: int) -> list[bool]:
         """Of every input of a node, whether it is a weight of which nothing is known."""

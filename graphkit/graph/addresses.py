@@ -111,6 +111,10 @@ class Site:
         yield from self.producer
         yield from sorted(self.weights.difference(self.inputs))
 
+    def reads(self, position: int) -> list[str]:
+        """What the node at a position needs, its bodies included; each value once."""
+        return list(walk.reads(self.nodes[position]))
+
     @cached_property
     def positions(self) -> dict[str, list[int]]:
         """Name of a node, or the first output of one without -> where such nodes stand."""

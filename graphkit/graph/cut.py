@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import chain
 
 from graphkit.errors import InvalidGraphError
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import title
 from graphkit.graph.order import topological_order
+from graphkit.graph.upstream import downstream, upstream
 
 
 @dataclass(frozen=True)
@@ -43,37 +46,27 @@ def trace(
     Cost: O(region).
     """
     given = set(inputs)
-    nodes: set[int] = set()
-    constants: dict[str, None] = {}
+    taken = given.__contains__ if stop is None else lambda name: name in given or stop(name)
+    asked = list(outputs)
+    found = upstream(index, [name for name in asked if not taken(name)], stop=taken)
+    places = tuple(sorted(found.nodes))
+    constants: list[str] = []
     open_inputs: set[str] = set()
     reached: set[str] = set()
-    seen: set[str] = set()
-    waiting = [(len(index.nodes), name) for name in outputs]
-    producer_of, reads = index.producer.get, index.reads
-    ordered = True
-    while waiting:
-        reader, name = waiting.pop()
-        position = producer_of(name)
-        if position is not None and position >= reader:
-            ordered = ordered and name in given
-        if name in seen:
-            continue
-        seen.add(name)
-        if name in given or (stop is not None and stop(name)):
+    for name in chain(found.values, filter(taken, asked)):
+        if taken(name):
             reached.add(name)
-        elif position is not None:
-            if position not in nodes:
-                nodes.add(position)
-                waiting += [(position, read) for read in reads(position)]
+        elif name in index.producer:
+            continue
         elif index.is_constant(name):
-            constants[name] = None
+            constants.append(name)
         elif name in index.inputs:
             open_inputs.add(name)
         else:
-            who = title(index.nodes[reader]) if reader < len(index.nodes) else "a graph output"
+            reader = found.values[name]
+            who = title(index.nodes[reader]) if reader is not None else "a graph output"
             raise InvalidGraphError(f"{who} reads {name!r}, which nothing in the model defines", names=[name])
-    places = tuple(sorted(nodes))
-    if not ordered:
+    if found.early:
         topological_order([index.nodes[position] for position in places])
     return Region(places, tuple(constants), tuple(n for n in index.inputs if n in open_inputs), frozenset(reached))
 
@@ -117,19 +110,9 @@ def undetermined(index: GraphIndex, outputs: Sequence[str], inputs: Collection[s
     return tuple(name for name in outputs if name in unknown and name not in given)
 
 
-def _downstream(index: GraphIndex, nodes: Iterable[int], start: Iterable[str]) -> set[str]:
-    """The start values, and every value that these nodes compute from them, in whatever order the nodes stand."""
-    left = set(nodes)
-    reached = set(start)
-    waiting = list(reached)
-    while waiting:
-        for position in index.consumers.get(waiting.pop(), ()):
-            if position in left:
-                left.discard(position)
-                made = [name for name in index.nodes[position].output if name and name not in reached]
-                reached.update(made)
-                waiting += made
-    return reached
+def _downstream(index: GraphIndex, nodes: Iterable[int], start: Iterable[str]) -> AbstractSet[str]:
+    """The start values, and every value that these nodes compute from them."""
+    return downstream(index, start, enter=set(nodes).__contains__).values.keys()
 
 
 def narrowest(index: GraphIndex, outputs: Sequence[str]) -> tuple[str, ...]:
@@ -199,7 +182,7 @@ def around(index: GraphIndex, positions: Iterable[int], hops: int) -> list[int]:
     """
     found = set(positions)
     edge = set(found)
-    variable = _varying(index) if hops else set()
+    variable: AbstractSet[str] = _varying(index) if hops else set()
     for _ in range(hops):
         reached: set[int] = set()
         for position in edge:
@@ -215,13 +198,13 @@ DRAWS = "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform Rando
 """Operators that give other numbers each time."""
 
 
-def _varying(index: GraphIndex) -> set[str]:
+def _varying(index: GraphIndex) -> AbstractSet[str]:
     """The values that depend on a graph input or on a random draw. All others are constants, as weights are: exporters
     put nodes between a weight and its reader (Identity, Transpose, DequantizeLinear).
     """
     start = [name for name in index.inputs if not index.is_constant(name)]
     start += [name for node in index.nodes if node.op_type in DRAWS for name in node.output if name]
-    return _downstream(index, range(len(index.nodes)), start)
+    return downstream(index, start).values.keys()
 
 
 def enclosed(index: GraphIndex, positions: Iterable[int], others: Iterable[int]) -> list[int]:

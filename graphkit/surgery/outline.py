@@ -12,6 +12,7 @@ from graphkit.graph import cut, module_paths, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import title
 from graphkit.graph.order import is_ordered, topological_order
+from graphkit.graph.upstream import downstream
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 
@@ -138,20 +139,13 @@ def _refuse_open(index: GraphIndex, path: str, inside: set[int], outputs: Sequen
     """
     if not outputs:
         raise EditError(f"nothing reads what the module {path!r} makes")
-    waiting = [reader for name in outputs for reader in index.consumers.get(name, ()) if reader not in inside]
-    seen = set(waiting)
-    while waiting:
-        position = waiting.pop()
-        for name in index.nodes[position].output:
-            for reader in index.consumers.get(name, ()):
-                if reader in inside:
-                    raise EditError(
-                        f"the module {path!r} is not closed: {title(index.nodes[position])} stands outside of it, between "
-                        "two of its nodes"
-                    )
-                if reader not in seen:
-                    seen.add(reader)
-                    waiting.append(reader)
+    for position in downstream(index, outputs, enter=lambda place: place not in inside).nodes:
+        made = index.nodes[position].output
+        if any(reader in inside for name in made for reader in index.consumers.get(name, ())):
+            raise EditError(
+                f"the module {path!r} is not closed: {title(index.nodes[position])} stands outside of it, between two of "
+                "its nodes"
+            )
 
 
 def _take_types(proto: onnx.ModelProto, taken: Iterable[int], index: GraphIndex) -> None:

@@ -11,6 +11,7 @@ from graphkit.edit.subgraph import piece
 from graphkit.errors import GraphkitError
 from graphkit.graph.names import label
 from graphkit.graph.ports import Port
+from graphkit.graph.upstream import upstream
 from graphkit.graph.values import is_constant_node
 from graphkit.runtime.ort_values import declared_type, shared, to_runtime
 from graphkit.runtime.session import PieceSession
@@ -45,20 +46,9 @@ class Isolation:
     def behind(self, value: str) -> tuple[list[int], set[str]]:
         """(the nodes to run for a value, in order; the values to feed them)."""
         index = self.side.index
-        nodes: set[int] = set()
-        read: set[str] = set()
-        waiting = [value]
-        while waiting:
-            position = index.producer.get(waiting.pop())
-            if position is None or position in nodes:
-                continue
-            nodes.add(position)
-            for name in index.reads(position):
-                if name in self._border:
-                    read.add(name)
-                elif name not in self._constant:
-                    waiting.append(name)
-        return sorted(nodes), read
+        found = upstream(index, [value], stop=lambda name: name in self._border or name in self._constant)
+        read = {name for name, reader in found.values.items() if reader is not None and name in self._border}
+        return sorted(found.nodes), read
 
     def piece(self, values: Sequence[str], fed: Mapping[str, Any]) -> tuple[Model, dict[str, str]]:
         """(the nodes behind some values as a model, value -> the name it is given there).

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from graphkit.graph import values
+from graphkit.graph.upstream import downstream
 from graphkit.graph.values import is_constant_node
 
 if TYPE_CHECKING:
@@ -108,15 +109,10 @@ class _Pairs:
 
     def _readers(self, index: GraphIndex, name: str) -> list[onnx.NodeProto]:
         """The nodes that read a value, also behind nodes that only write it otherwise."""
-        found: list[onnx.NodeProto] = []
-        waiting = [name]
-        while waiting:
-            for node in (index.nodes[position] for position in index.consumers.get(waiting.pop(), ())):
-                if node.output and node.output[0] in self._plain[id(index)]:
-                    waiting.append(node.output[0])
-                else:
-                    found.append(node)
-        return found
+        plain = self._plain[id(index)]
+        same = downstream(index, [name], enter=lambda place: not plain.keys().isdisjoint(index.nodes[place].output[:1]))
+        places = [place for value in same.values for place in index.consumers.get(value, ()) if place not in same.nodes]
+        return [index.nodes[place] for place in places]
 
     def _reads(self, index: GraphIndex, node: onnx.NodeProto) -> set[str]:
         """The values that a node reads, constants left out, by their names in the reference."""

@@ -16,6 +16,7 @@ from graphkit.graph.liveness import living
 from graphkit.graph.module_paths import module_path, stack_trace
 from graphkit.graph.order import topological_order
 from graphkit.graph.ports import Port, input_ports
+from graphkit.graph.upstream import upstream
 from graphkit.graph.values import is_constant_node
 from graphkit.model import Model
 from graphkit.runtime.ort_values import declared_type, shared, to_runtime
@@ -208,15 +209,7 @@ class OnnxSide:
 
     def _needed(self, stretch: range, outputs: Iterable[str]) -> list[int]:
         """The nodes of a stretch that lead to some outputs."""
-        found: set[int] = set()
-        waiting = list(outputs)
-        while waiting:
-            position = self.index.producer.get(waiting.pop())
-            if position is None or position in found or position not in stretch:
-                continue
-            found.add(position)
-            waiting.extend(self.index.reads(position))
-        return sorted(found)
+        return sorted(upstream(self.index, outputs, enter=stretch.__contains__).nodes)
 
 
 def release(model: Model) -> None:

@@ -9,6 +9,7 @@ from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import label
 from graphkit.graph.ports import input_ports, output_ports
+from graphkit.graph.upstream import downstream
 from graphkit.verify.laws.binding import Alone, Binding, Broken, Change, Fed, Link, Outcome
 from graphkit.verify.laws.same import identity, listed
 from graphkit.verify.laws.unchanged import unchanged
@@ -77,9 +78,9 @@ def _spared(change: Change, named: Iterable[str], *, gone: Iterable[str] = (), o
         if change.arguments.get("regex") or not (name in nodes or index.has(name)):
             return edit(change)
         begun.update([name] if index.has(name) and (own or name not in nodes) else nodes[name].output)
-    touched = _downstream(index, begun)
+    touched = downstream(index, begun).values
     outputs = [name for name in output_ports(change.before.proto) if name not in touched and name not in set(gone)]
-    read = [name for node in index.nodes if touched.intersection(node.output) for name in walk.reads(node)]
+    read = [name for node in index.nodes if not touched.keys().isdisjoint(node.output) for name in walk.reads(node)]
     border = [
         name
         for name in dict.fromkeys(read)
@@ -91,16 +92,3 @@ def _spared(change: Change, named: Iterable[str], *, gone: Iterable[str] = (), o
     kept = [name for name in border if name not in index.outputs and name in made]
     found = {name: Outcome(name) for name in dict.fromkeys([*outputs, *kept])}
     return replace(plain, inputs=inputs, outputs=found, known=not touched and not list(gone), ordered=False)
-
-
-def _downstream(index: GraphIndex, begun: Iterable[str]) -> set[str]:
-    """The values that hang on some, themselves included."""
-    found: set[str] = set()
-    waiting = list(begun)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            for position in index.consumers.get(name, ()):
-                waiting.extend(output for output in index.nodes[position].output if output)
-    return found

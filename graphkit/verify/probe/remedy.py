@@ -8,11 +8,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from graphkit.errors import GraphkitError
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import title
+from graphkit.graph.upstream import upstream
 from graphkit.graph.values import constant, dims, format_type, tensor_type
 from graphkit.shapes.resamplers import is_resampler
 from graphkit.surgery.dims import dims as with_dims
@@ -197,15 +199,8 @@ class Remedy:
     def _above(self, name: str, most: int = 40) -> list[onnx.NodeProto]:
         """A node and those before it, nearest first."""
         index = GraphIndex(self.model.proto.graph)
-        waiting = list(index.nodes_by_name.get(name, ()))[:1]
-        seen: dict[int, None] = dict.fromkeys(waiting)
-        while waiting and len(seen) < most:
-            node = index.nodes[waiting.pop(0)]
-            for made in (index.producer.get(source) for source in node.input):
-                if made is not None and made not in seen:
-                    seen[made] = None
-                    waiting.append(made)
-        return [index.nodes[position] for position in seen]
+        made = [output for place in index.nodes_by_name.get(name, ())[:1] for output in index.nodes[place].output]
+        return [index.nodes[position] for position in islice(upstream(index, filter(None, made)).nodes, most)]
 
     def _multiple(self, places: list[Place]) -> str | None:
         """Sizes above the one that was refused run where they are multiples of a number."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphkit.errors import ComparisonError, NameNotFoundError
-from graphkit.graph import values, walk
+from graphkit.graph import values
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import Port, input_ports
+from graphkit.graph.upstream import upstream
 from graphkit.hint import Argument, Blank, Hint, call
 from graphkit.tensor import numpy_type
 from graphkit.verify.reference.binding import Binding, Constant, FedAlone, Inner, ResizedBy, SameInput, Source
@@ -220,7 +221,8 @@ class _Binder:
         same = {source.name for source in sources.values() if isinstance(source, SameInput)}
         own = [n for n, p in self.ports.items() if p.required and n not in same]
         stops = {source.name for source in sources.values() if isinstance(source, Inner | Constant)}
-        needed = reached(self._index, map(str, bound.values()), stops)
+        asked = [name for name in map(str, bound.values()) if name not in stops]
+        needed = upstream(self._index, asked, stop=stops.__contains__).values.keys() - stops
         lost = [n for n in own if n in needed and n not in self._given]
         if lost:
             names = ", ".join(f"{n!r} ({self.ports[n].text})" for n in lost)
@@ -234,20 +236,6 @@ class _Binder:
                 ),
             )
         return tuple(own)
-
-
-def reached(index: GraphIndex, names: Iterable[str], stops: set[str]) -> set[str]:
-    """The values that some values are computed from, themselves included, not looking behind ``stops``."""
-    found: set[str] = set()
-    waiting = [name for name in names if name not in stops]
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        if (position := index.producer.get(name)) is not None:
-            waiting.extend(read for read in walk.reads(index.nodes[position]) if read not in stops)
-    return found
 
 
 def retyped(array: Array, port: Port) -> Array:
