@@ -461,7 +461,7 @@ def test_wrong_arguments(wrong, error, said) -> None:
 # --- nodes that are not sorted
 
 
-def test_nodes_in_another_order_stay_in_it(feeds) -> None:
+def test_nodes_that_are_not_sorted_are_sorted(feeds) -> None:
     model = parsed()
     order = [4, 2, 0, 3, 1]
     shuffled = [model.graph.node[k] for k in order]
@@ -469,7 +469,7 @@ def test_nodes_in_another_order_stay_in_it(feeds) -> None:
     del model.graph.node[:]
     model.graph.node.extend(copies)
     part = gk.extract(model, inputs=["a", "z"], outputs=["y"])
-    assert nodes(part) == ["last", "third", "side", "second"]
+    assert nodes(part) == ["side", "second", "third", "last"]
     expected = np.maximum(X + np.array([-1, 0, 1], np.float32), 0) - feeds["z"]
     assert_same(run_ort(part, {"a": X, "z": feeds["z"]}), {"y": expected})
     with pytest.raises(gk.CutError) as caught:

@@ -178,7 +178,7 @@ def test_a_hundred_thousand_nodes_in_random_order() -> None:
     part = gk.extract(model, inputs=["v10"], outputs=["v12"])
     assert_same(run_ort(part, {"v10": np.zeros((1, 4), np.float32)}), {"v12": np.array([[2, 4, 6, 8]], np.float32)})
     whole = gk.extract(model, outputs=["v100000"])
-    assert [node.name for node in whole.proto.graph.node] == [f"n{k}" for k in order]
+    assert [node.name for node in whole.proto.graph.node] == [f"n{k}" for k in sorted(order)]
 
 
 def test_where_to_cut_twenty_thousand_nodes_in_random_order() -> None:
