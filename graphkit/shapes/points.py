@@ -214,6 +214,10 @@ class _Aligner:
         if len(targets) == 1:
             self._made[targets[0]].extend(items)
             return True
+        if not any(item.varies for item in items):
+            for target in targets:
+                self._made[target].append(_Item((self._target[target],) * self._points, items[0].axis))
+            return True
         return self._spread(items, targets)
 
     def _spread(self, items: list[_Item], targets: list[int]) -> bool:

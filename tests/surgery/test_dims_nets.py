@@ -17,7 +17,6 @@ OF_THE_NET = {
     ("adaptive", "2"): "tile",
     ("divisor", "1"): "the size in the file",
     ("halves", "1"): "cuts axis 1",
-    ("rotary_table", "1"): "table",
     ("running_mean", "1"): "the size in the file",
     ("text_buffer", "1"): "table",
     ("text_none", "1"): "table",
@@ -26,14 +25,13 @@ OF_THE_NET = {
     ("tile", "1"): "does not vary",
     ("to_size", "2"): "not meant",
     ("unfold", "1"): "fixed places|cuts axis",
-    ("rotary", "1"): "sizes match now only",
     ("rnn", "1"): "cuts axis",
     ("grid_sample", "2"): "does not vary",
     ("warp", "2"): "does not vary|match now only",
 }
 """(net, axis) -> what the warning says: the file alone does not say what another size would be."""
 
-QUICK = """heads_view heads_permute heads_merged torch_heads_steps_first text_sdpa swin fpn lstm_states conv_lstm yolo detr
+QUICK = """rotary_table heads_view heads_permute heads_merged torch_heads_steps_first text_sdpa swin fpn lstm_states conv_lstm yolo detr
 new_zeros even_steps positions_2d divisor roll chunk halves sort warp""".split()
 
 QUICK_DYNAMO = "swin_shifted group_norm roll".split()

@@ -11,6 +11,7 @@ import onnx
 from graphkit.edit.following import tables
 from graphkit.edit.following.context import Following, Want
 from graphkit.edit.following.reshapes import follow_reshape
+from graphkit.edit.following.rotary import Rotary, rotary
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import BROADCASTING
 from graphkit.shapes.at_points import Known
@@ -143,6 +144,8 @@ def _evident(state: Following, array: np.ndarray, wants: dict[int, Want]) -> str
         found_steps = tables.steps(array, axes[0])
         if found_steps is not None:
             return _stepped(state, array, found_steps, axes[0], wants[axes[0]])
+        if (turned := rotary(array, axes[0])) is not None:
+            return _turned(state, array, turned, axes[0], wants[axes[0]])
     mesh = tables.grid(array, axes)
     return None if mesh is None else _mesh(state, array, mesh, wants)
 
@@ -219,6 +222,13 @@ def _sloped(state: Following, array: np.ndarray, found: tuple[float, bool], want
     if found[1]:
         distance = state.add("Abs", [distance], "distance")
     return state.add("Mul", [distance, state.constant(np.array(found[0], array.dtype), "slope")], "bias")
+
+
+def _turned(state: Following, array: np.ndarray, found: Rotary, axis: int, want: Want) -> str:
+    """cos(position * frequency)."""
+    count = _counted(state, want, array.dtype, array.ndim, axis)
+    angles = state.add("Mul", [count, state.constant(found.frequencies, "frequencies")], "angles")
+    return state.add(found.function, [angles], "rotary")
 
 
 def _mesh(state: Following, array: np.ndarray, mesh: tables.Grid, wants: dict[int, Want]) -> str | None:
