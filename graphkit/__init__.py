@@ -71,6 +71,13 @@ _FACE = {
         "Checked",
         "check",
     ),
+    "graphkit.inspection.diff.diff": ("diff",),
+    "graphkit.inspection.diff.difference": (
+        "Change",
+        "Difference",
+        "Movement",
+        "StepChanges",
+    ),
     "graphkit.inspection.dims_report": (
         "DimsReport",
         "dims_report",
@@ -101,6 +108,7 @@ _FACE = {
         "report_html",
         "save_html",
     ),
+    "graphkit.report.markdown": ("save_markdown",),
     "graphkit.report.printable": ("printable",),
     "graphkit.report.text.former": (
         "lint_text",

@@ -61,6 +61,11 @@ from graphkit.hint import Call as Call
 from graphkit.hint import Hint as Hint
 from graphkit.inspection.check import Checked as Checked
 from graphkit.inspection.check import check as check
+from graphkit.inspection.diff.diff import diff as diff
+from graphkit.inspection.diff.difference import Change as Change
+from graphkit.inspection.diff.difference import Difference as Difference
+from graphkit.inspection.diff.difference import Movement as Movement
+from graphkit.inspection.diff.difference import StepChanges as StepChanges
 from graphkit.inspection.dims_report import DimsReport as DimsReport
 from graphkit.inspection.dims_report import dims_report as dims_report
 from graphkit.inspection.lint import Lint as Lint
@@ -84,6 +89,7 @@ from graphkit.recipe.running import Did as Did
 from graphkit.recipe.schema import recipe_schema as recipe_schema
 from graphkit.report.html.html import report_html as report_html
 from graphkit.report.html.html import save_html as save_html
+from graphkit.report.markdown import save_markdown as save_markdown
 from graphkit.report.printable import printable as printable
 from graphkit.report.text.former import lint_text as lint_text
 from graphkit.report.text.former import operators_text as operators_text

@@ -63,3 +63,11 @@ def number(value: float | None) -> str:
     if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e6):
         return str(int(value))
     return f"{value:.4g}"
+
+
+def shortened(text: str, width: int) -> str:
+    """A text of at most ``width`` characters: where it is longer, its middle is left out. Paths and names differ at their ends."""
+    if len(text) <= width:
+        return text
+    kept = width - 3
+    return f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"

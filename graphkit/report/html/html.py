@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from graphkit.inspection.diff.difference import Difference
 from graphkit.report.html.bisection import bisection_page
+from graphkit.report.html.diff import diff_page
 from graphkit.report.html.page import escape, page
 from graphkit.report.html.proof import proof_page
 from graphkit.report.html.validation import validation_page
@@ -16,7 +18,12 @@ from graphkit.verify.bisect.bisection import Bisection
 from graphkit.verify.laws.proof import Proof
 from graphkit.verify.report import Report
 
-_PAGES: dict[type, Callable[[Any], str]] = {Bisection: bisection_page, Proof: proof_page, Report: validation_page}
+_PAGES: dict[type, Callable[[Any], str]] = {
+    Bisection: bisection_page,
+    Difference: diff_page,
+    Proof: proof_page,
+    Report: validation_page,
+}
 """Result -> what draws it. Others are shown as their text."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from graphkit.inspection.check import Checked
+from graphkit.inspection.diff.difference import Difference
 from graphkit.inspection.dims_report import DimsReport
 from graphkit.inspection.lint import Lint
 from graphkit.inspection.summary import Summary
@@ -14,6 +15,7 @@ from graphkit.report.columns import aligned
 from graphkit.report.text.bisection import bisection_text
 from graphkit.report.text.checked import checked_text
 from graphkit.report.text.diagnosis import diagnosis_text
+from graphkit.report.text.diff import diff_text
 from graphkit.report.text.dims import dims_text
 from graphkit.report.text.layers import layers_text
 from graphkit.report.text.lint import lint_text
@@ -39,6 +41,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     Bisection: bisection_text,
     Checked: checked_text,
     Diagnosis: diagnosis_text,
+    Difference: diff_text,
     DimsReport: dims_text,
     Layers: layers_text,
     Lint: lint_text,

@@ -1,0 +1,1 @@
+"""How one model differs from another: matching, comparing, and which step made which difference."""
