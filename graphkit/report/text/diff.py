@@ -53,8 +53,7 @@ def _beside(change: Change) -> bool:
 
 def diff_text(result: Difference) -> str:
     """The verdict, the differences by section, what each step of the history did."""
-    head = one_line(f"{shortened(result.before, 30)} -> {shortened(result.after, 30)}: {result.verdict}")
-    lines = _wrapped(head, "")
+    lines = [result.verdict, *_wrapped(f"{shortened(result.before, 34)} -> {shortened(result.after, 34)}", "  ")]
     if any(result.lists.values()):
         lines += _wrapped(said(result), "  ")
     for title, rows in sections(result):
