@@ -114,7 +114,7 @@ class _Judge:
         try:
             plan = Plan(self._binding, self._base, self._after, seed=self._asked.seed, given=self._asked.feeds)
             plan.mixed = self._mixes(plan)
-            trials = list(plan.base(self._asked.samples or SAMPLES))
+            trials = list(plan.base(self._samples))
             stacked = [trial for count in STACKED if (trial := plan.stacked(count)) is not None]
             wider = [plan.other(times, 200 + times) for times in TIMES] if plan.others else []
         except FeedError as error:
@@ -127,6 +127,13 @@ class _Judge:
             if done:
                 self._seen.also.append(other.what)
         self._check_compared()
+
+    @property
+    def _samples(self) -> int:
+        """Runs at the usual sizes; more where the error over all of them counts."""
+        close = self._binding.close
+        averaged = close is not None and close.relative is not None
+        return self._asked.samples or (4 * SAMPLES if averaged else SAMPLES)
 
     def _mixes(self, plan: Plan) -> bool:
         """Whether a first axis is no batch: what comes out for a sample of before hangs on the others, as in a sequence."""
