@@ -250,6 +250,22 @@ def _proved(render: Render, model: gk.Model, out: str) -> gk.Proof:
         return gk.prove(model, model.path, progress=report)
 
 
+def save_merged(render: Render, model: gk.Model, models: Mapping[str, gk.ModelLike], out: str, saving: Saving) -> int:
+    """``save_edited`` for what was made of several models, which a proof is held against."""
+    import graphkit as gk
+
+    more = None
+    if saving.prove:
+        with render.progress(f"proving {out}"):
+            proof = gk.prove(model, models)
+        if not proof:
+            render.result(proof, lambda: f"{gk.text(proof)}\n\nnothing was written: {out} is as it was")
+            return NO
+        render.note(_said(proof))
+        more = {"proof": proof}
+    return save_edited(render, model, out, dataclasses.replace(saving, prove=False), more=more)
+
+
 def _said(proof: gk.Proof) -> str:
     """A proof in one line."""
     feeds = sum(held.runs for held in proof.laws)

@@ -97,6 +97,19 @@ class Joined:
         proto.graph.name = "_".join(part.graph.name for part in self.parts.values() if part.graph.name) or "merged"
         return proto, sources, self.notes
 
+    def interface(self) -> dict[str, dict[str, str]]:
+        """Inputs and outputs of the joined model -> the ``MODEL:NAME`` that each of them is."""
+        found: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
+        for part in self.parts.values():
+            back = {new: old for old, new in part.table.items() if old not in part.merged}
+            for value in part.graph.input:
+                found["inputs"][value.name] = f"{part.name}:{back.get(value.name, value.name)}"
+            gone = {part.table.get(value, value) for model, value in self.used if model == part.name}
+            for value in part.graph.output:
+                if value.name not in gone:
+                    found["outputs"][value.name] = f"{part.name}:{back.get(value.name, value.name)}"
+        return found
+
     def _kept_outputs(self, part: Part) -> set[str]:
         """Outputs that stay in the interface, by their new names."""
         gone = {value for model, value in self.used if model == part.name}

@@ -77,7 +77,8 @@ def merge(
         joined.connect(*wire)
     proto, sources, notes = joined.finish()
     notes = [f"{name} was raised to opset {newest}" for name in raised] + notes
-    step = Step("merge", _arguments(named, table, prefix=prefix), tuple(notes), "it was made of several models")
+    said = {**_arguments(named, table, prefix=prefix), "interface": joined.interface()}
+    step = Step("merge", said, tuple(notes), "it was made of several models")
     first = next(iter(named.values()))
     return passed(Model(proto, sources, path=None, steps=(step,)), first)
 

@@ -189,3 +189,21 @@ def test_models_need_names_and_company(tmp_path):
         gk.merge([parse(A), parse(B)])
     with pytest.raises(gk.NameTakenError, match=r"two models are called 'm\.onnx'"):
         gk.merge([tmp_path / "m.onnx", tmp_path / "m.onnx"])
+
+
+def test_a_merge_is_proved_against_its_models_and_a_wrong_one_is_not(tmp_path):
+    onnx.save(parse(A), tmp_path / "a.onnx")
+    onnx.save(parse(B), tmp_path / "b.onnx")
+    merged = gk.merge([tmp_path / "a.onnx", tmp_path / "b.onnx"], connect=["a:y=b:x"])
+    merged.save(tmp_path / "whole.onnx")
+    proof = gk.prove(tmp_path / "whole.onnx")
+    assert proof
+    assert proof.laws[0].runs == 3
+    assert gk.prove(gk.merge({"A": parse(A), "B": parse(B)}, connect={"A:x": "B:x"}), {"A": parse(A), "B": parse(B)})
+    wrong = gk.load(tmp_path / "whole.onnx")
+    wrong.proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.float32([1, 2.01]), "k"))
+    proof = gk.prove(wrong, {"a": tmp_path / "a.onnx", "b": tmp_path / "b.onnx"})
+    assert not proof
+    assert proof.verdict == "broken"
+    with pytest.raises(gk.GraphkitError, match="another model"):
+        gk.prove(merged, {"a": tmp_path / "b.onnx", "b": tmp_path / "a.onnx"})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from graphkit_cli.edit import Saving, check_target, save_edited, with_saving
+from graphkit_cli.edit import Saving, check_target, save_merged, with_saving
 from graphkit_cli.options import output_options
 
 if TYPE_CHECKING:
@@ -62,4 +62,5 @@ def command(
         )
     with render.progress(f"merge {' '.join(models)}"):
         merged = gk.merge(list(models), connect=list(connect), prefix=prefix)
-    return save_edited(render, merged, out, saving)
+    names = merged.history[-1].arguments["models"]
+    return save_merged(render, merged, dict(zip(names, models, strict=True)), out, saving)

@@ -18,6 +18,7 @@ from graphkit.storage.load import as_model, load
 from graphkit.storage.save import versions_written
 from graphkit.verify.laws.binding import Binding, Broken, Change, Unproved
 from graphkit.verify.laws.compose import composed
+from graphkit.verify.laws.joined import held_joined, is_merge
 from graphkit.verify.laws.judge import Asked, ask
 from graphkit.verify.laws.proof import Held, Proof, Replayed, Verdict, worst
 from graphkit.verify.laws.same_bytes import first_byte_difference
@@ -29,7 +30,7 @@ Progress = Callable[[int, "int | None", str], None]
 
 def prove(
     edited: ModelLike,
-    original: ModelLike | None = None,
+    original: ModelLike | Mapping[str, ModelLike] | None = None,
     *,
     feeds: Mapping[str, Any] | None = None,
     samples: int | None = None,
@@ -49,7 +50,7 @@ def prove(
     Args:
         edited: A path, a ModelProto or a Model, with a history.
         original: The model that the history begins with, or one on the way. None: the file beside ``edited`` that the
-            history names.
+            history names. For what ``merge`` made: the models by name; None: the files of their names beside it.
         feeds: Input of ``edited`` (or of the original, where only that has it) -> what to feed, as ``graphkit.run`` takes
             it. Everything else is random.
         samples: Runs at the usual sizes; those at other sizes come on top. None: 5, or fewer where a run is slow.
@@ -86,6 +87,10 @@ def prove(
             "the model has no history, so nobody knows what was done to it",
             hint="compare it with its original by hand: graphkit validate EDITED --against ORIGINAL",
         )
+    if is_merge(last):
+        return _merged(last, original, feeds or {}, samples, seed)
+    if isinstance(original, Mapping):
+        raise TypeError("only what merge made is proved against several models")
     first = as_model(original) if original is not None else _found(last)
     _check_feeds(feeds or {}, last, first)
     chain = _Chain(last, first, progress)
@@ -107,6 +112,23 @@ def prove(
         tuple(chain.notes),
         versions(),
     )
+
+
+def _merged(
+    last: Model,
+    models: ModelLike | Mapping[str, ModelLike] | None,
+    feeds: Mapping[str, Any],
+    samples: int | None,
+    seed: int,
+) -> Proof:
+    """The proof of a merge: its law needs no replay, because the models are run as they are."""
+    if models is not None and not isinstance(models, Mapping):
+        raise TypeError("what merge made is proved against its models: {'A': 'a.onnx', ...}")
+    _check_feeds(feeds, last)
+    held = held_joined(last, models, feeds=feeds, samples=samples, seed=seed)
+    names = ", ".join(last.history[0].arguments["models"])
+    edited = last.path or last.proto.graph.name
+    return Proof(held.verdict, edited, names, ("merge",), None, (held,), _tolerance([held]), seed, (), versions())
 
 
 def _found(edited: Model) -> Model:

@@ -1,0 +1,147 @@
+"""joined: a merged model equals its models, run one after the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from graphkit.errors import GraphkitError
+from graphkit.feeds.feeds import complete
+from graphkit.graph.ports import input_ports
+from graphkit.model import Model, ModelLike
+from graphkit.runtime.session import Session, session
+from graphkit.step import Original, Step
+from graphkit.storage.load import as_model, load
+from graphkit.verify.compare.metrics import Metrics, badness, measure
+from graphkit.verify.compare.tolerance import Policy
+from graphkit.verify.laws.proof import Held
+
+RUNS = 3
+"""Feeds on which values are compared where nobody says how many."""
+
+
+def is_merge(model: Model) -> bool:
+    """Whether a model is as ``merge`` made it, and nothing was done to it since."""
+    steps = model.history
+    return len(steps) == 1 and steps[0].operation == "merge"
+
+
+def held_joined(
+    merged: Model, models: Mapping[str, ModelLike] | None, *, feeds: Mapping[str, Any], samples: int | None, seed: int
+) -> Held:
+    """Run the merged model and its models on the same feeds, and compare every output of the merged one.
+
+    Args:
+        merged: What ``merge`` made.
+        models: The models by the names that the history has; None for the files of their names beside the merged one.
+        feeds: What to feed inputs of the merged model; the others are random.
+        samples: How many feeds.
+        seed: Where the random numbers start.
+
+    Raises:
+        GraphkitError: A model is not found, or is another one than was merged.
+    """
+    step = merged.history[0]
+    parts = _parts(merged, step, models)
+    wires = {
+        target: source for source, targets in step.arguments.get("connect", {}).items() for target in targets
+    }  # input -> value
+    try:
+        order = _order(parts, wires)
+    except CycleError:
+        return Held(
+            "unproved", ("merge",), "joined", "the models feed each other both ways: none of them can run first"
+        )
+    sessions = {name: session(part) for name, part in parts.items()}
+    whole = session(merged)
+    worst: dict[str, Metrics] = {}
+    sizes: list[str] = []
+    count = samples or RUNS
+    for number in range(count):
+        fed = _feeds(merged, feeds, seed + number)
+        sizes.append(" ".join(f"{name}={'x'.join(map(str, array.shape))}" for name, array in fed.items()))
+        expected = _one_after_the_other(step, order, sessions, wires, fed)
+        for name, actual in whole.run(fed, None).items():
+            metrics = measure(actual, expected[step.arguments["interface"]["outputs"][name]], Policy())
+            if name not in worst or badness(metrics) > badness(worst[name]):
+                worst[name] = metrics
+    wrong = next((name for name, metrics in worst.items() if not metrics.match), None)
+    return Held(
+        "proved" if wrong is None else "broken",
+        ("merge",),
+        "joined",
+        "" if wrong is None else f"the output {wrong!r} differs: {worst[wrong].problem}",
+        wrong,
+        count,
+        tuple(dict.fromkeys(sizes)),
+        (),
+        worst,
+        "onnxruntime",
+    )
+
+
+def _parts(merged: Model, step: Step, models: Mapping[str, ModelLike] | None) -> dict[str, Model]:
+    found: dict[str, Model] = {}
+    for name, said in step.arguments["models"].items():
+        if models is not None and name in models:
+            part = as_model(models[name])
+        else:
+            folder = os.path.dirname(merged.path or "")
+            path = os.path.join(folder, said["file"] or "")
+            if models is not None or not said["file"] or not os.path.isfile(path):
+                raise GraphkitError(
+                    f"the model {name!r} ({said['file']}) that was merged is not at hand",
+                    hint="give the models by name: gk.prove(merged, {'A': 'a.onnx', ...})",
+                )
+            part = load(path)
+        known = part.identity or Original.of(part.proto)
+        if known.digest != said["sha256"]:
+            raise GraphkitError(f"{part.path or name} is another model than the one that was merged as {name!r}")
+        found[name] = part
+    return found
+
+
+def _owner(text: str, parts: Mapping[str, Model]) -> tuple[str, str]:
+    """The model and the value of ``MODEL:NAME``, where both may hold colons."""
+    for name in sorted(parts, key=len, reverse=True):
+        if text.startswith(f"{name}:"):
+            return name, text[len(name) + 1 :]
+    raise GraphkitError(f"the history connects {text!r}, and no model is called so")
+
+
+def _order(parts: Mapping[str, Model], wires: Mapping[str, str]) -> list[str]:
+    before: dict[str, set[str]] = {name: set() for name in parts}
+    for target, source in wires.items():
+        owner, value = _owner(source, parts)
+        if any(value == output.name for output in parts[owner].outputs):
+            before[_owner(target, parts)[0]].add(owner)
+    return list(TopologicalSorter(before).static_order())
+
+
+def _feeds(merged: Model, feeds: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    ports = input_ports(merged.proto)
+    wanted = {name: feeds.get(name, "random") for name, port in ports.items() if port.required or name in feeds}
+    return dict(complete(merged, ports, wanted, seed=seed))
+
+
+def _one_after_the_other(
+    step: Step, order: list[str], sessions: Mapping[str, Session], wires: Mapping[str, str], fed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``MODEL:OUTPUT`` -> value, with every model fed what it is connected to."""
+    known: dict[str, Any] = {
+        said: fed[name] for name, said in step.arguments["interface"]["inputs"].items() if name in fed
+    }
+    for name in order:
+        given: dict[str, Any] = {}
+        for entry in sessions[name].inputs:
+            source = f"{name}:{entry}"
+            seen = set()
+            while source in wires and source not in seen:
+                seen.add(source)
+                source = wires[source]
+            if source in known:
+                given[entry] = known[source]
+        known.update({f"{name}:{output}": value for output, value in sessions[name].run(given, None).items()})
+    return known
