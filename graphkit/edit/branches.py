@@ -16,6 +16,7 @@ from graphkit.graph import walk
 from graphkit.graph.names import Names, title
 from graphkit.graph.opset import opset_of
 from graphkit.graph.scopes import Scope, scopes
+from graphkit.semantics.elementwise import BOOLEAN
 from graphkit.shapes.inference import Chain
 
 INITIALIZERS_ALONE = 4
@@ -25,9 +26,7 @@ INITIALIZERS_ALONE = 4
 class _Condition(Chain):
     """What a condition is computed from."""
 
-    OPS = Chain.OPS | frozenset(
-        ("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Xor", "ReduceSum")
-    )
+    OPS = Chain.OPS | {*BOOLEAN, "Not", "ReduceSum"}
 
 
 class _Taken(NamedTuple):

@@ -10,15 +10,11 @@ import onnx
 
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import OPSET as BROADCASTS
+from graphkit.semantics.kinds import MAY_DRAW
 from graphkit.shapes.inference import NOT_COMPUTED
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
-
-RANDOM = frozenset(
-    ("Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
-)
-"""Operators that may give another result each time."""
 
 NEVER = 1 << 31
 
@@ -38,7 +34,7 @@ channels in LRN, and gives another scale to zeros.
 
 def computable(node: onnx.NodeProto, opset: int) -> bool:
     """Whether a node gives the same result each time, and onnx.reference the same as runtimes."""
-    if node.domain not in ("", "ai.onnx") or node.op_type in RANDOM:
+    if node.domain not in ("", "ai.onnx") or node.op_type in MAY_DRAW:
         return False
     if opset < TRUE_SINCE.get(node.op_type, BROADCASTS):
         return False

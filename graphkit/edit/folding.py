@@ -17,7 +17,8 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.opset import opset_of
 from graphkit.graph.symbols import tensor_types
 from graphkit.model import Model
-from graphkit.shapes.dependents import SHAPE_ONLY, dependents
+from graphkit.semantics.kinds import SHAPE_ONLY
+from graphkit.shapes.dependents import dependents
 from graphkit.shapes.inference import inferred
 from graphkit.tensor import bits, stored_bytes
 

@@ -14,6 +14,7 @@ from graphkit.errors import EditError
 from graphkit.graph.names import Names
 from graphkit.graph.scopes import Scope
 from graphkit.graph.values import attribute_value, constant_tensor
+from graphkit.semantics.kinds import REDUCTIONS
 from graphkit.tensor import numpy_type
 
 if TYPE_CHECKING:
@@ -393,11 +394,9 @@ def _resize_13(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     return [*made, node]
 
 
-_REDUCTIONS = "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSumSquare"
-
 RULES: dict[str, tuple[Rule, ...]] = {
     **{op: (Rule(13, _softmax),) for op in ("Softmax", "LogSoftmax", "Hardmax")},
-    **{op: (Rule(18, _reduce),) for op in _REDUCTIONS.split()},
+    **{op: (Rule(18, _reduce),) for op in REDUCTIONS},
     "ReduceSum": (Rule(13, _reduce),),
     "Constant": (Rule(12, _constant),),
     **{op: (Rule(22, _pool),) for op in ("AveragePool", "LpPool", "MaxPool")},

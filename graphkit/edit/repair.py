@@ -11,17 +11,15 @@ import onnx
 
 from graphkit.edit.nodes import NodeWriter, insert_before, set_inputs
 from graphkit.graph.names import Names, label
+from graphkit.semantics.elementwise import ONE_BY_ONE
+from graphkit.semantics.kinds import REGROUPS
 from graphkit.shapes.size_dependence import Comparison, reshape_adapts, reshape_groups
 
 if TYPE_CHECKING:
     from graphkit.graph.index import GraphIndex
 
 KEEPS_ELEMENTS = frozenset(
-    (
-        *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "InstanceNormalization", "Dropout"),
-        *("BatchNormalization", "LayerNormalization", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Elu", "Gelu", "Softmax"),
-        *("Neg", "Abs", "Exp", "Log", "Sqrt", "Erf", "HardSwish", "HardSigmoid", "Softplus", "Clip"),
-    )
+    (*REGROUPS, *ONE_BY_ONE, "Cast", "Dropout", "BatchNormalization", "InstanceNormalization", "LayerNormalization")
 )
 """Operators whose first output has as many elements as their first input, in the same order."""
 

@@ -9,7 +9,7 @@ import onnx
 from graphkit.graph import walk
 from graphkit.graph.symbols import tensor_types
 from graphkit.graph.values import has_shape
-from graphkit.shapes.dependents import _readers, dependents
+from graphkit.shapes.dependents import dependents, readers
 from graphkit.shapes.inference import inferred
 
 
@@ -47,7 +47,7 @@ def refresh(
         for info in (*graph.input, *graph.output):
             if info.name in stale:
                 _replace(info.type, found.get(info.name), keep_rank=True)
-    called = walk.called_functions(_readers(model.graph, stale), model.functions)
+    called = walk.called_functions(readers(model.graph, stale), model.functions)
     for function in model.functions:
         if walk.function_key(function) in called:
             del function.value_info[:]

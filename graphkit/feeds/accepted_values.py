@@ -12,6 +12,7 @@ import onnx
 from graphkit.feeds.ranges import FACTORS, POSITIVE, Range
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.intervals import Interval
+from graphkit.semantics.kinds import RECURRENT, REDUCTIONS
 
 Dims: TypeAlias = "list[int | str | None] | None"
 
@@ -206,13 +207,11 @@ def _axes(reader: Reader) -> Range:
 
 Want: TypeAlias = Range | Callable[[Reader], Range | None]
 
-_REDUCTIONS = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare".split()
-
 _WANTS: dict[tuple[str, int], Want] = {
     **{(op, 1): _rows for op in ("Gather", "GatherElements", "ScatterElements", "Scatter")},
     **{(op, 1): _tuples for op in ("GatherND", "ScatterND")},
-    **{(op, 4): _sequence_lengths for op in ("LSTM", "GRU", "RNN")},
-    **{(f"Reduce{kind}", 1): _axes for kind in _REDUCTIONS},
+    **{(op, 4): _sequence_lengths for op in RECURRENT},
+    **{(op, 1): _axes for op in REDUCTIONS},
     **{(op, 1): POSITIVE for op in ("QuantizeLinear", "DequantizeLinear")},
     **{(op, 1): _classes for op in ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")},
     **{(f"{kind}Window", 0): Range(4, 8) for kind in ("Blackman", "Hamming", "Hann")},

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import shlex
 
-from graphkit.edit.evaluation import RANDOM
 from graphkit.graph.scopes import Scope
 from graphkit.graph.walk import bodies
-from graphkit.shapes.dependents import SHAPE_ONLY
+from graphkit.semantics.kinds import MAY_DRAW, SHAPE_ONLY
 
 FEW = 64
 """Elements of an input that somebody may want to fix: factors, sizes, axes. Larger ones are what a model computes on."""
@@ -68,7 +67,7 @@ def _collect(scope: Scope, name: str, values: dict[str, None], sizes: dict[str, 
                 found[current] = None
             continue
         node = home.index.nodes[position]
-        if found is values and (node.domain not in ("", "ai.onnx") or node.op_type in RANDOM or any(bodies(node))):
+        if found is values and (node.domain not in ("", "ai.onnx") or node.op_type in MAY_DRAW or any(bodies(node))):
             return False
         found = sizes if node.op_type in SHAPE_ONLY else found
         waiting.extend((source, found) for source in node.input)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from graphkit.edit.evaluation import RANDOM
 from graphkit.edit.following.walk import Followed
 from graphkit.errors import GraphkitError
 from graphkit.graph import walk
@@ -20,6 +19,7 @@ from graphkit.graph.values import attribute_value
 from graphkit.model import Model
 from graphkit.runtime import size_laws
 from graphkit.runtime.session import Session, session
+from graphkit.semantics.kinds import draws
 from graphkit.shapes.points import Dim
 from graphkit.tensor import stored_bytes
 
@@ -98,7 +98,7 @@ def _too_much(model: Model, followed: Followed) -> str:
     weights = sum(stored_bytes(tensor) for tensor in walk.tensors(model.proto))
     if weights > WEIGHTS:
         return f"the model has {weights >> 20} MiB of weights"
-    if any(node.op_type in RANDOM and node.domain in ("", "ai.onnx") for node in walk.model_nodes(model.proto)):
+    if any(draws(node) for node in walk.model_nodes(model.proto)):
         return "it draws random numbers"
     known = followed.inference.known
     points = range(followed.inference.points)

@@ -8,34 +8,16 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
 from graphkit.graph.walk import captures
 from graphkit.model import Model
+from graphkit.semantics.kinds import SHAPE_ONLY
+from graphkit.semantics.shape_inputs import SHAPED_BY
 
-HOST_INPUTS: dict[str, tuple[int, ...]] = {
-    "Reshape": (1,),
-    "Expand": (1,),
-    "Tile": (1,),
-    "Resize": (1, 2, 3),
-    "Upsample": (1,),
-    "Slice": (1, 2, 3, 4),
-    "Pad": (1, 3),
-    "Squeeze": (1,),
-    "Unsqueeze": (1,),
-    "ConstantOfShape": (0,),
-    "Range": (0, 1, 2),
-    "TopK": (1,),
-    "OneHot": (1,),
-    "Split": (1,),
-    "CumSum": (1,),
-    "ReduceSum": (1,),
-    "ReduceMean": (1,),
-    "ReduceMax": (1,),
-    "ReduceMin": (1,),
-    "CenterCropPad": (1,),
-    "Loop": (0, 1),
-    "If": (0,),
-}
-"""Inputs that ONNX Runtime's CUDA kernels read on the CPU (onnxruntime/core/providers/cuda, ``InputMemoryType``)."""
+_HOST = """CenterCropPad ConstantOfShape Expand If Loop OneHot Pad Range ReduceMax ReduceMean ReduceMin ReduceSum Reshape Resize
+Slice Split Squeeze Tile TopK Unsqueeze Upsample""".split()
 
-_SOURCES = ("Shape", "Size")
+HOST_INPUTS: dict[str, tuple[int, ...]] = {**{op: SHAPED_BY[op] for op in _HOST}, "CumSum": (1,)}
+"""Inputs that ONNX Runtime's CUDA kernels read on the CPU (onnxruntime/core/providers/cuda, ``InputMemoryType``): of these
+operators, those that decide the shape; and an axis.
+"""
 
 
 def shape_nodes(graph: onnx.GraphProto) -> set[str]:
@@ -54,7 +36,7 @@ def _from_shapes(index: GraphIndex) -> set[int]:
     found: set[int] = set()
     constant: set[int] = set()
     for position, node in enumerate(index.nodes):
-        if node.op_type in _SOURCES:
+        if node.op_type in SHAPE_ONLY:
             found.add(position)
             continue
         made_by = {index.producer[name] for name in node.input if name in index.producer}

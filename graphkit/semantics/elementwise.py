@@ -12,19 +12,21 @@ from graphkit.graph.values import dims, tensor_type
 OPSET = 8
 """From this version of ai.onnx on, all of the operators below broadcast as numpy does; before, each had its own way."""
 
-_KEEP = """Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid
+ONE_BY_ONE = """Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid
 HardSwish Hardmax Identity LeakyRelu Log LogSoftmax Mish Neg Not PRelu Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin
 Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu""".split()
+"""Operators whose result has the type and shape of their first input, element for element."""
 
 _BROADCAST = "Add BitShift BitwiseAnd BitwiseOr BitwiseXor Div Max Mean Min Mod Mul Pow Sub Sum".split()
 
-_COMPARE = "And Equal Greater GreaterOrEqual Less LessOrEqual Or Xor".split()
+BOOLEAN = "And Equal Greater GreaterOrEqual Less LessOrEqual Or Xor".split()
+"""Comparisons and logical operators of two inputs."""
 
 _RULES: dict[str, tuple[bool, bool]] = {
-    **dict.fromkeys(_KEEP, (True, False)),
+    **dict.fromkeys(ONE_BY_ONE, (True, False)),
     **dict.fromkeys(("IsInf", "IsNaN"), (True, True)),
     **dict.fromkeys(_BROADCAST, (False, False)),
-    **dict.fromkeys(_COMPARE, (False, True)),
+    **dict.fromkeys(BOOLEAN, (False, True)),
 }
 """Operator -> (whether its first input alone decides the type, whether the result is boolean)."""
 

@@ -19,6 +19,7 @@ import onnx
 from graphkit.graph import walk
 from graphkit.graph.calls import expands_beyond
 from graphkit.graph.values import attribute_value, constant_tensor, tensor_type
+from graphkit.semantics.kinds import CONTROL_FLOW, SHAPE_ONLY
 from graphkit.semantics.schemas import schema_in
 from graphkit.shapes.points import UNKNOWN, Dim, Sizes, align, fixed, whole
 from graphkit.shapes.value_rules import computed
@@ -219,9 +220,9 @@ class PointInference:
         if node.op_type == "Constant":
             tensor = constant_tensor(node)
             return [self.constant(tensor)] if tensor is not None else None
-        if node.op_type in ("Shape", "Size") and inputs and inputs[0] is not None:
+        if node.op_type in SHAPE_ONLY and inputs and inputs[0] is not None:
             return self._measured(node, inputs[0])
-        if node.op_type in ("If", "Loop", "Scan"):
+        if node.op_type in CONTROL_FLOW:
             return self._held(node, inputs)
         return None
 

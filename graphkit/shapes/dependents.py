@@ -2,52 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import onnx
 
 from graphkit.graph import walk
-
-SHAPED_BY: Mapping[str, tuple[int, ...]] = {
-    "AffineGrid": (1,),
-    "BlackmanWindow": (0,),
-    "CenterCropPad": (1,),
-    "Col2Im": (1, 2),
-    "Compress": (1,),
-    "ConstantOfShape": (0,),
-    "DFT": (1, 2),
-    "Expand": (1,),
-    "HammingWindow": (0,),
-    "HannWindow": (0,),
-    "If": (0,),
-    "Loop": (0, 1),
-    "MaxUnpool": (2,),
-    "MelWeightMatrix": (0, 1),
-    "NonMaxSuppression": (0, 1, 2, 3, 4),
-    "NonZero": (0,),
-    "OneHot": (1,),
-    "Pad": (1, 3),
-    "Range": (0, 1, 2),
-    "Reshape": (1,),
-    "Resize": (1, 2, 3),
-    "STFT": (1, 3),
-    "Slice": (1, 2, 3, 4),
-    "Split": (1,),
-    "SplitToSequence": (1,),
-    "Squeeze": (1,),
-    "Tile": (1,),
-    "TopK": (1,),
-    "Unique": (0,),
-    "Unsqueeze": (1,),
-    "Upsample": (1,),
-    **{f"Reduce{kind}": (1,) for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum")},
-    "ReduceSumSquare": (1,),
-}
-"""Operator -> positions of the inputs whose values (not only their shapes) decide the shape of the output."""
-
-
-SHAPE_ONLY = ("Shape", "Size")
-"""Operators whose result depends on the shape of their input and not on its values."""
+from graphkit.semantics.kinds import CONTROL_FLOW, SHAPE_ONLY
+from graphkit.semantics.shape_inputs import SHAPED_BY
 
 
 def shaped_by(graph: onnx.GraphProto, names: Iterable[str], functions: Iterable[onnx.FunctionProto] = ()) -> list[str]:
@@ -117,7 +78,7 @@ def _spread_bodies(node: onnx.NodeProto, stale: set[str], stop: Sequence[str]) -
     if not stale.isdisjoint(node.input[:deciding]):
         stale.update(name for name in node.output if name)
     for position, output in enumerate(node.output):
-        if node.op_type in ("If", "Loop", "Scan"):
+        if node.op_type in CONTROL_FLOW:
             hit = any(
                 out.name in stale for body in bodies for out in body.output[position + skip : position + skip + 1]
             )
@@ -139,5 +100,6 @@ def _carried(node: onnx.NodeProto) -> list[tuple[int, int]]:
     return []
 
 
-def _readers(graph: onnx.GraphProto, names: set[str]) -> list[onnx.NodeProto]:
+def readers(graph: onnx.GraphProto, names: set[str]) -> list[onnx.NodeProto]:
+    """The nodes of a graph and of the bodies in it that read some values as inputs."""
     return [node for node in walk.nodes(graph) if not names.isdisjoint(node.input)]

@@ -13,6 +13,7 @@ from graphkit.graph import values
 from graphkit.graph.calls import expands_beyond
 from graphkit.graph.scopes import Scope
 from graphkit.graph.walk import graphs, model_nodes
+from graphkit.semantics.kinds import CONTROL_FLOW
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -169,7 +170,7 @@ def _has_false_split(model: onnx.ModelProto) -> bool:
     whole process.
     """
     kinds = {node.op_type for node in model.graph.node}
-    if kinds.isdisjoint(("Split", "If", "Loop", "Scan", "SequenceMap")) and not model.functions:
+    if kinds.isdisjoint(("Split", *CONTROL_FLOW, "SequenceMap")) and not model.functions:
         return False
     return any(
         attribute.name == "num_outputs" and attribute.i != len(node.output)

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from graphkit.graph.values import attribute_value
+from graphkit.semantics.kinds import CONTROL_FLOW, MAY_DRAW, RECURRENT
 from graphkit.shapes.inference import NOT_COMPUTED
 from graphkit.tensor import numpy_type
 
@@ -18,25 +19,7 @@ if TYPE_CHECKING:
 
 Given: TypeAlias = "Sequence[Array | None]"
 
-NEVER = frozenset(
-    (
-        *("Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"),
-        *(
-            "RandomUniformLike",
-            "Conv",
-            "MatMul",
-            "Gemm",
-            "LSTM",
-            "GRU",
-            "RNN",
-            "Resize",
-            "Upsample",
-            "If",
-            "Loop",
-            "Scan",
-        ),
-    )
-)
+NEVER = frozenset((*MAY_DRAW, *CONTROL_FLOW, *RECURRENT, "Conv", "MatMul", "Gemm", "Resize", "Upsample"))
 """Operators that make no sizes: random ones, and those that are of weights and pictures."""
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import onnx
 
+from graphkit.edit import node_set
 from graphkit.edit.stale import refresh
 from graphkit.errors import CutError, NameNotFoundError, TypeUnknownError
 from graphkit.graph import cut, module_paths, walk
@@ -169,8 +170,8 @@ def boundary(
     if module is not None:
         positions = _module_nodes(index, module)
     else:
-        positions = cut.around(index, (index.node_named(name) for name in nodes or ()), hops)
-    inputs, outputs = cut.boundary(index, positions)
+        positions = node_set.around(index, (index.node_named(name) for name in nodes or ()), hops)
+    inputs, outputs = node_set.boundary(index, positions)
     return list(inputs), list(outputs)
 
 
@@ -198,7 +199,7 @@ def _module_nodes(index: GraphIndex, path: str) -> list[int]:
     if path in known:
         # The TorchScript exporter's own optimizations leave nodes without a path in the midst of a module (LSTM, GRU).
         pathless = [p for p, node in enumerate(index.nodes) if module_paths.module_path(node) is None]
-        return cut.enclosed(index, known[path], pathless)
+        return node_set.enclosed(index, known[path], pathless)
     hint = None
     if not known:
         hint = "the file does not say which torch module its nodes come from (a tool may have dropped it)"

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from graphkit.edit import node_set
 from graphkit.edit.nodes import set_nodes
 from graphkit.errors import EditError, NameNotFoundError
-from graphkit.graph import cut, module_paths, walk
+from graphkit.graph import module_paths, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import title
 from graphkit.graph.order import is_ordered, topological_order
@@ -93,7 +94,7 @@ def _nodes_of(index: GraphIndex, path: str) -> list[int]:
     if not found:
         raise NameNotFoundError("module", path, known)
     others = (position for position in range(len(index.nodes)) if not module_paths.calls_around(index.nodes[position]))
-    return cut.enclosed(index, found, others)
+    return node_set.enclosed(index, found, others)
 
 
 def _name(path: str) -> str:

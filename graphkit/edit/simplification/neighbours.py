@@ -9,6 +9,7 @@ import onnx
 
 from graphkit.edit.nodes import set_inputs
 from graphkit.edit.simplification.view import View
+from graphkit.semantics.kinds import REGROUPS
 from graphkit.tensor import numpy_type
 
 Rule = Callable[[View, onnx.NodeProto, onnx.NodeProto], bool]
@@ -103,13 +104,11 @@ def _axes(view: View, node: onnx.NodeProto) -> list[int] | None:
     return held if isinstance(held, list) else None
 
 
-_SHAPE_ONLY = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-
 _RULES: dict[tuple[str, str], Rule] = {
     ("Transpose", "Transpose"): _two_transposes,
     ("Cast", "Cast"): _two_casts,
     ("Relu", "Relu"): _two_relus,
     ("Transpose", "Squeeze"): _moved_past_an_axis,
-    **{(first, "Reshape"): _shape_then_reshape for first in _SHAPE_ONLY},
+    **{(first, "Reshape"): _shape_then_reshape for first in REGROUPS},
 }
 """(operator, the operator behind it) -> how the second one does both."""

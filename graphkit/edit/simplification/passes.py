@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from graphkit.edit.evaluation import RANDOM
 from graphkit.edit.nodes import set_inputs, set_nodes
 from graphkit.edit.simplification.known import learn
 from graphkit.edit.simplification.neighbours import merged
@@ -17,6 +16,7 @@ from graphkit.edit.simplification.view import View
 from graphkit.graph import walk
 from graphkit.graph.values import constant_tensor
 from graphkit.model import Model
+from graphkit.semantics.kinds import MAY_DRAW
 from graphkit.tensor import stored_bytes
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _lifted(view: View, node: onnx.NodeProto) -> bool:
 
 def _is_there_already(view: View, node: onnx.NodeProto, twins: dict[bytes, onnx.NodeProto]) -> bool:
     """Let a node's readers read an equal node that stands before it."""
-    if node.op_type in RANDOM or not node.output or node.domain not in ("", "ai.onnx"):
+    if node.op_type in MAY_DRAW or not node.output or node.domain not in ("", "ai.onnx"):
         return False
     if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
         return False

@@ -16,6 +16,7 @@ from graphkit.errors import EditError
 from graphkit.graph.names import title
 from graphkit.model import Model
 from graphkit.runtime.session import session
+from graphkit.semantics.kinds import CONTROL_FLOW
 from graphkit.surgery.precision.accuracy import Accuracy, fitted, relative_error
 from graphkit.surgery.precision.half import to_half
 from graphkit.surgery.precision.kept import Kept
@@ -77,8 +78,9 @@ def _blamed(model: Model, proto: onnx.ModelProto, feeds: dict[str, Array]) -> li
         part = names[start : start + AT_ONCE]
         want, got = dict(_values(model, part, feeds)), dict(_values(Model(proto), part, feeds))
         far.update(name for name, array in want.items() if name in got and relative_error(got[name], array) > ALLOWED)
-    flow = {"If", "Loop", "Scan"}
-    return [n for n in nodes if not far.isdisjoint(n.output) and far.isdisjoint(n.input) and n.op_type not in flow]
+    return [
+        n for n in nodes if not far.isdisjoint(n.output) and far.isdisjoint(n.input) and n.op_type not in CONTROL_FLOW
+    ]
 
 
 def _values(model: Model, names: Sequence[str], feeds: dict[str, Array]) -> Iterator[tuple[str, Array]]:

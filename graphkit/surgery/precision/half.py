@@ -24,6 +24,7 @@ from graphkit.model import Model
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.host_nodes import reads_on_host, shape_nodes
 from graphkit.runtime.written import Unfit, unfit
+from graphkit.semantics.kinds import CONTROL_FLOW
 from graphkit.shapes.inference import inferred, objection
 from graphkit.surgery.precision.half_nodes import FLOAT, Wants, convert_attributes, half_node, makes_by_attribute, stays
 from graphkit.surgery.precision.half_weights import LARGEST, half_tensor, is_weight_node, weight_tensor
@@ -187,7 +188,7 @@ class _Conversion:
         floats_in = [i for i, name in enumerate(node.input) if name and scope.find(name) is not None]
         floats_out = [i for i, name in enumerate(node.output) if name and known.get(name) == FLOAT]
         flow = next(iter(walk.bodies(node)), None) is not None
-        foreign = flow and (node.op_type not in ("If", "Loop", "Scan") or node.domain not in ("", "ai.onnx"))
+        foreign = flow and (node.op_type not in CONTROL_FLOW or node.domain not in ("", "ai.onnx"))
         if node.name in self.staying or foreign:
             return stays(node, floats_in, floats_out)
         return half_node(node, floats_in, floats_out, self.low, self.opset)

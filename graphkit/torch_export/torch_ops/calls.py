@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from graphkit.graph import walk
-from graphkit.graph.cut import DRAWS
+from graphkit.semantics.kinds import draws
 
 NO_WORK = frozenset({"Constant", "Identity"})
 """Operators that are not counted: the exporters leave them between others, and every optimizer takes them out."""
@@ -53,7 +53,7 @@ def working_nodes(graph: onnx.GraphProto, inputs: Collection[str]) -> Iterator[t
 
 def _working(graph: onnx.GraphProto, varying: set[str]) -> Iterator[tuple[onnx.GraphProto, onnx.NodeProto]]:
     for node in graph.node:
-        if node.op_type not in DRAWS and varying.isdisjoint(walk.reads(node)):
+        if not draws(node) and varying.isdisjoint(walk.reads(node)):
             continue
         varying.update(name for name in node.output if name)
         if node.op_type not in NO_WORK:

@@ -12,6 +12,7 @@ from graphkit.errors import ComparisonError
 from graphkit.hint import Argument, Blank, Call, Hint
 from graphkit.reading.sizes import parse_bytes
 from graphkit.runtime import providers
+from graphkit.semantics.kinds import CONTROL_FLOW
 from graphkit.verify.bisect.bisection import Bisection, Row, first_of
 from graphkit.verify.bisect.bodies import inside
 from graphkit.verify.bisect.match_onnx import match_values
@@ -263,7 +264,7 @@ def _result(pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bis
     if worst is not None:
         first, failing = first_of(worst), search.failing
         first, failing = pair.inside(search, worst) or (first, failing)
-        if worst.op_type in ("If", "Loop", "Scan") and not first.inside:
+        if worst.op_type in CONTROL_FLOW and not first.inside:
             found.append(f"where inside of {worst.op_type} {worst.node!r} it goes wrong could not be told")
     if worst is not None and (reasons := pair.unrepeatable()):
         found += reasons

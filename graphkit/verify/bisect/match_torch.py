@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.graph.module_paths import fx_call, fx_node, lineage, module_path
 from graphkit.graph.values import is_constant_node
+from graphkit.semantics.kinds import REGROUPS
 from graphkit.torch_export.mark import MARKS_KEY
 from graphkit.verify.bisect.match_outputs import told_apart
 
@@ -191,7 +192,7 @@ def match_modules(
     return matched
 
 
-_LAYOUT = frozenset(["Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
+_LAYOUT = frozenset(["Transpose", *REGROUPS])
 
 
 def _rearranged(candidate: OnnxSide, side: ModuleSide, key: str, value: str) -> bool:

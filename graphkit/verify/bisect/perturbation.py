@@ -14,6 +14,8 @@ from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.model import Model
 from graphkit.runtime.handover import require_runnable
+from graphkit.semantics.kinds import DRAWS as DRAWING
+from graphkit.semantics.kinds import RECURRENT
 from graphkit.shapes.inference import inferred
 from graphkit.verify.compare.blocks import blocks
 from graphkit.verify.compare.tolerance import SMALLEST_SCALE
@@ -33,15 +35,7 @@ NEAR_ONE = frozenset(
 """Operators whose small results are made of numbers near 1, or near their input: exp(x) - 1, x (1 + erf(x)), ONNX Runtime's
 Sigmoid. Such a result is wrong by as much as a large one, and a slightly wrong input does not show it."""
 
-RECURRENT = frozenset(("GRU", "LSTM", "RNN"))
-"""Operators that have such functions inside."""
-
-OPAQUE = frozenset(
-    (
-        "Bernoulli", "Multinomial", "NegativeLogLikelihoodLoss", "RandomNormal", "RandomNormalLike", "RandomUniform",
-        "RandomUniformLike", "SoftmaxCrossEntropyLoss",
-    )
-)  # fmt: skip
+OPAQUE = DRAWING | {"NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"}
 """Operators that make something else in every run, or that are not understood here."""
 
 _FLOATS: dict[int, str] = {
@@ -53,7 +47,7 @@ _FLOATS: dict[int, str] = {
 
 
 def near_one(model: Model) -> bool:
-    """Whether a model's small results may be as exact as large ones only: it has nodes of NEAR_ONE or RECURRENT."""
+    """Whether a model's small results may be as exact as large ones only: it has nodes of NEAR_ONE, or recurrent ones, which have such functions inside."""
     return any(node.op_type in NEAR_ONE or node.op_type in RECURRENT for node in walk.model_nodes(model.proto))
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from graphkit.errors import FeedError, GraphkitError, SessionError
-from graphkit.graph.cut import DRAWS
 from graphkit.graph.names import label
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
+from graphkit.semantics.kinds import draws
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.laws.agreement import Near, Total, as_finite, elements, joined, nans, passed, why_not
 from graphkit.verify.laws.binding import Binding, Broken, Fed, Link, Unproved
@@ -268,7 +268,7 @@ class _Round:
         Raises:
             Unproved: An output hangs on a random draw.
         """
-        drawing = [node for node in model_nodes(self._before.proto) if node.op_type in DRAWS]
+        drawing = [node for node in model_nodes(self._before.proto) if draws(node)]
         if not drawing or not self._binding.known:
             return
         try:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphkit.edit.evaluation import RANDOM
 from graphkit.graph.names import label
 from graphkit.graph.walk import model_nodes
+from graphkit.semantics.kinds import draws
 from graphkit.torch_export.factory import load_factory
 from graphkit.torch_export.source_line import stack_line
 from graphkit.torch_export.unchanged import unchanged
 from graphkit.torch_tensors import tensor_array
 
 if TYPE_CHECKING:
-    import onnx
     import torch
 
     from graphkit.model import Model
@@ -35,19 +34,12 @@ MOST = 0.5
 
 def unrepeatable_model(model: Model) -> list[str]:
     """Why two runs of a model differ: its nodes that draw random numbers."""
-    drawn = [node for node in model_nodes(model.proto) if _draws(node)]
+    drawn = [node for node in model_nodes(model.proto) if draws(node)]
     if not drawn:
         return []
     name = model.path or model.proto.graph.name
     named = ", ".join(f"{node.op_type} {label(node)!r}" for node in drawn[:SHOWN])
     return [f"{name} draws random numbers ({named}): two runs on the same feeds differ; give the noise as an input"]
-
-
-def _draws(node: onnx.NodeProto) -> bool:
-    """Whether a node draws random numbers; Dropout does where it is told to train."""
-    return (
-        node.op_type in RANDOM and node.domain in ("", "ai.onnx") and (node.op_type != "Dropout" or len(node.input) > 2)
-    )
 
 
 def unrepeatable_module(subject: TorchSubject, call: Callable[[], list[torch.Tensor]], candidate: Model) -> list[str]:
