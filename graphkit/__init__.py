@@ -242,6 +242,8 @@ __all__ = [*sorted(_HOME)]  # noqa: PLE0604 (strings all the same)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "testing":
+        return importlib.import_module("graphkit.testing")
     if name not in _HOME:
         raise AttributeError(f"module 'graphkit' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -1,5 +1,6 @@
 # The public names and where they live, for type checkers. Written by tests/house/write_stub.py.
 
+from graphkit import testing as testing
 from graphkit.bridge.graphsurgeon import from_graphsurgeon as from_graphsurgeon
 from graphkit.bridge.graphsurgeon import to_graphsurgeon as to_graphsurgeon
 from graphkit.builder import RuntimeLimits as RuntimeLimits

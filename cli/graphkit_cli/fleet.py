@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -69,9 +70,64 @@ def fleet_options(function: FC) -> FC:
     )(function)
 
 
-def list_option(what: str) -> Callable[[FC], FC]:
-    """``--list FILE``, whose lines name what the command's arguments name."""
-    return click.option("--list", "listed", metavar="FILE", help=f"Many at once: each line of FILE is {what}.")
+def many(
+    what: str, line: str, options: Callable[[Mapping[str, Any]], dict[str, Any]]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let a command that looks at a model look at many: ``--list FILE`` and who does the work. Under ``click.command()``.
+
+    Args:
+        what: The function: check, lint, inspect, validate or prove.
+        line: What a line of the list is: "a model", or "a model and its reference".
+        options: The command's parameters -> keyword arguments of the function.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        own = getattr(function, "__click_params__", [])
+        arguments = [param for param in own if isinstance(param, click.Argument)]
+        needed = next(param.name for param in reversed(arguments))
+        for param in arguments:
+            param.required = False
+
+        @functools.wraps(function)
+        def callback(*args: Any, listed: str | None, **given: Any) -> Any:
+            kept = {
+                field.name: given.pop(field.name) for field in fields(Fleet) if field.name != "html" or not has_html
+            }
+            if has_html:
+                kept["html"] = given["html"]
+            fleet = Fleet(**kept)
+            if listed is None:
+                if given[needed or ""] is None:
+                    raise click.UsageError(f"Missing argument '{(needed or '').upper()}', or --list FILE.")
+                if fleet.asked or any(
+                    kept[name] for name in ("journal", "junit", "markdown", *([] if has_html else ["html"]))
+                ):
+                    raise click.UsageError("--jobs, --journal and their like are for many models: --list FILE.")
+                return function(*args, **given)
+            if any(given[param.name or ""] is not None for param in arguments):
+                raise click.UsageError("--list says what to work on: it excludes naming models too.")
+            import graphkit as gk
+
+            chosen = options(given)
+            work = gk.Checking(what, chosen) if what in ("check", "lint", "inspect") else gk.Comparing(what, chosen)
+            jobs = listed_jobs(listed, 1 if what in ("check", "lint", "inspect") else 2)
+            render = click.get_current_context().obj
+            return work_on(render, what, work, jobs, fleet)
+
+        has_html = any(param.name == "html" for param in own)
+        added = fleet_options(
+            click.option("--list", "listed", metavar="FILE", help=f"Many: each line of FILE is {line}.")(_bare)
+        )
+        extra = [param for param in added.__click_params__ if not (has_html and param.name == "html")]  # type: ignore[attr-defined]  # click's attribute
+        del added.__click_params__  # type: ignore[attr-defined]  # click's attribute
+        callback.__click_params__ = [*extra, *own]  # type: ignore[attr-defined]  # last one first: these stand at the end
+        return callback
+
+    return decorate
+
+
+def _bare() -> None:
+    """A function that holds options for a moment."""
 
 
 def work_on(render: Render, title: str, work: Any, jobs: Sequence[gk.Job], fleet: Fleet) -> int:

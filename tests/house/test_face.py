@@ -12,7 +12,7 @@ import pytest
 
 import graphkit as gk
 from graphkit import errors
-from house.write_stub import stub
+from house.write_stub import schema, stub
 
 
 def test_every_name_of_the_face_can_be_imported():
@@ -30,6 +30,10 @@ def test_no_module_replaces_a_public_function():
 
 def test_the_stub_is_the_one_that_the_table_writes():
     assert (Path(gk.__file__).parent / "__init__.pyi").read_text() == stub()
+
+
+def test_the_shipped_schema_of_recipes_is_the_one_that_the_operations_write():
+    assert (Path(gk.__file__).parent / "recipe" / "recipe.schema.json").read_text() == schema()
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from graphkit_cli.fleet import many
 from graphkit_cli.options import model_argument, output_options
 from graphkit_cli.spelling import spelt
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@many("check", "a model", lambda given: {"runtime": not given["no_runtime"]})
 @model_argument
 @click.option("--no-runtime", is_flag=True, help="Do not load MODEL into ONNX Runtime: rules and onnx.checker only.")
 @output_options

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from graphkit_cli.fleet import many
 from graphkit_cli.options import model_argument, output_options
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@many("inspect", "a model", lambda given: {"infer": given["values"]})
 @model_argument
 @click.option("--nodes", is_flag=True, help="List every node with its attributes, inputs and outputs.")
 @click.option("--values", is_flag=True, help="List every value and every weight with its type; infers missing types.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from graphkit_cli.fleet import many
 from graphkit_cli.options import model_argument, output_options
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@many("lint", "a model", lambda given: {"target": given["target"], "version": given["target_version"]})
 @model_argument
 @click.option("--target", type=click.Choice(["tensorrt"]), default="tensorrt", show_default=True, help="Whose limits.")
 @click.option(

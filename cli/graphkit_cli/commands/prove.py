@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from graphkit_cli.edit import check_target
+from graphkit_cli.fleet import many
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
 from graphkit_cli.running import feed_option, pairs, show
@@ -12,7 +16,15 @@ from graphkit_cli.running import feed_option, pairs, show
 NO = 1
 
 
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``prove`` is given for each of many models."""
+    if given["feeds"]:
+        raise click.UsageError("--feed is for one model.")
+    return {"samples": given["samples"], "seed": given["seed"]}
+
+
 @click.command()
+@many("prove", "an edited model, and its original where that is not beside it", _options)
 @click.argument("edited", metavar="EDITED")
 @click.argument("original", metavar="[ORIGINAL]", required=False)
 @feed_option

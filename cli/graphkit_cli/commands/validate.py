@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from graphkit_cli.edit import check_target
+from graphkit_cli.fleet import many
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
 from graphkit_cli.running import (
@@ -24,7 +26,30 @@ from graphkit_cli.running import (
 NO = 1
 
 
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``validate`` is given for each of many models."""
+    for name in ("against", "torch", "feeds", "map", "bind", "trt_profiles", "outputs"):
+        if given.get(name):
+            raise click.UsageError(
+                f"--{name.removesuffix('s')} is for one model: a line of --list names its reference."
+            )
+    names = (
+        "device",
+        "samples",
+        "seed",
+        "rtol",
+        "atol",
+        "tf32",
+        "any_dtype",
+        "equal_nan",
+        "allow_cpu_nodes",
+        "optimization",
+    )
+    return {name: given[name] for name in names if name in given}
+
+
 @click.command()
+@many("validate", "a model and its reference", _options)
 @click.argument("candidate", metavar="CANDIDATE")
 @reference_options
 @comparison_options(several=True)
