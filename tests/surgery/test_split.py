@@ -155,3 +155,14 @@ def test_a_feed_that_the_chain_does_not_have_is_named(tmp_path):
     with pytest.raises(gk.NameNotFoundError, match="'z'"):
         gk.run(tmp_path / "parts", {**FEEDS, "z": X})
     assert set(gk.run(tmp_path / "parts")) == {"y", "early"}
+
+
+def test_a_split_is_proved_against_the_whole():
+    parts = gk.split(parse(), stages=3)
+    proof = gk.prove(parts, parse())
+    assert proof
+    assert proof.laws[0].law == "part"
+    other = parse(NET.replace("{5, 6, 7, 8}", "{5, 6, 7, 8.01}"))
+    assert gk.prove(parts, other).verdict == "broken"
+    with pytest.raises(TypeError, match="the model that was split"):
+        gk.prove(parts)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 )
 @click.option("--external", is_flag=True, help="Write each stage's weights into a data file beside it.")
 @click.option("--no-history", is_flag=True, help="Do not write what was done into the stages' metadata.")
+@click.option(
+    "--prove", is_flag=True, help="Run the stages and MODEL first; write nothing and exit 1 where they differ."
+)
 @click.option("--dry-run", is_flag=True, help="Do the work, say what would be written, write nothing.")
 @output_options
 def command(
@@ -42,8 +45,9 @@ def command(
     by: Literal["bytes", "flops"],
     external: bool,
     no_history: bool,
+    prove: bool,
     dry_run: bool,
-) -> None:
+) -> int:
     r"""Cut a model into stages that run one after the other.
 
     DIR gets stage0.onnx, stage1.onnx, ... and stages.json, which says how they are chained; graphkit run DIR runs them.
@@ -60,9 +64,16 @@ def command(
 
     with render.progress(f"split {model}"):
         parts = gk.split(model, stages=stages, at=list(at) or None, modules=list(modules) or None, by=by)
+        proof = gk.prove(parts, model) if prove else None
+        if proof is not None and not proof:
+            render.result(proof, lambda: f"{gk.text(proof)}\n\nnothing was written: {folder} is as it was")
+            return 1
         if not dry_run:
             parts.save(folder, external=external, history=not no_history)
-    render.result({"folder": folder, "dry_run": dry_run, **parts.plan()}, lambda: _text(parts, folder, dry_run=dry_run))
+    more = {"proof": proof} if proof is not None else {}
+    said = {"folder": folder, "dry_run": dry_run, **parts.plan(), **more}
+    render.result(said, lambda: _text(parts, folder, dry_run=dry_run))
+    return 0
 
 
 def _text(parts: gk.Split, folder: str, *, dry_run: bool) -> str:

@@ -1,9 +1,9 @@
-"""joined: a merged model equals its models, run one after the other."""
+"""joined: a merged model equals its models run one after the other; and a split one equals its stages in a chain."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -14,8 +14,10 @@ from graphkit.model import Model, ModelLike
 from graphkit.runtime.session import Session, session
 from graphkit.step import Original, Step
 from graphkit.storage.load import as_model, load
+from graphkit.surgery.split import Split
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.compare.tolerance import Policy
+from graphkit.verify.laws.judge import Asked
 from graphkit.verify.laws.proof import Held
 
 RUNS = 3
@@ -56,22 +58,61 @@ def held_joined(
         )
     sessions = {name: session(part) for name, part in parts.items()}
     whole = session(merged)
+    outputs = step.arguments["interface"]["outputs"]
+
+    def both(fed: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        made = _one_after_the_other(step, order, sessions, wires, fed)
+        return whole.run(dict(fed), None), {name: made[said] for name, said in outputs.items()}
+
+    return compared("merge", "joined", merged, both, Asked(samples, seed, feeds))
+
+
+def held_chained(parts: Split, model: Model, *, feeds: Mapping[str, Any], samples: int | None, seed: int) -> Held:
+    """Run the stages of a split model one after the other, and the whole, on the same feeds; compare every output."""
+    whole = session(model)
+    stages = [session(part) for part in parts.models]
+
+    def both(fed: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        known = dict(fed)
+        for stage in stages:
+            known.update(stage.run({name: known[name] for name in stage.inputs if name in known}, None))
+        return {name: known[name] for name in parts.outputs}, whole.run(dict(fed), None)
+
+    return compared("split", "part", model, both, Asked(samples, seed, feeds))
+
+
+def compared(
+    operation: str,
+    law: str,
+    model: Model,
+    both: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], Mapping[str, Any]]],
+    asked: Asked,
+) -> Held:
+    """What two ways of computing the outputs of a model give, on the same feeds.
+
+    Args:
+        operation: The step.
+        law: Its law.
+        model: Whose inputs are fed.
+        both: Feeds -> (outputs, the same outputs the other way).
+        asked: How many feeds, and which.
+    """
     worst: dict[str, Metrics] = {}
     sizes: list[str] = []
-    count = samples or RUNS
+    count = asked.samples or RUNS
     for number in range(count):
-        fed = _feeds(merged, feeds, seed + number)
+        fed = _feeds(model, asked.feeds, asked.seed + number)
         sizes.append(" ".join(f"{name}={'x'.join(map(str, array.shape))}" for name, array in fed.items()))
-        expected = _one_after_the_other(step, order, sessions, wires, fed)
-        for name, actual in whole.run(fed, None).items():
-            metrics = measure(actual, expected[step.arguments["interface"]["outputs"][name]], Policy())
+        actual, expected = both(fed)
+        for name in expected:
+            metrics = measure(actual[name], expected[name], Policy())
             if name not in worst or badness(metrics) > badness(worst[name]):
                 worst[name] = metrics
     wrong = next((name for name, metrics in worst.items() if not metrics.match), None)
     return Held(
         "proved" if wrong is None else "broken",
-        ("merge",),
-        "joined",
+        (operation,),
+        law,
         "" if wrong is None else f"the output {wrong!r} differs: {worst[wrong].problem}",
         wrong,
         count,

@@ -16,9 +16,10 @@ from graphkit.operation import operation_of, replayed
 from graphkit.step import HISTORY_KEY, Original
 from graphkit.storage.load import as_model, load
 from graphkit.storage.save import versions_written
+from graphkit.surgery.split import Split
 from graphkit.verify.laws.binding import Binding, Broken, Change, Unproved
 from graphkit.verify.laws.compose import composed
-from graphkit.verify.laws.joined import held_joined, is_merge
+from graphkit.verify.laws.joined import held_chained, held_joined, is_merge
 from graphkit.verify.laws.judge import Asked, ask
 from graphkit.verify.laws.proof import Held, Proof, Replayed, Verdict, worst
 from graphkit.verify.laws.same_bytes import first_byte_difference
@@ -29,7 +30,7 @@ Progress = Callable[[int, "int | None", str], None]
 
 
 def prove(
-    edited: ModelLike,
+    edited: ModelLike | Split,
     original: ModelLike | Mapping[str, ModelLike] | None = None,
     *,
     feeds: Mapping[str, Any] | None = None,
@@ -48,7 +49,7 @@ def prove(
     to find the step that breaks a law, one by one, against models that are replayed.
 
     Args:
-        edited: A path, a ModelProto or a Model, with a history.
+        edited: A path, a ModelProto or a Model, with a history; or what ``split`` gave, with the whole as ``original``.
         original: The model that the history begins with, or one on the way. None: the file beside ``edited`` that the
             history names. For what ``merge`` made: the models by name; None: the files of their names beside it.
         feeds: Input of ``edited`` (or of the original, where only that has it) -> what to feed, as ``graphkit.run`` takes
@@ -81,6 +82,8 @@ def prove(
     """
     if samples is not None and samples < 1:
         raise ValueError("samples must be at least 1")
+    if isinstance(edited, Split):
+        return _split(edited, original, feeds or {}, samples, seed)
     last = as_model(edited)
     if not last.history:
         raise GraphkitError(
@@ -112,6 +115,24 @@ def prove(
         tuple(chain.notes),
         versions(),
     )
+
+
+def _split(
+    parts: Split,
+    original: ModelLike | Mapping[str, ModelLike] | None,
+    feeds: Mapping[str, Any],
+    samples: int | None,
+    seed: int,
+) -> Proof:
+    """The proof of a split: the stages in a chain against the whole."""
+    if original is None or isinstance(original, Mapping):
+        raise TypeError("what split gave is proved against the model that was split")
+    whole = as_model(original)
+    _check_feeds(feeds, whole)
+    held = held_chained(parts, whole, feeds=feeds, samples=samples, seed=seed)
+    said = f"{len(parts.stages)} stages"
+    name = whole.path or whole.proto.graph.name
+    return Proof(held.verdict, said, name, ("split",), None, (held,), _tolerance([held]), seed, (), versions())
 
 
 def _merged(
