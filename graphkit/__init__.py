@@ -130,6 +130,7 @@ _FACE = {
         "run",
         "run_report",
     ),
+    "graphkit.report.view.view": ("View", "view"),
     "graphkit.runtime.save_arrays": ("save_arrays",),
     "graphkit.runtime.session": (
         "Session",

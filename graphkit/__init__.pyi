@@ -99,6 +99,8 @@ from graphkit.report.text.former import report_text as report_text
 from graphkit.report.text.former import summary_text as summary_text
 from graphkit.report.text.text import text as text
 from graphkit.report.to_json import to_json as to_json
+from graphkit.report.view.view import View as View
+from graphkit.report.view.view import view as view
 from graphkit.running.diagnosis import Check as Check
 from graphkit.running.diagnosis import Diagnosis as Diagnosis
 from graphkit.running.diagnosis import doctor as doctor

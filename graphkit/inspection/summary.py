@@ -10,6 +10,7 @@ import onnx
 
 from graphkit.errors import FormatError
 from graphkit.graph import walk
+from graphkit.graph.attribute_text import attribute_text, tensor_text
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.module_paths import calls_around, module_call, module_classes, modules
 from graphkit.graph.module_weights import module_weights
@@ -20,10 +21,10 @@ from graphkit.shapes.types_of import types_of
 from graphkit.step import Step
 from graphkit.storage.load import as_model
 from graphkit.storage.source import Buffer
-from graphkit.tensor import data_range, stored_bytes, type_name
+from graphkit.tensor import data_range, stored_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from graphkit.model import Model, ModelLike
 
@@ -262,7 +263,7 @@ def _nodes(proto: onnx.ModelProto) -> Iterator[NodeSummary]:
                 operator=_operator(node),
                 inputs=tuple(node.input),
                 outputs=tuple(node.output),
-                attributes={attribute.name: _attribute(attribute) for attribute in node.attribute},
+                attributes={attribute.name: attribute_text(attribute) for attribute in node.attribute},
                 module=module_call(node),
                 scope=scope,
             )
@@ -273,45 +274,10 @@ def _operator(node: onnx.NodeProto) -> str:
     return name if node.domain in ("", "ai.onnx") else f"{node.domain}::{name}"
 
 
-def _attribute(attribute: onnx.AttributeProto) -> str:
-    """An attribute's value as text. Tensors are told by their type, graphs by their size."""
-    if attribute.ref_attr_name:
-        return f"@{attribute.ref_attr_name}"
-    kind = onnx.AttributeProto.AttributeType.Name(attribute.type)
-    write = _ATTRIBUTES.get(kind)
-    return write(attribute) if write else kind.lower()
-
-
-def _quoted(text: bytes) -> str:
-    return repr(text.decode("utf-8", "backslashreplace"))
-
-
-_ATTRIBUTES: dict[str, Callable[[onnx.AttributeProto], str]] = {
-    "INT": lambda a: str(a.i),
-    "FLOAT": lambda a: f"{a.f:g}",
-    "STRING": lambda a: _quoted(a.s),
-    "INTS": lambda a: _listed(map(str, a.ints)),
-    "FLOATS": lambda a: _listed(f"{number:g}" for number in a.floats),
-    "STRINGS": lambda a: _listed(map(_quoted, a.strings)),
-    "TENSOR": lambda a: _tensor_text(a.t),
-    "GRAPH": lambda a: f"graph of {len(a.g.node)} nodes",
-    "GRAPHS": lambda a: f"{len(a.graphs)} graphs",
-    "TYPE_PROTO": lambda a: format_type(a.tp),
-}
-
-
-def _listed(items: Iterable[str]) -> str:
-    return f"[{', '.join(items)}]"
-
-
-def _tensor_text(tensor: onnx.TensorProto) -> str:
-    return f"{type_name(tensor.data_type)}[{','.join(map(str, tensor.dims))}]"
-
-
 def _initializers(model: Model) -> Iterator[InitializerSummary]:
     graph = model.proto.graph
     for tensor in graph.initializer:
-        yield InitializerSummary(tensor.name, _tensor_text(tensor), stored_bytes(tensor), _location(model, tensor))
+        yield InitializerSummary(tensor.name, tensor_text(tensor), stored_bytes(tensor), _location(model, tensor))
     for sparse in graph.sparse_initializer:
         dense = format_type(tensor_type(sparse.values.data_type, list(sparse.dims)))
         held = stored_bytes(sparse.values) + stored_bytes(sparse.indices)

@@ -1,0 +1,52 @@
+"""graphkit view."""
+
+import json
+import webbrowser
+from pathlib import Path
+
+import onnx
+import pytest
+
+TEXT = '<ir_version: 8, opset_import: ["": 18]> g (float[2] x) => (float[2] y) { [a] h = Relu(x)\n [b] y = Neg(h) }'
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    onnx.save(onnx.parser.parse_model(TEXT), "model.onnx")
+    return tmp_path
+
+
+def test_a_page_is_written_and_said(graphkit, folder):
+    ran = graphkit("view", "model.onnx", "--html", "model.html")
+    assert (ran.code, ran.out, ran.err) == (0, "wrote model.html: 2 nodes, 0 findings\n", "")
+    assert (folder / "model.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    said = json.loads(graphkit("view", "model.onnx", "--html", "m.html", "--highlight", "cut:h->y", "--json").out)
+    assert (said["path"], said["nodes"], said["highlighted"]) == ("m.html", 2, {"cut h -> y": 1})
+
+
+def test_the_foot_says_version_date_and_command(shell, folder):
+    assert shell("view", "model.onnx", "--html", "model.html").code == 0
+    page = (folder / "model.html").read_text(encoding="utf-8")
+    assert "UTC: graphkit view model.onnx --html model.html" in page
+
+
+def test_without_a_file_the_browser_is_opened_on_a_temporary_page(graphkit, folder, monkeypatch):
+    called = []
+    monkeypatch.setattr(webbrowser, "open", called.append)
+    said = json.loads(graphkit("view", "model.onnx", "--json").out)
+    path = Path(said["path"])
+    assert called == [path.as_uri()]
+    path.unlink()
+    path.parent.rmdir()
+
+
+def test_what_cannot_be_done_is_refused_and_nothing_is_written(graphkit, folder):
+    assert graphkit("view", "model.onnx", "--html", "no/model.html").code == 3
+    assert graphkit("view", "none.onnx", "--html", "model.html").code == 3
+    (folder / "damaged.onnx").write_bytes(b"\x08\x0a\x3a\xff")
+    assert graphkit("view", "damaged.onnx", "--html", "model.html").code == 3
+    ran = graphkit("view", "model.onnx", "--html", "model.html", "--highlight", "nowhere")
+    assert ran.code == 3
+    assert "no node or value named 'nowhere'" in ran.err
+    assert not (folder / "model.html").exists()
