@@ -27,7 +27,7 @@ from graphkit.graph.values import constant_tensor, format_type, is_constant_node
 from graphkit.graph.walk import bodies, call_key, captures, function_key
 from graphkit.model import Model, is_own_location
 from graphkit.report.printable import one_line
-from graphkit.report.view.groups import Group, group_nodes
+from graphkit.report.view.groups import Group, group_nodes, may_have_module
 from graphkit.report.view.weights import statistics
 from graphkit.tensor import stored_bytes
 
@@ -46,6 +46,8 @@ Place = tuple[int, int]
 
 def shown(text: str) -> str:
     """A text of a file as the page holds it: no control characters, and of a long one its two ends."""
+    if len(text) <= LONGEST and text.isascii() and text.isprintable():
+        return text
     said = one_line(text[: 4 * LONGEST] if len(text) > 4 * LONGEST else text)
     if len(text) <= LONGEST:
         return said
@@ -232,9 +234,9 @@ class _GraphDrawer:
         if inner:
             box["b"] = [self._body(body) for body in inner]
             box["c"] = [self._read(name, number) for name in captures(node)]
-        if module := module_call(node):
+        if may_have_module(node) and (module := module_call(node)):
             box["m"] = text(module)
-        if lines := _last_line(stack_trace(node)):
+        if (node.metadata_props or node.doc_string) and (lines := _last_line(stack_trace(node))):
             box["s"] = text(lines)
         self.boxes.append(box)
 

@@ -34,6 +34,7 @@ class App {
     await this.show();
     this.canvas.fit();
     if (target) this.select(target, { move: true });
+    else if (location.hash) say(`there is no ${this.hashText().slice(0, 80)} in this model`);
     this.listen();
     document.body.dataset.ready = "yes";
   }
@@ -139,13 +140,15 @@ class App {
 
   // "#n12", "#node=NAME" or "#value=NAME" as the id of an element; null for anything else.
   fromHash() {
-    let hash = location.hash.slice(1);
-    try { hash = decodeURIComponent(hash); } catch { return null; }
-    const named = /^(node|value)=([^]*)$/.exec(hash);
+    const hash = this.hashText(), named = /^(?:node|value)=([^]*)$/.exec(hash);
     if (!named) return this.model.parse(hash) ? hash : null;
-    const places = this.model.named(named[2]);
-    if (!places.length) say(`there is no ${named[1]} ${named[2].slice(0, 80)}`);
+    const places = this.model.named(named[1]);
     return places.length ? this.model.idOf(places[0]) : null;
+  }
+
+  hashText() {
+    const hash = location.hash.slice(1);
+    try { return decodeURIComponent(hash); } catch { return hash; }
   }
 
   // ---- colours ----
@@ -206,7 +209,9 @@ class App {
   onHash() {
     if (location.hash === this.ownHash) return;
     const target = this.fromHash();
-    if (target) this.reveal(target); else if (!location.hash) this.select(null, { link: false });
+    if (target) this.reveal(target);
+    else if (!location.hash) this.select(null, { link: false });
+    else say(`there is no ${this.hashText().slice(0, 80)} in this model`);
   }
 
   onKey(event, actions) {

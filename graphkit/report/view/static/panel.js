@@ -214,6 +214,7 @@ function table(rows) {
 }
 
 function statistics(said) {
+  if (said.of === 1 && said.values) return table([["value", said.values]]);
   const parts = [["min", short(said.min)], ["max", short(said.max)], ["mean", short(said.mean)], ["std", short(said.std)], ["zeros", String(said.zeros)]];
   if (said.nan) parts.push(["NaN", String(said.nan)]);
   if (said.inf) parts.push(["infinite", String(said.inf)]);
