@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import click
+
+from graphkit_cli.edit import check_target
 
 if TYPE_CHECKING:
     from click.decorators import FC
@@ -211,14 +215,46 @@ sample_option = click.option(
 )
 
 
-def show(render: Render, result: gk.Report | gk.Bisection | gk.Layers | gk.Proof, html: str | None = None) -> None:
-    """Print the result of a comparison and its notes, and write its page where one is wanted."""
+@dataclass(frozen=True)
+class Pages:
+    """The pages that a comparison writes.
+
+    Attributes:
+        html: The result's, or None.
+        view: The drawing of the model, to which the result's links; or None.
+    """
+
+    html: str | None
+    view: str | None
+
+
+def with_pages(function: Callable[..., object]) -> Callable[..., object]:
+    """Add ``--html`` and ``--view`` to a callback, which gets them as one keyword, ``pages``. Targets are checked first."""
+
+    @functools.wraps(function)
+    def callback(*args: object, html: str | None, view: str | None, **options: Any) -> object:
+        for path in filter(None, (html, view)):
+            check_target(path)
+        return function(*args, pages=Pages(html, view), **options)
+
+    return together(
+        click.option("--html", metavar="FILE", help="Write one self-contained page."),
+        click.option("--view", metavar="FILE", help="Draw the model as a page too, to which that of --html links."),
+    )(callback)
+
+
+def show(render: Render, result: gk.Report | gk.Bisection | gk.Layers | gk.Proof, pages: Pages, model: str) -> None:
+    """Print the result of a comparison and its notes, and write the pages that are wanted; ``model`` is what is drawn."""
     import graphkit as gk
 
-    if html is not None:
-        assert not isinstance(result, gk.Layers)
-        gk.save_html(result, html)
-        render.note(f"wrote {html}")
+    beside = None
+    if pages.view is not None:
+        gk.view(model, highlight=[result] if isinstance(result, gk.Bisection) else ()).save(pages.view)
+        beside = os.path.relpath(pages.view, os.path.dirname(pages.html or "") or ".").replace(os.sep, "/")
+        render.note(f"wrote {pages.view}")
+    if pages.html is not None:
+        gk.save_html(result, pages.html, view=beside)
+        render.note(f"wrote {pages.html}")
     render.result(result, lambda: gk.text(result))
     for note in result.notes:
         render.note(note)

@@ -87,7 +87,6 @@ def outcomes_page(title: str, outcomes: Sequence[Outcome], about: str) -> str:
         HEAD,
         *rows,
         "</tbody></table></div>",
-        f"<p>{escape(about)}</p>",
         SORT,
     ]
-    return page(title, parts)
+    return page(title, parts, about=about)

@@ -47,3 +47,18 @@ def _utf16(code: int) -> str:
         return f"\\u{code:04x}"
     high, low = divmod(code - 0x10000, 0x400)
     return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+
+
+LONGEST = 240
+"""Characters of a name or a cell that a page shows; of a longer one the beginning, the end and its length."""
+
+
+def shown(text: str) -> str:
+    """A text of a file as a page shows it in one line: no control characters, and of a long one its two ends.
+
+    Cost: O(length) at most, O(1) beyond ``LONGEST``.
+    """
+    if len(text) <= LONGEST:
+        return text if text.isascii() and text.isprintable() else one_line(text)
+    first, last = text[: LONGEST * 2 // 3], text[-LONGEST // 4 :]
+    return f"{one_line(first)} … {one_line(last)} ({len(text):,} characters)"

@@ -28,7 +28,7 @@ def test_a_page_is_written_and_said(graphkit, folder):
 def test_the_foot_says_version_date_and_command(shell, folder):
     assert shell("view", "model.onnx", "--html", "model.html").code == 0
     page = (folder / "model.html").read_text(encoding="utf-8")
-    assert "UTC: graphkit view model.onnx --html model.html" in page
+    assert ": graphkit view model.onnx --html model.html" in page
 
 
 def test_without_a_file_the_browser_is_opened_on_a_temporary_page(graphkit, folder, monkeypatch):
@@ -50,3 +50,15 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(graphkit, folder)
     assert ran.code == 3
     assert "no node or value named 'nowhere'" in ran.err
     assert not (folder / "model.html").exists()
+
+
+@pytest.mark.parametrize("command", ["validate", "bisect"])
+def test_the_page_of_a_comparison_links_to_the_drawing_that_is_written_beside_it(graphkit, folder, command):
+    onnx.save(onnx.parser.parse_model(TEXT.replace("Neg", "Abs")), "other.onnx")
+    (folder / "pages").mkdir()
+    ran = graphkit(command, "model.onnx", "--against", "other.onnx", "--html", "pages/r.html", "--view", "m.html")
+    assert ran.code == 1
+    assert 'href="../m.html#value=y"' in (folder / "pages" / "r.html").read_text(encoding="utf-8")
+    drawn = (folder / "m.html").read_text(encoding="utf-8")
+    assert ("first difference: y" in drawn) == (command == "bisect")
+    assert graphkit(command, "model.onnx", "--against", "other.onnx", "--view", "no/m.html").code == 3

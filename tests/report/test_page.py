@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from urllib.parse import quote
 
 import onnx
 import pytest
@@ -48,7 +49,7 @@ def read(page):
     parser = Strict()
     parser.feed(page)
     assert parser.open == []
-    assert parser.links == []
+    assert [link for link in parser.links if not link.startswith("#")] == []
     assert "script" not in parser.seen
     assert not re.search(r"@import|url\(|https?:", page)
     return parser
@@ -106,6 +107,65 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path):
     for writer in (gk.report_html, gk.text):
         with pytest.raises(TypeError, match="int"):
             writer(3)
+
+
+def test_a_page_says_what_wrote_it_and_when():
+    wrong, right = pair()
+    for result in (gk.validate(wrong, against=right), gk.check(right, runtime=False)):
+        page = gk.report_html(result)
+        assert re.search(rf"<footer>graphkit {re.escape(gk.__version__)}, 20\d\d-\d\d-\d\d</footer>", page)
+        assert '<meta name="viewport"' in page
+
+
+def long_bisection(name=lambda at: f"v{at}"):
+    right = onnx.parser.parse_model(f"{HEAD} g (float[3] x) => (float[3] y) {{ y = Relu(x) }}")
+    del right.graph.node[:]
+    last = "x"
+    for at in range(40):
+        made = "y" if at == 39 else name(at)
+        right.graph.node.append(onnx.helper.make_node("Neg", [last], [made], name=f"n{at}"))
+        last = made
+    wrong = onnx.ModelProto.FromString(right.SerializeToString())
+    wrong.graph.node[30].op_type = "Abs"
+    return wrong, gk.bisect(wrong, against=right, isolate=True)
+
+
+def test_a_long_table_jumps_to_its_first_failure():
+    _, found = long_bisection()
+    page = gk.report_html(found)
+    read(page)
+    assert page.count('<a href="#values-first-failure">') == 1
+    assert page.count('id="values-first-failure"') == 1
+    before = page.partition('id="values-first-failure"')[0].rpartition("<h2>Every value")[2]
+    assert "FAILS" not in before
+    wrong, right = pair()
+    assert "first-failure" not in gk.report_html(gk.validate(right, against=right))
+    assert '<a href="#' not in gk.report_html(gk.validate(wrong, against=right))
+
+
+def test_values_link_to_the_drawing_of_the_model():
+    _, found = long_bisection(lambda at: f"a/b:{at} #&<")
+    page = gk.report_html(found, view="dir with space/m.html")
+    links = [link for link in links_of(page) if not link.startswith("#")]
+    assert links[0] == "./dir%20with%20space/m.html"
+    assert f"./dir%20with%20space/m.html#value={quote('a/b:0 #&<', safe='')}" in links
+    assert "./javascript%3Ax" in links_of(gk.report_html(found, view="javascript:x"))
+
+
+def links_of(page):
+    parser = Strict()
+    parser.feed(page)
+    return parser.links
+
+
+def test_long_names_and_control_characters_are_cut_and_escaped_on_every_page():
+    bad = "\x1b[2J\u202e<b>" + "x" * 10_000
+    _, found = long_bisection(lambda at: f"{at}{bad}")
+    page = gk.report_html(found)
+    assert "x" * 1000 not in page.partition("<h2>Every value")[2]
+    assert "10,0" in page
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", page)
+    read(page)
 
 
 def test_text_says_what_json_says():

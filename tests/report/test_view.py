@@ -15,8 +15,9 @@ import pytest
 
 import graphkit as gk
 from damage import damaged, subjects
+from graphkit.report.printable import LONGEST, shown
 from graphkit.report.view import page
-from graphkit.report.view.drawing import CONSTANT, INPUT, LONGEST, OUTPUT, shown
+from graphkit.report.view.drawing import CONSTANT, INPUT, OUTPUT
 from graphkit.report.view.groups import MOST_BOXES, Group, group_nodes
 from graphkit.report.view.weights import BINS, WHOLE, statistics
 from graphkit.storage.load import as_model

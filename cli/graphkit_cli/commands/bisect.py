@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
-from graphkit_cli.edit import check_target
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
 from graphkit_cli.running import (
+    Pages,
     comparison_options,
     one_reference,
     read_comparison,
     reference_options,
     sample_option,
     show,
+    with_pages,
 )
 
 DIVERGES = 1
@@ -39,9 +41,9 @@ DIVERGES = 1
     help="What the process may hold at once; where it cannot be kept, a note says so.",
 )
 @click.option("--save-repro", metavar="DIR", help="Write the smallest failing model, its feeds and a script.")
-@click.option("--html", metavar="FILE", help="Write one self-contained page.")
 @output_options
-def command(render: Render, candidate: str, memory: str, save_repro: str | None, html: str | None, **given: Any) -> int:
+@with_pages
+def command(render: Render, candidate: str, memory: str, save_repro: str | None, pages: Pages, **given: Any) -> int:
     """Find the first inner value that differs from a reference.
 
     CANDIDATE may also be a torch factory (PACKAGE.MODULE:FACTORY) with --against MODEL.
@@ -55,8 +57,6 @@ def command(render: Render, candidate: str, memory: str, save_repro: str | None,
     """
     one_reference(given)
     given = read_comparison(given, candidate, given["against"])
-    if html is not None:
-        check_target(html)
     import graphkit as gk
 
     try:
@@ -72,5 +72,6 @@ def command(render: Render, candidate: str, memory: str, save_repro: str | None,
     elif save_repro is not None:
         for path in gk.save_repro(found, save_repro):
             render.note(f"wrote {path}")
-    show(render, found, html)
+    drawn = candidate if os.path.exists(candidate) or "://" in candidate else given["against"]
+    show(render, found, pages, drawn)
     return DIVERGES if found.diverges else 0

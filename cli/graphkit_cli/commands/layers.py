@@ -8,7 +8,7 @@ import click
 
 from graphkit_cli.options import model_argument, output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import comparison_options, read_comparison, sample_option, show
+from graphkit_cli.running import Pages, comparison_options, read_comparison, sample_option, show, with_pages
 
 DIFFERS = 1
 
@@ -24,12 +24,13 @@ DIFFERS = 1
 @comparison_options()
 @sample_option
 @output_options
-def command(render: Render, model: str, **given: Any) -> int:
+@with_pages
+def command(render: Render, model: str, pages: Pages, **given: Any) -> int:
     """Show what every submodule returns, in torch and in the model."""
     import graphkit as gk
 
     given = read_comparison(given, model)
     with render.progress(f"comparing {model}") as progress:
         table = gk.layers(model, progress=progress, **given)
-    show(render, table)
+    show(render, table, pages, model)
     return 0 if table.match else DIFFERS

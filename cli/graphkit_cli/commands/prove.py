@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from graphkit_cli.edit import check_target
 from graphkit_cli.fleet import many
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import feed_option, pairs, show
+from graphkit_cli.running import Pages, feed_option, pairs, show, with_pages
 
 NO = 1
 
@@ -35,8 +34,8 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     help="Runs at the usual sizes; 5, or fewer where a run is slow.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Where the random numbers start.")
-@click.option("--html", metavar="FILE", help="Write one self-contained page.")
 @output_options
+@with_pages
 def command(
     render: Render,
     edited: str,
@@ -44,7 +43,7 @@ def command(
     feeds: tuple[str, ...],
     samples: int | None,
     seed: int,
-    html: str | None,
+    pages: Pages,
 ) -> int:
     r"""Prove an edited model against its original, step by step.
 
@@ -56,12 +55,10 @@ def command(
     graphkit prove edited.onnx
     graphkit prove edited.onnx original.onnx --feed image=@photo.png --html proof.html
     """
-    if html is not None:
-        check_target(html)
     import graphkit as gk
 
     given = pairs(feeds, "--feed", edited, original)
     with render.progress(f"proving {edited}") as progress:
         proof = gk.prove(edited, original, feeds=given, samples=samples, seed=seed, progress=progress)
-    show(render, proof, html)
+    show(render, proof, pages, edited)
     return 0 if proof else NO

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from graphkit_cli.edit import check_target
 from graphkit_cli.fleet import many
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
 from graphkit_cli.running import (
+    Pages,
     comparison_options,
     cpu_nodes_option,
     one_reference,
@@ -21,6 +21,7 @@ from graphkit_cli.running import (
     show,
     tensorrt_choice,
     tensorrt_options,
+    with_pages,
 )
 
 NO = 1
@@ -62,8 +63,8 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     "--any-dtype", is_flag=True, help="Compare also where dtypes differ, with the tolerance of the coarser one."
 )
 @click.option("--equal-nan", is_flag=True, help="NaN agrees with NaN; otherwise any NaN is a failure.")
-@click.option("--html", metavar="FILE", help="Write one self-contained page.")
 @output_options
+@with_pages
 def command(
     render: Render,
     candidate: str,
@@ -72,7 +73,7 @@ def command(
     trt_fp16: bool,
     trt_int8: bool,
     trt_calibration: str | None,
-    html: str | None,
+    pages: Pages,
     **given: Any,
 ) -> int:
     """Compare with another model or a torch module.
@@ -86,12 +87,10 @@ def command(
     """
     one_reference(given)
     given = read_comparison(given, candidate, given["against"], several=True)
-    if html is not None:
-        check_target(html)
     import graphkit as gk
 
     tensorrt = tensorrt_choice(device, trt_profiles, trt_calibration, trt_fp16=trt_fp16, trt_int8=trt_int8)
     with render.progress(f"validating {candidate}") as progress:
         report = gk.validate(candidate, device=device, tensorrt=tensorrt, progress=progress, **given)
-    show(render, report, html)
+    show(render, report, pages, candidate)
     return 0 if report.match else NO

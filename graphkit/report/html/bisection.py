@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from graphkit.report.html.page import escape, page, table, verdict
+from graphkit.report.html.page import Links, escape, page, table, verdict, view_link
 from graphkit.report.html.plots import curve, figure
 from graphkit.report.text.bisection import INTRODUCED_WIDE, VALUES, bisection_text
-from graphkit.verify.bisect.bisection import Bisection
+from graphkit.verify.bisect.bisection import Bisection, Row
+
+LINKS: Links[Row] = {"value": lambda row: row.value, "introduced by": lambda row: row.value}
 
 
-def bisection_page(result: Bisection) -> str:
-    """The page of what ``bisect`` gave."""
+def bisection_page(result: Bisection, view: str | None = None) -> str:
+    """The page of what ``bisect`` gave; ``view`` is the page with the drawing of the candidate, beside this one."""
     title = f"{result.candidate} against {result.reference}"
     head = bisection_text(result).split("\n\n")
     depth = [(float(at), row.error) for at, row in enumerate(result.rows)]
@@ -22,13 +24,17 @@ def bisection_page(result: Bisection) -> str:
         )
     parts = [
         verdict("diverges" if result.diverges else "agrees", title, good=not result.diverges),
+        view_link(view),
         *(f"<p>{escape(line)}</p>" for line in head[0].splitlines()[1:]),
         *(f"<p>{escape(line)}</p>" for line in (head[1].splitlines() if result.first is not None else [])),
         plots,
     ]
     if result.introduced_by:
-        parts += ["<h2>Nodes that introduce error</h2>", table(INTRODUCED_WIDE, result.introduced_by)]
-    parts += ["<h2>Every value, in graph order</h2>", table(VALUES, result.rows)]
+        parts += [
+            "<h2>Nodes that introduce error</h2>",
+            table(INTRODUCED_WIDE, result.introduced_by, name="nodes", view=view, links=LINKS),
+        ]
+    parts += ["<h2>Every value, in graph order</h2>", table(VALUES, result.rows, name="values", view=view, links=LINKS)]
     if result.notes:
         parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>")
     return page(title, parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphkit.inspection.diff.difference import Change, Difference
 from graphkit.inspection.diff.steps import said
-from graphkit.report.html.page import escape, page, verdict
+from graphkit.report.html.page import escape, page, verdict, view_link
 from graphkit.report.printable import one_line
 from graphkit.report.text.diff import cells, sections
 
@@ -22,10 +22,15 @@ STYLE = """<style>
 </style>"""
 
 
-def diff_page(result: Difference) -> str:
-    """The page of what ``diff`` gave."""
+def diff_page(result: Difference, view: str | None = None) -> str:
+    """The page of what ``diff`` gave; ``view`` is the page with the drawing of the second model, beside this one."""
     title = one_line(f"{result.before} against {result.after}")
-    parts = [STYLE, verdict(result.verdict, title, good=result.equal), f"<p>{escape(said(result))}</p>"]
+    parts = [
+        STYLE,
+        verdict(result.verdict, title, good=result.equal),
+        view_link(view),
+        f"<p>{escape(said(result))}</p>",
+    ]
     found = list(sections(result))
     if len(found) > 1:
         links = (f'<a href="#{_anchor(name)}">{escape(name)}</a> ({len(rows)})' for name, rows in found)

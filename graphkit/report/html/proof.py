@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from graphkit.report.columns import Column
-from graphkit.report.html.page import escape, page, table, verdict
+from graphkit.report.html.page import escape, page, table, verdict, view_link
 from graphkit.report.text.proof import ANSWERS, OUTPUTS
 from graphkit.verify.laws.proof import Held, Proof
 
 
-def proof_page(result: Proof) -> str:
-    """The page of what ``prove`` gave."""
+def proof_page(result: Proof, view: str | None = None) -> str:
+    """The page of what ``prove`` gave; ``view`` is the page with the drawing of the edited model, beside this one."""
     title = f"{result.edited} against {result.original}"
-    parts = [verdict(result.verdict, title, good=bool(result))]
+    parts = [verdict(result.verdict, title, good=bool(result)), view_link(view)]
     if result.replayed is not None:
         why = f": {result.replayed.why}" if result.replayed.why else ""
         parts.append(f"<p>Does the replay give these bytes? {escape(ANSWERS[result.replayed.verdict] + why)}</p>")
-    parts += ["<h2>Do the laws hold?</h2>", table(LAWS, result.laws)]
+    parts += ["<h2>Do the laws hold?</h2>", table(LAWS, result.laws, name="laws")]
     for held in result.laws:
         found = [f"compared at {size}" for size in held.sizes] + list(held.also)
         if held.first is not None:
@@ -27,7 +27,7 @@ def proof_page(result: Proof) -> str:
             parts.append("".join(f"<li>{escape(text)}</li>" for text in found) + "</ul>")
     outputs = [row for held in result.laws for row in held.outputs.items()]
     if outputs:
-        parts += ["<h2>Outputs, each in its worst run</h2>", table(OUTPUTS, outputs)]
+        parts += ["<h2>Outputs, each in its worst run</h2>", table(OUTPUTS, outputs, name="outputs")]
         parts.append(f"<p>Loosest tolerance: {escape(result.tolerance)}.</p>")
     facts = {"seed": str(result.seed), **result.versions}
     fact: tuple[Column[tuple[str, str]], ...] = (Column("", lambda row: row[0]), Column("", lambda row: row[1]))

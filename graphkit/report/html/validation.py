@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from graphkit.report.columns import Column, number
-from graphkit.report.html.page import escape, page, table, verdict
+from graphkit.report.html.page import escape, page, table, verdict, view_link
 from graphkit.report.html.plots import bars, curve, figure, heat
+from graphkit.report.printable import shown
 from graphkit.report.text.validation import METRICS
 from graphkit.verify.compare.error_picture import BINS, ErrorPicture
 from graphkit.verify.report import Report, Sample
 
 
-def validation_page(result: Report) -> str:
-    """The page of what ``validate`` gave."""
+def validation_page(result: Report, view: str | None = None) -> str:
+    """The page of what ``validate`` gave; ``view`` is the page with the drawing of the candidate, beside this one."""
     title = f"{result.candidate} against {result.reference}"
     parts = [
         verdict("match" if result.match else "mismatch", title, good=result.match),
+        view_link(view),
         _facts(result),
         "<h2>Outputs, each in its worst run</h2>",
-        table(METRICS, result.outputs.items()),
+        table(METRICS, result.outputs.items(), name="outputs", view=view, links={"output": lambda row: row[0]}),
         _tolerances(result),
     ]
     worst = max(result.outputs, key=lambda name: _order(result, name), default=None)
@@ -48,7 +50,7 @@ def _facts(result: Report) -> str:
     bound = {name: target for name, target in result.bindings.items() if name != target}
     facts.update({f"{name} stands for": target for name, target in bound.items()})
     fact: tuple[Column[tuple[str, str]], ...] = (Column("", lambda row: row[0]), Column("", lambda row: row[1]))
-    return table(fact, facts.items())
+    return table(fact, facts.items(), name="facts")
 
 
 def _tolerances(result: Report) -> str:
@@ -73,7 +75,7 @@ def _plots(name: str, picture: ErrorPicture, result: Report, *, with_heat: bool)
         m = result.outputs[name]
         place = f"; the largest, {number(m.max_abs)}, is at {list(m.worst)}" if m.worst is not None else ""
         drawn += figure(heat(picture.heat), f"where the error lies in {list(m.shape)}, last two axes{place}")
-    return f'<h2>Error of <code>{escape(name)}</code>, run {result.worst_sample[name]}</h2><div class="plots">{drawn}</div>'
+    return f'<h2>Error of <code>{escape(shown(name))}</code>, run {result.worst_sample[name]}</h2><div class="plots">{drawn}</div>'
 
 
 def _by_dim(result: Report) -> list[str]:
@@ -110,7 +112,7 @@ def _runs(result: Report) -> str:
         Column("max abs", lambda sample: number(max(_errors(sample), default=None)), right=True),
         Column("", lambda sample: "ok" if sample.match else "FAILS"),
     ]
-    return table(columns, result.samples)
+    return table(columns, result.samples, name="runs")
 
 
 def _feed(name: str) -> Column[Sample]:

@@ -26,13 +26,10 @@ from graphkit.graph.names import label
 from graphkit.graph.values import constant_tensor, format_type, is_constant_node, is_typed
 from graphkit.graph.walk import bodies, call_key, captures, function_key
 from graphkit.model import Model, is_own_location
-from graphkit.report.printable import one_line
+from graphkit.report.printable import shown
 from graphkit.report.view.groups import Group, group_nodes, may_have_module
 from graphkit.report.view.weights import statistics
 from graphkit.tensor import stored_bytes
-
-LONGEST = 240
-"""Characters of a text that the page shows; of a longer one the beginning, the end and its length."""
 
 MOST_PORTS = 8
 """Inputs or outputs of a graph that are drawn one by one; more are one group."""
@@ -42,16 +39,6 @@ INPUT, OUTPUT, CONSTANT = 1, 2, 3
 
 Place = tuple[int, int]
 """(graph, node): a box."""
-
-
-def shown(text: str) -> str:
-    """A text of a file as the page holds it: no control characters, and of a long one its two ends."""
-    if len(text) <= LONGEST and text.isascii() and text.isprintable():
-        return text
-    said = one_line(text[: 4 * LONGEST] if len(text) > 4 * LONGEST else text)
-    if len(text) <= LONGEST:
-        return said
-    return f"{said[: LONGEST * 2 // 3]} … {one_line(text[-LONGEST // 4 :])} ({len(text):,} characters)"
 
 
 @dataclass

@@ -17,8 +17,9 @@ from graphkit.graph.names import label
 from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
 from graphkit.operation import replay
+from graphkit.report.printable import shown
 from graphkit.report.to_json import to_json
-from graphkit.report.view.drawing import Drawing, Place, shown
+from graphkit.report.view.drawing import Drawing, Place
 from graphkit.report.view.marks import boxes_of
 from graphkit.runtime.host_nodes import named
 from graphkit.runtime.session import Session, session

@@ -9,7 +9,8 @@ from graphkit.errors import GraphkitError
 from graphkit.inspection.check import check
 from graphkit.inspection.lint import lint
 from graphkit.model import Model
-from graphkit.report.view.drawing import Drawing, Place, shown
+from graphkit.report.printable import shown
+from graphkit.report.view.drawing import Drawing, Place
 
 MOST_CHECKED = 20_000
 """Nodes up to which a page's model is checked; checking takes about 100 microseconds a node."""

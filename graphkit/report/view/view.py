@@ -16,7 +16,8 @@ from graphkit.errors import GraphkitError
 from graphkit.graph import walk
 from graphkit.model import Model, ModelLike
 from graphkit.report.foot import foot
-from graphkit.report.view.drawing import CONSTANT, Drawing, draw, shown
+from graphkit.report.printable import shown
+from graphkit.report.view.drawing import CONSTANT, Drawing, draw
 from graphkit.report.view.highlights import Highlight, highlights
 from graphkit.report.view.marks import marks
 from graphkit.report.view.page import view_page
