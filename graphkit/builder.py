@@ -16,6 +16,7 @@ import onnx
 from onnx import defs, helper
 
 from graphkit.errors import GraphkitWarning, InvalidGraphError, NameNotFoundError, NameTakenError, similar
+from graphkit.graph.opset import canonical
 from graphkit.graph.order import topological_order
 from graphkit.graph.values import parse_type
 from graphkit.graph.walk import call_key, defined_names, function_key, model_nodes, reads
@@ -219,30 +220,26 @@ def _undefined(name: str, why: str, defined: set[str]) -> NameNotFoundError:
 
 def _opsets(proto: onnx.ModelProto, asked: int | Mapping[str, int] | None) -> dict[str, int]:
     """The version of every domain that the nodes use."""
-    given = {"": asked} if isinstance(asked, int) else {_plain(d): v for d, v in (asked or {}).items()}
+    given = {"": asked} if isinstance(asked, int) else {canonical(d): v for d, v in (asked or {}).items()}
     own = {function_key(function) for function in proto.functions}
     called = [node for node in all_nodes(proto.graph) if call_key(node) not in own]
     opsets = {"": given.get("") or _default_opset(called)}
     if opsets[""] > defs.onnx_opset_version():
         raise ValueError(f"the installed onnx {onnx.__version__} knows no opset above {defs.onnx_opset_version()}")
     for node in model_nodes(proto):
-        domain = _plain(node.domain)
+        domain = canonical(node.domain)
         if domain not in opsets:
             opsets[domain] = given.get(domain) or _domain_version(domain, opsets[""])
     opsets.update(given)
     for node in called:
-        _refuse_unknown(node, opsets[_plain(node.domain)])
+        _refuse_unknown(node, opsets[canonical(node.domain)])
     return opsets
-
-
-def _plain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
 
 
 def _default_opset(nodes: Iterable[onnx.NodeProto]) -> int:
     """The usual opset, or the first above it that has every operator of the default domain that the nodes use."""
     highest = min(runtime_limits().opset, defs.onnx_opset_version())
-    operators = {node.op_type for node in nodes if _plain(node.domain) == ""}
+    operators = {node.op_type for node in nodes if canonical(node.domain) == ""}
     for version in range(min(_USUAL_OPSET, highest), highest):
         if all(defs.has(operator, version, "") for operator in operators):
             return version
@@ -257,7 +254,7 @@ def _domain_version(domain: str, opset: int) -> int:
 
 
 def _refuse_unknown(node: onnx.NodeProto, version: int) -> None:
-    domain = _plain(node.domain)
+    domain = canonical(node.domain)
     if domain not in ("", "ai.onnx.ml") or defs.has(node.op_type, version, domain):
         return
     schemas = [schema for schema in defs.get_all_schemas_with_history() if schema.domain == domain]

@@ -18,6 +18,7 @@ from graphkit.bridge.export import export_graph
 from graphkit.bridge.restore import Restore
 from graphkit.errors import EditError
 from graphkit.graph import walk
+from graphkit.graph.opset import canonical
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
 from graphkit.tensor import dense
@@ -133,6 +134,6 @@ def _set_model_fields(proto: onnx.ModelProto, graph: Any, baseline: Any) -> None
         if main is not None:
             main.version = graph.opset
     for node in walk.nodes(proto.graph):
-        domain = "" if node.domain == "ai.onnx" else node.domain
+        domain = canonical(node.domain)
         if domain and domain not in versions:
             versions[domain] = proto.opset_import.add(domain=domain, version=1)

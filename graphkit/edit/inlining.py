@@ -17,6 +17,7 @@ from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.calls import body_sizes, expanded_nodes
 from graphkit.graph.names import Names, label, title
+from graphkit.graph.opset import canonical, imported
 from graphkit.graph.symbols import tensor_types
 
 MOST = 1 << 18
@@ -202,8 +203,8 @@ class _Body:
         self.defined = list(defined)
         self.nests = any(True for _ in walk.nested(function.node))
         self.refers = any(a.ref_attr_name for node in walk.function_nodes(function) for a in node.attribute)
-        self.imports = {_domain(entry.domain): entry.version for entry in function.opset_import}
-        self.uses = {_domain(node.domain) for node in walk.function_nodes(function)}
+        self.imports = imported(function.opset_import)
+        self.uses = {canonical(node.domain) for node in walk.function_nodes(function)}
         self.symbols = _symbols(types.values())
 
 
@@ -215,10 +216,6 @@ def _infos(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
 def _symbols(infos: Iterable[onnx.ValueInfoProto]) -> set[str]:
     dims = (dim for info in infos for tensor in tensor_types(info.type) for dim in tensor.shape.dim)
     return {dim.dim_param for dim in dims if dim.dim_param}
-
-
-def _domain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
 
 
 class _Expander:
@@ -340,7 +337,7 @@ class _Expander:
         """
         if body.key in self._agreed:
             return self._agreed[body.key]
-        here = {_domain(entry.domain): entry.version for entry in self._imports}
+        here = imported(self._imports)
         other = None
         for domain, version in body.imports.items():
             if domain not in here:

@@ -10,6 +10,7 @@ from graphkit.edit.nodes import set_nodes
 from graphkit.edit.renaming import rename_declarations, rename_everywhere
 from graphkit.errors import EditError, NameTakenError
 from graphkit.graph import walk
+from graphkit.graph.opset import canonical
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.symbols import tensor_types
 from graphkit.graph.values import dims
@@ -240,9 +241,9 @@ def _add(proto: onnx.ModelProto, part: Part, outputs: set[str]) -> None:
 
 
 def _import(proto: onnx.ModelProto, part: Part) -> None:
-    known = {"" if entry.domain == "ai.onnx" else entry.domain: entry for entry in proto.opset_import}
+    known = {canonical(entry.domain): entry for entry in proto.opset_import}
     for entry in part.proto.opset_import:
-        domain = "" if entry.domain == "ai.onnx" else entry.domain
+        domain = canonical(entry.domain)
         if domain not in known:
             proto.opset_import.add(domain=entry.domain, version=entry.version)
         elif known[domain].version != entry.version:

@@ -11,6 +11,8 @@ from itertools import chain
 
 import onnx
 
+from graphkit.graph.opset import canonical
+
 GRAPH = onnx.AttributeProto.GRAPH
 GRAPHS = onnx.AttributeProto.GRAPHS
 
@@ -178,7 +180,7 @@ FunctionKey = tuple[str, str, str]
 
 def function_key(function: onnx.FunctionProto) -> FunctionKey:
     """The identity of a function. The default domain is "" also where it is spelt "ai.onnx"."""
-    return _domain(function.domain), function.name, function.overload
+    return canonical(function.domain), function.name, function.overload
 
 
 def is_function_value(name: str, functions: Collection[FunctionKey]) -> bool:
@@ -190,16 +192,12 @@ def is_function_value(name: str, functions: Collection[FunctionKey]) -> bool:
         return False
     known = {(key[0], key[1]) for key in functions}
     ends = (place for place, character in enumerate(rest) if character == "/")
-    return any((_domain(domain), rest[:end]) in known for end in ends)
+    return any((canonical(domain), rest[:end]) in known for end in ends)
 
 
 def call_key(node: onnx.NodeProto) -> FunctionKey:
     """The function that a node calls, if the model has one of that identity."""
-    return _domain(node.domain), node.op_type, node.overload
-
-
-def _domain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
+    return canonical(node.domain), node.op_type, node.overload
 
 
 def called_functions(nodes: Iterable[onnx.NodeProto], functions: Iterable[onnx.FunctionProto]) -> set[FunctionKey]:

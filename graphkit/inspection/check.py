@@ -15,13 +15,14 @@ from graphkit.finding import Finding
 from graphkit.graph import walk
 from graphkit.graph.faults import Faults
 from graphkit.graph.names import label, title
+from graphkit.graph.opset import imported
 from graphkit.graph.order import is_ordered, sort_nodes, topological_order
 from graphkit.graph.scopes import scopes
 from graphkit.inspection.onnx_checker import checker_faults
 from graphkit.model import Model, ModelLike
 from graphkit.result import Result
 from graphkit.semantics.conforms import wrong_types
-from graphkit.semantics.known_operators import imported, unknown_operator
+from graphkit.semantics.known_operators import unknown_operator
 from graphkit.semantics.valid import report_faults
 from graphkit.shapes.inference import inference_faults, inferred
 from graphkit.storage.load import as_model, load_with_faults

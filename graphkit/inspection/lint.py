@@ -12,14 +12,14 @@ from typing import Any, Literal
 import onnx
 
 from graphkit.graph.names import label
-from graphkit.graph.opset import opset_of
+from graphkit.graph.opset import imported, opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import attribute_value, dims
 from graphkit.graph.walk import call_key, function_key
 from graphkit.inspection.freezable import making_constant
 from graphkit.model import ModelLike
 from graphkit.result import Result
-from graphkit.semantics.known_operators import imported, unknown_operator
+from graphkit.semantics.known_operators import unknown_operator
 from graphkit.semantics.schemas import schema_of
 from graphkit.shapes.inference import inferred
 from graphkit.storage.load import as_valid_model

@@ -10,7 +10,7 @@ from onnx import checker
 
 from graphkit.graph import walk
 from graphkit.graph.names import label
-from graphkit.semantics.known_operators import imported
+from graphkit.graph.opset import imported
 from graphkit.tensor import PAYLOAD_FIELDS
 
 

@@ -16,6 +16,7 @@ import onnx
 from graphkit.errors import EditError, MissingExtraError, OutdatedPackageError
 from graphkit.graph import walk
 from graphkit.graph.names import label, title
+from graphkit.graph.opset import canonical, imported, opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.runtime.failures import import_runtime, runtime_errors
 from graphkit.semantics.conforms import KNOWN_DOMAINS, departure
@@ -72,7 +73,7 @@ def check_written(before: onnx.ModelProto, after: onnx.ModelProto) -> list[str]:
     if found:
         known = {(one.op_type, one.rule) for one in unfit(before)}
         found = [one for one in found if (one.op_type, one.rule) not in known]
-    if found and _runtime() is not None and not _knows(_opset(before)):
+    if found and _runtime() is not None and not _knows(opset_of(before)):
         kernels = [one.node for one in found if one.rule == "kernel"]  # nobody knows whether it had one before
         notes += [f"this ONNX Runtime has no implementation of {', '.join(kernels[:12])}"] if kernels else []
         found = [one for one in found if one.rule != "kernel"]
@@ -83,8 +84,8 @@ def check_written(before: onnx.ModelProto, after: onnx.ModelProto) -> list[str]:
             f"{first.node} cannot be written so: {first.why}",
             hint=f"the same or worse holds for {others}" if others else None,
         )
-    if _runtime() is not None and not _knows(_opset(after)):
-        notes.append(f"this ONNX Runtime does not know opset {_opset(after)}, so nothing was loaded to check it")
+    if _runtime() is not None and not _knows(opset_of(after)):
+        notes.append(f"this ONNX Runtime does not know opset {opset_of(after)}, so nothing was loaded to check it")
     return notes
 
 
@@ -96,14 +97,14 @@ def unfit(model: onnx.ModelProto) -> list[Unfit]:
 
     Cost: as ``check_written``.
     """
-    imports = {_domain(entry.domain): int(entry.version) for entry in model.opset_import}
+    imports = imported(model.opset_import)
     own = {walk.function_key(function) for function in model.functions}
     found: list[Unfit] = []
     kinds: dict[bytes, tuple[onnx.NodeProto, onnx.ModelProto]] = {}
     seen: set[tuple[object, ...]] = set()
     for scope in scopes(inferred(model).graph):
         for node in scope.index.nodes:
-            if walk.call_key(node) in own or _domain(node.domain) not in imports:
+            if walk.call_key(node) in own or canonical(node.domain) not in imports:
                 continue
             kind = _kind(node, scope)
             if kind in seen:
@@ -121,20 +122,12 @@ def unfit(model: onnx.ModelProto) -> list[Unfit]:
     return found
 
 
-def _domain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
-
-
-def _opset(model: onnx.ModelProto) -> int:
-    return next((int(o.version) for o in model.opset_import if _domain(o.domain) == ""), 1)
-
-
 def _unfit(node: onnx.NodeProto, rule: Rule, why: str) -> Unfit:
     return Unfit(title(node), node.op_type, label(node), rule, why)
 
 
 def _departs(node: onnx.NodeProto, scope: Scope, imports: Mapping[str, int]) -> str | None:
-    domain = _domain(node.domain)
+    domain = canonical(node.domain)
     if domain not in KNOWN_DOMAINS:
         return None
     inputs = [scope.type_of(name) if name else None for name in node.input]
@@ -145,9 +138,9 @@ def _departs(node: onnx.NodeProto, scope: Scope, imports: Mapping[str, int]) -> 
 def _in_function(
     function: onnx.FunctionProto, imports: Mapping[str, int], own: set[walk.FunctionKey]
 ) -> Iterator[Unfit]:
-    versions = {**imports, **{_domain(entry.domain): int(entry.version) for entry in function.opset_import}}
+    versions = {**imports, **imported(function.opset_import)}
     for node in walk.function_nodes(function):
-        domain = _domain(node.domain)
+        domain = canonical(node.domain)
         if domain in KNOWN_DOMAINS and walk.call_key(node) not in own and domain in versions:
             unknown = [None] * max(len(node.input), len(node.output))
             if why := departure(node, versions[domain], unknown, unknown, inside_function=True):
@@ -186,7 +179,7 @@ def _kind(node: onnx.NodeProto, scope: Scope) -> tuple[object, ...]:
 def _alone(node: onnx.NodeProto, scope: Scope, imports: Mapping[str, int]) -> onnx.ModelProto:
     """A node as a model whose names and symbols say nothing: two nodes of one kind give the same model."""
     model = onnx.ModelProto(ir_version=ONE_NODE_IR)
-    for domain in ("", *([_domain(node.domain)] if _domain(node.domain) else [])):
+    for domain in ("", *([canonical(node.domain)] if canonical(node.domain) else [])):
         model.opset_import.add(domain=domain, version=imports.get(domain, 1))
     graph = model.graph
     graph.name = "node"
@@ -269,7 +262,7 @@ def _zeros(data_type: int, dims: tuple[int, ...]) -> onnx.TensorProto | None:
 
 def _may_be_loaded(node: onnx.NodeProto, alone: onnx.ModelProto) -> bool:
     """Bodies read what is around them, and an input without a type can be nothing's input."""
-    if _domain(node.domain) not in LOADED_DOMAINS or any(True for _ in walk.bodies(node)):
+    if canonical(node.domain) not in LOADED_DOMAINS or any(True for _ in walk.bodies(node)):
         return False
     if any(attribute.ref_attr_name for attribute in node.attribute):
         return False

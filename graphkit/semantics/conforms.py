@@ -12,6 +12,7 @@ from functools import cache
 import onnx
 
 from graphkit.errors import InvalidGraphError
+from graphkit.graph.opset import canonical
 from graphkit.semantics.attribute_values import wrong_value
 from graphkit.semantics.node_rules import check_node
 from graphkit.tensor import type_name
@@ -41,7 +42,7 @@ def departure(
 
     Cost: about 10 microseconds.
     """
-    domain = "" if node.domain == "ai.onnx" else node.domain
+    domain = canonical(node.domain)
     schema = _schema(node.op_type, version, domain)
     where = f"opset {version}" if not domain else f"{domain} {version}"
     if schema is None:
@@ -69,7 +70,7 @@ def wrong_types(
     outputs: Sequence[onnx.TypeProto | None],
 ) -> str | None:
     """What ``departure`` says about the types of a node alone; None too where ONNX has no such operator."""
-    domain = "" if node.domain == "ai.onnx" else node.domain
+    domain = canonical(node.domain)
     schema = _schema(node.op_type, version, domain)
     where = f"opset {version}" if not domain else f"{domain} {version}"
     return _wrong_types(schema, where, inputs, outputs) if schema is not None else None

@@ -29,15 +29,10 @@ REDUCTIONS = tuple(f"Reduce{kind}" for kind in "L1 L2 LogSum LogSumExp Max Mean 
 """Reductions over axes, which were attributes and became the second input (ReduceSum-13, the others in version 18)."""
 
 
-def is_standard(node: onnx.NodeProto) -> bool:
-    """Whether a node's operator is one of ai.onnx."""
-    return node.domain in ("", "ai.onnx")
-
-
 def draws(node: onnx.NodeProto) -> bool:
     """Whether a node draws random numbers. Dropout does where ``training_mode`` (its third input since Dropout-12) is
     given, which may say that it does not.
     """
-    if not is_standard(node):
+    if node.domain not in ("", "ai.onnx"):
         return False
-    return node.op_type in DRAWS or (node.op_type == "Dropout" and len(node.input) > 2 and bool(node.input[2]))
+    return node.op_type in DRAWS or (node.op_type == "Dropout" and any(node.input[2:]))

@@ -16,14 +16,6 @@ DOMAINS = ("", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training")
 """The domains whose operators ONNX defines. What another domain has, only its runtime knows."""
 
 
-def imported(opsets: object) -> dict[str, int]:
-    """Domain ("" for ai.onnx) -> version, of a model's or a function's opset imports; of two entries the first counts."""
-    found: dict[str, int] = {}
-    for entry in opsets:  # type: ignore[attr-defined]  # a repeated field
-        found.setdefault("" if entry.domain == "ai.onnx" else entry.domain, int(entry.version))
-    return found
-
-
 def unknown_operator(node: onnx.NodeProto, versions: Mapping[str, int]) -> str | None:
     """Why ONNX has no operator of a node's name, or None: it has one, or the domain is another's to define.
 

@@ -64,7 +64,7 @@ def report_faults(model: onnx.ModelProto, report: Report) -> None:
     for graph in walk.graphs(model.graph):
         _check_graph(graph, home, report, whole=graph is model.graph)
     for function in model.functions:
-        version = next((o.version for o in function.opset_import if o.domain in ("", "ai.onnx")), home.opset)
+        version = opset_of(function, home.opset)
         _check_function(function, _Home(version, home.own, inside_function=True), report)
 
 

@@ -11,7 +11,7 @@ from graphkit.edit.lowering import differing
 from graphkit.errors import EditError, FormatError, ModelFileError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import label
-from graphkit.graph.opset import opset_of
+from graphkit.graph.opset import imported, opset_of
 from graphkit.hint import Hint, call
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
@@ -124,7 +124,7 @@ def _check_opsets(proto: onnx.ModelProto, body: onnx.FunctionProto) -> None:
     """A function may import another opset than the model as long as its operators mean the same in both (docs/IR.md,
     "Functions"). ONNX Runtime inlines it, and takes its nodes for nodes of the model's opset.
     """
-    theirs = next((entry.version for entry in body.opset_import if entry.domain in ("", "ai.onnx")), None)
+    theirs = imported(body.opset_import).get("")
     ours = opset_of(proto)
     operator = differing(body, theirs, ours) if theirs is not None else None
     if operator is not None and theirs is not None:

@@ -10,6 +10,7 @@ import onnx
 
 from graphkit.edit.joining import Joined, as_parts
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
+from graphkit.graph.opset import opset_of
 from graphkit.graph.values import dims, format_type
 from graphkit.model import Model, ModelLike
 from graphkit.operation import passed
@@ -69,8 +70,8 @@ def merge(
         raise ValueError("merge needs at least two models")
     table = _table(named, connect or {})
     wires = _wires(named, table)
-    newest = max(_opset(model) for model in named.values())
-    raised = [name for name, model in named.items() if 0 < _opset(model) < newest]
+    newest = max(opset_of(model.proto, 0) for model in named.values())
+    raised = [name for name, model in named.items() if 0 < opset_of(model.proto, 0) < newest]
     level = {name: opset(model, to=newest) if name in raised else model for name, model in named.items()}
     joined = Joined(as_parts(level), prefix=prefix)
     for wire in wires:
@@ -128,10 +129,6 @@ def _table(
         source, target = read_pair(text, known, of="value", form="A:OUTPUT=B:INPUT")
         found.setdefault(source, []).append(target)
     return found
-
-
-def _opset(model: Model) -> int:
-    return next((int(o.version) for o in model.proto.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import module_paths, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import title
+from graphkit.graph.opset import canonical
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.upstream import downstream
 from graphkit.model import Model
@@ -123,7 +124,7 @@ def _function(
         raise EditError("the model has a training graph, whose gradients name nodes of the main graph")
     function.node.extend(index.nodes[position] for position in positions)
     used = {node.domain or "" for node in walk.function_nodes(function)}
-    function.opset_import.extend(e for e in proto.opset_import if ("" if e.domain == "ai.onnx" else e.domain) in used)
+    function.opset_import.extend(e for e in proto.opset_import if canonical(e.domain) in used)
     function.value_info.extend(value for value in proto.graph.value_info if value.name in made)
     function.metadata_props.add(key="graphkit.module", value=path)
     proto.functions.append(function)

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import onnx
-
 from graphkit.errors import ExportError
+from graphkit.graph.opset import opset_of
 from graphkit.model import Model
 from graphkit.result import Result
 from graphkit.step import Step
@@ -203,7 +202,7 @@ def export_report(
     step = Step("export", _summary(job, parameters), notes, "it was made from a torch module")
     model = Model(proto, produced.sources, steps=(step,))
     names = tuple(leaf.name for leaf in bound.tensors)
-    return Exported(model, findings, exporter, opset, _opset(proto), names, program, heard.text)
+    return Exported(model, findings, exporter, opset, opset_of(proto, 0), names, program, heard.text)
 
 
 def _bound(
@@ -233,7 +232,3 @@ def _summary(job: Job, parameters: Parameters) -> dict[str, Any]:
     if parameters != "stored":
         told["parameters"] = parameters
     return told
-
-
-def _opset(proto: onnx.ModelProto) -> int:
-    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)

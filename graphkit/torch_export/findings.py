@@ -14,6 +14,7 @@ from graphkit.errors import ExportError
 from graphkit.finding import Finding
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.opset import opset_of
 from graphkit.graph.values import dims
 from graphkit.shapes.inference import inferred
 from graphkit.shapes.size_dependence import Comparison, breaking
@@ -109,7 +110,7 @@ def _number(name: str, value: Any) -> Finding:
 
 
 def _opset(proto: onnx.ModelProto, asked: int | None, *, torchscript: bool) -> list[Finding]:
-    got = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    got = opset_of(proto, 0)
     if asked is not None and got != asked:
         remedy = "the torchscript exporter writes opset 9 to 20 itself" if asked < got else None
         return [Finding("opset", f"opset {asked} was asked for and the model has opset {got}", remedy=remedy)]

@@ -14,6 +14,7 @@ from graphkit.edit.patterns.facts import Facts, Types, Value
 from graphkit.edit.patterns.rule import Alternative, PatternNode
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import title
+from graphkit.graph.opset import canonical
 from graphkit.semantics.schemas import schema_of
 from graphkit.tensor import stored_bytes
 
@@ -166,7 +167,7 @@ class Matcher:
     def _bound(self, place: int, position: int, state: _State) -> Iterator[_State]:
         """The states in which a pattern node is the node at a position; two for operands in either order."""
         one, node = self._pattern.nodes[place], self._index.nodes[position]
-        if node.op_type != one.op[1] or _domain(node.domain) != one.op[0]:
+        if node.op_type != one.op[1] or canonical(node.domain) != one.op[0]:
             self._fail(state, place, f"{title(node)} stands there")
             return
         if position in state.positions.values():
@@ -354,10 +355,6 @@ def _next_step(
         if other not in done and shared is not None:
             return _Step(other, shared, upwards=False)
     return None
-
-
-def _domain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
 
 
 @cache

@@ -19,7 +19,7 @@ from graphkit.edit.readers import read_instead
 from graphkit.errors import EditError
 from graphkit.graph import order, walk
 from graphkit.graph.names import Names, title
-from graphkit.graph.opset import opset_of
+from graphkit.graph.opset import canonical, opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.model import Model
 from graphkit.semantics.schemas import schema_of
@@ -156,7 +156,7 @@ class _Work:
 
     def _possible(self, alternatives: Sequence[Alternative], nearest: Nearest) -> list[Alternative]:
         """The patterns of which every operator is in the model."""
-        there = {(_domain(node.domain), node.op_type) for node in walk.nodes(self._proto.graph)}
+        there = {(canonical(node.domain), node.op_type) for node in walk.nodes(self._proto.graph)}
         found = []
         for alternative in alternatives:
             lacking = next((one.op[1] for one in alternative.pattern.nodes if one.op not in there), None)
@@ -258,7 +258,7 @@ class _Graph:
         self.scope = scope
         self.by_operator: dict[tuple[str, str], list[int]] = {}
         for position, node in enumerate(scope.index.nodes):
-            self.by_operator.setdefault((_domain(node.domain), node.op_type), []).append(position)
+            self.by_operator.setdefault((canonical(node.domain), node.op_type), []).append(position)
         self.used: set[int] = set()
         self.gone: set[int] = set()
         self.new: dict[int, Written] = {}
@@ -294,10 +294,6 @@ def _told(text: str, match: Match, nodes: Sequence[onnx.NodeProto]) -> str:
     for label, shown in titles.items():
         text = text.replace("{" + label + "}", shown)
     return text
-
-
-def _domain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
 
 
 def _end(aliases: dict[str, str], name: str) -> str:

@@ -17,6 +17,7 @@ import onnx
 from graphkit.edit.nodes import set_inputs, set_nodes
 from graphkit.graph import walk
 from graphkit.graph.names import Names, label
+from graphkit.graph.opset import canonical
 from graphkit.graph.order import topological_order
 from graphkit.shapes.inference import inferred
 from graphkit.surgery.precision.half_weights import is_weight_node, weight_tensor
@@ -68,7 +69,7 @@ class Plain:
         _set(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in weights])
         _set(graph.output, [value for value in graph.output if value.name in made])  # others need no node
         for entry in self.model.opset_import:
-            entry.domain = "" if entry.domain == "ai.onnx" else entry.domain
+            entry.domain = canonical(entry.domain)
         del self.model.metadata_props[:], graph.quantization_annotation[:]
         for key, value in _PREPARED:
             self.model.metadata_props.add(key=key, value=value)
@@ -134,7 +135,7 @@ class Plain:
         _set(target.input, [value for value in before.input if value.name not in defaults])
         defined = walk.defined_names(target)
         _set(target.value_info, [value for value in before.value_info if value.name in defined])
-        domains = {"" if entry.domain == "ai.onnx" else entry.domain for entry in kept.opset_import}
+        domains = {canonical(entry.domain) for entry in kept.opset_import}
         kept.opset_import.extend(entry for entry in result.opset_import if entry.domain not in domains)
         if kept.ir_version < 4:
             kept.ir_version = 7

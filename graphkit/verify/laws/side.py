@@ -11,7 +11,7 @@ import onnx
 
 from graphkit.errors import MissingExtraError, SessionError
 from graphkit.graph.names import Names
-from graphkit.graph.opset import opset_of
+from graphkit.graph.opset import imported, opset_of
 from graphkit.graph.ports import Port, input_ports
 from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
@@ -112,7 +112,7 @@ class Side:
 
 def _probe(proto: onnx.ModelProto, values: list[str]) -> dict[str, str]:
     """A Shape node behind each value. Changes the model; gives output -> value."""
-    if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
+    if "" not in imported(proto.opset_import):
         return {}
     names = Names(proto.graph)
     found = {}
