@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from graphkit.edit.function_bodies import expanded_operator
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.readers import read_instead
 from graphkit.errors import FormatError
@@ -16,8 +17,10 @@ from graphkit.graph import values, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names, title
 from graphkit.graph.opset import opset_of
+from graphkit.graph.scopes import scopes
 from graphkit.model import Model
 from graphkit.semantics.schemas import schema_of
+from graphkit.shapes.inference import inferred
 
 Apply = Callable[[Model, onnx.ModelProto, Mapping[str, Any]], list[str]]
 """Changes the model; returns what was rewritten."""
@@ -253,9 +256,39 @@ def _masks(readers: Mapping[str, set[str]], name: str) -> bool:
     return name in readers and readers[name] <= _MASKS
 
 
+def _expand(op: str) -> Apply:
+    """What makes a rule of ONNX's own definition of an operator."""
+
+    def apply(_model: Model, proto: onnx.ModelProto, _given: Mapping[str, Any]) -> list[str]:
+        if not any(node.op_type == op and not node.domain for node in walk.nodes(proto.graph)):
+            return []
+        opset, names, done = opset_of(proto), Names(proto.graph), []
+        found = list(scopes(inferred(proto).graph))
+        for graph, scope in reversed(list(zip(walk.graphs(proto.graph), found, strict=True))):
+            nodes, changed = [], False
+            for node in graph.node:
+                body = expanded_operator(node, scope, opset, names) if node.op_type == op and not node.domain else None
+                nodes.extend(body or [node])
+                if body:
+                    changed = True
+                    done.append(title(node))
+            if changed:
+                set_nodes(graph, nodes)
+        return done
+
+    return apply
+
+
 def _tables(rules: list[GraphRule]) -> dict[str, GraphRule]:
     return {rule.name: rule for rule in rules}
 
+
+_DEFINED = {
+    "group-norm": "GroupNormalization",
+    "layer-norm": "LayerNormalization",
+    "rms-norm": "RMSNormalization",
+    "rotary-embedding": "RotaryEmbedding",
+}
 
 GRAPH_RULES = _tables(
     [
@@ -271,6 +304,10 @@ GRAPH_RULES = _tables(
             "An output of a body that is an input, a weight or an outer value comes out of an Identity; so does an output "
             "that is listed twice.",
             _identity_outputs,
+        ),
+        *(
+            GraphRule(f"expand-{words}", f"{op} becomes the operators that ONNX defines it by.", _expand(op))
+            for words, op in _DEFINED.items()
         ),
         GraphRule(
             "tie-embeddings",

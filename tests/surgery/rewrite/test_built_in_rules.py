@@ -9,6 +9,10 @@ import graphkit as gk
 
 WEIGHTS = {"float[3,2,3,3] w": (3, 2, 3, 3), "float[4,2,3,3] w": (4, 2, 3, 3), "float[1,2,3,3] w": (1, 2, 3, 3)}
 
+Q = "(float[2,3,5,8] q, float[2,3,7,8] k, float[2,3,7,4] v) => (float[2,3,5,4] y)"
+QM = "(float[2,3,5,8] q, float[2,3,7,8] k, float[2,3,7,4] v, float[5,7] m) => (float[2,3,5,4] y)"
+ROOT = """sh = Shape(q) l=Constant<value=int64[1] {-1}>() e = Constant<value=int64[1] {9223372036854775807}>() sz = Slice(sh,l,e) f = Cast<to=1>(sz) rt = Sqrt(f) one=Constant<value=float[1] {1}>() sc = Div(one,rt) sc2 = Cast<to=1>(sc) r1 = Sqrt(sc2) r2 = Sqrt(sc2) """
+
 CASES = [
     ("silu", 24, "(float[2,3] x) => (float[2,3] y) { s = Sigmoid(x) y = Mul(s, x) }", 1),
     ("expand-silu", 24, "(float[2,3] x) => (float[2,3] y) { y = Swish(x) }", 1),
@@ -315,6 +319,110 @@ CASES = [
         1,
     ),
     ("default-attributes", 17, "(float[2] x) => (float[2] y) { y = LeakyRelu(x) }", 1),
+    (
+        "attention",
+        23,
+        Q
+        + " <float c={0.35355339}> { t = Transpose<perm=[0,1,3,2]>(k) s = MatMul(q,t) n = Mul(c,s) p = Softmax(n) y = MatMul(p,v) }",
+        1,
+    ),
+    (
+        "attention",
+        23,
+        QM
+        + " <float c={2.828427}> { t = Transpose<perm=[0,1,3,2]>(k) s = MatMul(q,t) n = Div(s,c) a = Add(m,n) p = Softmax<axis=3>(a) y = MatMul(p,v) }",
+        1,
+    ),
+    (
+        "attention",
+        23,
+        Q
+        + " <float[1] c={0.59460354}, int64[3] ta={-1,7,8}, int64[4] tb={2,3,8,7}> { w = Reshape(k,ta) x = Transpose<perm=[0,2,1]>(w) t = Reshape(x,tb) qs = Mul(q,c) ks = Mul(t,c) s = MatMul(qs,ks) p = Softmax(s) y = MatMul(p,v) }",
+        1,
+    ),
+    (
+        "attention",
+        23,
+        Q
+        + " <float[1] c={0.59460354}, int64[3] ta={-1,8,7}, int64[4] tb={2,3,8,7}> { w = Reshape(k,ta) x = Transpose<perm=[0,2,1]>(w) t = Reshape(x,tb) qs = Mul(q,c) ks = Mul(t,c) s = MatMul(qs,ks) p = Softmax(s) y = MatMul(p,v) }",
+        0,
+    ),
+    (
+        "attention",
+        23,
+        Q
+        + " { "
+        + ROOT
+        + " qs = Mul(q,r1) t = Transpose<perm=[0,1,3,2]>(k) ks = Mul(t,r2) s = MatMul(qs,ks) p = Softmax(s) y = MatMul(p,v) }",
+        1,
+    ),
+    (
+        "attention",
+        23,
+        QM
+        + " { "
+        + ROOT
+        + " qs = Mul(q,r1) t = Transpose<perm=[0,1,3,2]>(k) ks = Mul(t,r2) s = MatMul(qs,ks) a = Add(s,m) p = Softmax(a) y = MatMul(p,v) }",
+        1,
+    ),
+    (
+        "attention",
+        23,
+        Q.replace("2,3,7,8", "2,1,7,8")
+        + " <float c={0.35355339}> { t = Transpose<perm=[0,1,3,2]>(k) s = MatMul(q,t) n = Mul(c,s) p = Softmax(n) y = MatMul(p,v) }",
+        0,
+    ),
+    ("expand-attention", 23, Q + " { y = Attention(q,k,v) }", 1),
+    ("expand-attention", 23, QM + " { y = Attention<scale=0.5>(q,k,v,m) }", 1),
+    ("expand-attention", 23, Q + " { y = Attention<is_causal=1>(q,k,v) }", 0),
+    (
+        "rotary-embedding",
+        23,
+        "(float[2,3,5,8] x, float[2,5,4] f) => (float[2,3,5,8] y, float[2,3,5,8] y2) <int64[1] u={1}, int64[1] z={0}, int64[1] h={4}, int64[1] e={9223372036854775807}, int64[1] a={3}, int64[1] o={1}> { g = Concat<axis=-1>(f,f) cc = Cos(g) ss = Sin(g) c = Unsqueeze(cc,u) s = Unsqueeze(ss,u) x1 = Slice(x,z,h,a,o) x2 = Slice(x,h,e,a,o) n = Neg(x2) r = Concat<axis=-1>(n,x1) m = Mul(x,c) l = Mul(r,s) y = Add(m,l) w = Neg(x) w1 = Slice(w,z,h,a,o) w2 = Slice(w,h,e,a,o) wn = Neg(w2) wr = Concat<axis=-1>(wn,w1) wm = Mul(w,c) wl = Mul(wr,s) y2 = Add(wm,wl) }",
+        2,
+    ),
+    (
+        "rotary-embedding",
+        23,
+        "(float[2,3,5,8] x, float[2,5,4] f) => (float[2,3,5,8] y) <int64[1] u={1}> { g = Concat<axis=-1>(f,f) cc = Cos(g) ss = Sin(g) c = Unsqueeze(cc,u) s = Unsqueeze(ss,u) x1,x2 = Split<axis=-1,num_outputs=2>(x) n = Neg(x2) r = Concat<axis=-1>(n,x1) m = Mul(x,c) l = Mul(r,s) y = Add(m,l) }",
+        1,
+    ),
+    (
+        "rotary-embedding",
+        23,
+        "(float[2,3,5,8] x, float[2,5,4] f) => (float[2,3,5,8] y) <int64[1] u={1}> { g = Concat<axis=-1>(f,f) cc = Cos(g) ss = Sin(g) c = Unsqueeze(cc,u) s = Unsqueeze(ss,u) x1,x2 = Split<axis=-1,num_outputs=2>(x) n = Neg(x1) r = Concat<axis=-1>(n,x2) m = Mul(x,c) l = Mul(r,s) y = Add(m,l) }",
+        0,
+    ),
+    (
+        "expand-layer-norm",
+        17,
+        "(float[2,3,4] x) => (float[2,3,4] y) <float[4] g={1,2,3,4}> { y = LayerNormalization(x,g) }",
+        1,
+    ),
+    (
+        "expand-rms-norm",
+        23,
+        "(float[2,3,4] x) => (float[2,3,4] y) <float[4] g={1,2,3,4}> { y = RMSNormalization(x,g) }",
+        1,
+    ),
+    (
+        "expand-group-norm",
+        21,
+        "(float[2,4,4] x) => (float[2,4,4] y) <float[4] g={1,2,3,4}, float[4] b={1,2,3,4}> { y = GroupNormalization<num_groups=2>(x,g,b) }",
+        1,
+    ),
+    (
+        "expand-rotary-embedding",
+        23,
+        "(float[2,3,5,8] x, float[2,5,4] c, float[2,5,4] s) => (float[2,3,5,8] y) { y = RotaryEmbedding(x,c,s) }",
+        1,
+    ),
+    (
+        "lp-normalization",
+        18,
+        "(float[2,3] x) => (float[2,3] y) <int64[1] a={1}, float z={0.000000000001}> { n = ReduceL2(x,a) c = Clip(n,z) s = Shape(x) e = Expand(c,s) y = Div(x,e) }",
+        1,
+    ),
 ]
 """(rule, opset, the graph, how many places are rewritten); a weight without numbers is drawn."""
 
