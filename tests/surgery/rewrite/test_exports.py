@@ -28,7 +28,7 @@ class Everything(torch.nn.Module):
         half = torch.cat((-q[..., 4:], q[..., :4]), -1)
         return (
             functional.scaled_dot_product_attention(q, k, v),
-            functional.scaled_dot_product_attention(q, v, k, attn_mask=mask),
+            functional.scaled_dot_product_attention(2 * q, v, k, attn_mask=mask),
             functional.silu(q),
             functional.gelu(q),
             functional.gelu(q, approximate="tanh"),
