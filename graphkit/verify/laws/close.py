@@ -12,20 +12,6 @@ QUANTIZED = 0.1
 """The relative L2 error that quantization may make on feeds that calibration did not see (DESIGN: law "close")."""
 
 
-def rewrite(change: Change) -> Binding:
-    """The same interface; within the largest bound of the rules that approximate, where one of them does.
-
-    A rule with functions of Python in it is not written down, and its history cannot be replayed anyway.
-    """
-    plain = identity(change)
-    rules = [rule for text in change.arguments["rules"] for rule, _ in find_rules(str(text))]
-    bounds = {rule.name: rule.tolerance for rule in rules if rule.tolerance is not None}
-    if not bounds:
-        return plain
-    name = max(bounds, key=lambda each: bounds[each])
-    return replace(plain, close=Closeness(relative=bounds[name], why=f"the bound of the rule {name}"))
-
-
 def precision(change: Change) -> Binding:
     """Inputs in the dtype that the model after declares, each cast for the model before; outputs compared as numbers."""
     to = str(change.arguments["to"])
