@@ -38,6 +38,9 @@ _REFUSED = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, R
 MOST_CALLED = 1 << 13
 """Nodes that calls of functions may come to; in a model of more, whose functions double each other, none is followed."""
 
+MOST_CALLS = 5000
+"""Calls of functions that are followed: functions that call others twice each are more than any model has nodes."""
+
 DEEPEST = 64
 """Calls and bodies within each other that are followed."""
 
@@ -155,7 +158,7 @@ class PointInference:
         followed = () if expands_beyond(model, MOST_CALLED) else model.functions
         self._functions = {walk.function_key(function): function for function in followed}
         self._ir = model.ir_version
-        self._depth = 0
+        self._depth = self._calls = 0
         self._types = {info.name: info.type for graph in walk.graphs(model.graph) for info in graph.value_info}
         self._memory: dict[tuple[object, ...], Sequence[Made]] = {}
         self._schemas: dict[tuple[str, str], Any] = {}
@@ -242,7 +245,8 @@ class PointInference:
 
     def _call(self, node: onnx.NodeProto, function: onnx.FunctionProto, inputs: list[Known | None]) -> list[Known]:
         nothing = [NOTHING for _ in node.output]
-        if self._depth >= DEEPEST:
+        self._calls += 1
+        if self._depth >= DEEPEST or self._calls > MOST_CALLS:
             return nothing
         outer, imports, visit = self.known, self._imports, self.visit
         self.visit = None

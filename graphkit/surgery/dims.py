@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import onnx
 
+from graphkit.edit.converting import inline_all, level_versions
 from graphkit.edit.dim_places import Asked, Place, dim_at, proto_dim, set_dim, sorted_out, spelt, substitute
 from graphkit.edit.folding import fold_sizes
 from graphkit.edit.following.walk import Followed, follow
@@ -60,7 +61,8 @@ def dims(
 
     Changes: nothing; returns a new model. Declarations change, with ``repair_shapes`` what holds a size, and nodes that
         ``fold`` computes: the numbers that a model computes at its old sizes stay what they are.
-    Scope: inputs, outputs and value_info of the main graph and of bodies.
+    Scope: inputs, outputs and value_info of the main graph and of bodies; functions that hold a size are inlined with
+        ``repair_shapes``.
     Cost: O(graph): each node is inferred three times, and once more for each further axis. Weights are not read, but for
         constants below 1 MiB that may be tables. With ``repair_shapes`` a model of at most 64 MiB of weights and two
         billion multiplications is loaded into the runtime, where that is installed, and run seven times.
@@ -141,17 +143,34 @@ def _follow(
     Raises:
         EditError: A size that an axis is given contradicts a weight.
     """
-    subject = proto
-    if not repair:
-        subject = onnx.ModelProto()
-        subject.CopyFrom(proto)
     sizes = {names[place]: value for place, value in asked.places.items() if place in names and isinstance(value, int)}
+    subject = onnx.ModelProto()
+    subject.CopyFrom(proto)
     followed = follow(subject, names, model.array_of, sizes)
+    if (inlined := _inlined(proto)) is not None:
+        inside = follow(inlined, names, model.array_of, sizes)
+        if len(inside.findings) > len(followed.findings):  # functions hold sizes too
+            subject, followed = inlined, inside
+    if repair:
+        proto.CopyFrom(subject)
     against = next((f for f in followed.findings if f.kind == "property" and f.is_weight), None)
     if sizes and len(sizes) == len(names) and against is not None:
         given = ", ".join(f"{name}:{axis} = {asked.places[name, axis]}" for name, axis in names)
         raise EditError(f"the size contradicts a weight: {given}, and {against.text}")
     return followed
+
+
+def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto | None:
+    """The model without functions; None where it has none, or where they cannot be inlined."""
+    if not proto.functions:
+        return None
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    try:
+        level_versions(copy, inline_all(copy)[1])
+    except EditError:
+        return None  # sizes are followed through the calls all the same
+    return copy
 
 
 def _said(proto: onnx.ModelProto, followed: Followed, names: Mapping[Place, str], *, repair: bool) -> _Said:

@@ -135,3 +135,16 @@ def test_samples_stacked_in_one_run_are_what_each_is_alone(name, opset):
         np.testing.assert_allclose(got, alone, rtol=1e-4, atol=1e-5)
         return
     stacked(text, opset, axis=0)
+
+
+def test_a_function_that_holds_a_size_is_inlined_and_another_stays():
+    text = """<ir_version: 8, opset_import: ["" : 17, "my": 1]> g (float[1,4,2] x) => (float[a,b] y) {{ u = my.flat(x) y = Relu(u) }}
+      <domain: "my", opset_import: ["" : 17]> flat (v) => (r) {{ t = Constant<value_ints={0}>() r = Reshape(v, t) }}"""
+    model = onnx.parser.parse_model(text.format("[1,-1]"))
+    edited = freed(model, {"x:0": "n"})
+    x = numbers(3, 4, 2)
+    assert_same(run_ort(edited, {"x": x}), {"y": np.maximum(x, 0).reshape(3, 8)})
+    with pytest.warns(gk.GraphkitWarning, match="fixed target"):
+        gk.dims(model, {"x:0": "n"})
+    kept = freed(onnx.parser.parse_model(text.format("[0,-1]")), {"x:0": "n"})
+    assert len(kept.proto.functions) == 1
