@@ -247,6 +247,8 @@ class PointInference:
         nothing = [NOTHING for _ in node.output]
         self._calls += 1
         if self._depth >= DEEPEST or self._calls > MOST_CALLS:
+            if self._calls <= MOST_CALLS + 1:
+                self.lost.append(node)
             return nothing
         outer, imports, visit = self.known, self._imports, self.visit
         self.visit = None

@@ -13,6 +13,7 @@ from graphkit.edit.folding import fold_sizes
 from graphkit.edit.following.walk import Followed, follow
 from graphkit.edit.stale import refresh, sharpen
 from graphkit.errors import EditError
+from graphkit.graph.calls import expanded_nodes
 from graphkit.hint import Argument, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
@@ -160,9 +161,13 @@ def _follow(
     return followed
 
 
+MOST_INLINED = 20_000
+"""Nodes that a model may have once its functions are inlined to see what they hold."""
+
+
 def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto | None:
     """The model without functions; None where it has none, or where they cannot be inlined."""
-    if not proto.functions:
+    if not proto.functions or expanded_nodes(proto) > MOST_INLINED:
         return None
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
