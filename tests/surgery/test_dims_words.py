@@ -31,6 +31,8 @@ LAST = "g (float[1,8] x) => (float[a] y) <int64 i = {7}> { [last] y = Gather<axi
 UNEVEN = "g (float[1,6] x) => (float[a,b] y) <int64[2] k = {1,5}> { [cut] p, y = Split<axis=1>(x, k) }"
 FIRST = "g (float[1,4] x) => (float[a] y) <int64 i = {0}> { y = Gather<axis=0>(x, i) }"
 TIED = "g (float[6,4] x, float[6,4] z) => (float[a,b] y) { [tie] y = Add(x, z) }"
+PLACED = "g (float[1,3] x) => (float[a,b] y) <int64[1,2] i = {0,2}, float[1] u = {9}> { [put] y = ScatterND(x, i, u) }"
+PICKED = "g (float[3,2] x) => (float[a,b] y) <int64[3,1] i = {2,0,1}> { [pick] y = GatherND(x, i) }"
 HIDDEN = "g (float[1,4] x) => (float[a,b] y) { u = my.op(x) [later] y = Relu(u) }"
 
 
@@ -44,6 +46,8 @@ HIDDEN = "g (float[1,4] x) => (float[a,b] y) { u = my.op(x) [later] y = Relu(u) 
         (LAST, {"x:1": "s"}, ["Gather 'last'", "the place 7"]),
         (UNEVEN, {"x:1": "s"}, ["Split 'cut'", "[1, 5]"]),
         (FIRST, {"x:0": "n"}, ["'y' does not vary with x:0"]),
+        (PLACED, {"x:0": "n"}, ["ScatterND 'put'", "fixed places of axis 0"]),
+        (PICKED, {"x:0": "n"}, ["GatherND 'pick'", "fixed places of axis 0"]),
         (TIED, {"x:0": "s"}, ["Add 'tie'", "free the axis of 'z'"]),
         (TIED, {"x:0": "s", "z:0": "t"}, ["Add 'tie'", "must agree"]),
     ],

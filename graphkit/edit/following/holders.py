@@ -190,7 +190,7 @@ def _in_roll(state: Following, node: onnx.NodeProto) -> bool:
 
 def _gather(state: Following, node: onnx.NodeProto) -> None:
     """Indices that go over the whole of an axis that varies."""
-    known, places = state.get(node.input[0]), state.baked(node.input[1])
+    known, places = state.get(node.input[0]), _fixed(state, node.input[1])
     if not known.varies or known.dims is None or places is None:
         return
     axis = attribute_value(node, "axis", 0) % len(known.dims)
@@ -210,6 +210,30 @@ def _gather(state: Following, node: onnx.NodeProto) -> None:
     elif places.size == 1 and dim.base > 2 and int(places.reshape(-1)[0]) == dim.base - 1:
         text = f"takes the place {dim.base - 1}, the last of axis {axis} of {node.input[0]!r}: that stays as it is"
         state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
+
+
+def _fixed(state: Following, name: str) -> np.ndarray | None:
+    """Numbers that are the same at every size: small ones that are computed of constants, or a constant."""
+    baked = state.baked(name)
+    return baked if baked is not None else state.array(name)
+
+
+def _places(state: Following, node: onnx.NodeProto) -> None:
+    """Fixed places along an axis that varies, which are all places of it at the size in the file."""
+    known, places = state.get(node.input[0]), _fixed(state, node.input[1])
+    if not known.varies or known.dims is None or places is None or not places.size:
+        return
+    elements = node.op_type == "GatherElements"
+    skipped = attribute_value(node, "batch_dims", 0)
+    own = attribute_value(node, "axis", 0) % len(known.dims)
+    components = {own: places} if elements else {skipped + c: places[..., c] for c in range(places.shape[-1])}
+    for axis, numbers in components.items():
+        dim = known.dims[axis]
+        if dim.varies and np.array_equal(
+            np.unique(np.where(numbers < 0, numbers + dim.base, numbers)), np.arange(dim.base)
+        ):
+            text = f"takes fixed places of axis {axis} of {node.input[0]!r}, all of size {dim.base}: {_short(numbers)}"
+            state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
 
 
 def _order(state: Following, places: np.ndarray, want: Want) -> str | None:
@@ -470,6 +494,7 @@ def _lengths(state: Following, node: onnx.NodeProto) -> None:
 
 def _scatter(state: Following, node: onnx.NodeProto) -> None:
     """Updates that vary, into a value made of constants: places that follow, and a value that is as much larger."""
+    _places(state, node)
     data, updates = state.get(node.input[0]), state.get(node.input[2])
     if len(node.input) < 3 or data.dims is None or updates.dims is None or not updates.varies:
         return
@@ -482,7 +507,8 @@ def _scatter(state: Following, node: onnx.NodeProto) -> None:
         place = outer + axis - depth
         if place < len(updates.dims) and updates.dims[place].varies and not data.dims[axis].varies:
             wants[axis] = Want(updates.dims[place].sizes, node.input[2], place)
-    numbers = indices.data
+    constant = state.array(node.input[1])
+    numbers = indices.data if indices.data is not None or constant is None else (constant,) * state.points
     _scatter_batch(state, node, depth, outer, wants)
     for axis in range(min(depth, len(data.dims))):
         if data.dims[axis].varies or axis in wants or numbers is None or any(not array.size for array in numbers):
@@ -589,6 +615,7 @@ _RULES: dict[str, Callable[[Following, onnx.NodeProto], None]] = {
     **dict.fromkeys(("Div", "Mul"), _divide),
     "Expand": _expand,
     "Gather": _gather,
+    **dict.fromkeys(("GatherElements", "GatherND"), _places),
     "Loop": _loop,
     "Reshape": follow_reshape,
     "Resize": _resize,
