@@ -87,9 +87,19 @@ _FACE = {
         "Violation",
         "lint",
     ),
+    "graphkit.inspection.inspect": ("inspect",),
+    "graphkit.inspection.look_up": (
+        "Matches",
+        "Neighbours",
+        "Statistics",
+        "ValueDetails",
+        "find",
+        "look_up_value",
+        "neighbours",
+    ),
     "graphkit.inspection.summary": (
         "Summary",
-        "inspect",
+        "Work",
     ),
     "graphkit.inspection.trtexec": ("trtexec",),
     "graphkit.model": (

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import onnx
 
-from graphkit.errors import NameNotFoundError, WeightsError
+from graphkit.errors import NameNotFoundError, TensorError, WeightsError
+from graphkit.graph.values import constant_tensor, is_constant_node
 from graphkit.graph.walk import tensors
 from graphkit.late import late
 from graphkit.step import HISTORY_KEY, History, Original, Step, read_history
-from graphkit.tensor import data_range, decode, embed, expected_bytes
+from graphkit.tensor import data_range, decode, dense, embed, expected_bytes
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -215,23 +216,56 @@ class Model:
         raise NameNotFoundError("initializer", name, (t.name for t in self.proto.graph.initializer))
 
     def array(self, name: str) -> Array:
-        """The values of an initializer of the main graph, read-only, memory-mapped where that is possible.
+        """The values of a constant of the main graph, read-only, memory-mapped where that is possible.
+
+        An initializer, dense or sparse, or the output of a Constant node of any spelling (``value``, ``sparse_value``,
+        ``value_float``, ``value_ints``, ``value_strings``, ...).
 
         Shape and dtype are the tensor's own (``bfloat16``, float8 and 4-bit types as ml_dtypes). Types of less than 8
-        bits are packed on disk and are unpacked into memory, strings are parsed; everything else is a view of the file.
+        bits are packed on disk and are unpacked into memory, strings are parsed, sparse tensors are made dense; everything
+        else is a view of the file.
 
         A mapped array reads its file when it is used. Where another program cuts the file short meanwhile, the system ends
         the process (SIGBUS), as with every mapping: copy the array (``array.copy()``) where the file may change. ``save``
         maps nothing: it reads, and ends in a WeightsError.
 
         Raises:
-            NameNotFoundError: No initializer has the name.
-            WeightsError: The bytes are not where the tensor says.
-            TensorError: The bytes contradict the dims.
+            NameNotFoundError: No constant has the name.
+            WeightsError: The bytes are not where the tensor says, or the weights were stripped.
+            TensorError: The bytes contradict the dims, or a sparse tensor is too large to be made dense.
 
-        Cost: O(1) for a mapped tensor; pages are read when the array is used.
+        Cost: O(nodes) to find it, O(1) for a mapped tensor; pages are read when the array is used.
         """
-        return self.array_of(self.tensor(name))
+        graph = self.proto.graph
+        for tensor in graph.initializer:
+            if tensor.name == name:
+                return self.array_of(tensor)
+        for sparse in graph.sparse_initializer:
+            if sparse.values.name == name:
+                return self.dense_of(sparse, name)
+        nodes = [node for node in graph.node if is_constant_node(node)]
+        for node in nodes:
+            if name and name in node.output:
+                return self._constant(node, name)
+        known = [tensor.name for tensor in graph.initializer]
+        raise NameNotFoundError("constant", name, [*known, *(made for node in nodes for made in node.output)])
+
+    def dense_of(self, sparse: onnx.SparseTensorProto, name: str = "") -> Array:
+        """A sparse tensor of this skeleton as a dense array.
+
+        Raises:
+            WeightsError, TensorError: As ``array``.
+        """
+        return dense(name, self.array_of(sparse.values), self.array_of(sparse.indices), sparse.dims)
+
+    def _constant(self, node: onnx.NodeProto, name: str) -> Array:
+        tensor = constant_tensor(node)
+        if tensor is not None:
+            return self.array_of(tensor)
+        for attribute in node.attribute:
+            if attribute.name == "sparse_value":
+                return self.dense_of(attribute.sparse_tensor, name)
+        raise TensorError(f"the Constant that makes {name[:80]!r} has no value", name=name)
 
     def array_of(self, tensor: onnx.TensorProto) -> Array:
         """Like ``array``, for any TensorProto of this skeleton (an attribute's, a body's)."""

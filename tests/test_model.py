@@ -95,7 +95,7 @@ def test_a_file_that_became_shorter_does_not_kill_the_process(typed):
 
 
 def test_unknown_names(typed):
-    with pytest.raises(gk.NameNotFoundError, match="no initializer named 'FLOAT1'") as caught:
+    with pytest.raises(gk.NameNotFoundError, match="no constant named 'FLOAT1'") as caught:
         gk.load(typed).array("FLOAT1")
     assert "FLOAT" in caught.value.suggestions
 

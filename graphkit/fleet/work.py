@@ -17,8 +17,8 @@ from graphkit.fleet.outcomes import Done, Failed, Outcome, Skipped
 from graphkit.fleet.remote import upload
 from graphkit.graph import walk
 from graphkit.inspection.check import check
+from graphkit.inspection.inspect import inspect
 from graphkit.inspection.lint import lint
-from graphkit.inspection.summary import inspect
 from graphkit.model import Model
 from graphkit.recipe.recipe import Recipe
 from graphkit.report.text.text import text

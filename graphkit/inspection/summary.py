@@ -1,32 +1,12 @@
-"""What a model holds, told from its skeleton: the data behind ``graphkit inspect``."""
+"""What ``inspect`` gives: what a model holds."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
-import onnx
-
-from graphkit.errors import FormatError
-from graphkit.graph import walk
-from graphkit.graph.attribute_text import attribute_text, tensor_text
-from graphkit.graph.index import GraphIndex
-from graphkit.graph.module_paths import calls_around, module_call, module_classes, modules
-from graphkit.graph.module_weights import module_weights
-from graphkit.graph.values import format_type, tensor_type, value_type
-from graphkit.model import is_own_location
+from graphkit.finding import Finding
 from graphkit.result import Result
-from graphkit.shapes.types_of import types_of
 from graphkit.step import Step
-from graphkit.storage.load import as_model
-from graphkit.storage.source import Buffer
-from graphkit.tensor import data_range, stored_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from graphkit.model import Model, ModelLike
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,10 +37,12 @@ class NodeSummary(Result):
         operator: ``Conv``, or ``domain::Operator`` outside of the default domain.
         inputs: Names of the values it reads; "" is an omitted one.
         outputs: Names of the values it makes; "" is an omitted one.
-        attributes: Attribute name -> value as text; tensors and graphs by their size only.
+        attributes: Attribute name -> value as text; tensors by their type, and by their numbers where there are 16 or
+            fewer; graphs by their size.
         module: Path of the torch module it came from, "" for the root; None where the file does not say. ``act#2`` is
             the second call of a module that is called more than once (in graphkit's exports).
         scope: "" for the main graph, else the name of the body or function it stands in.
+        constants: Input -> its numbers, for initializers and Constants of 16 elements or fewer.
     """
 
     name: str
@@ -70,6 +52,7 @@ class NodeSummary(Result):
     attributes: dict[str, str]
     module: str | None
     scope: str
+    constants: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,12 +64,14 @@ class InitializerSummary(Result):
         type: ``float32[64,3,9,9]``; ``sparse(...)`` for a sparse one.
         bytes: What its values take; packed for types of less than 8 bits.
         location: The external data file, relative to the model; None where it is in the ``.onnx`` file.
+        values: Its numbers where there are 16 or fewer.
     """
 
     name: str
     type: str
     bytes: int
     location: str | None
+    values: str | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,6 +119,28 @@ class FunctionSummary(Result):
 
 
 @dataclass(frozen=True, repr=False)
+class Work(Result):
+    """What one run computes and holds, at the sizes of the inputs.
+
+    Attributes:
+        inputs: Input -> shape that was assumed.
+        macs: Multiply-accumulates of convolutions, matrix products and recurrent cells in the main graph.
+        uncounted: Nodes whose share is not known: their shapes are not, or they have bodies or call functions.
+        peak_bytes: Most bytes of values that are held at once, inputs and outputs included, where each is dropped behind its
+            last reader and nodes run in the file's order; a runtime reuses and fuses. None where a value has no known size.
+        peak_node: The node at which that is.
+        unsized: Values without a known size.
+    """
+
+    inputs: dict[str, str]
+    macs: int
+    uncounted: int
+    peak_bytes: int | None
+    peak_node: str | None
+    unsized: int
+
+
+@dataclass(frozen=True, repr=False)
 class Summary(Result):
     """What a model holds.
 
@@ -157,6 +164,14 @@ class Summary(Result):
         modules: torch modules, parents before children; () where the file does not name them.
         metadata: The model's metadata_props.
         history: What graphkit did to it: the steps saved in the file, then those since it was loaded.
+        graph_bytes: Bytes of the file without the values of tensors.
+        constant_bytes: Those of ``weight_bytes`` that are in attributes: Constant nodes and others.
+        dtypes: Element type -> bytes of all tensors, the most first.
+        bodies: Bodies of If, Loop, Scan and the like.
+        runtime: The installed ONNX Runtime and whether it takes this IR version and opset; "" where none is installed.
+        findings: What is wrong or in the way, each with the command that mends it. ``check`` looks further.
+        work: What a run computes and holds; None where it was not asked for.
+        unbound: Dims of inputs that have no size, and keep ``work`` from being told.
     """
 
     path: str | None
@@ -178,162 +193,11 @@ class Summary(Result):
     modules: tuple[ModuleSummary, ...]
     metadata: dict[str, str]
     history: tuple[Step, ...]
-
-
-def inspect(model: ModelLike, *, infer: bool = False) -> Summary:
-    """What a model holds: its interface, nodes, values, weights, functions and the torch modules behind it.
-
-    Args:
-        model: A path, a ModelProto or a Model.
-        infer: Infer the types that the file does not give (onnx.shape_inference).
-
-    Raises:
-        ModelFileError, FormatError, WeightsError, TensorError: The model cannot be loaded.
-
-    Changes: nothing.
-    Scope: main graph, bodies, functions.
-    Cost: O(graph); with ``infer`` 20 microseconds a node more. Weights are never read.
-    """
-    source = as_model(model)
-    proto = source.proto
-    graph = proto.graph
-    index = GraphIndex(graph)
-    nodes = tuple(_nodes(proto))
-    metadata = {entry.key: entry.value for entry in proto.metadata_props}
-    between = [name for name in index.producer if name not in index.outputs]
-    types = types_of(proto, index, (*index.inputs, *index.outputs, *between)) if infer else {}
-    return Summary(
-        path=source.path,
-        name=graph.name,
-        producer=f"{proto.producer_name} {proto.producer_version}".strip(),
-        doc=proto.doc_string,
-        ir_version=proto.ir_version,
-        opsets=_opsets(proto.opset_import),
-        inputs=_values(index, types, index.inputs),
-        outputs=_values(index, types, index.outputs),
-        node_count=len(nodes),
-        operators=dict(Counter(node.operator for node in nodes).most_common()),
-        nodes=nodes,
-        values=_values(index, types, between),
-        initializers=tuple(_initializers(source)),
-        weight_bytes=sum(stored_bytes(tensor) for tensor in walk.tensors(proto)),
-        weight_count=sum(_count(tensor) for scope in walk.graphs(graph) for tensor in scope.initializer),
-        functions=tuple(_function(function) for function in proto.functions),
-        modules=_modules(index),
-        metadata=metadata,
-        history=_history(source),
-    )
-
-
-def _opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
-    return {entry.domain or "ai.onnx": entry.version for entry in imports}
-
-
-def _values(index: GraphIndex, types: Mapping[str, onnx.TypeProto], names: Iterable[str]) -> tuple[ValueSummary, ...]:
-    return tuple(
-        ValueSummary(
-            name=name,
-            type=format_type(types.get(name) or value_type(index, name)),
-            producer=_producer(index, name),
-            consumers=len(index.consumers.get(name, ())),
-            has_default=index.is_overridable(name),
-        )
-        for name in names
-    )
-
-
-def _producer(index: GraphIndex, name: str) -> str | None:
-    position = index.producer.get(name)
-    if position is None:
-        return None
-    node = index.nodes[position]
-    return str(node.name or next(filter(None, node.output)))
-
-
-def _nodes(proto: onnx.ModelProto) -> Iterator[NodeSummary]:
-    scopes = [("", proto.graph.node)]
-    scopes += [(body.name, body.node) for body in walk.nested(proto.graph.node)]
-    for function in proto.functions:
-        scopes.append((_function_name(function), function.node))
-        scopes += [(body.name, body.node) for body in walk.nested(function.node)]
-    for scope, nodes in scopes:
-        for node in nodes:
-            yield NodeSummary(
-                name=node.name,
-                operator=_operator(node),
-                inputs=tuple(node.input),
-                outputs=tuple(node.output),
-                attributes={attribute.name: attribute_text(attribute) for attribute in node.attribute},
-                module=module_call(node),
-                scope=scope,
-            )
-
-
-def _operator(node: onnx.NodeProto) -> str:
-    name = f"{node.op_type}:{node.overload}" if node.overload else str(node.op_type)
-    return name if node.domain in ("", "ai.onnx") else f"{node.domain}::{name}"
-
-
-def _initializers(model: Model) -> Iterator[InitializerSummary]:
-    graph = model.proto.graph
-    for tensor in graph.initializer:
-        yield InitializerSummary(tensor.name, tensor_text(tensor), stored_bytes(tensor), _location(model, tensor))
-    for sparse in graph.sparse_initializer:
-        dense = format_type(tensor_type(sparse.values.data_type, list(sparse.dims)))
-        held = stored_bytes(sparse.values) + stored_bytes(sparse.indices)
-        yield InitializerSummary(sparse.values.name, f"sparse({dense})", held, _location(model, sparse.values))
-
-
-def _count(tensor: onnx.TensorProto) -> int:
-    count = 1
-    for dim in tensor.dims:
-        count *= dim
-    return count
-
-
-def _location(model: Model, tensor: onnx.TensorProto) -> str | None:
-    """The data file of a tensor; None also for a skeleton's own references, into the ``.onnx`` file or into memory."""
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return None
-    location = data_range(tensor).location
-    if is_own_location(location) or isinstance(model.sources.get(location), Buffer):
-        return None
-    return location
-
-
-def _history(model: Model) -> tuple[Step, ...]:
-    """The steps; none where they cannot be read, whose text is among the metadata then."""
-    try:
-        return model.history
-    except FormatError:
-        return ()
-
-
-def _function_name(function: onnx.FunctionProto) -> str:
-    overload = f":{function.overload}" if function.overload else ""
-    return f"{function.domain or 'ai.onnx'}::{function.name}{overload}"
-
-
-def _function(function: onnx.FunctionProto) -> FunctionSummary:
-    return FunctionSummary(
-        name=_function_name(function),
-        inputs=tuple(function.input),
-        outputs=tuple(function.output),
-        nodes=len(function.node),
-        opsets=_opsets(function.opset_import),
-    )
-
-
-def _modules(index: GraphIndex) -> tuple[ModuleSummary, ...]:
-    classes: dict[str, str] = {}
-    numbers: dict[str, set[int | None]] = {}
-    for node in index.nodes:
-        classes.update(module_classes(node))
-        for path, number in calls_around(node):
-            numbers.setdefault(path, set()).add(number)
-    found = modules(index.graph)
-    held = module_weights(index, found)
-    return tuple(
-        ModuleSummary(path, classes.get(path), len(places), *held[path], len(numbers[path]))
-        for path, places in found.items()
-    )
+    graph_bytes: int = 0
+    constant_bytes: int = 0
+    dtypes: dict[str, int] = field(default_factory=dict)
+    bodies: int = 0
+    runtime: str = ""
+    findings: tuple[Finding, ...] = ()
+    work: Work | None = None
+    unbound: tuple[str, ...] = ()

@@ -35,6 +35,8 @@ def attribute_text(attribute: onnx.AttributeProto, read: Read | None = None) -> 
     """
     if attribute.ref_attr_name:
         return f"@{attribute.ref_attr_name}"
+    if attribute.type not in onnx.AttributeProto.AttributeType.values():
+        return f"attribute of the unknown type {attribute.type}"
     kind = onnx.AttributeProto.AttributeType.Name(attribute.type)
     if kind == "TENSOR":
         return tensor_text(attribute.t, read)
@@ -87,7 +89,12 @@ def small_values(tensor: onnx.TensorProto, read: Read | None = None) -> str | No
         array = read(tensor) if read is not None else decode(tensor, None)
     except GraphkitError:
         return None  # said where the weights are wanted; this only shows what is there
-    return nested(array.tolist(), _shortest if tensor.data_type == onnx.TensorProto.DOUBLE else single)
+    return values_text(array)
+
+
+def values_text(array: Any) -> str:
+    """The numbers of an array, nested as its axes are: floats in as few digits as tell them from others of their type."""
+    return _nested(array.tolist(), _shortest if array.dtype.char == "d" else single)
 
 
 def single(value: float) -> str:
@@ -103,10 +110,10 @@ def _shortest(value: float) -> str:
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
-def nested(value: Any, number: Callable[[float], str] = _shortest) -> str:
+def _nested(value: Any, number: Callable[[float], str]) -> str:
     """Values as people write them: ``[1, 0.5, nan]``, with ``number`` for floats."""
     if isinstance(value, list):
-        return _listed(nested(item, number) for item in value)
+        return _listed(_nested(item, number) for item in value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from graphkit.report.printable import printable
+from graphkit.report.printable import one_line, printable
 
 T = TypeVar("T")
 
@@ -71,3 +72,45 @@ def shortened(text: str, width: int) -> str:
         return text
     kept = width - 3
     return f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
+
+
+WIDTH = 80
+"""Columns of a terminal that text is made for."""
+
+
+def wrapped(text: str, indent: str, *, hang: str | None = None, trim: bool = True) -> list[str]:
+    """A text as lines of at most ``WIDTH`` characters; steering characters and line feeds in it are shown escaped.
+
+    Args:
+        text: The text.
+        indent: What the first line begins with.
+        hang: What the others begin with; None is four more spaces than the first.
+        trim: Drop spaces at the beginning of the text.
+    """
+    text = one_line(text.strip() if trim else text)
+    if not trim:
+        indent += " " * (len(text) - len(text.lstrip()))
+    inner = hang if hang is not None else indent + "    "
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=inner, break_on_hyphens=False) or [
+        indent
+    ]
+
+
+def fitted(rows: Sequence[Sequence[str]], *, indent: str = "  ", right: Sequence[int] = ()) -> str:
+    """``aligned`` within ``WIDTH`` columns: where rows are wider, the widest columns are shortened in their middles."""
+    if not rows:
+        return ""
+    cells = [[printable(cell, lines=False) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    room = WIDTH - len(indent) - 2 * (len(widths) - 1)
+    while sum(widths) > room and max(widths) > 8:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        others = max((width for at, width in enumerate(widths) if at != widest), default=0)
+        over = sum(widths) - room
+        widths[widest] = max(
+            8, widths[widest] - over if widths[widest] - over >= others else min(widths[widest] - 1, others)
+        )
+    cut = [
+        [shortened(cell, width) if width else cell for cell, width in zip(row, widths, strict=True)] for row in cells
+    ]
+    return textwrap.indent(aligned(cut, right=right), indent)

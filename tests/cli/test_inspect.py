@@ -22,7 +22,7 @@ def test_text(graphkit, path):
     assert ran.code == 0
     assert ran.err == ""
     assert "x  float32[n]" in ran.out
-    assert "1  Neg" in ran.out
+    assert "1 Neg, 1 Abs" in ran.out
     assert "first" not in ran.out
 
 
@@ -51,3 +51,21 @@ def test_a_file_that_is_no_model(graphkit, tmp_path):
     ran = graphkit("inspect", tmp_path / "text.onnx")
     assert ran.code == 3
     assert "text.onnx" in ran.err
+
+
+def test_one_value_one_node_and_a_text(graphkit, path):
+    assert "made by  Neg 'first'(x) -> m" in graphkit("inspect", path, "--value", "m").out
+    assert "+1  Abs(m) -> y" in graphkit("inspect", path, "--node", "first", "--hops", "2").out
+    assert "1 thing holds 'neg'" in graphkit("inspect", path, "--find", "neg").out
+    assert json.loads(graphkit("inspect", path, "--value", "m", "--json").out)["kind"] == "made"
+    assert graphkit("inspect", path, "--value", "nope").code == 3
+    assert graphkit("inspect", path, "--value", "m", "--node", "first").code == 2
+
+
+def test_sizes_tell_what_a_run_computes(graphkit, path):
+    assert "--bind n=..." in graphkit("inspect", path).out
+    ran = graphkit("inspect", path, "--bind", "n=4")
+    assert "at most 32 B of values at once" in ran.out
+    assert json.loads(graphkit("inspect", path, "--bind", "n=4", "--json").out)["work"]["peak_bytes"] == 32
+    assert graphkit("inspect", path, "--bind", "k=4").code in (2, 3)
+    assert graphkit("inspect", path, "--bind", "n=4,5").code == 2

@@ -109,7 +109,7 @@ def test_tensors_in_attributes_weigh_too() -> None:
     node = helper.make_node("Constant", [], ["y"], value=numpy_helper.from_array(np.zeros(5, np.float16)))
     summary = gk.inspect(gk.build([node], {}, {"y": "float16[5]"}))
     assert summary.weight_bytes == 10
-    assert summary.nodes[0].attributes == {"value": "float16[5]"}
+    assert summary.nodes[0].attributes == {"value": "float16[5] [0, 0, 0, 0, 0]"}
 
 
 def test_packed_sparse_and_string_weights() -> None:

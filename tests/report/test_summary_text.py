@@ -28,7 +28,7 @@ def test_the_usual_text() -> None:
     assert "weights 90,000 in 1 tensors, 360.0 kB" in shown
     assert shown[shown.index("inputs") + 1] == "x float32[n,300]"
     assert shown[shown.index("outputs") + 1] == "y float32[n,300]"
-    assert "1 MatMul" in shown
+    assert "1 MatMul, 1 Relu" in shown
     assert shown[shown.index("torch modules") + 1 :][:3] == [
         "nodes parameters bytes module class",
         "2 90,000 360.0 kB (the whole module)",
@@ -48,7 +48,7 @@ def test_nodes_and_values_on_demand() -> None:
 
 def test_long_lists_of_modules_are_cut() -> None:
     shown = lines(gk.text(gk.inspect(linear(60))))
-    assert "... and 22 more; --json lists them all" in shown
+    assert "... and 50 more; --json lists them all" in shown
 
 
 def test_long_texts_stay_on_their_line() -> None:

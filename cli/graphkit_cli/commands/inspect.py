@@ -8,9 +8,13 @@ import click
 
 from graphkit_cli.fleet import many
 from graphkit_cli.options import model_argument, output_options
+from graphkit_cli.running import bound_sizes
 
 if TYPE_CHECKING:
     from graphkit_cli.render import Render
+
+MANY = 20_000
+"""Nodes from which on shapes are inferred only where sizes are given: it takes a second or more."""
 
 
 @click.command()
@@ -18,13 +22,65 @@ if TYPE_CHECKING:
 @model_argument
 @click.option("--nodes", is_flag=True, help="List every node with its attributes, inputs and outputs.")
 @click.option("--values", is_flag=True, help="List every value and every weight with its type; infers missing types.")
+@click.option(
+    "--bind",
+    metavar="DIM=SIZE",
+    multiple=True,
+    help="Size of a symbolic dim or of an axis, such as batch=1 or x:1=576, to be told what a run computes and holds; "
+    "repeats.",
+)
+@click.option("--find", "text", metavar="TEXT", help="List what holds this text: names, operators, modules, shapes.")
+@click.option("--node", metavar="NAME", help="Show a node and what is around it.")
+@click.option("--hops", type=click.IntRange(min=0), default=1, show_default=True, help="How far around --node.")
+@click.option(
+    "--value", metavar="NAME", help="Show a value: type, who makes and reads it, and the numbers of a constant."
+)
 @output_options
-def command(render: Render, model: str, nodes: bool, values: bool) -> None:
-    """Show what a model holds: interface, operators, weights.
+def command(
+    render: Render,
+    model: str,
+    nodes: bool,
+    values: bool,
+    bind: tuple[str, ...],
+    text: str | None,
+    node: str | None,
+    hops: int,
+    value: str | None,
+) -> None:
+    r"""Show what a model holds: interface, operators, weights.
 
-    MODEL is a file or an address (https://, s3://, hf://). Weights are not read. With --json everything is listed.
+    On one screen: inputs, outputs, whether the installed runtime takes it, size and largest weights, operators, functions,
+    torch modules, what a run computes and holds, and what is in the way, with the command that mends it. MODEL is a file
+    or an address (https://, s3://, hf://). Of the weights only those of 16 elements or fewer are read. With --json
+    everything is listed: see graphkit.Summary, graphkit.ValueDetails (--value), graphkit.Neighbours (--node) and
+    graphkit.Matches (--find).
+
+    \b
+    graphkit inspect model.onnx --bind batch=1
+    graphkit inspect model.onnx --value scales
     """
+    if sum(one is not None for one in (text, node, value)) > 1:
+        raise click.UsageError("give one of --find, --node and --value")
     import graphkit as gk
 
-    summary = gk.inspect(model, infer=values)
-    render.result(summary, lambda: gk.text(summary, nodes=nodes, values=values))
+    if value is not None:
+        details = gk.look_up_value(model, value)
+        render.result(details, lambda: gk.text(details))
+    elif node is not None:
+        around = gk.neighbours(model, node, hops=hops)
+        render.result(around, lambda: gk.text(around))
+    elif text is not None:
+        found = gk.find(model, text)
+        render.result(found, lambda: gk.text(found))
+    else:
+        sizes = {name: _one(name, given) for name, given in bound_sizes(bind, model).items()}
+        source = gk.load(model)
+        few = len(source.nodes) <= MANY
+        summary = gk.inspect(source, infer=values, bind=sizes if sizes or few else None)
+        render.result(summary, lambda: gk.text(summary, nodes=nodes, values=values))
+
+
+def _one(name: str, sizes: list[int]) -> int:
+    if len(sizes) > 1:
+        raise click.UsageError(f"--bind wants one size for {name!r} here")
+    return sizes[0]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from graphkit.inspection.diff.difference import LISTS, Change, Difference, Movement
 from graphkit.inspection.diff.steps import said
-from graphkit.report.columns import number, shortened
+from graphkit.report.columns import number, shortened, wrapped
 from graphkit.report.printable import one_line
 
-WIDTH = 80
 SHOWN = 20
 """Differences of a section that the text lists."""
 
@@ -53,30 +51,23 @@ def _beside(change: Change) -> bool:
 
 def diff_text(result: Difference) -> str:
     """The verdict, the differences by section, what each step of the history did."""
-    lines = [result.verdict, *_wrapped(f"{shortened(result.before, 34)} -> {shortened(result.after, 34)}", "  ")]
+    lines = [result.verdict, *wrapped(f"{shortened(result.before, 34)} -> {shortened(result.after, 34)}", "  ")]
     if any(result.lists.values()):
-        lines += _wrapped(said(result), "  ")
+        lines += wrapped(said(result), "  ")
     for title, rows in sections(result):
         lines += ["", title]
         for name, change in rows[:SHOWN]:
-            lines += _wrapped(f"{MARKS[name]} {sentence(name, change, one_step=len(result.steps) < 2)}", "  ")
+            lines += wrapped(f"{MARKS[name]} {sentence(name, change, one_step=len(result.steps) < 2)}", "  ")
         if len(rows) > SHOWN:
             lines.append(f"  ... and {len(rows) - SHOWN} more; --json lists them all")
     if result.steps:
         lines += ["", "what each step of the history made"]
-        lines += [line for step in result.steps for line in _wrapped(f"{step.step}: {step.said}", "  ")]
+        lines += [line for step in result.steps for line in wrapped(f"{step.step}: {step.said}", "  ")]
     if result.ignored:
         counts = ", ".join(f"{count} of {aspect}" for aspect, count in result.ignored.items())
         lines += ["", f"ignored: {counts}"]
-    lines += [line for note in result.notes for line in _wrapped(f"note: {note}", "")]
+    lines += [line for note in result.notes for line in wrapped(f"note: {note}", "")]
     return "\n".join(lines)
-
-
-def _wrapped(text: str, indent: str) -> list[str]:
-    inner = indent + ("    " if indent else "  ")
-    return textwrap.wrap(
-        one_line(text), WIDTH, initial_indent=indent, subsequent_indent=inner, break_on_hyphens=False
-    ) or [indent]
 
 
 def sentence(name: str, change: Change, *, one_step: bool = True) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
-from graphkit.report.columns import aligned
+from graphkit.report.columns import WIDTH, fitted, shortened, wrapped
 from graphkit.report.printable import one_line
 from graphkit.step import HISTORY_KEY
 
@@ -15,7 +14,12 @@ if TYPE_CHECKING:
     from graphkit.inspection.summary import ModuleSummary, NodeSummary, Summary, ValueSummary
     from graphkit.step import Step
 
-MODULES_SHOWN = 40
+MODULES_SHOWN = 12
+ROWS_SHOWN = 10
+"""Inputs, outputs, functions, entries of metadata and steps that are shown; those of one screen."""
+
+OPERATORS_SHOWN = 24
+LARGEST_SHOWN = 3
 METADATA_SHOWN = 100
 
 
@@ -30,15 +34,16 @@ def summary_text(summary: Summary, *, nodes: bool = False, values: bool = False)
     Changes: nothing.
     Cost: O(what is listed).
     """
-    lines = [_title(summary), _table(_facts(summary))]
-    lines += _section("inputs", [_value_row(value) for value in summary.inputs])
-    lines += _section("outputs", [(value.name, value.type) for value in summary.outputs])
-    lines += _section("operators", [(str(count), name) for name, count in summary.operators.items()])
-    lines += _section("functions", [_function_row(summary, i) for i in range(len(summary.functions))])
+    lines = [_title(summary), *_facts(summary)]
+    lines += _section("inputs", [_value_row(value) for value in summary.inputs], ROWS_SHOWN)
+    lines += _section("outputs", [(value.name, value.type) for value in summary.outputs], ROWS_SHOWN)
+    lines += _operators(summary)
+    lines += _section("functions", [_function_row(summary, i) for i in range(len(summary.functions))], ROWS_SHOWN)
     lines += _modules(summary)
     metadata = [(key, _short(text)) for key, text in summary.metadata.items() if key != HISTORY_KEY]
-    lines += _section("metadata", metadata)
-    lines += _section("what graphkit did", [_step_row(step) for step in summary.history])
+    lines += _section("metadata", metadata, ROWS_SHOWN)
+    lines += _section("what graphkit did", [_step_row(step) for step in summary.history], ROWS_SHOWN)
+    lines += _findings(summary)
     if values:
         lines += _section("values", [_value_row(value) for value in summary.values])
         lines += _section("weights", [_weight_row(summary, i) for i in range(len(summary.initializers))])
@@ -48,30 +53,103 @@ def summary_text(summary: Summary, *, nodes: bool = False, values: bool = False)
 
 
 def _title(summary: Summary) -> str:
-    name = f"({summary.name})" if summary.name else ""
-    return one_line(" ".join(filter(None, (summary.path, name))))
+    name = f"({shortened(summary.name, 30)})" if summary.name else ""
+    path = shortened(summary.path, WIDTH - len(name) - 1) if summary.path else None
+    return one_line(" ".join(filter(None, (path, name))))
 
 
-def _facts(summary: Summary) -> list[tuple[str, str]]:
+def _facts(summary: Summary) -> list[str]:
     opsets = ", ".join(f"{domain} {version}" for domain, version in summary.opsets.items())
-    places = sorted({weight.location for weight in summary.initializers if weight.location})
-    weights = f"{summary.weight_count:,} in {len(summary.initializers)} tensors, {_size(summary.weight_bytes)}"
     facts = [
         ("made by", summary.producer),
         ("format", f"IR {summary.ir_version}, opset {opsets or '(none)'}"),
-        ("nodes", str(summary.node_count)),
-        ("weights", weights + (f", in {', '.join(places)}" if places else "")),
+        ("runtime", summary.runtime),
+        ("nodes", _node_count(summary)),
+        ("weights", _weights(summary)),
+        ("types", ", ".join(f"{name} {_size(count)}" for name, count in summary.dtypes.items())),
+        ("largest", _largest(summary)),
+        ("one run", _work(summary)),
         ("doc", _short(summary.doc)),
     ]
-    return [fact for fact in facts if fact[1]]
+    width = max(len(name) for name, text in facts if text)
+    hang = " " * (width + 4)
+    return [line for name, text in facts if text for line in wrapped(f"{name:<{width}}  {text}", "  ", hang=hang)]
 
 
-def _section(title: str, rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["", title, _table(rows)] if rows else []
+def _node_count(summary: Summary) -> str:
+    parts = [str(summary.node_count)]
+    for count, word in ((summary.bodies, "bod"), (len(summary.functions), "function")):
+        if count:
+            ending = ("y" if count == 1 else "ies") if word == "bod" else ("" if count == 1 else "s")
+            parts.append(f"{count} {word}{ending}")
+    return ", ".join(parts) + (f"; {_size(summary.graph_bytes)} without weights" if summary.graph_bytes else "")
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    return textwrap.indent(aligned(rows), "  ")
+def _weights(summary: Summary) -> str:
+    places = sorted({weight.location for weight in summary.initializers if weight.location})
+    weights = f"{summary.weight_count:,} in {len(summary.initializers)} tensors, {_size(summary.weight_bytes)}"
+    if summary.constant_bytes:
+        weights += f", {_size(summary.constant_bytes)} of them in Constants"
+    shown = ", ".join(shortened(place, 40) for place in places[:LARGEST_SHOWN])
+    more = f" and {len(places) - LARGEST_SHOWN} more files" if len(places) > LARGEST_SHOWN else ""
+    return weights + (f", in {shown}{more}" if places else "")
+
+
+def _largest(summary: Summary) -> str:
+    largest = sorted(summary.initializers, key=lambda weight: -weight.bytes)[:LARGEST_SHOWN]
+    if len(summary.initializers) <= 1:
+        return ""
+    return ", ".join(f"{shortened(weight.name, 40)} {weight.type} ({_size(weight.bytes)})" for weight in largest)
+
+
+def _work(summary: Summary) -> str:
+    if summary.work is None:
+        if not summary.unbound:
+            return ""
+        sizes = " ".join(f"--bind {shortened(dim, 20)}=..." for dim in summary.unbound[:LARGEST_SHOWN])
+        return f"give sizes to be told what it computes and holds: {sizes}"
+    work = summary.work
+    text = f"{_count(work.macs)} multiply-accumulates"
+    if work.uncounted:
+        text += f", without {work.uncounted} node{'' if work.uncounted == 1 else 's'} that cannot be counted"
+    if work.peak_bytes is None:
+        return f"{text}; {work.unsized} value{'' if work.unsized == 1 else 's'} of unknown size, so no peak of memory"
+    at = f", at {shortened(work.peak_node, 40)}" if work.peak_node else ""
+    return f"{text}; at most {_size(work.peak_bytes)} of values at once{at}"
+
+
+def _count(count: int) -> str:
+    for size, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:,}"
+
+
+def _operators(summary: Summary) -> list[str]:
+    found = [f"{count} {shortened(name, 30)}" for name, count in summary.operators.items()]
+    if not found:
+        return []
+    more = f", and {len(found) - OPERATORS_SHOWN} more" if len(found) > OPERATORS_SHOWN else ""
+    return ["", "operators", *wrapped(", ".join(found[:OPERATORS_SHOWN]) + more, "  ", hang="  ")]
+
+
+def _findings(summary: Summary) -> list[str]:
+    if not summary.findings:
+        return []
+    lines = ["", "findings"]
+    for finding in summary.findings:
+        lines += wrapped(finding.message, "  ")
+        if finding.remedy:
+            lines += wrapped(f"mend: {finding.remedy}", "    ")
+    return lines
+
+
+def _section(title: str, rows: Sequence[Sequence[str]], most: int | None = None) -> list[str]:
+    if not rows:
+        return []
+    shown = rows if most is None else rows[:most]
+    more = [f"  ... and {len(rows) - len(shown)} more; --json lists them all"] if len(rows) > len(shown) else []
+    return ["", title, fitted(shown), *more]
 
 
 def _value_row(value: ValueSummary) -> tuple[str, ...]:
@@ -81,7 +159,7 @@ def _value_row(value: ValueSummary) -> tuple[str, ...]:
 
 def _weight_row(summary: Summary, position: int) -> tuple[str, ...]:
     weight = summary.initializers[position]
-    return (weight.name, weight.type, _size(weight.bytes), weight.location or "")
+    return (weight.name, weight.type, _size(weight.bytes), weight.values or weight.location or "")
 
 
 def _function_row(summary: Summary, position: int) -> tuple[str, ...]:
@@ -126,8 +204,9 @@ def _nodes(nodes: Sequence[NodeSummary]) -> list[str]:
             lines += ["", one_line(f"nodes of {scope}" if scope else "nodes")]
         attributes = ", ".join(f"{name}={text}" for name, text in node.attributes.items())
         module = f"  in {node.module}" if node.module else ""
-        lines.append(one_line(f"  {node.operator}({attributes})  {node.name}{module}".rstrip()))
-        lines.append(one_line(f"    {_names(node.inputs)} -> {_names(node.outputs)}"))
+        lines += wrapped(f"{node.operator}({attributes})  {node.name}{module}", "  ", hang="      ")
+        inputs = [f"{name}={node.constants[name]}" if name in node.constants else name for name in node.inputs]
+        lines += wrapped(f"{_names(inputs)} -> {_names(node.outputs)}", "    ", hang="      ")
     return lines
 
 

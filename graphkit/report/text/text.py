@@ -10,6 +10,7 @@ from graphkit.inspection.check import Checked
 from graphkit.inspection.diff.difference import Difference
 from graphkit.inspection.dims_report import DimsReport
 from graphkit.inspection.lint import Lint
+from graphkit.inspection.look_up import Matches, Neighbours, ValueDetails
 from graphkit.inspection.summary import Summary
 from graphkit.report.columns import aligned
 from graphkit.report.text.bisection import bisection_text
@@ -19,6 +20,7 @@ from graphkit.report.text.diff import diff_text
 from graphkit.report.text.dims import dims_text
 from graphkit.report.text.layers import layers_text
 from graphkit.report.text.lint import lint_text
+from graphkit.report.text.look_up import matches_text, neighbours_text, value_text
 from graphkit.report.text.operators import check_text, lowering_text, operator_text, table_text
 from graphkit.report.text.probe import attempts_text, probe_text
 from graphkit.report.text.proof import proof_text
@@ -51,7 +53,10 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     Proof: proof_text,
     Ran: run_text,
     Report: validation_text,
+    Matches: matches_text,
+    Neighbours: neighbours_text,
     Summary: summary_text,
+    ValueDetails: value_text,
 }
 """Result -> what writes it. Others have a line a field."""
 

@@ -20,11 +20,11 @@ from typing import Any
 
 import onnx
 
-from graphkit.graph.attribute_text import attribute_text, tensor_text
 from graphkit.graph.module_paths import module_call, stack_trace
 from graphkit.graph.names import label
 from graphkit.graph.values import constant_tensor, format_type, is_constant_node, is_typed
 from graphkit.graph.walk import bodies, call_key, captures, function_key
+from graphkit.inspection.written import attribute_text, tensor_type_text
 from graphkit.model import Model, is_own_location
 from graphkit.report.printable import shown
 from graphkit.report.view.groups import Group, group_nodes, may_have_module
@@ -175,10 +175,12 @@ class _GraphDrawer:
         graph = self.job.graph
         if isinstance(graph, onnx.GraphProto):
             for tensor in graph.initializer:
-                self._weight(tensor.name, tensor, tensor_text(tensor))
+                self._weight(tensor.name, tensor, tensor_type_text(tensor))
             for sparse in graph.sparse_initializer:
                 dims = ",".join(map(str, sparse.dims))
-                self._weight(sparse.values.name, sparse.values, f"sparse({tensor_text(sparse.values)} of [{dims}])")
+                self._weight(
+                    sparse.values.name, sparse.values, f"sparse({tensor_type_text(sparse.values)} of [{dims}])"
+                )
         for name in (*_interface(graph)[0], *(name for node in self.nodes for name in node.output if name)):
             if name not in self.names.own:
                 self._value(name)
@@ -236,7 +238,7 @@ class _GraphDrawer:
     def _constant(self, node: onnx.NodeProto, tensor: onnx.TensorProto | None) -> None:
         if tensor is not None and node.output and node.output[0]:
             number = self.names.own[node.output[0]]
-            self.drawing.values[number][1] = self.drawing.text(tensor_text(tensor))
+            self.drawing.values[number][1] = self.drawing.text(tensor_type_text(tensor))
             self.drawing.weights.append((number, tensor))
 
     def _body(self, body: onnx.GraphProto) -> int:

@@ -1,0 +1,75 @@
+"""What stands in the way of running a model, told from its skeleton at a glance; ``check`` looks further."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+import onnx
+
+from graphkit.builder import runtime_limits
+from graphkit.finding import Finding
+from graphkit.graph import walk
+from graphkit.graph.index import GraphIndex
+from graphkit.graph.order import is_ordered
+from graphkit.model import Model
+from graphkit.tensor import is_stripped
+
+
+def runtime_words(proto: onnx.ModelProto) -> str:
+    """The installed ONNX Runtime, and whether it takes the model's IR version and opset; "" where none is installed."""
+    limits = runtime_limits()
+    if not limits.version:
+        return ""
+    takes = proto.ir_version <= limits.ir_version and _opset(proto) <= limits.opset
+    most = f"takes IR up to {limits.ir_version} and opset up to {limits.opset}"
+    return f"onnxruntime {limits.version} {'takes both' if takes else most}"
+
+
+def obstacles(model: Model, index: GraphIndex) -> Iterator[Finding]:
+    """What keeps the model from being run, or is idle in it, each with the command that mends it.
+
+    Cost: O(graph); weights are not read.
+    """
+    proto = model.proto
+    path = shlex.quote(model.path) if model.path else "MODEL"
+    limits = runtime_limits()
+    if limits.version and proto.ir_version > limits.ir_version:
+        said = (
+            f"onnxruntime {limits.version} loads IR versions up to {limits.ir_version}, and this is {proto.ir_version}"
+        )
+        yield Finding("ir-version", said, remedy=f"graphkit set {path} OUT --ir {limits.ir_version}")
+    if limits.version and _opset(proto) > limits.opset:
+        said = f"onnxruntime {limits.version} takes opsets up to {limits.opset}, and this is {_opset(proto)}"
+        yield Finding("opset", said, remedy=f"graphkit opset {path} OUT --to {limits.opset}")
+    stripped = sum(is_stripped(tensor) for tensor in walk.tensors(proto))
+    if stripped:
+        yield Finding(
+            "weights",
+            f"{_counted(stripped, 'tensor has', 'tensors have')} no values: the weights were stripped",
+            remedy=f"graphkit set {path} OUT --restore-weights ORIGINAL",
+        )
+    if not is_ordered(index.nodes):
+        said = "nodes stand before what they read from"
+        yield Finding("order", said, remedy=f"graphkit reorder {path} OUT --sort")
+    idle = _idle(index)
+    if idle:
+        yield Finding(
+            "idle-weights",
+            f"{_counted(len(idle), 'weight is', 'weights are')} read by no node",
+            remedy=f"graphkit simplify {path} OUT",
+            value=idle[0],
+        )
+
+
+def _opset(proto: onnx.ModelProto) -> int:
+    return max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+
+
+def _idle(index: GraphIndex) -> list[str]:
+    kept = {*index.inputs, *index.outputs}
+    return [name for name in index.initializers if name not in kept and not index.consumers.get(name)]
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
