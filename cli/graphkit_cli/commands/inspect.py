@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +19,7 @@ MANY = 20_000
 
 
 @click.command()
-@many("inspect", "a model", lambda given: {"infer": given["values"]})
+@many("inspect", "a model", lambda given: {"infer": given["values"], "bind": _sizes(given["bind"]) or None})
 @model_argument
 @click.option("--nodes", is_flag=True, help="List every node with its attributes, inputs and outputs.")
 @click.option("--values", is_flag=True, help="List every value and every weight with its type; infers missing types.")
@@ -73,11 +74,15 @@ def command(
         found = gk.find(model, text)
         render.result(found, lambda: gk.text(found))
     else:
-        sizes = {name: _one(name, given) for name, given in bound_sizes(bind, model).items()}
+        sizes = _sizes(bind, model)
         source = gk.load(model)
         few = len(source.nodes) <= MANY
         summary = gk.inspect(source, infer=values, bind=sizes if sizes or few else None)
         render.result(summary, lambda: gk.text(summary, nodes=nodes, values=values))
+
+
+def _sizes(texts: Sequence[str], *models: str) -> dict[str, int]:
+    return {name: _one(name, given) for name, given in bound_sizes(texts, *models).items()}
 
 
 def _one(name: str, sizes: list[int]) -> int:
