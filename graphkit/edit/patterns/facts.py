@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SMALL = 1 << 12
 """Bytes of a constant that a condition may look at; only a fold reads larger ones."""
 
+MOST_ELEMENTS = 1 << 24
+"""Elements of a constant that a rule may ask for: a bias has a few thousand."""
+
 
 class Types:
     """The types of values of a graph: as declared, else as inferred, which is done where it is first needed."""
@@ -189,11 +192,11 @@ class Facts:
 
     def zeros(self, tensor: str, shape: list[int]) -> Array:
         """Zeros of a tensor's data type."""
-        return np.zeros(shape, self.like(tensor, 0).dtype)
+        return np.zeros(_bounded(shape), self.like(tensor, 0).dtype)
 
     def ones(self, tensor: str, shape: list[int]) -> Array:
         """Ones of a tensor's data type."""
-        return np.ones(shape, self.like(tensor, 0).dtype)
+        return np.ones(_bounded(shape), self.like(tensor, 0).dtype)
 
     def _data_type(self, value: str) -> int:
         found = self._types.of(value) if value else None
@@ -204,6 +207,12 @@ class Facts:
 
 def _all_near(held: Any, wanted: Any, within: float = 0.0) -> bool:
     return bool(np.all(np.abs(np.asarray(held, np.float64) - np.asarray(wanted, np.float64)) <= within))
+
+
+def _bounded(shape: list[int]) -> list[int]:
+    if math.prod(shape) > MOST_ELEMENTS:
+        raise UnknownError(f"a constant of the shape {shape} would be too large")
+    return shape
 
 
 def _added(one: list[Any], other: list[Any]) -> list[Any]:

@@ -194,7 +194,7 @@ class Matcher:
             actual = given[place] if place < len(given) else ""
             if (held := values.get(formal)) is not None and held == actual:
                 continue
-            why = self._unlike(formal, actual, given, values)
+            why = self._unlike(formal, actual, given, values, one)
             if why:
                 return why
         for actual in given[len(order) :]:
@@ -206,10 +206,11 @@ class Matcher:
                 return f"it makes {actual!r}"
         return values
 
-    def _unlike(self, formal: str, actual: str, given: list[str], values: dict[str, str]) -> str:
+    def _unlike(self, formal: str, actual: str, given: list[str], values: dict[str, str], one: PatternNode) -> str:
         """Why an operand is not what the pattern has there; "" where it is, and then it is bound."""
         if formal in self._pattern.constants:
-            return self._differs(self._pattern.constants[formal], actual, given)
+            wanted = self._pattern.constants[formal]
+            return self._differs(wanted, actual, given, any_type=one.op == ("", "Pow"))
         if not formal:
             return f"it also reads {actual!r}" if actual else ""
         if not actual and formal not in self._alternative.optional:
@@ -227,8 +228,8 @@ class Matcher:
         mine, his = (self._types.array(tensor) for tensor in tensors if tensor is not None)
         return mine.dtype == his.dtype and mine.shape == his.shape and mine.tobytes() == his.tobytes()
 
-    def _differs(self, wanted: Array, name: str, given: list[str]) -> str:
-        """Why a value is not a number of the pattern; "" where it is."""
+    def _differs(self, wanted: Array, name: str, given: list[str], *, any_type: bool) -> str:
+        """Why a value is not a number of the pattern; "" where it is. An exponent may be of another type than its base."""
         tensor = self._scope.constant(name) if name else None
         if tensor is None:
             return f"{name!r} is no constant" if name else "a constant is left out"
@@ -243,6 +244,8 @@ class Matcher:
             held = held.reshape(())
         if held.shape != wanted.shape:
             return f"{name!r} has the shape {list(held.shape)}, not {list(wanted.shape)}"
+        if not any_type and (held.dtype.name in WITHIN) != (wanted.dtype.name in WITHIN):
+            return f"{name!r} is {held.dtype}, not {wanted.dtype}"
         if held.dtype.kind in "iub" and wanted.dtype.kind in "iub":
             return "" if np.array_equal(held, wanted) else f"{name!r} is {held.tolist()}, not {wanted.tolist()}"
         numbers, target = np.asarray(held, np.float64), np.asarray(wanted, np.float64)

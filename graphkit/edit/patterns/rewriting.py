@@ -121,6 +121,11 @@ class _Work:
             wanted = f"{low} or later" if high is None else f"{low} to {high}"
             nearest.note(0, f"it is for opset {wanted}, and the model has {self._opset}")
             return False
+        own = {walk.function_key(function)[:2] for function in self._proto.functions}
+        defined = next((one.op for one in alternative.pattern.nodes if one.op in own), None)
+        if defined is not None:
+            nearest.note(0, f"the model defines {defined[1]} itself; inline its functions first")
+            return False
         for node in alternative.replacement.node:
             if not node.domain and schema_of(node.op_type, self._opset) is None:
                 since = _since(node.op_type)

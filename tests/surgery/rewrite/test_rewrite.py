@@ -249,3 +249,28 @@ def test_weights_are_not_read_where_no_rule_computes_with_them(tmp_path):
     tensor.external_data.add(key="location", value="gone.bin")
     onnx.save(proto, tmp_path / "m.onnx")
     assert operators(gk.rewrite(tmp_path / "m.onnx", SILU)) == ["Swish", "Add"]
+
+
+def test_an_operator_that_the_model_defines_itself_is_not_the_rules():
+    text = """<ir_version: 10, opset_import: ["" : 20, "com.microsoft" : 1]>
+    g (float[2] x) => (float[2] y) { y = com.microsoft.QuickGelu(x) }
+    <domain: "com.microsoft", opset_import: ["" : 20]> QuickGelu (a) => (b) { b = Neg(a) }"""
+    edited = gk.rewrite(onnx.parser.parse_model(text), "expand-quick-gelu")
+    assert "the model defines QuickGelu itself" in notes(edited)
+
+
+@pytest.mark.parametrize("constant", ["int32 t = {3}", "float[1,1] t = {3}", "float[2] t = {3, 3}"])
+def test_a_number_of_a_pattern_is_no_integer_no_vector_and_adds_no_axis(constant):
+    kind = "int32[2]" if "int32" in constant else "float[2]"
+    shape = kind.replace("[2]", "[1,2]") if "[1,1]" in constant else kind
+    rule = """pattern (x) => (y) { three = Constant<value = float {3.0}>() y = Add(x, three) }
+replacement (x) => (y) { y = Neg(x) }"""
+    proto = model(f"({kind} x) => ({shape} y) <{constant}> {{ y = Add(x, t) }}")
+    assert gk.rewrite(proto, rule).proto.graph == proto.graph
+
+
+def test_a_weight_that_callers_may_override_is_no_constant():
+    body = "(float[2] x, float t) => (float[2] y) <float t = {3}> { y = Add(x, t) }"
+    rule = """pattern (x) => (y) { three = Constant<value = float {3.0}>() y = Add(x, three) }
+replacement (x) => (y) { y = Neg(x) }"""
+    assert "'t' is no constant" in notes(gk.rewrite(model(body), rule))
