@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphkit.errors import GraphkitError, GraphkitWarning, ModelFileError, SaveError
-from graphkit.hint import Hint, look
+from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.operation import arrays_of, operation_of
 from graphkit.recipe.places import portable
 from graphkit.recipe.reading import array_file
 from graphkit.step import Find, Step
 from graphkit.storage.load import as_model
+
+MAKERS = ("export", "merge")
+"""Steps that make a model of something else; a recipe begins behind them."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -35,13 +38,14 @@ def save_recipe(
         path: The TOML file to write. Large arrays that steps were given go into files beside it.
         portable: Write names of values and nodes as places: by position, operator type and torch module. So the recipe
             fits a re-export, in which they have other names. The original is needed for that.
-        original: The model that the history begins with. None: the file beside ``model`` that the history names.
+        original: The model that the recipe shall begin with: that of the history, or one that has had its first steps, such
+            as the file of an export. None: the file beside ``model`` that the history names.
 
     Returns:
         The files that were written.
 
     Raises:
-        GraphkitError: There is no history, a step cannot be replayed, or the original is another model.
+        GraphkitError: There is no history, a step cannot be replayed, or the history does not begin with the original.
         ModelFileError: The original is not found.
         SaveError: The file cannot be written.
 
@@ -50,16 +54,19 @@ def save_recipe(
     """
     target = os.fspath(path)
     source = as_model(model)
-    steps = source.history
-    if not steps:
+    if not source.history:
         raise GraphkitError("the model has no history")
-    for number, step in enumerate(steps, 1):
+    begun = None if original is None and not portable else _begun(source, original)
+    steps = source.history[_made(source) if begun is None else len(begun.history) :]
+    if not steps:
+        raise GraphkitError("nothing was done to the model since it was made")
+    for step in steps:
         if step.obstacle:
-            raise GraphkitError(f"step {number}, {step.operation!r}, cannot be replayed: {step.obstacle}")
+            raise GraphkitError(f"the step {step.operation!r} cannot be replayed: {step.obstacle}")
     find = arrays_of(source)
     arguments: list[Mapping[str, Any]] = [step.arguments for step in steps]
-    if portable:
-        arguments = _portable(source, steps, find, original)
+    if portable and begun is not None:
+        arguments = _portable(begun, steps, find)
     files: dict[str, bytes] = {}
     for digest, length in _digests([dict(one) for one in arguments]):
         data = find(digest, length)
@@ -84,14 +91,8 @@ def _write(name: str, data: bytes) -> None:
         raise SaveError(f"cannot write {name!r}: {error.strerror}", path=name) from error
 
 
-def _portable(
-    source: Model, steps: tuple[Step, ...], find: Find, original: ModelLike | None
-) -> list[Mapping[str, Any]]:
+def _portable(model: Model, steps: tuple[Step, ...], find: Find) -> list[Mapping[str, Any]]:
     """The arguments of each step, with places for the names of the model that it was done on."""
-    model = _original(source) if original is None else as_model(original)
-    identity, known = model.identity, source.original
-    if known is not None and identity is not None and identity.digest != known.digest:
-        raise GraphkitError(f"{model.path} is not the model that the history begins with, {known.file}")
     found: list[Mapping[str, Any]] = []
     for step in steps:
         found.append(portable(model, step.arguments))
@@ -101,16 +102,34 @@ def _portable(
     return found
 
 
-def _original(source: Model) -> Model:
+def _made(source: Model) -> int:
+    """How many steps made the model that a recipe can begin with: an export, a merge."""
+    return 1 if source.history[0].operation in MAKERS else 0
+
+
+def _begun(source: Model, original: ModelLike | None) -> Model:
+    """The model that a recipe begins with: that of the history, or one that has had its first steps."""
+    model = _beside(source) if original is None else as_model(original)
+    had, known, identity = model.history, source.original, model.identity
+    other = known is not None and identity is not None and identity.digest != known.digest
+    if [step[:2] for step in had] != [step[:2] for step in source.history[: len(had)]] or (not had and other):
+        raise GraphkitError(f"the history does not begin with {model.path or 'the original that was given'}")
+    return model
+
+
+def _beside(source: Model) -> Model:
     known = source.original
     if known is None or known.file is None or source.path is None:
-        raise ModelFileError("the history does not name the file of the original", hint="give the original")
+        raise ModelFileError(
+            "the history does not name the file that it begins with",
+            hint=Hint("say where it is: ", Argument("original", Blank("FILE"))),
+        )
     path = os.path.join(os.path.dirname(source.path), known.file)
     if not os.path.exists(path):
         raise ModelFileError(
             f"the original, {known.file!r}, is not beside {source.path}",
             path=path,
-            hint=Hint("say where it is: ", look("save_recipe", original="FILE")),
+            hint=Hint("say where it is: ", Argument("original", Blank("FILE"))),
         )
     return as_model(path)
 
