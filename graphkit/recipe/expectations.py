@@ -8,7 +8,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
@@ -46,10 +46,12 @@ class Asked:
     Attributes:
         original: The model that the recipe began with; None where it was made of several.
         folder: Where the files are that the recipe names.
+        names: Input or output now -> its name in the original, for those that the original has.
     """
 
     original: Model | None
     folder: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def unmet(model: Model, wanted: Mapping[str, Any]) -> list[str]:
@@ -219,8 +221,16 @@ def _reference(name: str, asked: Asked) -> Model:
 def _same(model: Model, wanted: Mapping[str, Any], asked: Asked, device: str) -> list[str]:
     reference = _reference(wanted["same_as"], asked)
     options = {key: wanted[key] for key in ("rtol", "atol", "samples") if key in wanted}
+    if wanted["same_as"] == "original":
+        outputs = [value.name for value in model.outputs if value.name in asked.names]
+        kept = {asked.names[name] for name in outputs}
+        if gone := [value.name for value in reference.outputs if value.name not in kept]:
+            return [f"the original's output {gone[0]!r} is gone"]
+        options |= {"map": {mine: name for mine, name in asked.names.items() if mine != name}, "outputs": outputs}
+    else:
+        options["map"] = _by_position(model, reference)
     try:
-        report = validate(model, against=reference, device=device, map=_by_position(model, reference), **options)
+        report = validate(model, against=reference, device=device, **options)
     except ComparisonError as error:
         return [f"it cannot be compared with {wanted['same_as']}: {error.message}"]
     if report:

@@ -101,6 +101,10 @@ def run(steps: Sequence[Step], models: ModelLike | Sequence[ModelLike] | Mapping
     return Applied(tuple(work.did), work.model, original, work.split)
 
 
+def _interface(model: Model | None) -> dict[str, str]:
+    return {} if model is None else {value.name: value.name for value in (*model.inputs, *model.outputs)}
+
+
 def _loaded(models: Any) -> dict[str, Model]:
     """Name -> model; a single one is called by its file's stem."""
     if isinstance(models, Mapping):
@@ -128,6 +132,7 @@ class _Work:
         self.given = given
         self.split: Split | None = None
         self.did: list[Did] = []
+        self._names = _interface(original)
         self._open: dict[int, bool] = {}
 
     def do(self, step: Step) -> None:
@@ -141,7 +146,7 @@ class _Work:
             return
         if step.expect is not None:
             assert self.model is not None
-            if wrong := failed(self.model, step.expect, Asked(self.original, step.folder)):
+            if wrong := failed(self.model, step.expect, Asked(self.original, step.folder, self._names)):
                 raise ExpectationError(wrong, step=step.number, place=step.place)
             touched = tuple(f"{key} = {_shown(value)} holds" for key, value in step.expect.items())
             self.did.append(Did(step.number, step.place, what, "done", touched, (), time.perf_counter() - began))
@@ -198,8 +203,15 @@ class _Work:
                 f"{step.place}: {step.do} finds nothing to do in this model{said}",
                 hint="say optional = true in the step where that is right",
             )
+        self._follow(before, after, renamed=operation.name == "rename")
         self.model = after
         return touched, notes
+
+    def _follow(self, before: Model, after: Model, *, renamed: bool) -> None:
+        """Keep what the original calls the inputs and outputs: a rename keeps their places, all else their names."""
+        new = [value.name for value in (*after.inputs, *after.outputs)]
+        old = [value.name for value in (*before.inputs, *before.outputs)] if renamed else new
+        self._names = {now: self._names[was] for was, now in zip(old, new, strict=True) if was in self._names}
 
     def _merge(self, arguments: dict[str, Any], step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
         models = dict(self.given)

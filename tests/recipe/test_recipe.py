@@ -180,6 +180,20 @@ def test_an_expectation_that_does_not_hold_says_what_is_there(net, write, tmp_pa
     assert "recipe.toml:1:1" in str(caught.value)
 
 
+def test_the_original_is_followed_through_renames_new_outputs_and_another_order(net, write):
+    steps = [
+        {"do": "rename", "values": {"image": "x", "y": "out"}},
+        {"do": "tap", "names": ["c"]},
+        {"do": "reorder", "outputs": ["c", "out"]},
+        {"do": "rename", "prefix": "p/"},
+        {"expect": {"same_as": "original"}},
+    ]
+    assert [v.name for v in gk.Recipe(steps).apply(net).outputs] == ["c", "out"]
+    swapped = [{"do": "tap", "names": ["c"], "replace": True}, {"expect": {"same_as": "original"}}]
+    with pytest.raises(gk.ExpectationError, match="the original's output 'y' is gone"):
+        gk.Recipe(swapped).apply(net)
+
+
 def test_what_is_wrong_by_a_little_is_the_same_within_the_tolerance_that_is_given(net, write, tmp_path):
     other = onnx.load(net)
     bias = next(t for t in other.graph.initializer if t.name == "b")
