@@ -46,20 +46,16 @@ def simplify_once(model: Model, proto: onnx.ModelProto, limit: int) -> Counter[s
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and _lifted(view, node):
             done["Constant nodes became initializers"] += 1
             continue
+        if _is_left_out(view, node, twins, done):
+            continue
         if learn(view, node, limit):
             folded.append(node)
             continue
+        before = sum(done.values())
         while merged(view, node):
             done["nodes do the work of the node before them"] += 1
-        through = passes_through(view, node)
-        if through is not None and view.may_replace(node.output[0], through):
-            view.replace(node.output[0], through)
-            done["nodes that change nothing are gone"] += 1
-            continue
-        if _is_there_already(view, node, twins):
-            done["nodes that were there twice are there once"] += 1
-            continue
-        view.keep(node)
+        if before == sum(done.values()) or not _is_left_out(view, node, twins, done):
+            view.keep(node)
     computed = _settle(view, folded, limit)
     if computed:
         done["nodes were computed beforehand"] = computed
@@ -80,6 +76,19 @@ def _lifted(view: View, node: onnx.NodeProto) -> bool:
     kept.name = node.output[0]
     view.lifted(kept)
     return True
+
+
+def _is_left_out(view: View, node: onnx.NodeProto, twins: dict[bytes, onnx.NodeProto], done: Counter[str]) -> bool:
+    """Let a node's readers read something else, where it changes nothing or stands there already."""
+    through = passes_through(view, node)
+    if through is not None and view.may_replace(node.output[0], through):
+        view.replace(node.output[0], through)
+        done["nodes that change nothing are gone"] += 1
+        return True
+    if _is_there_already(view, node, twins):
+        done["nodes that were there twice are there once"] += 1
+        return True
+    return False
 
 
 def _is_there_already(view: View, node: onnx.NodeProto, twins: dict[bytes, onnx.NodeProto]) -> bool:
