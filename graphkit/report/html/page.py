@@ -58,7 +58,7 @@ def page(title: str, parts: Iterable[str], *, about: str | None = None) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(shown(title))}</title><style>{STYLE}</style></head>\n"
-        '<body style="margin:0"><main class="graphkit">\n'
+        '<body style="margin:0;color-scheme:light dark;background:light-dark(#fff,#0d1117)"><main class="graphkit">\n'
         + "\n".join(parts)
         + f"\n<footer>{escape(foot() if about is None else about)}</footer>\n</main></body></html>\n"
     )
