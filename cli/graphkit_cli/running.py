@@ -247,17 +247,24 @@ def show(render: Render, result: gk.Report | gk.Bisection | gk.Layers | gk.Proof
     """Print the result of a comparison and its notes, and write the pages that are wanted; ``model`` is what is drawn."""
     import graphkit as gk
 
+    write_pages(render, result, pages, model)
+    render.result(result, lambda: gk.text(result))
+    for note in result.notes:
+        render.note(note)
+
+
+def write_pages(render: Render, result: object, pages: Pages, model: str) -> None:
+    """Write the drawing of a model, with what was found in colour, and the page of the result, which links to it."""
+    import graphkit as gk
+
     beside = None
     if pages.view is not None:
-        gk.view(model, highlight=[result] if isinstance(result, gk.Bisection) else ()).save(pages.view)
+        gk.view(model, highlight=[result] if isinstance(result, gk.Bisection | gk.Difference) else ()).save(pages.view)
         beside = os.path.relpath(pages.view, os.path.dirname(pages.html or "") or ".").replace(os.sep, "/")
         render.note(f"wrote {pages.view}")
     if pages.html is not None:
         gk.save_html(result, pages.html, view=beside)
         render.note(f"wrote {pages.html}")
-    render.result(result, lambda: gk.text(result))
-    for note in result.notes:
-        render.note(note)
 
 
 def feed_lists(texts: Sequence[str], *models: str | None) -> dict[str, list[str]]:

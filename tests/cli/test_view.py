@@ -62,3 +62,13 @@ def test_the_page_of_a_comparison_links_to_the_drawing_that_is_written_beside_it
     drawn = (folder / "m.html").read_text(encoding="utf-8")
     assert ("first difference: y" in drawn) == (command == "bisect")
     assert graphkit(command, "model.onnx", "--against", "other.onnx", "--view", "no/m.html").code == 3
+
+
+def test_the_page_of_a_difference_links_to_the_drawing_where_it_is_in_colour(graphkit, folder):
+    onnx.save(onnx.parser.parse_model(TEXT.replace("y = Neg(h)", "k = Abs(h)\n [c] y = Neg(k)")), "other.onnx")
+    assert graphkit("diff", "model.onnx", "other.onnx", "--html", "d.html", "--view", "v.html").code == 1
+    page = (folder / "d.html").read_text(encoding="utf-8")
+    assert 'href="./v.html"' in page
+    assert "./v.html#value=" in page
+    assert '"label":"added"' in (folder / "v.html").read_text(encoding="utf-8")
+    assert graphkit("diff", "model.onnx", "other.onnx", "--view", "no/v.html").code == 3

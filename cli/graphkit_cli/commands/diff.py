@@ -7,6 +7,7 @@ import click
 from graphkit_cli.edit import check_target
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
+from graphkit_cli.running import Pages, write_pages
 
 NO = 1
 
@@ -23,6 +24,9 @@ NO = 1
 )
 @click.option("--no-steps", is_flag=True, help="Do not replay the history of B to say which step made what.")
 @click.option("--html", metavar="FILE", help="Write one self-contained page, both models side by side.")
+@click.option(
+    "--view", metavar="FILE", help="Draw B as a page, its differences in colour; the page of --html links to it."
+)
 @click.option("--markdown", metavar="FILE", help="Write the differences as Markdown tables.")
 @output_options
 def command(
@@ -32,6 +36,7 @@ def command(
     ignore: tuple[str, ...],
     no_steps: bool,
     html: str | None,
+    view: str | None,
     markdown: str | None,
 ) -> int:
     r"""Show how model B differs from model A; exit 1 where they differ.
@@ -48,15 +53,13 @@ def command(
     graphkit diff old.onnx new.onnx
     graphkit diff old.onnx new.onnx --ignore names --ignore metadata --html diff.html
     """
-    for path in filter(None, (html, markdown)):
+    for path in filter(None, (html, view, markdown)):
         check_target(path)
     import graphkit as gk
 
     with render.progress(f"comparing {before} with {after}"):
         result = gk.diff(before, after, ignore=ignore, steps=not no_steps)
-    if html is not None:
-        gk.save_html(result, html)
-        render.note(f"wrote {html}")
+    write_pages(render, result, Pages(html, view), after)
     if markdown is not None:
         gk.save_markdown(result, markdown)
         render.note(f"wrote {markdown}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphkit.inspection.diff.difference import Change, Difference
 from graphkit.inspection.diff.steps import said
-from graphkit.report.html.page import escape, page, verdict, view_link
+from graphkit.report.html.page import escape, page, value_address, verdict, view_link
 from graphkit.report.printable import one_line
 from graphkit.report.text.diff import cells, sections
 
@@ -36,7 +36,7 @@ def diff_page(result: Difference, view: str | None = None) -> str:
         links = (f'<a href="#{_anchor(name)}">{escape(name)}</a> ({len(rows)})' for name, rows in found)
         parts.append(f"<p>{' · '.join(links)}</p>")
     for name, rows in found:
-        parts += [f'<h2 id="{_anchor(name)}">{escape(name)}</h2>', _table(_anchor(name), rows[:SHOWN])]
+        parts += [f'<h2 id="{_anchor(name)}">{escape(name)}</h2>', _table(_anchor(name), rows[:SHOWN], view)]
         if len(rows) > SHOWN:
             parts.append(f"<p>... and {len(rows) - SHOWN} more; graphkit diff --json lists them all.</p>")
     if result.steps:
@@ -50,11 +50,17 @@ def _anchor(name: str) -> str:
     return name.replace(" ", "-")
 
 
-def _table(anchor: str, rows: list[tuple[str, Change]]) -> str:
+DRAWN = ("node", "input", "output", "value", "weight", "shape")
+"""Kinds of differences that are about something that the drawing shows."""
+
+
+def _table(anchor: str, rows: list[tuple[str, Change]], view: str | None) -> str:
     lines = ['<col class="what"><tr><th>what</th><th>before</th><th>after</th></tr>']
     for at, (name, change) in enumerate(rows):
         _, what, before, after = (escape(one_line(text)) for text in cells(name, change))
         link = f'<a href="#{anchor}-{at}">{escape(name)}</a> {what}'
+        if view and name != "removed" and change.kind in DRAWN:
+            link += f' <a href="{escape(value_address(view, change.name))}">in the drawing</a>'
         lines.append(
             f'<tr class="{name}" id="{anchor}-{at}"><td>{link}</td><td class="before">{before}</td><td class="after">{after}</td></tr>'
         )

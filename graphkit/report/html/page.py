@@ -80,6 +80,11 @@ def view_link(view: str | None) -> str:
     return f'<p><a href="{html.escape(_address(view))}">The model as a drawing</a></p>' if view else ""
 
 
+def value_address(view: str, name: str) -> str:
+    """The address of a value, or of a node, in the drawing of the model."""
+    return f"{_address(view)}#value={quote(shown(name), safe='')}"
+
+
 def _address(path: str) -> str:
     """A file's path as a relative address; a colon in its first part would make a scheme of it."""
     address = quote(path)
@@ -126,7 +131,7 @@ def _link(view: str | None, links: Links[T] | None, column: Column[T], row: T) -
     """The address of what a cell names, in the drawing."""
     named = links.get(column.title) if view and links else None
     name = named(row) if named else None
-    return f"{_address(view)}#value={quote(shown(name), safe='')}" if view and name else None
+    return value_address(view, name) if view and name else None
 
 
 def _cell(tag: str, column: Column[T], text: str, address: str | None = None) -> str:

@@ -15,6 +15,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.module_paths import modules
 from graphkit.graph.names import label
 from graphkit.graph.walk import model_nodes
+from graphkit.inspection.diff.difference import Difference
 from graphkit.model import Model
 from graphkit.operation import replay
 from graphkit.report.printable import shown
@@ -27,7 +28,7 @@ from graphkit.storage.load import load
 from graphkit.surgery.suggest import Cut
 from graphkit.verify.bisect.bisection import Bisection
 
-Highlight: TypeAlias = "str | Cut | Bisection | Session | Mapping[str, str]"
+Highlight: TypeAlias = "str | Cut | Bisection | Difference | Session | Mapping[str, str]"
 """What can be highlighted: a text as the command line takes it, a result of graphkit, or node -> label."""
 
 FORMS = "NAME, cut:INPUTS->OUTPUTS, module:PATH, step:N, bisect:FILE or placement:DEVICE"
@@ -49,6 +50,8 @@ def highlights(wanted: Iterable[Highlight], model: Model, drawing: Drawing) -> l
             found += _cut(one.inputs, one.outputs, drawing)
         elif isinstance(one, Bisection):
             found += _bisection(json.loads(to_json(one)), drawing)
+        elif isinstance(one, Difference):
+            found += _difference(one, drawing)
         elif isinstance(one, Session):
             found += _placement(one, drawing)
         else:
@@ -219,6 +222,23 @@ def _bisection(found: Mapping[str, Any], drawing: Drawing) -> list[dict[str, Any
     if isinstance(first, dict):
         entries.append((f"first difference: {first.get('value')}", [str(first.get("node"))]))
     return [_entry(title, _all_boxes(drawing, names)) for title, names in entries if names]
+
+
+def _difference(found: Difference, drawing: Drawing) -> list[dict[str, Any]]:
+    """What the second model has that is new, renamed, moved or not the same."""
+    lists = {name: changes for name, changes in found.lists.items() if name != "removed"}
+    entries = {
+        name: [place for c in changes for place in _at_address(drawing, c.name)] for name, changes in lists.items()
+    }
+    return [_entry(name, places) for name, places in entries.items() if places]
+
+
+def _at_address(drawing: Drawing, address: str) -> list[Place]:
+    """The boxes of ``name``, ``node.body/name`` or ``function:domain::name/name``; a name itself may have slashes."""
+    name = address
+    while not (places := boxes_of(drawing, name)) and "/" in name:
+        name = name.partition("/")[2]
+    return places
 
 
 def _loaded(model: Model, device: str) -> Session:

@@ -159,14 +159,16 @@ class ModelData {
     return parts.join(" ").toLowerCase();
   }
 
-  // The places that a name stands for: the box that makes the value, else the node of that name; exact names only.
+  // The places that a name stands for: the box that makes the value, else the node of that name, else what reads the
+  // value (a weight); exact names only.
   named(name) {
     const found = [];
     this.graphs.forEach((graph, number) => graph.nodes.forEach((node, box) => {
       if (node.y.some((value) => value >= 0 && this.valueName(value) === name)) found.unshift([number, box]);
       else if (this.text(node.n) === name) found.push([number, box]);
     }));
-    return found;
+    if (found.length) return found;
+    return this.values.flatMap((_, value) => (this.valueName(value) === name ? this.readers.get(value) ?? [] : []));
   }
 
   // The box of the main graph that a place lies in.
