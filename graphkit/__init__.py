@@ -129,6 +129,15 @@ _FACE = {
     ),
     "graphkit.report.text.text": ("text",),
     "graphkit.report.to_json": ("to_json",),
+    "graphkit.running.bench": (
+        "Benchmark",
+        "OperatorTime",
+        "Profile",
+        "Timing",
+        "bench",
+    ),
+    "graphkit.running.memory": ("MemoryUse",),
+    "graphkit.runtime.profiling": ("NodeTime",),
     "graphkit.running.diagnosis": (
         "Check",
         "Diagnosis",

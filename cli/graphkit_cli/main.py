@@ -79,6 +79,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "layers": ("graphkit_cli.commands.layers", "Show what every submodule returns, in torch and in the model."),
     "doctor": ("graphkit_cli.commands.doctor", "Show versions, limits and the providers that really load."),
     "run": ("graphkit_cli.commands.run", "Run a model in ONNX Runtime; show or save its outputs."),
+    "bench": ("graphkit_cli.commands.bench", "Measure how long a run takes and how much memory."),
     "probe": ("graphkit_cli.commands.probe", "Try input shapes on models, and say which axis is to blame."),
     "ops": ("graphkit_cli.commands.ops", "Look operators up: in ONNX, and in torch's two exporters."),
     "define": ("graphkit_cli.commands.define", "Give an operator of a custom domain a body."),

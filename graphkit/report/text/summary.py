@@ -66,7 +66,7 @@ def _facts(summary: Summary) -> list[str]:
         ("runtime", summary.runtime),
         ("nodes", _node_count(summary)),
         ("weights", _weights(summary)),
-        ("types", ", ".join(f"{name} {_size(count)}" for name, count in summary.dtypes.items())),
+        ("types", ", ".join(f"{name} {size_text(count)}" for name, count in summary.dtypes.items())),
         ("largest", _largest(summary)),
         ("one run", _work(summary)),
         ("doc", _short(summary.doc)),
@@ -82,14 +82,14 @@ def _node_count(summary: Summary) -> str:
         if count:
             ending = ("y" if count == 1 else "ies") if word == "bod" else ("" if count == 1 else "s")
             parts.append(f"{count} {word}{ending}")
-    return ", ".join(parts) + (f"; {_size(summary.graph_bytes)} without weights" if summary.graph_bytes else "")
+    return ", ".join(parts) + (f"; {size_text(summary.graph_bytes)} without weights" if summary.graph_bytes else "")
 
 
 def _weights(summary: Summary) -> str:
     places = sorted({weight.location for weight in summary.initializers if weight.location})
-    weights = f"{summary.weight_count:,} in {len(summary.initializers)} tensors, {_size(summary.weight_bytes)}"
+    weights = f"{summary.weight_count:,} in {len(summary.initializers)} tensors, {size_text(summary.weight_bytes)}"
     if summary.constant_bytes:
-        weights += f", {_size(summary.constant_bytes)} of them in Constants"
+        weights += f", {size_text(summary.constant_bytes)} of them in Constants"
     shown = ", ".join(shortened(place, 40) for place in places[:LARGEST_SHOWN])
     more = f" and {len(places) - LARGEST_SHOWN} more files" if len(places) > LARGEST_SHOWN else ""
     return weights + (f", in {shown}{more}" if places else "")
@@ -99,7 +99,7 @@ def _largest(summary: Summary) -> str:
     largest = sorted(summary.initializers, key=lambda weight: -weight.bytes)[:LARGEST_SHOWN]
     if len(summary.initializers) <= 1:
         return ""
-    return ", ".join(f"{shortened(weight.name, 40)} {weight.type} ({_size(weight.bytes)})" for weight in largest)
+    return ", ".join(f"{shortened(weight.name, 40)} {weight.type} ({size_text(weight.bytes)})" for weight in largest)
 
 
 def _work(summary: Summary) -> str:
@@ -115,7 +115,7 @@ def _work(summary: Summary) -> str:
     if work.peak_bytes is None:
         return f"{text}; {work.unsized} value{'' if work.unsized == 1 else 's'} of unknown size, so no peak of memory"
     at = f", at {shortened(work.peak_node, 40)}" if work.peak_node else ""
-    return f"{text}; at most {_size(work.peak_bytes)} of values at once{at}"
+    return f"{text}; at most {size_text(work.peak_bytes)} of values at once{at}"
 
 
 def _count(count: int) -> str:
@@ -159,7 +159,7 @@ def _value_row(value: ValueSummary) -> tuple[str, ...]:
 
 def _weight_row(summary: Summary, position: int) -> tuple[str, ...]:
     weight = summary.initializers[position]
-    return (weight.name, weight.type, _size(weight.bytes), weight.values or weight.location or "")
+    return (weight.name, weight.type, size_text(weight.bytes), weight.values or weight.location or "")
 
 
 def _function_row(summary: Summary, position: int) -> tuple[str, ...]:
@@ -186,7 +186,7 @@ def _module_row(module: ModuleSummary) -> tuple[str, ...]:
     path = "  " * (module.path.count(".") + 1) + module.path if module.path else "(the whole module)"
     times = f" (called {module.calls} times)" if module.calls > 1 else ""
     class_name = (module.class_name or "").rpartition(".")[2]
-    return (str(module.nodes), f"{module.parameters:,}", _size(module.bytes), path, (class_name + times).strip())
+    return (str(module.nodes), f"{module.parameters:,}", size_text(module.bytes), path, (class_name + times).strip())
 
 
 def _short(text: str) -> str:
@@ -214,7 +214,7 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(name or '""' for name in names)
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
     """Bytes in powers of ten, as file managers show them: 912 B, 80.4 kB, 1.72 GB."""
     if count < 1000:
         return f"{count} B"

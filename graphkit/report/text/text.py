@@ -13,6 +13,7 @@ from graphkit.inspection.lint import Lint
 from graphkit.inspection.look_up import Matches, Neighbours, ValueDetails
 from graphkit.inspection.summary import Summary
 from graphkit.report.columns import aligned
+from graphkit.report.text.bench import bench_text
 from graphkit.report.text.bisection import bisection_text
 from graphkit.report.text.checked import checked_text
 from graphkit.report.text.diagnosis import diagnosis_text
@@ -28,6 +29,7 @@ from graphkit.report.text.run import run_text
 from graphkit.report.text.summary import summary_text
 from graphkit.report.text.validation import validation_text
 from graphkit.result import Result, short
+from graphkit.running.bench import Benchmark
 from graphkit.running.diagnosis import Diagnosis
 from graphkit.running.run import Ran
 from graphkit.semantics.schemas import Operator
@@ -40,6 +42,7 @@ from graphkit.verify.probe.attempt import Attempt
 from graphkit.verify.report import Report
 
 _WRITERS: dict[type, Callable[[Any], str]] = {
+    Benchmark: bench_text,
     Bisection: bisection_text,
     Checked: checked_text,
     Diagnosis: diagnosis_text,
