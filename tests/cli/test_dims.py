@@ -1,13 +1,14 @@
 """The dims command: its report, and results that are compared before they are written."""
 
+import functools
 import json
 
 import onnx
 import onnx.parser
 
+import onnx_text
 
-def parse(text):
-    return onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {text}')
+parse = functools.partial(onnx_text.parse, opset=17)
 
 
 TABLE = "g (float[1,6,4] x) => (float[a,b,c] y) <float[1,6,1] table = {2,1,2,5,2,2}> { [join] y = Mul(x, table) }"

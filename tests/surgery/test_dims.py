@@ -9,11 +9,8 @@ import pytest
 
 import graphkit as gk
 from graphkit.graph.symbols import names_in, substituted
+from onnx_text import parse
 from oracle import assert_same, run_ort
-
-
-def parse(text, opset=18, ir=8):
-    return onnx.parser.parse_model(f'<ir_version: {ir}, opset_import: ["" : {opset}]> {text}')
 
 
 def shapes(model):

@@ -1,5 +1,6 @@
 """Each kind of node that holds a size follows an axis that becomes free, at every opset that writes it so, or is named."""
 
+import functools
 import warnings
 
 import numpy as np
@@ -8,13 +9,13 @@ import onnx.parser
 import pytest
 
 import graphkit as gk
+import onnx_text
 from oracle import assert_same, run_ort
 
 RNG = np.random.default_rng(0)
 
 
-def parse(text, opset=17, ir=8):
-    return onnx.parser.parse_model(f'<ir_version: {ir}, opset_import: ["" : {opset}]> {text}')
+parse = functools.partial(onnx_text.parse, opset=17)
 
 
 def freed(model, values):

@@ -1,5 +1,6 @@
 """What dims says: of holders that cannot follow, of names, of outputs; and what it refuses."""
 
+import functools
 import warnings
 
 import numpy as np
@@ -8,11 +9,10 @@ import onnx.parser
 import pytest
 
 import graphkit as gk
+import onnx_text
 from oracle import assert_same, run_ort
 
-
-def parse(text, opset=17, ir=8):
-    return onnx.parser.parse_model(f'<ir_version: {ir}, opset_import: ["" : {opset}]> {text}')
+parse = functools.partial(onnx_text.parse, opset=17)
 
 
 def said(model, values, **options):

@@ -8,13 +8,10 @@ import onnx.parser
 import pytest
 
 import graphkit as gk
+from onnx_text import parse
 from oracle import assert_same, run_ort
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3) - 2
-
-
-def parse(text, opset=18, ir=8):
-    return onnx.parser.parse_model(f'<ir_version: {ir}, opset_import: ["" : {opset}]> {text}')
 
 
 AXPB = "g (float[n,3] x, float[3] a, float b) => (float[n,3] y) { p = Mul(a, x) y = Add(p, b) }"

@@ -6,16 +6,13 @@ import onnxruntime as ort
 import pytest
 
 import graphkit as gk
+from onnx_text import parse
 
 A = """<ir_version: 8, opset_import: ["" : 17]> first (float[n, 2] x) => (float[n, 2] y, float[n, 2] extra)
 <float[2] k = {1, 2}> { [add] h = Add(x, k) [neg] y = Neg(h) extra = Abs(h) }"""
 
 B = """<ir_version: 9, opset_import: ["" : 18]> second (float[m, 2] x, float[n] t) => (float[m, 2] y, float[n] u)
 <float[2] k = {3, 4}> { [add] h = Mul(x, k) y = Exp(h) u = Neg(t) }"""
-
-
-def parse(text):
-    return onnx.parser.parse_model(text)
 
 
 def run(model, feeds):

@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import graphkit as gk
+from onnx_text import parse
 from oracle import assert_same, run_ort
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3) - 2
@@ -14,10 +15,6 @@ X = np.arange(6, dtype=np.float32).reshape(2, 3) - 2
 
 def scalar(value):
     return np.array(value, np.float32)
-
-
-def parse(text, opset=18, ir=8):
-    return onnx.parser.parse_model(f'<ir_version: {ir}, opset_import: ["" : {opset}]> {text}')
 
 
 def add_constant(constant, *, extra=(), initializers=(), sparse=(), opset=18, data_type=TensorProto.FLOAT, dims=(3,)):

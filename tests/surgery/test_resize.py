@@ -9,6 +9,7 @@ import onnx.parser
 import pytest
 
 import graphkit as gk
+import onnx_text
 from oracle import assert_same, run_ort
 
 RNG = np.random.default_rng(0)
@@ -17,8 +18,8 @@ HALF = 'mode="linear", coordinate_transformation_mode="half_pixel"'
 
 
 def parse(text, opset=18, ir=8, functions=""):
-    imports = f'"" : {opset}' + (', "my" : 1' if functions else "")
-    return onnx.parser.parse_model(f"<ir_version: {ir}, opset_import: [{imports}]> {text} {functions}")
+    imports = '"my" : 1' if functions else ""
+    return onnx_text.parse(text, opset, ir, imports, functions)
 
 
 def baked(factors, mode=HALF, x=X, opset=18):

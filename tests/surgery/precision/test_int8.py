@@ -1,11 +1,14 @@
 """int8: names, weights wherever they stand, ranges that say nothing, and how far off the result is."""
 
+import functools
+
 import numpy as np
 import onnx
 import onnx.parser
 import pytest
 
 import graphkit as gk
+import onnx_text
 from backend_cases import node_cases
 from graphkit.surgery.precision.accuracy import relative_error
 from oracle import run_ort
@@ -13,11 +16,7 @@ from oracle import run_ort
 RNG = np.random.default_rng(0)
 
 
-def parse(text, opset=17, **weights):
-    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> ' + text)
-    for name, array in weights.items():
-        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array, np.float32), name))
-    return model
+parse = functools.partial(onnx_text.parse, opset=17)
 
 
 def normal(*shape, scale=1.0, seed=0):

@@ -1,20 +1,18 @@
 """int8-dynamic, int8-weights, int4-weights and keep_auto: close, smaller, and nothing else changed."""
 
+import functools
+
 import numpy as np
 import onnx
 import onnx.parser
 import pytest
 
 import graphkit as gk
+import onnx_text
 from graphkit.surgery.precision.accuracy import relative_error
 from oracle import assert_same, run_ort
 
-
-def parse(text, opset=17, **weights):
-    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> ' + text)
-    for name, array in weights.items():
-        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array, np.float32), name))
-    return model
+parse = functools.partial(onnx_text.parse, opset=17)
 
 
 def normal(*shape, scale=1.0, seed=0):
