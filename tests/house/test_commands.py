@@ -2,12 +2,15 @@
 
 import importlib
 import inspect
+import re
+import shlex
 
 import click
 import pytest
 
 import graphkit as gk
 from graphkit_cli.main import COMMANDS, GROUPS, cli
+from graphkit_cli.render import Render
 
 SHARED = {
     "prove",
@@ -77,6 +80,23 @@ def test_help_works_and_every_option_has_a_text(name):
     assert "\\b" not in text
     options = [p for p in command.params if isinstance(p, click.Option)]
     assert [o.opts for o in options if not (o.help or "").rstrip().endswith((".", ")", "]"))] == []
+
+
+def examples(name):
+    """The command lines that a command's help shows, each as one."""
+    lines = re.sub(r"\\\n\s*", " ", load(name).command.help).splitlines()
+    return [line.strip() for line in lines if line.strip().startswith(f"graphkit {name}")]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_has_two_examples_that_the_command_takes(name):
+    shown = examples(name)
+    assert len(shown) >= 2
+    for line in shown:
+        _, *arguments = shlex.split(line.partition(" | ")[0].partition(" > ")[0])
+        with cli.make_context("graphkit", arguments, obj=Render()) as context:
+            _, command, rest = cli.resolve_command(context, [*context._protected_args, *context.args])
+            command.make_context(name, rest, parent=context)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

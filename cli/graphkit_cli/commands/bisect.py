@@ -44,7 +44,7 @@ DIVERGES = 1
 @output_options
 @with_pages
 def command(render: Render, candidate: str, memory: str, save_repro: str | None, pages: Pages, **given: Any) -> int:
-    """Find the first inner value that differs from a reference.
+    r"""Find the first inner value that differs from a reference.
 
     CANDIDATE may also be a torch factory (PACKAGE.MODULE:FACTORY) with --against MODEL.
 
@@ -54,6 +54,10 @@ def command(render: Render, candidate: str, memory: str, save_repro: str | None,
 
     Numbers that are smaller than any tolerance are compared too, unless they are what rounding leaves of larger ones.
     Where that is not known (small results of Sigmoid, Gelu, LSTM and the like, operators of other domains) a note says so.
+
+    \b
+    graphkit bisect edited.onnx --against model.onnx
+    graphkit bisect model.onnx --torch net:make --html report.html
     """
     one_reference(given)
     given = read_comparison(given, candidate, given["against"])

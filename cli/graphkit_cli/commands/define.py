@@ -23,6 +23,7 @@ def command(model: str, function: str) -> gk.Model:
     r"""Give an operator of a custom domain a body.
 
     \b
+    graphkit define model.onnx runs.onnx --function my_add.txt
     graphkit define model.onnx runs.onnx --function \
       '<domain: "custom", opset_import: ["" : 18]> my_add (a, b) => (c) { d = Add(a, a) c = Add(d, b) }'
     """

@@ -13,7 +13,12 @@ BROKEN = 1
 @click.command()
 @output_options
 def command(render: Render) -> int:
-    """Show versions, limits and the providers that really load."""
+    r"""Show versions, limits and the providers that really load.
+
+    \b
+    graphkit doctor
+    graphkit doctor --json
+    """
     import graphkit as gk
 
     with render.progress("looking around"):

@@ -76,10 +76,14 @@ def command(
     saving: Saving,
     **options: Any,
 ) -> int:
-    """Export a torch module, and say what the exporter did not.
+    r"""Export a torch module, and say what the exporter did not.
 
     The factory is a callable without arguments that gives an nn.Module, (module, args) or (module, args, kwargs);
     the current directory is on the import path. --json gives each finding as data: kind, message, source, remedy.
+
+    \b
+    graphkit export net:make model.onnx --dynamic image:0=batch
+    graphkit export net:make model.onnx --exporter torchscript --opset 17 --check-baked
     """
     import graphkit as gk
 

@@ -26,7 +26,12 @@ DIFFERS = 1
 @output_options
 @with_pages
 def command(render: Render, model: str, pages: Pages, **given: Any) -> int:
-    """Show what every submodule returns, in torch and in the model."""
+    r"""Show what every submodule returns, in torch and in the model.
+
+    \b
+    graphkit layers model.onnx --torch net:make
+    graphkit layers model.onnx --torch net:make --html table.html
+    """
     import graphkit as gk
 
     given = read_comparison(given, model)

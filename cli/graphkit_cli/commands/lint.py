@@ -38,9 +38,13 @@ def command(
     fp16: bool,
     int8: bool,
 ) -> int:
-    """Find what another runtime does not document as supported.
+    r"""Find what another runtime does not document as supported.
 
     Exit code 1 where the target refuses something.
+
+    \b
+    graphkit lint model.onnx
+    graphkit lint model.onnx --target-version 8.6 --trtexec --dim batch=1:4:16
     """
     import graphkit as gk
 

@@ -42,9 +42,13 @@ def command(
     factory: str | None,
     inputs: tuple[str, ...],
 ) -> int:
-    """Look operators up: in ONNX, and in torch's two exporters.
+    r"""Look operators up: in ONNX, and in torch's two exporters.
 
     Without OP, --torch and --check: the table of all ONNX operators and the opsets that changed them.
+
+    \b
+    graphkit ops Resize --opset 11
+    graphkit ops --torch grid_sample
     """
     import graphkit as gk
 

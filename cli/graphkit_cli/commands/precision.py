@@ -42,12 +42,16 @@ def command(
     seed: int,
     per_channel: bool,
 ) -> gk.Model:
-    """Write a model in float16, bfloat16, int8, or int4 weights.
+    r"""Write a model in float16, bfloat16, int8, or int4 weights.
 
     float16 and bfloat16 convert weights and values; int8 quantizes both on calibration feeds, int8-dynamic without any;
     int8-weights and int4-weights store the weights smaller, and compute in float32. A --feed that is given several times
     for one input is one calibration run each time; of four or more, the last is kept to measure the error. How far the
     result is from MODEL: graphkit validate OUT --against MODEL --any-dtype.
+
+    \b
+    graphkit precision model.onnx half.onnx --to float16 --keep-io
+    graphkit precision model.onnx small.onnx --to int8 --feed image=@a.npy --feed image=@b.npy
     """
     half = to in ("float16", "bfloat16")
     if keep_io and not half:

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 )
 @output_options
 def command(render: Render, models: tuple[str, ...], texts: tuple[str, ...]) -> int:
-    """Try input shapes on models, and say which axis is to blame.
+    r"""Try input shapes on models, and say which axis is to blame.
 
     Exit code 1 where a shape is refused.
+
+    \b
+    graphkit probe a.onnx b.onnx --shape image=1,3,224,224
+    graphkit probe model.onnx --shape image=1,3,64,64 --shape image=4,3,64,64
     """
     import graphkit as gk
 

@@ -48,7 +48,12 @@ if TYPE_CHECKING:
     help="Compute baked Reshape targets downstream, where it is certain what they follow.",
 )
 def command(model: str, **options: Any) -> gk.Model:
-    """Turn the scale baked into every Resize into a graph input."""
+    r"""Turn the scale baked into every Resize into a graph input.
+
+    \b
+    graphkit resize model.onnx out.onnx
+    graphkit resize model.onnx out.onnx --as sizes --input-name size --keep-default
+    """
     import graphkit as gk
 
     if options["form"] == "sizes" and (options["relative"] or options["semantics"] == "scales"):

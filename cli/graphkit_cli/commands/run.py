@@ -58,9 +58,13 @@ def command(
     seed: int,
     save: str | None,
 ) -> None:
-    """Run a model in ONNX Runtime; show or save its outputs.
+    r"""Run a model in ONNX Runtime; show or save its outputs.
 
     Without --feed every input is drawn at random.
+
+    \b
+    graphkit run model.onnx
+    graphkit run model.onnx --feed image=@photo.png --feed factor=2.5 --save larger.png
     """
     import graphkit as gk
 

@@ -76,7 +76,7 @@ def command(
     pages: Pages,
     **given: Any,
 ) -> int:
-    """Compare with another model or a torch module.
+    r"""Compare with another model or a torch module.
 
     A --feed that is given several times for one input is run with each of its values.
 
@@ -84,6 +84,10 @@ def command(
     zeros and ones for masks, numbers for which every Log and Sqrt is defined; else 0 to 1 for pictures, all numbers of
     an 8-bit type, a standard normal distribution. Dims without --bind are 2 for the batch, 16 in sequences and 32 in
     pictures, more where the window of a convolution would not fit.
+
+    \b
+    graphkit validate model.onnx --torch net:make
+    graphkit validate half.onnx --against model.onnx --any-dtype --html report.html
     """
     one_reference(given)
     given = read_comparison(given, candidate, given["against"], several=True)
