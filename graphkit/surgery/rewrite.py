@@ -15,6 +15,7 @@ from graphkit.edit.patterns.rule import Rule
 from graphkit.edit.patterns.rule_file import rule_of
 from graphkit.errors import EditError
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.names import Names
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.runtime.written import unfit
@@ -141,12 +142,14 @@ def rewrite(model: Model, rules: str | Rule | os.PathLike[str] | Iterable[str | 
         chosen += [(each, each)] if isinstance(each, Rule) else list(find_rules(os.fspath(each)))
     proto = model.copy_proto()
     notes: list[str] = []
+    names = Names(proto.graph)
     for rule, _ in chosen:
         if isinstance(rule, GraphRule):
             named = rule.apply(model, proto, rule.parameters)
+            names = Names(proto.graph) if named else names
             notes += Done(rule, named, nearest="nothing of that kind is there").notes()
         else:
-            done = apply_rule(model, proto, rule)
+            done = apply_rule(model, proto, rule, names)
             notes += [*done.notes(), *_checked(proto, done)]
     made = [written if isinstance(written, str) else written.text for _, written in chosen]
     obstacle = "" if all(made) else "a rule with functions of Python in it cannot be written down"

@@ -88,6 +88,8 @@ onnx.save(gs.export_onnx(graph), "out.onnx")
 
 PEERS = {"onnx-ir: insert": ONNX_IR, "onnx-graphsurgeon: insert": GRAPHSURGEON}
 
+RULES = "silu gelu hard-swish layer-norm rms-norm batchnorm conv-mul matmul-add-to-gemm squeeze-chains".split()
+
 OURS = {
     "insert": ("chain.onnx", "--at", "a*", "--function", "cast:to=float32"),
     "remove": ("chain.onnx", "--node", "Relu_*"),
@@ -97,8 +99,17 @@ OURS = {
     "retype": ("chain.onnx", "--io", "x=float16"),
     "layout": ("chain.onnx", "--io", "x=NHWC"),
     "reorder": ("backwards.onnx", "--sort"),
+    "rewrite, one rule": (
+        *("chain.onnx", "--rule"),
+        "pattern (x) => (y) { y = Relu(x) }\nreplacement (x) => (y) { y = Abs(x) }",
+    ),
+    "rewrite, ten rules": (
+        *("chain.onnx", "--rule"),
+        "pattern (x, w) => (y) { a = Add(x, w) y = Relu(a) }\nreplacement (x, w) => (y) { a = Sub(x, w) y = Abs(a) }",
+        *(word for rule in RULES for word in ("--rule", rule)),
+    ),
 }
-"""Command -> its model and options."""
+"""Command, and what it does of several things -> its model and options."""
 
 
 def measured(folder: Path, runs: int, *, peers: bool) -> dict[str, Timed]:
@@ -108,7 +119,7 @@ def measured(folder: Path, runs: int, *, peers: bool) -> dict[str, Timed]:
     commands = {"plain loop: insert": python(PLAIN)}
     commands |= {label: python(code) for label, code in PEERS.items()} if peers else {}
     for name, (model, *options) in OURS.items():
-        commands[f"graphkit {name}"] = graphkit(name, model, "out.onnx", *options, "-q")
+        commands[f"graphkit {name}"] = graphkit(name.partition(",")[0], model, "out.onnx", *options, "-q")
     found = beside(commands, folder, runs=runs)
     for label in ("plain loop: insert", "graphkit insert"):
         run_once(commands[label], folder)

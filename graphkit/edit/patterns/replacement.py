@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,15 @@ REFERENCE_SINCE = {"DequantizeLinear": 19}
 """Operator -> the first opset in which onnx.reference has it, where what it did before is the same."""
 
 
-@dataclass
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    """One empty mapping for all: most matches come to nodes alone, and a model may have 100,000 of them."""
+    return _NOTHING
+
+
+@dataclass(slots=True)
 class Written:
     """What stands for a match.
 
@@ -43,8 +52,8 @@ class Written:
     """
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
+    constants: Mapping[str, onnx.TensorProto] = field(default_factory=_nothing)
+    aliases: Mapping[str, str] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ class _Writer:
         outputs, made = alternative.results, alternative.made
         for name, formal in outputs.items():
             if name not in made:
-                self._made.aliases[self._match.values[formal]] = self._operand(name)
+                self._alias(formal, name)
         self._value.update({n: self._match.values[f] for n, f in outputs.items() if n in made})
         own = self._match.values[pattern.outputs[0]]
         for node in function.node:
@@ -114,7 +123,7 @@ class _Writer:
         if self._fold(node):
             return
         if node.op_type == "Identity" and node.output[0] in outputs:
-            self._made.aliases[self._match.values[outputs[node.output[0]]]] = self._operand(node.input[0])
+            self._alias(outputs[node.output[0]], node.input[0])
             return
         inner = [name for name in node.output if name and name not in outputs]
         self._value.update({name: self._names.fresh(f"{own}_{name}") for name in inner})
@@ -227,11 +236,14 @@ class _Writer:
         self._write(number, self._value[name])
         return self._value[name]
 
+    def _alias(self, formal: str, name: str) -> None:
+        """Let an output of the pattern be another value."""
+        self._made.aliases = {**self._made.aliases, self._match.values[formal]: self._operand(name)}
+
     def _write(self, number: _Number, name: str) -> None:
         array = number.rounded()
-        self._made.constants[name] = onnx.numpy_helper.from_array(
-            np.ascontiguousarray(array).reshape(array.shape), name
-        )
+        tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        self._made.constants = {**self._made.constants, name: tensor}
 
 
 def _is_float(dtype: np.dtype[Any]) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import onnx
 
 from graphkit.edit.forgetting import forget_values
-from graphkit.edit.nodes import set_nodes
+from graphkit.edit.nodes import delete_nodes, sort_nodes
 from graphkit.edit.patterns.expressions import UnknownError
 from graphkit.edit.patterns.facts import Types
 from graphkit.edit.patterns.matcher import Match, Matcher, Nearest
@@ -32,7 +33,7 @@ MOST_GENERATIONS = 32
 """How often what a rule wrote may be matched by the rule again, where its replacement is no smaller than its pattern."""
 
 GROWTH = 64
-"""How many times its nodes a model may come to."""
+"""How many times its values a model may come to."""
 
 NAMED = 12
 """Places that a note names."""
@@ -73,13 +74,14 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def apply_rule(model: Model, proto: onnx.ModelProto, rule: Rule) -> Done:
+def apply_rule(model: Model, proto: onnx.ModelProto, rule: Rule, names: Names) -> Done:
     """Rewrite every place where a rule matches, and what it wrote as long as it matches that. Changes the model.
 
     Args:
         model: Whose bytes the constants are.
         proto: The model to change.
         rule: The rule.
+        names: The model's names, which new ones are added to.
 
     Raises:
         EditError: The rule would go on for ever: it matches what it wrote, again and again.
@@ -87,22 +89,25 @@ def apply_rule(model: Model, proto: onnx.ModelProto, rule: Rule) -> Done:
     Scope: the main graph and bodies; not functions.
     Cost: O(graph) a round. Weights are read only where a constant is computed from them.
     """
-    return _Work(model, proto, rule).run()
+    return _Work(model, proto, rule, names).run()
 
 
 class _Work:
-    def __init__(self, model: Model, proto: onnx.ModelProto, rule: Rule) -> None:
+    def __init__(self, model: Model, proto: onnx.ModelProto, rule: Rule, names: Names) -> None:
         self._model = model
         self._proto = proto
         self._rule = rule
         self._opset = opset_of(proto)
-        self._names = Names(proto.graph)
-        self._protected = _protected(proto)
+        self._names = names
         self._done = Done(rule)
         self._generation: dict[str, int] = {}
-        self._most = GROWTH * (sum(len(graph.node) for graph in walk.graphs(proto.graph)) + GROWTH)
+        self._most = GROWTH * (len(names.values) + GROWTH)
         self._left: dict[str, None] = {}
         self._vanished: set[str] = set()
+
+    @cached_property
+    def _protected(self) -> set[str]:
+        return _protected(self._proto)
 
     def run(self) -> Done:
         nearest = Nearest()
@@ -212,35 +217,36 @@ class _Work:
     def _write(self, work: _Graph) -> None:
         """Put what was noted into the graph."""
         graph, nodes = work.scope.graph, work.scope.index.nodes
-        as_nodes = self._proto.ir_version < 4
-        result: list[onnx.NodeProto] = []
+        for position in work.gone:
+            node = nodes[position]
+            self._left.update(dict.fromkeys(walk.reads(node) if node.attribute else node.input[:]))
+            self._vanished.update(node.output)
+        keys = list(range(len(nodes)))
         aliases: dict[str, str] = {}
-        for position, node in enumerate(nodes):
-            if position in work.gone:
-                self._left.update(dict.fromkeys(walk.reads(node) if node.attribute else node.input[:]))
-                self._vanished.update(node.output)
-            else:
-                result.append(node)
-            made = work.new.get(position)
-            if made is None:
-                continue
-            for name, tensor in made.constants.items():
-                if as_nodes:
-                    result.append(onnx.helper.make_node("Constant", [], [name], value=tensor))
-                else:
-                    graph.initializer.append(tensor)
-            result.extend(made.nodes)
+        for position, made in work.new.items():
+            added = self._constants(graph, made) + made.nodes
             for gone, stays in made.aliases.items():
                 if gone in self._protected or gone in work.scope.index.outputs:
-                    result.append(onnx.helper.make_node("Identity", [stays], [gone]))
+                    added.append(onnx.helper.make_node("Identity", [stays], [gone]))
                 else:
                     aliases[gone] = stays
-        set_nodes(graph, result)
-        self._vanished.difference_update(name for node in result for name in node.output)
+            graph.node.extend(added)
+            keys += [position] * len(added)
+            self._vanished.difference_update(name for node in added for name in node.output)
+        sort_nodes(graph, keys)
+        order_ = sorted(range(len(keys)), key=keys.__getitem__)
+        delete_nodes(graph, {place for place, old in enumerate(order_) if old in work.gone})
         if aliases:
             read_instead(graph.node, {name: _end(aliases, name) for name in aliases})
         if work.reorders:
             order.sort_nodes(graph)
+
+    def _constants(self, graph: onnx.GraphProto, made: Written) -> list[onnx.NodeProto]:
+        """Put new constants into a graph; before IR version 4 they are nodes, since initializers would be inputs."""
+        if self._proto.ir_version < 4:
+            return [onnx.helper.make_node("Constant", [], [n], value=tensor) for n, tensor in made.constants.items()]
+        graph.initializer.extend(made.constants.values())
+        return []
 
     def _tidy(self) -> None:
         """Take out constants and declarations that nothing needs any more."""
