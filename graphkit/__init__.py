@@ -252,6 +252,7 @@ _FACE = {
         "Report",
         "Sample",
     ),
+    "graphkit.verify.saved": ("validate_saved",),
     "graphkit.verify.validate": ("validate",),
 }
 """module -> the public names it holds."""

@@ -201,6 +201,7 @@ from graphkit.verify.probe.attempt import Blame as Blame
 from graphkit.verify.probe.probe import probe as probe
 from graphkit.verify.report import Report as Report
 from graphkit.verify.report import Sample as Sample
+from graphkit.verify.saved import validate_saved as validate_saved
 from graphkit.verify.validate import validate as validate
 
 __version__: str

@@ -97,7 +97,7 @@ def many(
                 kept["html"] = given["html"]
             fleet = Fleet(**kept)
             if listed is None:
-                if given[needed or ""] is None:
+                if given[needed or ""] is None and given.get("saved") is None:
                     raise click.UsageError(f"Missing argument '{(needed or '').upper()}', or --list FILE.")
                 if fleet.asked or any(
                     kept[name] for name in ("journal", "junit", "markdown", *([] if has_html else ["html"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from graphkit.verify.reference.run_model import ModelRunner, run_session
 from graphkit.verify.reference.runner import Loading, Runner
 from graphkit.verify.reference.torch_run import ForwardError
 from graphkit.verify.report import Report, Sample, explained
+from graphkit.verify.saved import Results
 
 if TYPE_CHECKING:
     from graphkit.graph.ports import Port
@@ -60,6 +62,7 @@ def validate(
     optimization: Optimization = "all",
     progress: Progress | None = None,
     tensorrt: TensorRT | None = None,
+    save: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Run a candidate and a reference on the same feeds and compare every output.
 
@@ -100,6 +103,7 @@ def validate(
         allow_cpu_nodes: On a GPU, accept nodes that fell to the CPU, and list them in the notes.
         optimization: Which of its rewrites the runtime applies to models, on both sides: as ``session`` takes it.
         progress: Called after every run.
+        save: Keep the outputs of both sides in this ``.npz`` file; ``validate_saved`` judges them by other tolerances.
 
     Returns:
         The report; ``report.match`` is the verdict and ``report.raise_for_mismatch()`` makes it an exception.
@@ -112,6 +116,7 @@ def validate(
         FactoryError: The factory gives no torch module.
         SessionError: The runtime refuses a model, failed, or ran out of memory.
         ProviderError: The device was asked for and is not what ran.
+        SaveError: ``save`` cannot be written.
         ValueError: Neither or both of ``against`` and ``torch``; ``samples`` below 1.
 
     Changes: nothing; a torch module has its mode, device and attributes back afterwards.
@@ -148,7 +153,8 @@ def validate(
     between = "gpu" if made.device != "cpu" else "same" if against is not None else "cpu"
     policy = Policy(between, tf32 and made.device != "cpu", rtol, atol)
     plan = _Plan(made, reference, bind or {}, given, samples, seed)
-    tally = _Tally(made.inputs, reference, policy, any_dtype=any_dtype, equal_nan=equal_nan)
+    kept = Results() if save is not None else None
+    tally = _Tally(made.inputs, reference, policy, any_dtype=any_dtype, equal_nan=equal_nan, kept=kept)
     with reference.opened():
         for case in plan.cases():
             try:
@@ -160,7 +166,10 @@ def validate(
         tally.check_refused()
         if tally.wrong is not None:
             tally.doubts += reference.unrepeatable(tally.wrong.feeds, tally.wrong.sample, made.model)
-    return _report(made, reference, tally, tf32=tf32, seed=seed)
+    report = _report(made, reference, tally, tf32=tf32, seed=seed)
+    if kept is not None and save is not None:
+        kept.write(save, report, policy)
+    return report
 
 
 def _report(made: Session, reference: Runner, tally: _Tally, *, tf32: bool, seed: int) -> Report:
@@ -300,8 +309,16 @@ class _Tally:
     """The samples so far, and the worst one of each output."""
 
     def __init__(
-        self, ports: Mapping[str, Port], reference: Runner, policy: Policy, *, any_dtype: bool, equal_nan: bool
+        self,
+        ports: Mapping[str, Port],
+        reference: Runner,
+        policy: Policy,
+        *,
+        any_dtype: bool,
+        equal_nan: bool,
+        kept: Results | None = None,
     ) -> None:
+        self._kept = kept
         self.sizes: dict[str, set[int]] = {}
         self._ports = ports
         self.samples: list[Sample] = []
@@ -351,6 +368,8 @@ class _Tally:
         self._learn(feeds)
         shown = {name: described(value) for name, value in feeds.items()}
         self.samples.append(Sample(number, case.bind, shown, all(m.match for m in outputs.values()), outputs))
+        if self._kept is not None:
+            self._kept.add(self.samples[-1], actual, expected)
 
     def _learn(self, feeds: Mapping[str, Any]) -> None:
         """Take note of the sizes of dims that may vary."""

@@ -42,8 +42,9 @@ def diff(before: ModelLike, after: ModelLike, *, ignore: Iterable[str] = (), ste
         ``steps`` adds the cost of the steps themselves.
 
     Example:
-        >>> import graphkit as gk
-        >>> model = gk.build("g (float[2] x) => (float[2] y) { y = Relu(x) }")
+        >>> import onnx, graphkit as gk
+        >>> text = '<ir_version: 8, opset_import: ["": 18]> g (float[2] x) => (float[2] y) { y = Relu(x) }'
+        >>> model = onnx.parser.parse_model(text)
         >>> str(gk.diff(model, gk.rename(model, values={"x": "image"})).verdict)
         'equal but for names'
     """
