@@ -228,13 +228,34 @@ class Pages:
     view: str | None
 
 
+_MODELS = ("model", "candidate", "against", "edited", "original")
+"""Arguments and options of comparisons that name a model file."""
+
+
+def check_pages(pages: Sequence[str | None], models: Sequence[str | None]) -> None:
+    """Refuse pages that cannot be written, before any work starts.
+
+    Raises:
+        click.UsageError: A page would take the place of a model that is read, or of another page.
+        gk.SaveError: As ``check_target``.
+    """
+    wanted = [page for page in pages if page is not None]
+    for at, page in enumerate(wanted):
+        check_target(page)
+        if any(
+            model and os.path.exists(model) and os.path.realpath(model) == os.path.realpath(page) for model in models
+        ):
+            raise click.UsageError(f"the page {page!r} would take the place of the model.")
+        if os.path.realpath(page) in map(os.path.realpath, wanted[:at]):
+            raise click.UsageError(f"two pages would be written to {page!r}.")
+
+
 def with_pages(function: Callable[..., object]) -> Callable[..., object]:
     """Add ``--html`` and ``--view`` to a callback, which gets them as one keyword, ``pages``. Targets are checked first."""
 
     @functools.wraps(function)
     def callback(*args: object, html: str | None, view: str | None, **options: Any) -> object:
-        for path in filter(None, (html, view)):
-            check_target(path)
+        check_pages([html, view], [options.get(name) for name in _MODELS])
         return function(*args, pages=Pages(html, view), **options)
 
     return together(

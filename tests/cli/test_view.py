@@ -72,3 +72,19 @@ def test_the_page_of_a_difference_links_to_the_drawing_where_it_is_in_colour(gra
     assert "./v.html#value=" in page
     assert '"label":"added"' in (folder / "v.html").read_text(encoding="utf-8")
     assert graphkit("diff", "model.onnx", "other.onnx", "--view", "no/v.html").code == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("view", "model.onnx", "--html", "./model.onnx"),
+        ("diff", "model.onnx", "other.onnx", "--html", "other.onnx"),
+        ("validate", "model.onnx", "--against", "other.onnx", "--html", "other.onnx"),
+        ("bisect", "model.onnx", "--against", "other.onnx", "--html", "a.html", "--view", "a.html"),
+    ],
+)
+def test_a_page_takes_the_place_of_no_model_and_of_no_other_page(graphkit, folder, arguments):
+    onnx.save(onnx.parser.parse_model(TEXT), "other.onnx")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert graphkit(*arguments).code == 2
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -396,7 +396,8 @@ def test_a_step_is_replayed_to_see_what_it_added_and_changed(tmp_path):
     [
         ("nowhere", gk.NameNotFoundError),
         ("module:nowhere", gk.NameNotFoundError),
-        ("step:1", gk.NameNotFoundError),
+        ("step:1", gk.GraphkitError),
+        ("bisect:none.json", gk.GraphkitError),
         ("cut:p->nowhere", gk.NameNotFoundError),
         ('cut:"p->r', gk.TextError),
         ("placement:moon", gk.TextError),

@@ -256,6 +256,15 @@ def test_links_lead_to_nodes_and_values(opened):
     assert opened(model, "#node=call").panel.startswith("d::f")
     assert opened(model, "#value=nowhere").status == "there is no value=nowhere in this model"
     assert opened(model, "#n99999/%%%").seen
+    assert opened(model, "#value=w").panel.startswith("Add"), "a weight leads to what reads it"
+
+
+def test_a_function_that_nothing_calls_is_shown_in_the_panel(opened):
+    page = opened(onnx.parser.parse_model(BODIES.replace("d.f(", "Relu(")))
+    page.one("#search").send_keys("negate")
+    page.keys("\ue007")
+    assert page.panel.startswith("Neg")
+    assert page.all(".box.selected") == []
 
 
 def test_highlights_are_coloured_and_listed(opened):

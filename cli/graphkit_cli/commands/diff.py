@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from graphkit_cli.edit import check_target
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import Pages, write_pages
+from graphkit_cli.running import Pages, check_pages, write_pages
 
 NO = 1
 
@@ -53,8 +52,7 @@ def command(
     graphkit diff old.onnx new.onnx
     graphkit diff old.onnx new.onnx --ignore names --ignore metadata --html diff.html
     """
-    for path in filter(None, (html, view, markdown)):
-        check_target(path)
+    check_pages([html, view, markdown], [before, after])
     import graphkit as gk
 
     with render.progress(f"comparing {before} with {after}"):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from graphkit_cli.edit import check_target
 from graphkit_cli.options import model_argument, output_options
+from graphkit_cli.running import check_pages
 
 if TYPE_CHECKING:
     from graphkit_cli.render import Render
@@ -44,8 +44,7 @@ def command(render: Render, model: str, html: str | None, highlight: tuple[str, 
       graphkit view model.onnx --html model.html
       graphkit view model.onnx --html cut.html --highlight 'cut:image->features'
     """
-    if html is not None:
-        check_target(html)
+    check_pages([html], [model])
     import graphkit as gk
 
     with render.progress(f"drawing {model}"):

@@ -148,9 +148,11 @@ def _module(path: str, drawing: Drawing) -> dict[str, Any]:
 def _step(number: str, model: Model, drawing: Drawing) -> list[dict[str, Any]]:
     """What a step of the history added and changed; where the original is not there, what the step names."""
     steps = model.history
+    if not steps:
+        raise GraphkitError("the model has no history, so there is no step to highlight")
     at = int(number) if number.isdecimal() and len(number) < 9 else (len(steps) if not number else 0)
     if not 1 <= at <= len(steps):
-        raise NameNotFoundError("step", number or "the last", [str(place) for place in range(1, len(steps) + 1)])
+        raise NameNotFoundError("step", number, [str(place) for place in range(1, len(steps) + 1)])
     step = steps[at - 1]
     title = f"step {at}, {step.operation}"
     try:
@@ -204,6 +206,8 @@ def _read_bisection(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
+    except OSError as error:
+        raise GraphkitError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise GraphkitError(f"{path} is no JSON: {error}", hint="write it with graphkit bisect --json") from error
     if not isinstance(found, dict) or not {"first", "rows"} <= found.keys():

@@ -15,6 +15,9 @@ from graphkit.report.view.drawing import Drawing, Place
 MOST_CHECKED = 20_000
 """Nodes up to which a page's model is checked; checking takes about 100 microseconds a node."""
 
+MOST_MARKS = 1000
+"""Findings that a page has."""
+
 MOST_PLACES = 50
 """Boxes that one finding marks."""
 
@@ -29,7 +32,9 @@ def marks(model: Model, drawing: Drawing, nodes: int) -> tuple[list[dict[str, An
             found += list(findings(model, drawing))
         except GraphkitError as error:
             notes.append(shown(error.message))
-    return found, notes
+    if len(found) > MOST_MARKS:
+        notes.append(f"{len(found):,} findings, of which the page has {MOST_MARKS:,}: graphkit check lists them all")
+    return found[:MOST_MARKS], notes
 
 
 def _checked(model: Model, drawing: Drawing) -> Iterator[dict[str, Any]]:

@@ -103,6 +103,7 @@ def view(model: ModelLike, *, highlight: Highlight | Sequence[Highlight] = (), w
     Raises:
         ModelFileError, FormatError: The file cannot be read at all.
         TextError, NameNotFoundError: Something to highlight is written wrongly, or is not there.
+        GraphkitError: There is no history, or a file holds no bisection.
         ProviderError, SessionError, MissingExtraError: For a placement, as ``session``.
 
     Changes: nothing.

@@ -14,7 +14,7 @@ class App {
     this.painted = new Map();
     const on = {
       select: (id) => this.select(id), toggle: (id) => this.toggle(id), state: () => this,
-      go: (place) => this.reveal(model.idOf(place)), isOpen: (id) => this.open.has(id),
+      go: (place) => this.go(place), isOpen: (id) => this.open.has(id),
       reveal: (places) => this.revealAll(places), fillPath: (end, place) => this.fillPath(end, place),
     };
     this.canvas = new Canvas(model, byId("drawing"), on);
@@ -31,7 +31,7 @@ class App {
     const target = this.fromHash();
     if (target) this.openAround(target);
     this.panel.overview();
-    await this.show();
+    if (!(await this.show())) return;
     this.canvas.fit();
     if (target) this.select(target, { move: true });
     else if (location.hash) say(`there is no ${this.hashText().slice(0, 80)} in this model`);
@@ -56,7 +56,7 @@ class App {
     }
   }
 
-  openAround(id) { for (const outer of this.model.around(id)) this.open.add(outer); }
+  openAround(id) { if (id !== null) for (const outer of this.model.around(id)) this.open.add(outer); }
 
   async toggle(id) {
     const element = this.canvas.scene.elements.get(id);
@@ -122,11 +122,17 @@ class App {
     return undefined;
   }
 
+  // Show a box; what is not drawn (a constant, a function that nothing calls) in the panel alone.
+  go(place) {
+    const id = this.model.idOf(place);
+    if (id === null || this.model.node(place).k === CONSTANT) this.panel.box({ id: null, graph: place[0], box: place[1] });
+    else this.reveal(id);
+  }
+
   async reveal(id) {
     const known = this.model.parse(id);
     if (!known) return;
-    const target = "box" in known && this.model.graphs[known.graph].nodes[known.box].k === CONSTANT ? null : id;
-    if (!target) { this.panel.box({ id, ...known }); return; }
+    if ("box" in known && this.model.graphs[known.graph].nodes[known.box].k === CONSTANT) { this.go([known.graph, known.box]); return; }
     const before = this.open.size;
     this.openAround(id);
     if (this.open.size !== before && !(await this.show())) return;

@@ -79,15 +79,16 @@ class ModelData {
     }
   }
 
-  // The id of the box at a place, in the first instance that shows it.
+  // The id of the box at a place, in the first instance that shows it; null in a function that nothing calls.
   idOf([graph, box]) {
-    return this.instanceKey(graph) + "n" + box;
-  }
-
-  instanceKey(graph, depth = 0) {
-    const owner = this.graphs[graph].owner;
-    if (graph === 0 || !owner || depth > 200) return "";
-    return `${this.instanceKey(owner[0], depth + 1)}n${owner[1]}.${graph}/`;
+    let key = "";
+    for (let at = graph, depth = 0; at !== 0; depth += 1) {
+      const owner = this.graphs[at].owner;
+      if (!owner || depth > 200) return null;
+      key = `n${owner[1]}.${at}/${key}`;
+      at = owner[0];
+    }
+    return `${key}n${box}`;
   }
 
   // What an id stands for: {graph, box} or {graph, group}, and the key of the instance; null where there is none such.
@@ -162,11 +163,12 @@ class ModelData {
   // The places that a name stands for: the box that makes the value, else the node of that name, else what reads the
   // value (a weight); exact names only.
   named(name) {
-    const found = [];
+    const makers = [], nodes = [];
     this.graphs.forEach((graph, number) => graph.nodes.forEach((node, box) => {
-      if (node.y.some((value) => value >= 0 && this.valueName(value) === name)) found.unshift([number, box]);
-      else if (this.text(node.n) === name) found.push([number, box]);
+      if (node.y.some((value) => value >= 0 && this.valueName(value) === name)) makers.push([number, box]);
+      else if (this.text(node.n) === name) nodes.push([number, box]);
     }));
+    const found = makers.concat(nodes);
     if (found.length) return found;
     return this.values.flatMap((_, value) => (this.valueName(value) === name ? this.readers.get(value) ?? [] : []));
   }

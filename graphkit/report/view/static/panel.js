@@ -116,7 +116,7 @@ class Panel {
   actions(element, place) {
     const buttons = [];
     const inner = this.model.inner(this.model.node(place));
-    if (inner.length) {
+    if (inner.length && element.id !== null) {
       const open = this.on.isOpen(element.id), what = inner.length > 1 ? "bodies" : this.model.node(place).f ? "function" : "body";
       buttons.push(make("button", { type: "button", onclick: () => this.on.toggle(element.id) }, `${open ? "Close" : "Open"} ${what}`));
     }
