@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self, TypeAlias, Union
 
 
@@ -107,15 +107,19 @@ def joined(separator: str, hints: list[Part]) -> Hint:
 
 
 def call(operation: str, /, **arguments: Any) -> Call:
-    """A function to call with keyword arguments, on the model."""
-    return Call(operation, tuple(Argument(name, value) for name, value in arguments.items()))
+    """A function to call with keyword arguments, on the model; those that are None are left out."""
+    return Call(operation, _given(arguments))
 
 
 def look(operation: str, /, **arguments: Any) -> Call:
     """A function that writes no model, to call with keyword arguments."""
-    return Call(operation, tuple(Argument(name, value) for name, value in arguments.items()), ("model", "MODEL"))
+    return Call(operation, _given(arguments), ("model", "MODEL"))
 
 
 def bare(operation: str, /, **arguments: Any) -> Call:
     """A function that takes no model, to call with keyword arguments."""
-    return Call(operation, tuple(Argument(name, value) for name, value in arguments.items()), NO_MODEL)
+    return Call(operation, _given(arguments), NO_MODEL)
+
+
+def _given(arguments: Mapping[str, Any]) -> tuple[Argument, ...]:
+    return tuple(Argument(name, value) for name, value in arguments.items() if value is not None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from graphkit import Hint
+
+T = TypeVar("T")
 
 OPTIONS = {
     "feeds": "--feed",
@@ -33,7 +36,13 @@ RENAMED = {
 }
 """Operation -> keyword -> option, where one operation's option is another one; "" where there is none."""
 
-COMMANDS = {"torch_lowering": "ops", "check_operators": "ops", "load_factory": "export"}
+COMMANDS = {
+    "torch_lowering": "ops",
+    "check_operators": "ops",
+    "load_factory": "export",
+    "find_baked": "export --check-baked",
+    "save_recipe": "history",
+}
 """Function -> command, where they are not called the same."""
 
 OFF = {"optimize": "--no-optimize"}
@@ -44,6 +53,28 @@ def spelt(text: str | Hint) -> str:
     """A text of the library as a user of the command line reads it."""
     spell = getattr(text, "spelt", None)
     return str(text) if spell is None else str(spell(lambda part: argument(*part), lambda part: command(*part)))
+
+
+def told(result: T) -> T:
+    """A result with its hints as a user of the command line reads them. Cost: O(what it holds)."""
+    return cast("T", _told(result))
+
+
+def _told(held: Any) -> Any:
+    """What is held itself where no hint is in it."""
+    if isinstance(held, str):
+        return spelt(held)
+    if isinstance(held, Mapping):
+        parts = {name: _told(value) for name, value in held.items()}
+        return parts if any(parts[name] is not value for name, value in held.items()) else held
+    if isinstance(held, (tuple, list)) and not hasattr(held, "_fields"):
+        items = [_told(item) for item in held]
+        return type(held)(items) if any(new is not item for new, item in zip(items, held, strict=True)) else held
+    if dataclasses.is_dataclass(held) and not isinstance(held, type):
+        fields = {field.name: getattr(held, field.name) for field in dataclasses.fields(held) if field.init}
+        changed = {name: new for name, value in fields.items() if (new := _told(value)) is not value}
+        return dataclasses.replace(held, **changed) if changed else held
+    return held
 
 
 def argument(name: str, value: Any, operation: str = "") -> str:

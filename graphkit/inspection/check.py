@@ -18,6 +18,7 @@ from graphkit.graph.names import label, title
 from graphkit.graph.opset import imported
 from graphkit.graph.order import is_ordered, sort_nodes, topological_order
 from graphkit.graph.scopes import scopes
+from graphkit.hint import Blank, Hint, call
 from graphkit.inspection.onnx_checker import checker_faults
 from graphkit.model import Model, ModelLike
 from graphkit.result import Result
@@ -137,7 +138,10 @@ def _own_rules(model: onnx.ModelProto) -> Iterator[Finding]:
     for nodes, versions in parts:
         for node in nodes:
             if walk.call_key(node) not in functions and (why := unknown_operator(node, versions)):
-                remedy = "raise the opset with `graphkit opset`, or give the operator a body with `graphkit define`"
+                remedy = Hint(
+                    *("raise the opset with `", call("opset", to=Blank("N")), "`, or give the operator a body with `"),
+                    *(call("define", function=Blank("FILE")), "`"),
+                )
                 yield Finding("operator", why, node=label(node), remedy=remedy)
         if (early := _early(nodes)) is not None:
             yield Finding(
@@ -145,7 +149,7 @@ def _own_rules(model: onnx.ModelProto) -> Iterator[Finding]:
                 f"{title(early[0])} stands before the node that makes {early[1]!r}, which it reads",
                 node=label(early[0]),
                 value=early[1],
-                remedy="sort the nodes with `graphkit reorder MODEL OUT --sort`",
+                remedy=Hint("sort the nodes with `", call("reorder", sort=True), "`"),
             )
     yield from _types(model, main, functions)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-import shlex
 
 from graphkit.graph.scopes import Scope
 from graphkit.graph.walk import bodies
+from graphkit.hint import Blank, Hint, Part, call, joined
 from graphkit.semantics.kinds import MAY_DRAW, SHAPE_ONLY
 
 FEW = 64
 """Elements of an input that somebody may want to fix: factors, sizes, axes. Larger ones are what a model computes on."""
 
 
-def making_constant(scope: Scope, name: str) -> str:
-    """The commands that make a value constant, or that there are none.
+def making_constant(scope: Scope, name: str) -> Hint:
+    """The edits that make a value constant, or that there are none.
 
     Args:
         scope: Where the value is read.
@@ -25,28 +25,17 @@ def making_constant(scope: Scope, name: str) -> str:
     values: dict[str, None] = {}
     sizes: dict[str, None] = {}
     if not _collect(scope, name, values, sizes):
-        return "no command mends it: write it as a constant in the module, and export again"
+        return Hint("no command mends it: write it as a constant in the module, and export again")
     main = scope.main
-    axes = [
-        f"{source}:{axis}=SIZE"
-        for source in sizes
-        for axis, dim in enumerate(main.dims_of(source) or ())
-        if not isinstance(dim, int)
-    ]
-    commands = []
+    every = {f"{source}:{axis}": dim for source in sizes for axis, dim in enumerate(main.dims_of(source) or ())}
+    free = {axis: Blank("SIZE") for axis, dim in every.items() if not isinstance(dim, int)}
+    steps: list[Part] = []
     if values:
-        given = " ".join(f"--set {shlex.quote(source)}=VALUE" for source in values)
-        fold = "" if name in values and not sizes else " --fold"
-        commands.append(f"graphkit freeze MODEL OUT {given}{fold}")
-    if sizes:
-        given = " ".join(f"--set {shlex.quote(axis)}" for axis in axes or _every_axis(main, sizes))
-        commands.append(f"graphkit dims MODEL OUT {given} --fold")
-    return ", then ".join(commands)
-
-
-def _every_axis(main: Scope, sources: dict[str, None]) -> list[str]:
-    """The sizes as they are: dims sets them again, and folds."""
-    return [f"{source}:{axis}={dim}" for source in sources for axis, dim in enumerate(main.dims_of(source) or ())]
+        given = dict.fromkeys(values, Blank("VALUE"))
+        steps.append(call("freeze", values=given, fold=None if name in values and not sizes else True))
+    if sizes:  # where all of them are fixed, dims sets them again as they are, and folds
+        steps.append(call("dims", values=free or every, fold=True))
+    return joined(", then ", steps)
 
 
 def _collect(scope: Scope, name: str, values: dict[str, None], sizes: dict[str, None]) -> bool:

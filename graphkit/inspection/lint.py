@@ -16,6 +16,7 @@ from graphkit.graph.opset import imported, opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import attribute_value, dims
 from graphkit.graph.walk import call_key, function_key
+from graphkit.hint import Blank, Hint, Part, call
 from graphkit.inspection.freezable import making_constant
 from graphkit.model import ModelLike
 from graphkit.result import Result
@@ -40,7 +41,7 @@ class Violation(Result):
         severity: "error": the target refuses it; "note": it runs and computes otherwise.
         message: What is wrong, in one sentence.
         node: The node, by its name or first output; None where it is about an input or the opset.
-        remedy: The command that mends it, or what to change where no command does.
+        remedy: The edit that mends it, or what to change where none does.
         source: Where the rule is documented.
     """
 
@@ -48,7 +49,7 @@ class Violation(Result):
     severity: Severity
     message: str
     node: str | None
-    remedy: str
+    remedy: str | Hint
     source: str
 
 
@@ -145,7 +146,7 @@ def _opset(proto: onnx.ModelProto, table: Mapping[str, Any]) -> Iterator[Violati
     if not low <= opset <= high:
         to = high if opset > high else low
         message = f"{table['documents']} documents opsets {low} to {high}, and the model has {opset}"
-        yield Violation("opset", "error", message, None, f"graphkit opset MODEL OUT --to {to}", table["source"])
+        yield Violation("opset", "error", message, None, Hint(call("opset", to=to)), table["source"])
 
 
 def _inputs(proto: onnx.ModelProto, book: Mapping[str, Any], version: str) -> Iterator[Violation]:
@@ -169,12 +170,15 @@ def _operator(
     if call_key(node) in functions:
         return
     if (why := unknown_operator(node, versions)) is not None:
-        remedy = "raise the opset (graphkit opset), give it a body (graphkit define), or TensorRT a plugin of this name"
+        remedy = Hint(
+            *("raise the opset (", call("opset", to=Blank("N")), "), give it a body ("),
+            *(call("define", function=Blank("FILE")), "), or TensorRT a plugin of this name"),
+        )
         yield Violation("unknown-operator", "error", why, name, remedy, "the operators of ONNX: onnx.ai/onnx/operators")
         return
     if not _standard(node):
         message = f"{node.domain}::{node.op_type} needs a plugin of this name, or a body"
-        remedy = "graphkit define MODEL OUT --function FILE"
+        remedy = Hint(call("define", function=Blank("FILE")))
         yield Violation("custom-operator", "error", message, name, remedy, table["source"])
         return
     if node.op_type in table["unsupported"]:
@@ -185,8 +189,8 @@ def _operator(
     kind = type_name(held.tensor_type.elem_type) if held is not None and held.HasField("tensor_type") else None
     if types and kind not in (None, *types) and kind not in ("float64", "undefined"):
         message = f"{node.op_type} works on {', '.join(types)}, not on {kind}"
-        remedy = f"no command mends it: cast to {types[0]} before it in the module, and export again"
-        yield Violation("operator-type", "error", message, name, remedy, table["source"])
+        advice = f"no command mends it: cast to {types[0]} before it in the module, and export again"
+        yield Violation("operator-type", "error", message, name, advice, table["source"])
 
 
 def _applied(
@@ -206,9 +210,22 @@ def _violation(rule: Mapping[str, Any], node: onnx.NodeProto | None, **values: A
         rule.get("severity", "error"),
         rule["message"].format(**filled),
         name,
-        rule.get("remedy", NO_COMMAND).format(**filled),
+        _remedy(rule.get("remedy", NO_COMMAND), filled),
         rule["source"],
     )
+
+
+def _remedy(written: str | list[Any], filled: Mapping[str, Any]) -> Hint:
+    """A rule's remedy: texts with gaps, and edits as recipes write them (``{"do": "opset", "to": 17}``)."""
+    parts: list[Part] = []
+    for part in [written] if isinstance(written, str) else written:
+        if isinstance(part, dict):
+            arguments = dict(part)
+            parts.append(call(arguments.pop("do"), **arguments))
+        else:
+            whole = filled.get(part[1:-1])  # a gap that is all of the text may be a hint
+            parts.append(whole if isinstance(whole, Hint) else part.format(**filled))
+    return Hint(*parts)
 
 
 Found = dict[str, Any] | None

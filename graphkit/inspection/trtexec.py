@@ -11,6 +11,7 @@ import onnx
 from graphkit.errors import FeedError, GraphkitWarning
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.values import constant, dims
+from graphkit.hint import Hint, look
 from graphkit.model import Model, ModelLike
 from graphkit.shapes.dependents import shaped_by
 from graphkit.storage.load import as_model
@@ -61,7 +62,9 @@ def trtexec(
     inputs = _inputs(graph)
     symbols = {dim for known in inputs.values() for dim in known if isinstance(dim, str)}
     if unknown := sorted(set(given) - symbols):
-        raise FeedError(f"no input has a dim {unknown[0]!r}", hint="graphkit inspect lists the inputs with their dims")
+        raise FeedError(
+            f"no input has a dim {unknown[0]!r}", hint=Hint(look("inspect"), " lists the inputs with their dims")
+        )
     given = {**_factors(source, inputs), **given}
     _warn(source.proto, inputs, given)
     parts = ["trtexec", f"--onnx={name}", f"--saveEngine={name.removesuffix('.onnx')}.engine"]

@@ -7,7 +7,7 @@ import traceback
 from typing import Any
 
 from graphkit.errors import ExportError, MissingExtraError
-from graphkit.hint import Blank, Hint, bare
+from graphkit.hint import Blank, Hint, bare, call
 from graphkit.torch_export.lowering import torch_lowering
 from graphkit.torch_export.source_line import causes, is_users, stack_line, user_line
 
@@ -34,7 +34,10 @@ _EXPLAINED: tuple[tuple[str, str, str], ...] = (
     (
         r"found element of type Sym(Float|Int)|must be .*, not Sym(Float|Int)|!list of \[Sym(Float|Int)",
         "a Python number is taken from a tensor (.item()) and given to an operator that wants a constant there",
-        "export with the number fixed and make it an input of the file: graphkit resize or graphkit promote",
+        Hint(
+            "export with the number fixed and make it an input of the file: ",
+            *(call("resize"), " or ", call("promote", tensors=[Blank("NAME")])),
+        ),
     ),
     (
         r"data is not allocated yet|Cannot copy out of meta tensor|\.numpy\(\) is not supported",

@@ -16,6 +16,7 @@ from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.opset import opset_of
 from graphkit.graph.values import dims
+from graphkit.hint import Argument, Blank, Call, Hint, call, look
 from graphkit.shapes.inference import inferred
 from graphkit.shapes.size_dependence import Comparison, breaking
 from graphkit.tensor import type_name
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 TORCHSCRIPT_MAX_OPSET = 20
 """The newest opset that torch 2.13's torchscript exporter has definitions for; a later number only goes into the file."""
+
+CHECK_BAKED = Call("find_baked", (), ("module, args_list", "FACTORY OUT"))
+"""What looks for constants that stand for arguments."""
+
+PROMOTE = call("promote", tensors=[Blank("NAME")])
 
 
 def examine(
@@ -90,7 +96,7 @@ def _inputs(proto: onnx.ModelProto, bound: Arguments) -> list[Finding]:
                     f"input {leaf.name!r} is not in the model: nothing computed from its values reaches an output, "
                     "or they were turned into constants while tracing",
                     value=leaf.name,
-                    remedy="graphkit export --check-baked names the constants",
+                    remedy=Hint(CHECK_BAKED, " names the constants"),
                 )
             )
         elif leaf.name not in index.consumers and leaf.name not in outputs:
@@ -105,7 +111,7 @@ def _number(name: str, value: Any) -> Finding:
         "number-baked",
         f"argument {name!r} is a Python {type(value).__name__}; its value {value!r} is a constant in the model",
         value=name,
-        remedy="give it as a tensor, or make it an input afterwards with graphkit resize or graphkit promote",
+        remedy=Hint("give it as a tensor, or make it an input afterwards with ", call("resize"), " or ", PROMOTE),
     )
 
 
@@ -118,7 +124,7 @@ def _opset(proto: onnx.ModelProto, asked: int | None, *, torchscript: bool) -> l
         message = (
             f"the torchscript exporter knows opset {TORCHSCRIPT_MAX_OPSET} at most; it only writes {got} into the file"
         )
-        return [Finding("opset", message, remedy="use exporter 'dynamo' for this opset")]
+        return [Finding("opset", message, remedy=Hint("use ", Argument("exporter", "dynamo"), " for this opset"))]
     return []
 
 
@@ -198,9 +204,7 @@ def _traced(heard: Sequence[warnings.WarningMessage]) -> list[Finding]:
         where = stack_line(f'File "{warning.filename}", line {warning.lineno}') if users else None
         if warning.category.__name__ == "TracerWarning":
             message = next((told for start, told in _TRACED if start in text), text.partition(". ")[0])
-            finding = Finding(
-                "traced-constant", message, where, remedy="graphkit export --check-baked tells whether it matters"
-            )
+            finding = Finding("traced-constant", message, where, remedy=Hint(CHECK_BAKED, " tells whether it matters"))
         elif warning.category is UserWarning and "symbolic" in warning.filename:
             finding = Finding("exporter-warning", text)
         else:
@@ -228,7 +232,7 @@ def _output_types(proto: onnx.ModelProto, program: Any) -> list[Finding]:
                     "output-type",
                     f"output {value.name!r} is {type_name(got)}, and {type_name(wanted)} in torch: its values may be wrong",
                     value=value.name,
-                    remedy="compare with graphkit validate; the torchscript exporter may have it right",
+                    remedy=Hint("compare with ", look("validate"), "; the torchscript exporter may have it right"),
                 )
             )
     return found
@@ -265,7 +269,7 @@ def _held_sizes(proto: onnx.ModelProto, bound: Arguments, dynamic: Mapping[str, 
     return [Finding("size-baked", said, remedy=FIXED) for said in breaking(Comparison(proto, change), cause=cause)]
 
 
-FIXED = "graphkit export --check-baked names the constant; do not mark the axis as dynamic, or try the other exporter"
+FIXED = Hint(CHECK_BAKED, " names the constant; do not mark the axis as dynamic, or try the other exporter")
 
 
 def _repaired_dims(proto: onnx.ModelProto, asked: set[str]) -> list[Finding]:

@@ -43,7 +43,7 @@ def test_what_a_hint_names_exists_for_both_kinds_of_user(kind, name, keywords, p
         assert argument(name, "x").split()[0] in EVERY, place
         return
     assert set(keywords) <= inspect.signature(getattr(gk, name)).parameters.keys(), place
-    options = _options(CALLED.get(name, name))
+    options = _options(CALLED.get(name, name).split()[0])
     for keyword in keywords:
         spelling = argument(keyword, "x", name)
         assert not spelling or spelling.split()[0] in options, place

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 import graphkit as gk
+from graphkit_cli.spelling import spelt
 from oracle import run_ort
 
 RESIZE = """
@@ -66,7 +67,7 @@ def test_computed_scales_are_a_limit_of_old_versions_and_freeze_mends_it():
     model = resize(fixed=False)
     assert rules(model) == {}
     violation = rules(model, "8.6")["resize-scales-constant"]
-    assert "graphkit freeze MODEL OUT --set scales=VALUE" in violation.remedy
+    assert "graphkit freeze MODEL OUT --set scales=VALUE" in spelt(violation.remedy)
     assert "2803" in violation.source
     frozen = gk.freeze(model, {"scales": [1.0, 1.0, 2.0, 2.0]})
     assert "resize-scales-constant" not in rules(frozen, "8.6")
@@ -85,7 +86,7 @@ def test_the_empty_scales_of_opset_11():
     { y = Resize<mode = "linear">(x, none, none, sizes) }
     """
     violation = rules(onnx.parser.parse_model(text))["resize-empty-scales"]
-    assert violation.remedy == "graphkit opset MODEL OUT --to 13"
+    assert spelt(violation.remedy) == "graphkit opset MODEL OUT --to 13"
 
 
 OTHERS = """
@@ -118,7 +119,7 @@ def test_other_rules_in_bodies_too():
         "operator-type",
     }
     assert found["operator"].message.endswith(("BitShift", "Det"))
-    assert found["cumsum-constant-axis"].remedy == "graphkit freeze MODEL OUT --set axis=VALUE"
+    assert spelt(found["cumsum-constant-axis"].remedy) == "graphkit freeze MODEL OUT --set axis=VALUE"
     assert found["operator-type"].message == "Relu works on float32, float16, bfloat16, int32, int64, not on bool"
     assert found["double-cast"].severity == "note"
     old = rules(onnx.parser.parse_model(OTHERS), "8.5")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from graphkit_cli.fleet import many
 from graphkit_cli.options import model_argument, output_options
-from graphkit_cli.spelling import spelt
+from graphkit_cli.spelling import told
 
 if TYPE_CHECKING:
     from graphkit_cli.render import Render
@@ -33,8 +32,6 @@ def command(render: Render, model: str, no_runtime: bool) -> int:
     """
     import graphkit as gk
 
-    result = gk.check(model, runtime=not no_runtime)
-    told = tuple(replace(finding, remedy=finding.remedy and spelt(finding.remedy)) for finding in result.findings)
-    result = replace(result, findings=told)
+    result = told(gk.check(model, runtime=not no_runtime))
     render.result(result, lambda: gk.text(result))
     return 0 if result else 1

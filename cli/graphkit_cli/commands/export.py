@@ -11,6 +11,7 @@ import click
 
 from graphkit_cli.edit import Saving, check_target, save_edited, with_saving
 from graphkit_cli.options import out_argument, output_options
+from graphkit_cli.spelling import told
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -108,17 +109,19 @@ def command(
             optimize=not no_optimize,
             **options,
         )
-        model, baked, findings = report.model, None, report.findings
+        baked, findings = None, told(report.findings)
+        notes = [str(finding) for finding in findings]
         if check_baked or check_inputs:
             shared = {key: options[key] for key in ("exporter", "opset", "dynamic")}
             baked = gk.find_baked(
                 subject.module, [args], kwargs_list=[kwargs], input_names=names, check_inputs=check_inputs, **shared
             )
-            findings = (*_without_advice(findings), *_for_file(baked.findings, out))
+            findings = (*_without_advice(findings), *_for_file(told(baked.findings), out))
             notes = [*map(str, findings), *(f"not compared, {text}" for text in baked.not_compared)]
             if baked.agrees:
                 notes.append(f"nothing is baked in: {len(baked.trials)} sets of arguments give what the module gives")
-            model = gk.Model(model.proto, model.sources, steps=(model.history[-1]._replace(notes=tuple(notes)),))
+        step = report.model.history[-1]._replace(notes=tuple(notes))
+        model = gk.Model(report.model.proto, report.model.sources, steps=(step,))
     if render.verbose and report.log:
         render.note(report.log)
     more = {

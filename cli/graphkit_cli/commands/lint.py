@@ -9,6 +9,7 @@ import click
 
 from graphkit_cli.fleet import many
 from graphkit_cli.options import model_argument, output_options
+from graphkit_cli.spelling import told
 
 if TYPE_CHECKING:
     from graphkit_cli.render import Render
@@ -51,7 +52,7 @@ def command(
     ranges = dict(_range(text) for text in dims)
     if target_version is not None and not re.fullmatch(r"\d+(\.\d+)*", target_version):
         raise click.UsageError(f"--target-version {target_version!r}: write it like 10.15")
-    result = gk.lint(model, target, target_version)
+    result = told(gk.lint(model, target, target_version))
     line = gk.trtexec(model, ranges=ranges, fp16=fp16, int8=int8) if trtexec else None
     shown = result if line is None else {"lint": result, "trtexec": line}
     render.result(shown, lambda: gk.text(result) + (f"\n{line}" if line else ""))

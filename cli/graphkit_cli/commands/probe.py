@@ -8,6 +8,7 @@ import click
 
 from graphkit_cli.options import output_options
 from graphkit_cli.running import every_pair
+from graphkit_cli.spelling import told
 
 if TYPE_CHECKING:
     from graphkit_cli.render import Render
@@ -41,7 +42,7 @@ def command(render: Render, models: tuple[str, ...], texts: tuple[str, ...]) -> 
     with render.progress("probing", total=len(models)) as report:
         for done, model in enumerate(models):
             report(done, len(models), f"probing {model}")
-            probed[model] = gk.probe(model, attempts)
+            probed[model] = told(gk.probe(model, attempts))
     render.result(probed, lambda: gk.text(probed))
     return 0 if all(attempt.accepted for found in probed.values() for attempt in found) else 1
 

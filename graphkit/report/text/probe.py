@@ -28,7 +28,10 @@ def attempts_text(attempts: Sequence[Attempt]) -> str:
 
 def _remedies(rows: Sequence[tuple[str, Attempt]]) -> list[str]:
     found = [attempt.remedy.replace("MODEL", shlex.quote(model)) for model, attempt in rows if attempt.remedy]
-    return [one_line(f"to mend it: {text}" if text.startswith("graphkit ") else text) for text in dict.fromkeys(found)]
+    return [
+        one_line(f"to mend it: {text}" if text.startswith(("graphkit ", "graphkit.")) else text)
+        for text in dict.fromkeys(found)
+    ]
 
 
 def _outcome(attempt: Attempt) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ExportError, SessionError
 from graphkit.finding import Finding
-from graphkit.hint import Argument, Blank, Hint
+from graphkit.hint import Argument, Blank, Hint, look
 from graphkit.result import Result
 from graphkit.runtime.session import session
 from graphkit.torch_export.arguments import Arguments, DynamicAxes, bind, dynamic_axes
@@ -223,12 +223,12 @@ def _fixed_axes(base: Exported, other: Arguments, remedies: Remedies) -> Iterato
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             size = shapes.get(value.name, ())[axis : axis + 1]
             if dim.HasField("dim_value") and size and size[0] != dim.dim_value:
-                mark = f"export with --dynamic {value.name}:{axis}={value.name}_{axis}"
+                mark = Argument("dynamic", [f"{value.name}:{axis}={value.name}_{axis}"])
                 yield Finding(
                     "fixed-axis",
                     f"axis {axis} of input {value.name!r} is fixed to {dim.dim_value}",
                     value=f"{value.name}:{axis}",
-                    remedy=remedies.again() or f"{mark}, once what else is found is mended",
+                    remedy=remedies.again() or Hint("export with ", mark, ", once what else is found is mended"),
                 )
 
 
@@ -250,7 +250,7 @@ def _unexplained(trials: Sequence[Trial], found: Sequence[Finding]) -> list[Find
     if wrong is None or found:
         return []
     message = f"with {wrong.arguments} the model does not give the module's numbers ({wrong.problem}); no constant explains it"
-    return [Finding("numbers", message, remedy="graphkit bisect names the first value that differs")]
+    return [Finding("numbers", message, remedy=Hint(look("bisect"), " names the first value that differs"))]
 
 
 def _undecided(runs: Sequence[Run], found: Sequence[Finding]) -> list[Finding]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from graphkit.errors import GraphkitError
 from graphkit.finding import Finding
+from graphkit.hint import Argument, Hint, Part, call, joined
 from graphkit.model import Model
 from graphkit.runtime.session import session
 from graphkit.shapes.resamplers import is_resampler
@@ -60,7 +60,7 @@ class Remedies:
     ) -> None:
         self._module, self._base, self._runs = module, base, runs
         self._options, self._dynamic = options, dynamic
-        self._again: str | None = None
+        self._again: str | Hint | None = None
         self._promoted: dict[int, bool] = {}
 
     def again(self) -> str | None:
@@ -89,17 +89,15 @@ class Remedies:
         if reason.parted or not followed or not self._promotes(found.run, together):
             return REWRITE
         if _resizes(reason):
-            return f"graphkit resize MODEL OUT --node {shlex.quote(node.name)}"
-        command = "graphkit promote MODEL OUT" + "".join(
-            f" --tensor {shlex.quote(name)}"
-            for name in dict.fromkeys(self._promotion(one.reason) for one in together if not _resizes(one.reason))
-        )
+            return Hint(call("resize", nodes=[node.name]))
+        names = dict.fromkeys(self._promotion(one.reason) for one in together if not _resizes(one.reason))
+        edit = call("promote", tensors=list(names))
         if reason.element:
-            return f"{command}, or index the tensor without .item()"
-        return command if reason.origin else f"{AS_TENSOR}; or {command} and feed it"
+            return Hint(edit, ", or index the tensor without .item()")
+        return Hint(edit) if reason.origin else Hint(f"{AS_TENSOR}; or ", edit, " and feed it")
 
     def _promotion(self, reason: Reason) -> str:
-        """What promote's --tensor is to be: the constant, and the argument's name where it is the argument as it is."""
+        """What promote is to be told: the constant, and the argument's name where it is the argument as it is."""
         difference = reason.difference
         name = difference.value if difference.slot >= 0 else f"{difference.node.name}:{difference.value}"
         leaf = next((leaf for leaf in self._runs[0].arguments.leaves if leaf.name == reason.argument), None)
@@ -142,14 +140,15 @@ class Remedies:
                 varies = any(other.dim() == leaf.value.dim() and other.shape[axis] != size for other in others)
                 if varies and axis not in axes.get(leaf.name, {}):
                     axes.setdefault(leaf.name, {})[axis] = f"{leaf.name}_{axis}"
-                    marks.append(f"--dynamic {leaf.name}:{axis}={leaf.name}_{axis}")
+                    marks.append(f"{leaf.name}:{axis}={leaf.name}_{axis}")
         asked = self._options["exporter"]
         for exporter in sorted(EXPORTERS, key=lambda one: one != asked):
             if exporter == "torchscript" != asked or (exporter == asked and not marks):
                 continue
-            told = [*([f"--exporter {exporter}"] if exporter != asked else []), *marks]
+            told: list[Part] = [Argument("exporter", exporter)] if exporter != asked else []
+            told += [Argument("dynamic", marks)] if marks else []
             if self._agrees({**self._options, "exporter": exporter, "dynamic": axes}):
-                return "export with " + " ".join(told)
+                return Hint("export with ", joined(" ", told))
         return None
 
     def _agrees(self, options: Mapping[str, Any]) -> bool:

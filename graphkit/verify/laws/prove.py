@@ -11,6 +11,7 @@ from typing import Any
 from graphkit.errors import GraphkitError, NameNotFoundError
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import input_ports
+from graphkit.hint import Call, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.operation import operation_of, replayed
 from graphkit.step import HISTORY_KEY, Original
@@ -27,6 +28,9 @@ from graphkit.verify.laws.table import binding_of
 from graphkit.verify.validate import versions
 
 Progress = Callable[[int, "int | None", str], None]
+
+
+NAMED = Hint("name it: ", Call("prove", (), ("edited, original", "EDITED ORIGINAL")))
 
 
 def prove(
@@ -88,7 +92,10 @@ def prove(
     if not last.history:
         raise GraphkitError(
             "the model has no history, so nobody knows what was done to it",
-            hint="compare it with its original by hand: graphkit validate EDITED --against ORIGINAL",
+            hint=Hint(
+                "compare it with its original by hand: ",
+                Call("validate", (), ("edited, original", "EDITED --against ORIGINAL")),
+            ),
         )
     if is_merge(last):
         return _merged(last, original, feeds or {}, samples, seed)
@@ -159,13 +166,11 @@ def _found(edited: Model) -> Model:
     if file is None or edited.path is None:
         raise GraphkitError(
             "the history does not say in which file the model was that it begins with",
-            hint="name it: graphkit prove EDITED ORIGINAL",
+            hint=NAMED,
         )
     path = os.path.join(os.path.dirname(edited.path), file)
     if os.path.realpath(path) == os.path.realpath(edited.path) or not os.path.exists(path):
-        raise GraphkitError(
-            f"the original {file!r} is not beside {edited.path}", hint="name it: graphkit prove EDITED ORIGINAL"
-        )
+        raise GraphkitError(f"the original {file!r} is not beside {edited.path}", hint=NAMED)
     return load(path)
 
 

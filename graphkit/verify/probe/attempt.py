@@ -50,7 +50,7 @@ class Attempt(Result):
         blame: The axes that made it fail.
         node: The node that failed, where the inputs themselves were accepted.
         problem: The runtime's reason, in one line.
-        remedy: The command that mends it, which was tried on the model in memory; or why there is none.
+        remedy: The edit that mends it, which was tried on the model in memory; or why there is none.
     """
 
     shapes: dict[str, tuple[int, ...]]

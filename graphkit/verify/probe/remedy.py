@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import GraphkitError
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import title
 from graphkit.graph.upstream import upstream
 from graphkit.graph.values import constant, dims, format_type, tensor_type
+from graphkit.hint import Argument, Blank, Call, Hint, call
 from graphkit.shapes.resamplers import is_resampler
 from graphkit.surgery.dims import dims as with_dims
 from graphkit.surgery.resize import resize
@@ -93,7 +93,7 @@ class Remedy:
         for repair in (False, True):
             edited, last = self._tried_free(axes, repair=repair)
             if last is not None and last.accepted:
-                return f"graphkit dims MODEL OUT {_settings(axes)}" + (" --repair-shapes" if repair else "")
+                return Hint(call("dims", values=axes, repair_shapes=repair or None))
         if last is None:
             return "no command is known that mends it"
         return self._stuck(last, edited, axes)
@@ -121,9 +121,10 @@ class Remedy:
         """
         for fixed, free in self._ways(places):
             if self._runs_when_freed(fixed, free):
-                return (
-                    f"graphkit dims MODEL MIDDLE {_settings(fixed)}, "
-                    f"then graphkit dims MIDDLE OUT {_settings(free)} --repair-shapes"
+                return Hint(
+                    _step("dims", "MODEL MIDDLE", values=fixed),
+                    ", then ",
+                    _step("dims", "MIDDLE OUT", values=free, repair_shapes=True),
                 )
         return None
 
@@ -176,17 +177,17 @@ class Remedy:
         return None
 
     def _resized_at(self, name: str, places: list[Place]) -> str | None:
-        words = f"--node {shlex.quote(name)} --keep-default"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if self._runs(lambda: resize(self.model, nodes=[name], keep_default=True)):
-                return f"graphkit resize MODEL OUT {words}"
+                return Hint(call("resize", nodes=[name], keep_default=True))
             for fixed, free in self._ways(places):
                 edit = partial(_resized_when_fixed, self.model, name, fixed, free)
                 if self._runs(edit):
-                    return (
-                        f"graphkit dims MODEL FIXED {_settings(fixed)}, then graphkit resize FIXED RESIZED {words}, "
-                        f"then graphkit dims RESIZED OUT {_settings(free)}"
+                    return Hint(
+                        *(_step("dims", "MODEL FIXED", values=fixed), ", then "),
+                        *(_step("resize", "FIXED RESIZED", nodes=[name], keep_default=True), ", then "),
+                        _step("dims", "RESIZED OUT", values=free),
                     )
         return None
 
@@ -234,9 +235,8 @@ class Remedy:
         spelt = [text for text in self._findings if " target " in text]
         if spelt:
             what = spelt[0].partition(": it ")[0]
-            asked = " ".join(f"--dynamic {shlex.quote(f'{axis}={name}')}" for axis, name in (axes or {}).items())
-            dynamic = asked or "--dynamic INPUT:AXIS=NAME"
-            return f"{what}, which no command can compute: export again with {dynamic}"
+            dynamic = [f"{axis}={name}" for axis, name in (axes or {}).items()] or [Blank("INPUT:AXIS=NAME")]
+            return Hint(f"{what}, which no command can compute: export again with ", Argument("dynamic", dynamic))
         index = GraphIndex((model or self.model).proto.graph)
         position = next(iter(index.nodes_by_name.get(attempt.node or "", ())), None)
         node = index.nodes[position] if position is not None else None
@@ -267,5 +267,6 @@ def _symbol(name: str, axis: int | None) -> str:
     return f"{re.sub(r'[^A-Za-z0-9]', '_', name)}_{axis}" if name[:1].isalpha() else f"dim_{axis}"
 
 
-def _settings(axes: Mapping[str, object]) -> str:
-    return " ".join(f"--set {shlex.quote(f'{axis}={value}')}" for axis, value in axes.items())
+def _step(operation: str, files: str, /, **arguments: Any) -> Call:
+    """One of several edits; what it reads and writes by the command line's names for the files."""
+    return call(operation, **arguments)._replace(subject=(files.split(maxsplit=1)[0].lower(), files))

@@ -8,6 +8,7 @@ import pytest
 import graphkit as gk
 from graphkit.torch_export.arguments import bind
 from graphkit.verify.baked.variations import other_values
+from graphkit_cli.spelling import spelt
 from oracle import assert_same, run_ort
 
 torch = pytest.importorskip("torch")
@@ -85,7 +86,7 @@ def test_a_factor_is_named_and_resize_mends_it(module, args, exporter, node, tmp
     assert (finding.kind, finding.node) == ("constant", node)
     assert "[1, 1, 2, 2], and [1, 1, 3, 3] with other arguments: it is argument 'factor'" in finding.message
     assert finding.source
-    assert finding.remedy == f"graphkit resize MODEL OUT --node {node}"
+    assert spelt(finding.remedy) == f"graphkit resize MODEL OUT --node {node}"
     assert [t.agrees for t in baked.trials][:2] == [True, False]
     mended = gk.resize(baked.model, nodes=[node])
     expected = F.interpolate(X, scale_factor=2.5, mode="bicubic")
@@ -105,7 +106,7 @@ def test_dynamo_takes_no_factor_out_of_a_tensor_and_the_way_round_is_said(factor
 def test_an_element_of_the_input_is_named():
     (finding,) = found(Element(), (V,), exporter="torchscript").findings
     assert "it is element x[0]" in finding.message
-    assert "graphkit promote MODEL OUT --tensor /Constant_output_0" in finding.remedy
+    assert "graphkit promote MODEL OUT --tensor /Constant_output_0" in spelt(finding.remedy)
     assert gk.find_baked(Element(), [(V,)], exporter="dynamo").agrees
 
 
@@ -113,13 +114,13 @@ def test_an_element_of_the_input_is_named():
 def test_an_output_made_of_python_values_is_named():
     (finding,) = found(Iterated(), (V,), exporter="torchscript").findings
     assert "it is argument 'x'" in finding.message
-    assert "torch.stack" in finding.remedy
+    assert "torch.stack" in spelt(finding.remedy)
 
 
 def test_a_branch_is_named_with_its_line():
     (finding,) = found(Branch(), (V,), exporter="torchscript").findings
     assert finding.kind == "branch"
-    assert "torch.cond" in finding.remedy
+    assert "torch.cond" in spelt(finding.remedy)
 
 
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
@@ -132,7 +133,7 @@ def test_a_fixed_reshape_is_named_with_the_axes_it_is_made_of(exporter):
         in baked.findings[1].message
     )
     other = "--exporter dynamo " if exporter == "torchscript" else ""
-    assert {f.remedy for f in baked.findings} == {f"export with {other}--dynamic x:1=x_1"}
+    assert {spelt(f.remedy) for f in baked.findings} == {f"export with {other}--dynamic x:1=x_1"}
 
 
 def test_a_reshape_that_tracing_fixed_although_its_axes_are_dynamic():
@@ -140,7 +141,7 @@ def test_a_reshape_that_tracing_fixed_although_its_axes_are_dynamic():
     (finding,) = baked.findings
     assert "[64], and [384]" in finding.message
     assert "the size of 'x' on axis 1 and the size of 'x' on axis 2" in finding.message
-    assert finding.remedy == "export with --exporter dynamo"
+    assert spelt(finding.remedy) == "export with --exporter dynamo"
     assert [t.agrees for t in baked.trials] == [True, True, True, False, False, False]
     assert gk.find_baked(Flattened(), [(X[0],)], dynamic=["x:1=h", "x:2=w"]).agrees
 
@@ -241,7 +242,7 @@ def test_sizes_are_tried_until_the_module_runs(module, dynamic, says):
     baked = found(module, (X,), exporter="torchscript", dynamic=dynamic)
     assert not baked.not_compared
     assert any(says in f.message for f in baked.findings)
-    assert not any("promote" in f.remedy for f in baked.findings)
+    assert not any("promote" in spelt(f.remedy) for f in baked.findings)
 
 
 def test_the_size_that_a_constant_is_comes_before_what_it_could_be_made_of():

@@ -12,6 +12,7 @@ import pytest
 
 import graphkit as gk
 from graphkit_cli.main import main
+from graphkit_cli.spelling import spelt, told
 from oracle import assert_same
 
 SHAPES = [{"in": (1, 3, 10, 10)}, {"in": (2, 3, 10, 10)}, {"in": (1, 3, 20, 20)}]
@@ -55,7 +56,7 @@ def test_the_axis_that_is_to_blame_is_freed_by_the_command_that_is_named(exporte
     model = gk.export(conv, x[:1], exporter=exporter, input_names=["in"], output_names=["out"])
     (refused,) = gk.probe(model, [{"in": (2, 3, 10, 10)}])
     assert [(b.input, b.axis, b.got, b.expected) for b in refused.blame] == [("in", 0, 2, 1)]
-    assert refused.remedy == "graphkit dims MODEL OUT --set in:0=in_0"
+    assert spelt(refused.remedy) == "graphkit dims MODEL OUT --set in:0=in_0"
     freed = gk.dims(model, {"in:0": "batch"})
     assert gk.probe(freed, [{"in": (2, 3, 10, 10)}])[0].accepted
     with torch.no_grad():
@@ -67,7 +68,7 @@ def test_a_refused_input_names_each_axis_and_the_command():
     proto = onnx.parser.parse_model(FIXED.replace("n, 3, h, w", "1, 3, 8, 8"))
     (attempt,) = gk.probe(proto, [{"x": (2, 3, 8, 9), "weight": (2,)}])
     assert [(b.input, b.axis, b.got, b.expected) for b in attempt.blame] == [("x", 0, 2, 1), ("x", 3, 9, 8)]
-    assert attempt.remedy == "graphkit dims MODEL OUT --set x:0=x_0 --set x:3=x_3 --repair-shapes"
+    assert spelt(attempt.remedy) == "graphkit dims MODEL OUT --set x:0=x_0 --set x:3=x_3 --repair-shapes"
     (attempt,) = gk.probe(proto, [{"x": (3, 8, 8)}])
     assert str(attempt.blame[0]) == "input 'x' has 4 axes, not 3"
 
@@ -80,7 +81,7 @@ def test_a_node_that_fails_is_named_with_the_axis_that_makes_it_fail():
     assert accepted.outputs == {"y": (1, 3, 64)}
     assert refused.node == "Reshape_0"
     assert [(b.input, b.axis) for b in refused.blame] == [("x", 2)]
-    assert refused.remedy == (
+    assert spelt(refused.remedy) == (
         "graphkit dims MODEL MIDDLE --set x:0=1 --set x:2=8 --set x:3=8 --set weight:0=1, "
         "then graphkit dims MIDDLE OUT --set x:0=n --set x:2=h --set x:3=w --set weight:0=n --repair-shapes"
     )
@@ -93,9 +94,9 @@ def test_an_unknown_input_is_refused():
 
 def test_the_text_names_the_model_in_the_command():
     proto = onnx.parser.parse_model(FIXED.replace("n, 3, h, w", "1, 3, 8, 8"))
-    text = gk.text(
-        {"net.onnx": gk.probe(proto, [{"x": (1, 3, 8, 8), "weight": (1,)}, {"x": (2, 3, 8, 8), "weight": (2,)}])}
-    )
+    probed = {"net.onnx": gk.probe(proto, [{"x": (1, 3, 8, 8), "weight": (1,)}, {"x": (2, 3, 8, 8), "weight": (2,)}])}
+    assert "to mend it: graphkit.dims(model, values={'x:0': 'x_0'}, repair_shapes=True)" in gk.text(probed)
+    text = gk.text(told(probed))
     assert "x[1,3,8,8], weight[1]  succeeds  y[1,3,64]" in text
     assert "to mend it: graphkit dims net.onnx OUT --set x:0=x_0" in text
 
@@ -169,7 +170,7 @@ def test_the_command_mends_and_gives_what_torch_gives(net, dynamic, accepted, re
         attempts = gk.probe(given, [{"x": accepted}, {"x": refused}])
         assert [attempt.accepted for attempt in attempts] == [True, False]
         gk.save(given, "MODEL")
-        steps = commands(attempts[1].remedy)
+        steps = commands(spelt(attempts[1].remedy))
         assert len(steps) == (1 if given is model else 2)
         for step in steps:
             assert main(shlex.split(step)[1:]) == 0
@@ -213,8 +214,8 @@ def test_where_no_command_mends_it_is_said_why(net, dynamic, accepted, refused, 
     module = getattr(NETS, net)
     model = gk.export(module, torch.rand(accepted), exporter=exporter, input_names=["x"], dynamic=dynamic)
     attempts = gk.probe(model, [{"x": accepted}, {"x": refused}])
-    assert re.match(says, attempts[1].remedy) or re.search(says, attempts[1].remedy)
-    assert not commands(attempts[1].remedy)
+    assert re.match(says, spelt(attempts[1].remedy)) or re.search(says, spelt(attempts[1].remedy))
+    assert not commands(spelt(attempts[1].remedy))
 
 
 def test_export_again_is_named_where_that_mends_it():
@@ -230,7 +231,7 @@ def test_export_again_is_named_where_that_mends_it():
     x = torch.rand(1, 3, 20, 24)
     model = gk.export(Patches(), torch.rand(1, 3, 16, 16), input_names=["x"])
     (refused,) = gk.probe(model, [{"x": tuple(x.shape)}])
-    asked = re.findall(r"--dynamic (\S+)", refused.remedy)
+    asked = re.findall(r"--dynamic (\S+)", spelt(refused.remedy))
     assert asked == ["x:2=x_2", "x:3=x_3"]
     again = gk.export(Patches(), torch.rand(1, 3, 16, 16), input_names=["x"], dynamic=asked)
     assert_same(next(iter(gk.run(again, {"x": x.numpy()}, device="cpu").values())), Patches()(x).numpy())
@@ -246,12 +247,12 @@ def test_a_resize_of_one_size_above_the_node_that_fails(tmp_path, monkeypatch):
     onnx.save(onnx.parser.parse_model(text), tmp_path / "MODEL")
     _, refused = gk.probe(tmp_path / "MODEL", [{"x": (1, 1, 8, 8)}, {"x": (1, 1, 12, 8)}])
     assert refused.node == "join"
-    assert commands(refused.remedy) == [
+    assert commands(spelt(refused.remedy)) == [
         "graphkit dims MODEL FIXED --set x:2=8 --set x:3=8",
         "graphkit resize FIXED RESIZED --node up --keep-default",
         "graphkit dims RESIZED OUT --set x:2=h --set x:3=w",
     ]
-    for step in commands(refused.remedy):
+    for step in commands(spelt(refused.remedy)):
         assert main(shlex.split(step)[1:]) == 0
     x = np.arange(96, dtype=np.float32).reshape(1, 1, 12, 8)
     assert_same(gk.run("OUT", {"x": x}, device="cpu"), {"y": 2 * x})
@@ -264,4 +265,4 @@ def test_an_input_that_is_too_small_is_told_from_one_that_does_not_divide():
     { [conv] y = Conv(x, k) }
     """
     _, refused = gk.probe(onnx.parser.parse_model(text), [{"x": (1, 1, 8, 8)}, {"x": (1, 1, 3, 8)}])
-    assert refused.remedy == "no command mends it: the model takes larger sizes (8 and 16 for axis 2 of 'x' run)"
+    assert spelt(refused.remedy) == "no command mends it: the model takes larger sizes (8 and 16 for axis 2 of 'x' run)"
