@@ -116,7 +116,7 @@ def command(
             baked = gk.find_baked(
                 subject.module, [args], kwargs_list=[kwargs], input_names=names, check_inputs=check_inputs, **shared
             )
-            findings = (*_without_advice(findings), *_for_file(told(baked.findings), out))
+            findings = _for_file((*_without_advice(findings), *told(baked.findings)), out)
             notes = [*map(str, findings), *(f"not compared, {text}" for text in baked.not_compared)]
             if baked.agrees:
                 notes.append(f"nothing is baked in: {len(baked.trials)} sets of arguments give what the module gives")
@@ -143,11 +143,11 @@ def _without_advice(findings: tuple[gk.Finding, ...]) -> list[gk.Finding]:
     ]
 
 
-def _for_file(findings: tuple[gk.Finding, ...], out: str) -> list[gk.Finding]:
+def _for_file(findings: tuple[gk.Finding, ...], out: str) -> tuple[gk.Finding, ...]:
     """The findings with commands that name the file that is written, and one for what they make of it."""
     stem, extension = os.path.splitext(out)
     names = f"{shlex.quote(out)} {shlex.quote(f'{stem}_mended{extension}')}"
-    return [
+    return tuple(
         dataclasses.replace(finding, remedy=finding.remedy and finding.remedy.replace("MODEL OUT", names))
         for finding in findings
-    ]
+    )
