@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
@@ -10,6 +10,7 @@ from graphkit.edit.nodes import set_nodes
 from graphkit.edit.renaming import rename_declarations, rename_everywhere
 from graphkit.errors import EditError, NameTakenError
 from graphkit.graph import walk
+from graphkit.graph.names import Names
 from graphkit.graph.opset import canonical
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.symbols import tensor_types
@@ -75,11 +76,14 @@ class Joined:
 
     def connect(self, model: str, value: str, other: str, entry: str, output: bool) -> None:  # noqa: FBT001 (a row of a table)
         """Let an input of one model be a value of another one."""
+        self.notes.append(f"{other}:{entry} is {model}:{value}")
+        part = self.parts[other]
+        if any(entry == out.name for out in part.graph.output):
+            entry = _set_apart(part, entry)
         self.wires.append((model, value, other, entry))
-        self.parts[other].merged.add(entry)
+        part.merged.add(entry)
         if output:
             self.used.add((model, value))
-        self.notes.append(f"{other}:{entry} is {model}:{value}")
 
     def finish(self) -> tuple[onnx.ModelProto, dict[str, Source], list[str]]:
         """The joined model, the bytes behind it, and what was done."""
@@ -131,13 +135,23 @@ class Joined:
             taken.update(part.table.get(name, name) for name in part.names() if name not in part.merged)
         for model, value, other, entry in self.wires:
             self.parts[other].table[entry] = self._root(model, value)
-        nodes: set[str] = set()
+        self._name_nodes()
+
+    def _name_nodes(self) -> None:
+        """Nodes of two models that have one name: the later one's gets the part's name in front."""
+        taken: set[str] = set()
         for part in self.parts.values():
-            own = {node.name for node in walk.nodes(part.graph) if node.name}
+            own = dict.fromkeys(node.name for node in walk.nodes(part.graph) if node.name)
+            table: dict[str, str] = {}
+            for name in own:
+                if name in taken or self.prefix:
+                    table[name] = f"{part.name}/{name}"
+                    while table[name] in taken or table[name] in own:
+                        table[name] += "_"
+                    taken.add(table[name])
             for node in walk.nodes(part.graph):
-                if node.name and (node.name in nodes or self.prefix):
-                    node.name = f"{part.name}/{node.name}"
-            nodes |= own | {node.name for node in walk.nodes(part.graph)}
+                node.name = table.get(node.name, node.name)
+            taken.update(name for name in own if name not in table)
 
     def _root(self, model: str, value: str) -> str:
         """What a value that feeds an input is called: an input that is itself fed has the name of what feeds it."""
@@ -165,14 +179,20 @@ class Joined:
             taken |= {part.symbols.get(symbol, symbol) for symbol in own}
 
     def _name_functions(self) -> None:
-        """A function of a definition that an earlier part gives in another way gets a name of its own."""
+        """A function that means something else in another part gets a name of its own."""
+        calls = {
+            part.name: {walk.call_key(node) for node in walk.model_nodes(part.proto)}
+            - {walk.function_key(function) for function in part.proto.functions}
+            for part in self.parts.values()
+        }
         known: dict[walk.FunctionKey, bytes] = {}
         for part in self.parts.values():
+            operators = set().union(*(keys for name, keys in calls.items() if name != part.name))
             renamed: dict[walk.FunctionKey, str] = {}
-            for function in part.proto.functions:
-                key, body = walk.function_key(function), function.SerializeToString(deterministic=True)
-                if known.setdefault(key, body) != body:
-                    renamed[key] = f"{part.name}_{function.name}"
+            for key in _functions_apart(part.proto.functions, known, operators):
+                renamed[key] = f"{part.name}_{key[1]}"
+                while any((key[0], renamed[key], key[2]) in names for names in (known, operators)):
+                    renamed[key] += "_"
             for node in walk.model_nodes(part.proto):
                 node.op_type = renamed.get(walk.call_key(node), node.op_type)
             for function in part.proto.functions:
@@ -180,7 +200,38 @@ class Joined:
                 if key in renamed:
                     self.notes.append(f"the function {function.name!r} of {part.name} is called {renamed[key]!r}")
                     function.name = renamed[key]
-                    known[walk.function_key(function)] = function.SerializeToString(deterministic=True)
+                known[walk.function_key(function)] = function.SerializeToString(deterministic=True)
+
+
+def _set_apart(part: Part, entry: str) -> str:
+    """Let an input that is an output too be two values, so that the output keeps its name; what the input is called now."""
+    fresh = Names(part.graph).fresh(f"{entry}_in")
+    rename_declarations(part.graph, {entry: fresh})
+    rename_everywhere(part.graph.node, {entry: fresh})
+    for output in part.graph.output:
+        output.name = entry if output.name == fresh else output.name
+    node = onnx.helper.make_node("Identity", [fresh], [entry])
+    set_nodes(part.graph, [node, *part.graph.node])
+    return fresh
+
+
+def _functions_apart(
+    functions: Sequence[onnx.FunctionProto], known: Mapping[walk.FunctionKey, bytes], operators: set[walk.FunctionKey]
+) -> list[walk.FunctionKey]:
+    """Functions that earlier parts define in another way, directly or in what they call, or that are operators to others."""
+    own = {walk.function_key(function): function for function in functions}
+    apart = {
+        key
+        for key, function in own.items()
+        if key in operators or (key in known and known[key] != function.SerializeToString(deterministic=True))
+    }
+    if apart:
+        apart |= {
+            key
+            for key, function in own.items()
+            if key in known and not apart.isdisjoint(walk.called_functions(function.node, functions))
+        }
+    return [key for key in own if key in apart]
 
 
 def _fresh(wish: str, taken: Iterable[str], own: Iterable[str]) -> str:
@@ -210,6 +261,9 @@ def _apply(part: Part) -> None:
     for place in range(len(part.graph.initializer) - 1, -1, -1):  # the default of an input that is fed now
         if part.graph.initializer[place].name in part.merged:
             del part.graph.initializer[place]
+    for place in range(len(part.graph.sparse_initializer) - 1, -1, -1):
+        if part.graph.sparse_initializer[place].values.name in part.merged:
+            del part.graph.sparse_initializer[place]
     for place in range(len(part.graph.value_info) - 1, -1, -1):
         if part.graph.value_info[place].name in part.merged:
             del part.graph.value_info[place]

@@ -142,6 +142,27 @@ def shared(value: Any) -> Any:
     return from_runtime(value)
 
 
+def from_run(value: Any, *, lent: bool) -> Any:
+    """An output of a run as ``from_runtime`` has it, with memory of its own.
+
+    Args:
+        value: The output's OrtValue.
+        lent: No node makes it: it is an input or a weight, and its OrtValue is on the memory of that, which it does not
+            keep alive.
+
+    Raises:
+        SessionError: As ``from_runtime``.
+    """
+    made = from_runtime(value)
+    return np.array(made) if lent and isinstance(made, np.ndarray) else made
+
+
+def lent_outputs(graph: onnx.GraphProto) -> frozenset[str]:
+    """Outputs of a graph that none of its nodes makes: inputs and weights that are outputs too."""
+    made = {name for node in graph.node for name in node.output}
+    return frozenset(value.name for value in graph.output if value.name not in made)
+
+
 def apart(value: Any) -> Any:
     """One of the OrtValues that a run gave, kept alive by itself: as they come, any one keeps all of the run's values."""
     if value.has_value() and value.is_tensor() and value.element_type() in _LENT:

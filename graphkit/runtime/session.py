@@ -17,7 +17,7 @@ from graphkit.runtime import providers
 from graphkit.runtime.failures import import_runtime, translated
 from graphkit.runtime.handover import CarriedModel, carry, require_runnable
 from graphkit.runtime.host_nodes import named, shape_nodes
-from graphkit.runtime.ort_values import apart, from_runtime, to_runtime
+from graphkit.runtime.ort_values import apart, from_run, lent_outputs, to_runtime
 from graphkit.runtime.tensorrt import TensorRT
 from graphkit.semantics.node_rules import check_sized
 from graphkit.shapes.resamplers import is_resampler
@@ -74,6 +74,7 @@ class Session:
         self.outputs = output_ports(model.proto)
         self.notes = tuple(notes)
         self._raw = raw
+        self._lent = lent_outputs(model.proto.graph)
         self._keep = keep  # the runtime points into these arrays as long as the session lives
         self.providers: tuple[str, ...] = tuple(raw.get_providers())
         self.placed = tuple(
@@ -118,7 +119,7 @@ class Session:
                 return dict(zip(names, made, strict=True))
             values = {name: to_runtime(value, self.inputs[name]) for name, value in feeds.items()}
             made = self._raw.run_with_ort_values(names, values)
-            return {name: from_runtime(value) for name, value in zip(names, made, strict=True)}
+            return {n: from_run(value, lent=n in self._lent) for n, value in zip(names, made, strict=True)}
 
     def prepared(self, feeds: Mapping[str, Array]) -> Callable[[], None]:
         """A call that runs on arrays of the declared dtype, handed to the runtime once, and drops what it gives: for timing.

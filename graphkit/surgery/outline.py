@@ -8,7 +8,7 @@ import onnx
 
 from graphkit.edit import node_set
 from graphkit.edit.nodes import set_nodes
-from graphkit.errors import EditError, NameNotFoundError
+from graphkit.errors import EditError, InvalidGraphError, NameNotFoundError
 from graphkit.graph import module_paths, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import title
@@ -38,7 +38,7 @@ def outline(model: Model, modules: str | Iterable[str], *, domain: str = "graphk
     Raises:
         NameNotFoundError: No such module.
         EditError: A module's nodes are not closed: a value leaves it and comes back through other nodes. Or two of the
-            modules share nodes, the model has a function of the name already, or a training graph.
+            modules share nodes or read from each other, the model has a function of the name already, or a training graph.
         ValueError: No module is named, or the domain is that of ONNX.
 
     Changes: nothing; returns a new model, of IR version 8 or later.
@@ -69,7 +69,11 @@ def outline(model: Model, modules: str | Iterable[str], *, domain: str = "graphk
     calls = {min(positions): _function(proto, index, path, positions, domain) for path, positions in regions}
     nodes = [calls.get(p) or node for p, node in enumerate(index.nodes) if p in calls or p not in taken]
     if not is_ordered(nodes):
-        nodes = [nodes[position] for position in topological_order(nodes)]
+        try:
+            nodes = [nodes[position] for position in topological_order(nodes)]
+        except InvalidGraphError as error:
+            said = " and ".join(map(repr, paths))
+            raise EditError(f"the modules {said} read from each other: calls of them cannot be put in order") from error
     _take_types(proto, taken, index)
     set_nodes(proto.graph, nodes)
     proto.ir_version = max(proto.ir_version, FIRST_IR)

@@ -59,13 +59,12 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         now = simplify_once(model, proto, most - _weight_bytes(proto))
         if branches := resolve_branches(proto):
             now["Ifs with a constant condition became the branch that runs"] = len(branches)
+        if not now and (shared := share_weights(model, proto)):  # nodes that read them may be equal now
+            now["weights that were there twice are there once"] = shared
+            remove_dead(proto, {name for body in walk.nested(proto.graph.node) for name in walk.defined_names(body)})
         done += now
         if not now:
             break
-    shared = share_weights(model, proto)
-    if shared:
-        done["weights that were there twice are there once"] = shared
-        remove_dead(proto, {name for body in walk.nested(proto.graph.node) for name in walk.defined_names(body)})
     notes = [f"{before} nodes became {len(proto.graph.node)}", *(f"{count} {what}" for what, count in done.items())]
     return Edit(proto, notes if done else ["there was nothing to leave out"])
 

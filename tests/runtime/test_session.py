@@ -281,3 +281,18 @@ def test_a_large_weight_that_nothing_reads_is_no_hindrance(tmp_path):
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(100_000, np.float32), "unread"))
     onnx.save(model, tmp_path / "m.onnx")
     assert gk.run(gk.load(tmp_path / "m.onnx"), {"x": np.float32([-1, 1])})["y"].tolist() == [0, 1]
+
+
+def test_an_output_that_is_an_input_or_a_weight_has_memory_of_its_own():
+    """Found by random models, seed 1058: it lay on the caller's array, and held garbage once that was gone."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[n] x) => (float[n] x, float[2] w, float[n] y)
+        <float[2] w = {1, 2}> { y = Neg(x) }"""
+    )
+    session = gk.session(model)
+    fed = np.arange(3, dtype=np.float32)
+    got = session.run({"x": fed})
+    fed[:] = 9
+    np.testing.assert_array_equal(got["x"], [0, 1, 2])
+    got["w"][:] = 7
+    np.testing.assert_array_equal(session.run({"x": fed})["w"], [1, 2])

@@ -204,3 +204,80 @@ def test_a_merge_is_proved_against_its_models_and_a_wrong_one_is_not(tmp_path):
     assert proof.verdict == "broken"
     with pytest.raises(gk.GraphkitError, match="another model"):
         gk.prove(merged, {"a": tmp_path / "b.onnx", "b": tmp_path / "a.onnx"})
+
+
+CALLING = """<ir_version: 10, opset_import: ["" : 18, "f" : 1]> g (float[2] x) => (float[2] y) {{ y = f.Outer(x) }}
+<domain: "f", opset_import: ["" : 18, "f" : 1]> Outer (a) => (b) {{ b = f.Inner(a) }}
+<domain: "f", opset_import: ["" : 18]> Inner (a) => (b) {{ b = {op}(a) }}"""
+
+
+def test_a_function_that_calls_another_definition_is_another_function_though_it_reads_the_same():
+    """Found in review: ``Outer`` is the same text in both, and calls what its own model calls ``Inner``."""
+    models = {name: onnx.parser.parse_model(CALLING.format(op=op)) for name, op in (("A", "Neg"), ("B", "Exp"))}
+    merged = gk.merge(models, connect={"A:x": "B:x"})
+    got = gk.run(merged, {"x": np.float32([1, 2])})
+    np.testing.assert_allclose(got["y"], [-1, -2])
+    np.testing.assert_allclose(got["B/y"], np.exp([1, 2]), rtol=1e-6)
+    assert gk.prove(merged, models)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_function_of_one_model_does_not_replace_an_operator_of_another(first):
+    operator = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]> g (float[2] x) => (float[2] y) { y = com.microsoft.QuickGelu(x) }"""
+    )
+    function = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]> g (float[2] x) => (float[2] z) { z = com.microsoft.QuickGelu(x) }
+        <domain: "com.microsoft", opset_import: ["" : 18]> QuickGelu (a) => (b) { b = Neg(a) }"""
+    )
+    models = {"A": operator, "B": function} if first else {"B": function, "A": operator}
+    source, target = list(models)
+    merged = gk.merge(models, connect={f"{source}:x": f"{target}:x"})
+    feeds = {"x": np.float32([1, 2])}
+    got = gk.run(merged, feeds)
+    np.testing.assert_array_equal(got["z"], [-1, -2])
+    np.testing.assert_array_equal(got["y"], gk.run(operator, feeds)["y"])
+
+
+def test_names_of_nodes_stay_apart_though_one_is_called_what_another_would_be():
+    one = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { ["n"] h = Neg(x) ["B/n"] y = Abs(h) }"""
+    )
+    merged = gk.merge({"A": one, "B": one}, connect={"A:y": "B:x"})
+    names = [node.name for node in merged.nodes]
+    assert len(set(names)) == 4, names
+    assert gk.prove(merged, {"A": one, "B": one})
+
+
+def test_the_sparse_default_of_an_input_that_is_fed_now_goes():
+    one = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[3] x, float[3] k) => (float[3] y) { y = Add(x, k) }"""
+    )
+    values = onnx.numpy_helper.from_array(np.float32([1]), "k")
+    one.graph.sparse_initializer.append(
+        onnx.helper.make_sparse_tensor(values, onnx.numpy_helper.from_array(np.array([1])), [3])
+    )
+    other = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[3] z) => (float[3] made) { made = Neg(z) }"""
+    )
+    merged = gk.merge({"A": other, "B": one}, connect={"A:made": "B:k"})
+    got = gk.run(merged, {"x": np.float32([1, 2, 3]), "z": np.float32([1, 1, 1])})
+    np.testing.assert_array_equal(got["y"], [0, 1, 2])
+
+
+@pytest.mark.parametrize("source", ["A:y", "A:x"])
+def test_an_input_that_is_an_output_too_stays_an_output_when_it_is_fed(source):
+    """Found by random models, seed 1058 and 1059: the output took the name of the value that fed it."""
+    one = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[2] x) => (float[2] x, float[2] y) { y = Neg(x) }"""
+    )
+    merged = gk.merge({"A": one, "B": one}, connect={source: "B:x"})
+    got = gk.run(merged, {merged.inputs[0].name: np.float32([1, 2])})
+    if source == "A:y":
+        assert list(got) == ["x", "B/x", "B/y"]
+        np.testing.assert_array_equal(got["B/x"], [-1, -2])
+        np.testing.assert_array_equal(got["B/y"], [1, 2])
+    else:
+        assert set(got) == {"y", "B/x", "B/y"}
+        np.testing.assert_array_equal(got["B/x"], [1, 2])
+    assert gk.prove(merged, {"A": one, "B": one})

@@ -89,3 +89,14 @@ def test_types_inside_go_into_the_function():
     outlined = gk.outline(model, "b")
     assert [v.name for v in outlined.proto.functions[0].value_info] == ["r", "s"]
     assert [v.name for v in outlined.proto.graph.value_info] == ["s"]
+
+
+def test_modules_that_read_from_each_other_are_refused_together():
+    """Each is closed; calls of both could not be put in order."""
+    model = net(["a", "b", "b", "a", "", ""])
+    for place, name in ((1, "x"), (2, "h"), (3, "r")):  # a: x -> h, r -> z; b: x -> r, h -> s
+        model.graph.node[place].input[0] = name
+    same(gk.outline(model, "a"), model)
+    same(gk.outline(model, "b"), model)
+    with pytest.raises(gk.EditError, match="'a' and 'b' read from each other"):
+        gk.outline(model, ["a", "b"])

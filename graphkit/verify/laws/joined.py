@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from graphkit.errors import GraphkitError
+from graphkit.errors import GraphkitError, SessionError
 from graphkit.feeds.feeds import complete
 from graphkit.graph.ports import input_ports
 from graphkit.model import Model, ModelLike
-from graphkit.runtime.session import Session, session
 from graphkit.step import Original, Step
 from graphkit.storage.load import as_model, load
 from graphkit.surgery.split import Split
@@ -19,6 +18,8 @@ from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.compare.tolerance import Policy
 from graphkit.verify.laws.judge import Asked
 from graphkit.verify.laws.proof import Held
+from graphkit.verify.laws.side import NoKernelError, Side
+from graphkit.verify.laws.side import load as side_of
 
 RUNS = 3
 """Feeds on which values are compared where nobody says how many."""
@@ -56,29 +57,50 @@ def held_joined(
         return Held(
             "unproved", ("merge",), "joined", "the models feed each other both ways: none of them can run first"
         )
-    sessions = {name: session(part) for name, part in parts.items()}
-    whole = session(merged)
+    try:
+        sides = {name: _whole(part) for name, part in parts.items()}
+    except SessionError as error:
+        return Held("unproved", ("merge",), "joined", f"a model that was merged cannot be run: {error}")
+    try:
+        whole = _whole(merged)
+    except NoKernelError as error:
+        return Held("unproved", ("merge",), "joined", f"the merged model cannot be run: {error}")
+    except SessionError as error:
+        return Held("broken", ("merge",), "joined", f"the merged model does not load: {error}")
     outputs = step.arguments["interface"]["outputs"]
 
     def both(fed: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        made = _one_after_the_other(step, order, sessions, wires, fed)
-        return whole.run(dict(fed), None), {name: made[said] for name, said in outputs.items()}
+        made = _one_after_the_other(step, order, parts, sides, wires, fed)
+        return whole.run(fed).values, {name: made[said] for name, said in outputs.items()}
 
     return compared("merge", "joined", merged, both, Asked(samples, seed, feeds))
 
 
 def held_chained(parts: Split, model: Model, *, feeds: Mapping[str, Any], samples: int | None, seed: int) -> Held:
     """Run the stages of a split model one after the other, and the whole, on the same feeds; compare every output."""
-    whole = session(model)
-    stages = [session(part) for part in parts.models]
+    try:
+        whole = _whole(model)
+    except SessionError as error:
+        return Held("unproved", ("split",), "part", f"the model that was split cannot be run: {error}")
+    try:
+        stages = [(_whole(part), list(input_ports(part.proto))) for part in parts.models]
+    except NoKernelError as error:
+        return Held("unproved", ("split",), "part", f"a stage cannot be run: {error}")
+    except SessionError as error:
+        return Held("broken", ("split",), "part", f"a stage does not load: {error}")
 
     def both(fed: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         known = dict(fed)
-        for stage in stages:
-            known.update(stage.run({name: known[name] for name in stage.inputs if name in known}, None))
-        return {name: known[name] for name in parts.outputs}, whole.run(dict(fed), None)
+        for stage, inputs in stages:
+            known.update(stage.run({name: known[name] for name in inputs if name in known}).values)
+        return {name: known[name] for name in parts.outputs}, whole.run(fed).values
 
     return compared("split", "part", model, both, Asked(samples, seed, feeds))
+
+
+def _whole(model: Model) -> Side:
+    """A model that gives all of its outputs; sequences and optional values go in and out too."""
+    return side_of(model, [value.name for value in model.outputs], ())
 
 
 def compared(
@@ -168,7 +190,12 @@ def _feeds(merged: Model, feeds: Mapping[str, Any], seed: int) -> dict[str, Any]
 
 
 def _one_after_the_other(
-    step: Step, order: list[str], sessions: Mapping[str, Session], wires: Mapping[str, str], fed: Mapping[str, Any]
+    step: Step,
+    order: list[str],
+    parts: Mapping[str, Model],
+    sides: Mapping[str, Side],
+    wires: Mapping[str, str],
+    fed: Mapping[str, Any],
 ) -> dict[str, Any]:
     """``MODEL:OUTPUT`` -> value, with every model fed what it is connected to."""
     known: dict[str, Any] = {
@@ -176,7 +203,7 @@ def _one_after_the_other(
     }
     for name in order:
         given: dict[str, Any] = {}
-        for entry in sessions[name].inputs:
+        for entry in input_ports(parts[name].proto):
             source = f"{name}:{entry}"
             seen = set()
             while source in wires and source not in seen:
@@ -184,5 +211,5 @@ def _one_after_the_other(
                 source = wires[source]
             if source in known:
                 given[entry] = known[source]
-        known.update({f"{name}:{output}": value for output, value in sessions[name].run(given, None).items()})
+        known.update({f"{name}:{output}": value for output, value in sides[name].run(given).values.items()})
     return known

@@ -15,7 +15,7 @@ from graphkit.graph.opset import imported, opset_of
 from graphkit.graph.ports import Port, input_ports
 from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
-from graphkit.runtime.ort_values import from_runtime, to_runtime
+from graphkit.runtime.ort_values import from_run, lent_outputs, to_runtime
 from graphkit.runtime.session import PieceSession
 from graphkit.semantics.node_rules import check_sized
 from graphkit.shapes.resamplers import is_resampler
@@ -130,10 +130,11 @@ def _runtime(model: Model, name: str, ports: Mapping[str, Port]) -> Any:
             check_sized(node, opset_of(model.proto))
     session = PieceSession(model, name, device="cpu", whole=True)
     _let_go(model)
+    lent = lent_outputs(model.proto.graph)
 
     def run(feeds: Mapping[str, Array], outputs: list[str]) -> dict[str, Any]:
         values = {key: to_runtime(value, ports[key]) for key, value in feeds.items()}
-        return {key: from_runtime(value) for key, value in session.run(values, outputs).items()}
+        return {key: from_run(value, lent=key in lent) for key, value in session.run(values, outputs).items()}
 
     return run
 
