@@ -247,6 +247,17 @@ def _infos(part: Part) -> Iterable[Iterable[onnx.TensorShapeProto.Dimension]]:
                 yield tensor.shape.dim
 
 
+def _drop_declared(graph: onnx.GraphProto, names: set[str]) -> None:
+    """Take out the default values and the types of inputs that are fed now. Changes the graph."""
+    for held in (graph.initializer, graph.value_info):
+        for place in range(len(held) - 1, -1, -1):
+            if held[place].name in names:
+                del held[place]
+    for place in range(len(graph.sparse_initializer) - 1, -1, -1):
+        if graph.sparse_initializer[place].values.name in names:
+            del graph.sparse_initializer[place]
+
+
 def _apply(part: Part) -> None:
     """Write the new names into the copy."""
     if part.symbols:
@@ -258,15 +269,7 @@ def _apply(part: Part) -> None:
     if len(kept) < len(part.graph.input):
         del part.graph.input[:]
         part.graph.input.extend(kept)
-    for place in range(len(part.graph.initializer) - 1, -1, -1):  # the default of an input that is fed now
-        if part.graph.initializer[place].name in part.merged:
-            del part.graph.initializer[place]
-    for place in range(len(part.graph.sparse_initializer) - 1, -1, -1):
-        if part.graph.sparse_initializer[place].values.name in part.merged:
-            del part.graph.sparse_initializer[place]
-    for place in range(len(part.graph.value_info) - 1, -1, -1):
-        if part.graph.value_info[place].name in part.merged:
-            del part.graph.value_info[place]
+    _drop_declared(part.graph, part.merged)
     if part.table:
         rename_declarations(part.graph, part.table)
         rename_everywhere(part.graph.node, part.table)
