@@ -138,6 +138,10 @@ def work_on(render: Render, title: str, work: Any, jobs: Sequence[gk.Job], fleet
     """
     import graphkit as gk
 
+    if fleet.scheduler is not None and (fleet.jobs is not None or fleet.memory is not None):
+        raise click.UsageError(
+            "--jobs and --memory are about processes of this machine: a cluster has workers of its own."
+        )
     if fleet.resume and fleet.journal is None:
         raise click.UsageError("--resume goes on from a journal: --journal FILE")
     found: list[gk.Outcome] = []

@@ -12,7 +12,7 @@ from graphkit.report.to_json import to_json
 
 
 class Journal:
-    """Outcomes in a file: each is on the disk before the next one is awaited. A line that was cut short is no outcome."""
+    """Outcomes in a file: each is with the system before the next one is awaited. A line that was cut short is no outcome."""
 
     def __init__(self, path: str, *, resume: bool = False) -> None:
         """Begin a file, or go on with one.
@@ -34,8 +34,7 @@ class Journal:
         if isinstance(outcome, Skipped):
             return
         self._file.write(line(outcome))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.flush()  # to the system, which outlives the process; a machine that falls costs its last lines
 
     def close(self, outcomes: list[Outcome]) -> None:
         """End the file with one line a model: those of this run, where they did anything, else those of before."""

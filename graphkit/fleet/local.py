@@ -6,9 +6,11 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from typing import ParamSpec, TypeVar
 
@@ -108,14 +110,23 @@ def one_thread() -> Iterator[None]:
 
 
 def begin(memory: int | None) -> None:
-    """What a worker does first: leave Ctrl-C to the parent, and bound its memory where the system can."""
+    """What a worker does first: leave Ctrl-C to the parent, end where the parent ends, bound its memory where it can."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     if memory is None or sys.platform == "win32":
         return
     import resource
 
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
+
+
+def _end_with(sentinel: int) -> None:
+    """End this process when another one ends: a parent that is killed tells nobody."""
+    wait([sentinel])
+    os._exit(1)
 
 
 def _how(code: int | None) -> str:

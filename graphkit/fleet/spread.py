@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Protocol
 
 from graphkit.errors import ClusterError
@@ -55,26 +56,29 @@ def spread(work: Callable[[Job], Outcome], jobs: Iterable[Job], workers: Workers
     waiting = deque(jobs)
     flying: dict[Future[Outcome], Job] = {}
     suspects: deque[Job] = deque()
+    done: SimpleQueue[Future[Outcome]] = SimpleQueue()
     while waiting or flying or suspects:
         while suspects and not flying:
             yield _alone(work, suspects.popleft(), workers)
         while waiting and len(flying) < workers.window and not suspects:
             job = waiting.popleft()
             try:
-                flying[workers.executor().submit(work, job)] = job
+                future = workers.executor().submit(work, job)
             except BrokenExecutor:
                 suspects.append(job)
                 workers.drop()
+            else:
+                flying[future] = job
+                future.add_done_callback(done.put)
         if not flying:
             continue
-        done, _ = wait(flying, return_when=FIRST_COMPLETED)
-        for future in done:
-            job = flying.pop(future)
-            outcome = _outcome(future, job, workers)
-            if outcome is None:
-                suspects.append(job)
-            else:
-                yield outcome
+        future = done.get()
+        job = flying.pop(future)
+        outcome = _outcome(future, job, workers)
+        if outcome is None:
+            suspects.append(job)
+        else:
+            yield outcome
 
 
 def _outcome(future: Future[Outcome], job: Job, workers: Workers) -> Outcome | None:

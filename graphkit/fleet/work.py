@@ -104,7 +104,8 @@ class Applying:
                 return Answer(False, f"{said}; {proof.verdict}, so nothing was written", result)
             said = f"{said}, proved"
         if self.dry_run or job.out is None:
-            return Answer(True, said, result)
+            touched = "; ".join(f"{step.what}: {', '.join(step.touched)}" for step in steps)
+            return Answer(True, touched or said, result)
         write(applied.result, job.out, self.saving)
         return Answer(True, said, result, job.out)
 

@@ -101,6 +101,12 @@ def run(steps: Sequence[Step], models: ModelLike | Sequence[ModelLike] | Mapping
     return Applied(tuple(work.did), work.model, original, work.split)
 
 
+def _place(error: GraphkitError, step: Step) -> None:
+    """Let an error say which step it is about."""
+    if not error.message.startswith(step.place):
+        error.message = f"{step.place}: {step.do}: {error.message}"
+
+
 def _interface(model: Model | None) -> dict[str, str]:
     return {} if model is None else {value.name: value.name for value in (*model.inputs, *model.outputs)}
 
@@ -155,14 +161,18 @@ class _Work:
             touched, notes = self._call(step)
         except (NothingFoundError, NameNotFoundError) as error:
             if not step.optional:
-                error.add_note(step.place)
+                _place(error, step)
                 raise
             self.did.append(Did(step.number, step.place, what, "nothing to do", (), (error.message,)))
             return
         except (ValueError, TypeError) as error:
             if isinstance(error, GraphkitError):
+                _place(error, step)
                 raise
             raise RecipeError([f"{step.place}: {what}: {error}"]) from error
+        except GraphkitError as error:
+            _place(error, step)
+            raise
         self.did.append(Did(step.number, step.place, what, "done", touched, notes, time.perf_counter() - began))
 
     def _closed(self, step: Step) -> list[str]:

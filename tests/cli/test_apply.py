@@ -63,6 +63,7 @@ def test_a_dry_run_says_what_each_step_would_touch_and_writes_nothing(graphkit, 
         (["PATCH", "MODEL", "MODEL", "--out", "x"], 3, "named twice"),
         (["PATCH", "none.onnx", "--out", "x.onnx"], 3, "none.onnx"),
         (["PATCH", "MODEL", "--out", "x.onnx", "--resume"], 2, "--journal"),
+        (["PATCH", "MODEL", "--out", "x.onnx", "--jobs", "2", "--scheduler", "tcp://h:1"], 2, "of this machine"),
     ],
 )
 def test_bad_input_is_refused(graphkit, chain, patch, tmp_path, monkeypatch, arguments, code, said):

@@ -134,6 +134,7 @@ def test_a_fleet_that_is_killed_at_any_moment_goes_on_by_resume(models, recipe, 
         for _ in range(6):
             process.stdout.readline()
         process.kill()
+        process.communicate(timeout=60)  # the end of its output: no worker outlives it
     journal = tmp_path / "out" / "outcomes.jsonl"
     before = journal.read_text().splitlines()
     assert 5 <= len(before) <= 20

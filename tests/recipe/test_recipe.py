@@ -300,6 +300,19 @@ def test_files_that_a_step_names_lie_beside_the_recipe(net, tmp_path, write, mon
     np.testing.assert_array_equal(made.array("b"), [3, 4])
 
 
+def test_an_operation_that_has_nothing_to_work_on_is_optional_and_what_fails_says_its_place(write):
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) { y = Neg(x) }'
+    model = onnx.parser.parse_model(text)
+    for to in ("int8-weights", "int8-dynamic"):
+        with pytest.raises(gk.NothingFoundError, match=r"^step 1: precision: the model has no"):
+            gk.Recipe([{"do": "precision", "to": to}]).apply(model)
+        assert gk.Recipe([{"do": "precision", "to": to, "optional": True}]).apply(model).history == ()
+    path = write('[[step]]\ndo = "remove"\nnodes = ["nobody"]\n')
+    with pytest.raises(gk.NameNotFoundError) as caught:
+        gk.Recipe.load(path).apply(model)
+    assert caught.value.message.startswith(f"{path}:1:1: remove: ")
+
+
 def test_places_name_what_stands_there(net, write):
     recipe = gk.Recipe.load(
         write(

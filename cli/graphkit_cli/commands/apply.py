@@ -74,6 +74,7 @@ def command(
         len(named) > 1
         or fleet.asked
         or os.path.isdir(models[0])
+        or (out is not None and "://" in out)
         or (out and _is_folder(out) and doings[-1:] != ["split"])
     ):
         return _many(render, title, read, given, named, out, saving, fleet, split=doings[-1:] == ["split"])

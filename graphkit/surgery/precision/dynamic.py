@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from graphkit.edit.nodes import set_nodes
-from graphkit.errors import EditError
+from graphkit.errors import EditError, NothingFoundError
 from graphkit.graph.names import label, title
 from graphkit.hint import Argument, Hint
 from graphkit.model import Model
@@ -50,7 +50,7 @@ def to_dynamic(
     weights = {tensor.name for tensor in plain.model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     nodes = [node for node in plain.model.graph.node if node.name not in staying and _can(node, weights)]
     if not nodes:
-        raise EditError("the model has no product with a weight", hint="float16 may serve it")
+        raise NothingFoundError("the model has no product with a weight", hint="float16 may serve it")
     counts = Counter(node.op_type for node in nodes)
     chosen = {node.name for node in nodes}
     try:

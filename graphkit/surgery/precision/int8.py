@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from graphkit.errors import EditError, SessionError
+from graphkit.errors import EditError, NothingFoundError, SessionError
 from graphkit.graph import walk
 from graphkit.graph.names import label, title
 from graphkit.graph.opset import opset_of
@@ -120,7 +120,9 @@ class _Static:
         return nodes, notes
 
     def _refuse(self) -> None:
-        raise EditError("the model has no node that ONNX Runtime's quantizer knows", hint="float16 may serve it")
+        raise NothingFoundError(
+            "the model has no node that ONNX Runtime's quantizer knows", hint="float16 may serve it"
+        )
 
     def _can(self, node: onnx.NodeProto) -> bool:
         from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 
 from graphkit.edit.nodes import set_nodes
-from graphkit.errors import EditError
+from graphkit.errors import EditError, NothingFoundError
 from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.graph.opset import opset_of
@@ -235,7 +235,7 @@ def _int4(whole: onnx.ModelProto, kept: Kept, block: int) -> list[str]:
 
 def _written(whole: onnx.ModelProto, graphs: _Weights, readers: Counter[str], bits: int) -> list[str]:
     if not readers:
-        raise EditError(f"the model has no weight for int{bits}", hint="float16 may serve it")
+        raise NothingFoundError(f"the model has no weight for int{bits}", hint="float16 may serve it")
     graphs.write()
     whole.ir_version = max(whole.ir_version, 7) if whole.ir_version < 4 else whole.ir_version
     counts = Counter(text.split(" ", 2)[2] for text in readers)
