@@ -21,6 +21,7 @@ from graphkit.report.view.drawing import CONSTANT, INPUT, OUTPUT
 from graphkit.report.view.groups import MOST_BOXES, Group, group_nodes
 from graphkit.report.view.weights import BINS, WHOLE, statistics
 from graphkit.storage.load import as_model
+from rich_model import rich_model
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18]>'
 NASTY = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&\x1b[2J\u202e'
@@ -166,6 +167,8 @@ def test_no_group_is_larger_than_can_be_shown_and_every_node_is_in_one(count):
     assert source == "order"
     assert sorted(positions(root)) == list(range(count))
     assert max(len(g.children) for g in all_groups(root)) <= MOST_BOXES
+    names = [g.name for g in root.children if isinstance(g, Group)]
+    assert len(set(names)) == len(names)
 
 
 def test_loose_nodes_between_many_modules_are_bounded_too():
@@ -326,6 +329,14 @@ def test_nodes_far_inside_of_each_other_are_drawn():
         inner = text.format(depth, inner)
     made = gk.view(parsed(f"g (float[2] x, bool c) => (float[2] v19) {{ {inner} }}"))
     assert len(data_of(made)["drawing"]["graphs"]) == 41
+
+
+def test_every_field_that_a_model_may_have_is_drawn_or_left_alone():
+    model = rich_model()
+    before = model.SerializeToString(deterministic=True)
+    data = data_of(gk.view(model))
+    assert [graph["kind"] for graph in data["drawing"]["graphs"]].count("function") == len(model.functions)
+    assert model.SerializeToString(deterministic=True) == before
 
 
 # ---- highlights ----

@@ -165,12 +165,15 @@ def _cut(children: Sequence[Group | int], nodes: Sequence[onnx.NodeProto]) -> li
     """The same in pieces of equal size, each a group."""
     pieces = math.ceil(len(children) / MOST_BOXES)
     size = math.ceil(len(children) / pieces)
-    return [_run(children[at : at + size], nodes) for at in range(0, len(children), size)]
+    starts = range(0, len(children), size)
+    return [
+        _run(children[at : at + size], nodes, f", {part} of {len(starts)}") for part, at in enumerate(starts, start=1)
+    ]
 
 
-def _run(children: Sequence[Group | int], nodes: Sequence[onnx.NodeProto]) -> Group:
+def _run(children: Sequence[Group | int], nodes: Sequence[onnx.NodeProto], which: str = "") -> Group:
     first, last = _name(children[0], nodes, 0), _name(children[-1], nodes, -1)
-    return Group(f"{first} … {last}", children=list(children))
+    return Group(f"{first} … {last}{which}", children=list(children))
 
 
 def _name(child: Group | int, nodes: Sequence[onnx.NodeProto], end: int) -> str:
