@@ -115,7 +115,15 @@ CASES = {
         (NET, {"relative": True, "separate": True, "repair_shapes": True}),
     ],
     "retype": [(NET, {"io": {"x": "uint8", "u": "float64"}})],
-    "rewrite": [(NET, {"rules": ["pattern (x) => (y) { y = Relu(x) }\nreplacement (x) => (y) { y = Sigmoid(x) }"]})],
+    "rewrite": [
+        (
+            NET,
+            {
+                "rules": ["pattern (x) => (y) { y = Relu(x) }\nreplacement (x) => (y) { y = Sigmoid(x) }"],
+                "target": "tensorrt",
+            },
+        )
+    ],
     "simplify": [(NET, {}), (FIXED, {"fold_limit": 0})],
     "set_parts": [
         (

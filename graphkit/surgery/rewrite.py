@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import onnx
 
 from graphkit.edit.patterns.graph_rules import GraphRule
-from graphkit.edit.patterns.library import built_in, find_rules
+from graphkit.edit.patterns.library import TARGETS, built_in, find_rules
 from graphkit.edit.patterns.rewriting import Done, apply_rule
 from graphkit.edit.patterns.rule import Rule
 from graphkit.edit.patterns.rule_file import rule_of
@@ -91,7 +91,12 @@ def rewrite_rule(
 
 
 @operation(law="replaced", valid=False)
-def rewrite(model: Model, rules: str | Rule | os.PathLike[str] | Iterable[str | Rule | os.PathLike[str]] = ()) -> Edit:
+def rewrite(
+    model: Model,
+    rules: str | Rule | os.PathLike[str] | Iterable[str | Rule | os.PathLike[str]] = (),
+    *,
+    target: str | None = None,
+) -> Edit:
     """Look for patterns and put others in their place: activations, normalizations, folds, what a target lacks.
 
     Each rule is applied until it matches no more, in the order given. A rule is the name of a built-in one
@@ -116,13 +121,14 @@ def rewrite(model: Model, rules: str | Rule | os.PathLike[str] | Iterable[str | 
     Args:
         model: A path, a ModelProto or a Model.
         rules: One rule or several.
+        target: A runtime, "tensorrt": after the rules, those that take out operators which it does not support.
 
     Raises:
         NameNotFoundError: There is no such rule; names that look alike are suggested.
         FormatError: A rule is not as rules are written, or has no such parameter.
         ModelFileError: A file of rules cannot be read.
         EditError: A rule rewrites for ever; an operator that it wrote does not load.
-        ValueError: No rule is given.
+        ValueError: No rule and no target is given, or the target is unknown.
 
     Changes: nothing; returns a new model. The notes say for each rule what was rewritten, or where it came nearest to a match
         and why it is none.
@@ -135,15 +141,28 @@ def rewrite(model: Model, rules: str | Rule | os.PathLike[str] | Iterable[str | 
         >>> gk.rewrite("model.onnx", ["batchnorm", "silu"]).save("out.onnx")  # doctest: +SKIP
     """
     given = [rules] if isinstance(rules, str | Rule | os.PathLike) else list(rules)
-    if not given:
+    if not given and target is None:
         raise ValueError("name a rule; rewrite_rules() lists those that are built in")
+    if target is not None and target not in TARGETS:
+        raise ValueError(f"{target!r} is no target; there is {', '.join(TARGETS)}")
     chosen: list[tuple[Rule | GraphRule, str | Rule]] = []
     for each in given:
         chosen += [(each, each)] if isinstance(each, Rule) else list(find_rules(os.fspath(each)))
     proto = model.copy_proto()
+    notes = _applied(model, proto, [rule for rule, _ in chosen])
+    if target is not None:
+        done = _applied(model, proto, [rule for name in TARGETS[target] for rule, _ in find_rules(name)])
+        notes += [note for note in done if ": nothing matched; " not in note] or [f"nothing to rewrite for {target}"]
+    made = [written if isinstance(written, str) else written.text for _, written in chosen]
+    obstacle = "" if all(made) else "a rule with functions of Python in it cannot be written down"
+    return Edit(proto, notes, arguments={"rules": made} if made else {}, obstacle=obstacle)
+
+
+def _applied(model: Model, proto: onnx.ModelProto, rules: Iterable[Rule | GraphRule]) -> list[str]:
+    """Apply rules in order. Changes the model; returns what was done."""
     notes: list[str] = []
     names = Names(proto.graph)
-    for rule, _ in chosen:
+    for rule in rules:
         if isinstance(rule, GraphRule):
             named = rule.apply(model, proto, rule.parameters)
             names = Names(proto.graph) if named else names
@@ -151,9 +170,7 @@ def rewrite(model: Model, rules: str | Rule | os.PathLike[str] | Iterable[str | 
         else:
             done = apply_rule(model, proto, rule, names)
             notes += [*done.notes(), *_checked(proto, done)]
-    made = [written if isinstance(written, str) else written.text for _, written in chosen]
-    obstacle = "" if all(made) else "a rule with functions of Python in it cannot be written down"
-    return Edit(proto, notes, arguments={"rules": made}, obstacle=obstacle)
+    return notes
 
 
 def _checked(proto: onnx.ModelProto, done: Done) -> list[str]:

@@ -25,11 +25,18 @@ CLI_ONLY = {"list_rules": "shows what gk.rewrite_rules() gives, and needs no mod
     multiple=True,
     help="A built-in rule (NAME, or NAME:KEY=VALUE,... with parameters), a rule file, or a folder of them; repeat it.",
 )
+@click.option("--for", "target", metavar="TARGET", help="Take out what a runtime does not support: tensorrt.")
 @click.option("--list", "list_rules", is_flag=True, help="Show the built-in rules; MODEL and OUT may be left out.")
 @with_saving
 @output_options
 def command(
-    render: Render, model: str | None, out: str | None, rules: tuple[str, ...], list_rules: bool, saving: Saving
+    render: Render,
+    model: str | None,
+    out: str | None,
+    rules: tuple[str, ...],
+    target: str | None,
+    list_rules: bool,
+    saving: Saving,
 ) -> None:
     r"""Fold, fuse and expand operators by rules: built in, or yours.
 
@@ -48,9 +55,11 @@ def command(
         return
     if model is None or out is None:
         raise click.UsageError(f"Missing argument '{'MODEL' if model is None else 'OUT'}'.")
-    if not rules:
+    if not rules and target is None:
         raise click.UsageError("Missing option '--rule'; --list shows the built-in rules.")
+    if target not in (None, "tensorrt"):
+        raise click.UsageError(f"--for takes tensorrt, not {target!r}.")
     check_target(out, saving)
     with render.progress(f"rewrite {model}"):
-        edited = gk.rewrite(model, rules)
+        edited = gk.rewrite(model, rules, target=target)
     save_edited(render, edited, out, saving)

@@ -284,6 +284,7 @@ def _tables(rules: list[GraphRule]) -> dict[str, GraphRule]:
 
 
 _DEFINED = {
+    "center-crop-pad": "CenterCropPad",
     "group-norm": "GroupNormalization",
     "layer-norm": "LayerNormalization",
     "rms-norm": "RMSNormalization",

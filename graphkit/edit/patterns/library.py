@@ -20,6 +20,11 @@ SUFFIX = ".txt"
 MOST_BYTES = 1 << 20
 """A rule file is text of a few lines; a larger file is something else."""
 
+TARGETS = {
+    "tensorrt": ("remove-memcpy", "expand-quick-gelu", "expand-center-crop-pad"),
+}
+"""Target -> the rules that take out what it does not document as supported (``graphkit lint`` has its table)."""
+
 
 @cache
 def built_in() -> Mapping[str, Rule | GraphRule]:

@@ -423,6 +423,12 @@ CASES = [
         "(float[2,3] x) => (float[2,3] y) <int64[1] a={1}, float z={0.000000000001}> { n = ReduceL2(x,a) c = Clip(n,z) s = Shape(x) e = Expand(c,s) y = Div(x,e) }",
         1,
     ),
+    (
+        "expand-center-crop-pad",
+        18,
+        "(float[2,6,7] x) => (float[2,4,9] y) <int64[2] s = {4,9}> { y = CenterCropPad<axes = [1, 2]>(x, s) }",
+        1,
+    ),
 ]
 """(rule, opset, the graph, how many places are rewritten); a weight without numbers is drawn."""
 

@@ -274,3 +274,15 @@ def test_a_weight_that_callers_may_override_is_no_constant():
     rule = """pattern (x) => (y) { three = Constant<value = float {3.0}>() y = Add(x, three) }
 replacement (x) => (y) { y = Neg(x) }"""
     assert "'t' is no constant" in notes(gk.rewrite(model(body), rule))
+
+
+def test_a_target_chooses_the_rules():
+    body = "(float[2,6,7] x) => (float[2,4,9] y) <int64[2] s = {4, 9}> { y = CenterCropPad<axes = [1, 2]>(x, s) }"
+    edited = gk.rewrite(model(body, 18), target="tensorrt")
+    assert "CenterCropPad" not in operators(edited)
+    refused = {v.node for v in gk.lint(model(body, 18)).violations if v.severity == "error"}
+    assert "y" in refused
+    assert "CenterCropPad" not in str([v.message for v in gk.lint(edited).violations])
+    assert "nothing to rewrite for tensorrt" in notes(gk.rewrite(model(PLAIN), target="tensorrt"))
+    with pytest.raises(ValueError, match="no target"):
+        gk.rewrite(model(PLAIN), target="toaster")
