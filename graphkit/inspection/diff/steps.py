@@ -95,13 +95,22 @@ def _of(made: dict[tuple[str, str, str], list[str]], to: str, change: Change) ->
 
 
 def said(result: Difference) -> str:
-    """The number of differences of each kind, in words: ``1 node added, 3 values renamed``."""
-    counts: dict[tuple[str, str], int] = {}
+    """The number of differences of each kind, in words: ``1 node added, 3 values renamed, metadata of 2 nodes changed``."""
+    counts: dict[tuple[str, str, bool], int] = {}
     for name, changes in result.lists.items():
         for change in changes:
-            counts[name, change.kind] = counts.get((name, change.kind), 0) + 1
-    words = [f"{count} {_plural(kind, count)} {name}" for (name, kind), count in counts.items()]
+            key = (name, change.kind, name == "changed" and is_beside(change))
+            counts[key] = counts.get(key, 0) + 1
+    words = [
+        f"{'metadata of ' if beside else ''}{count} {_plural(kind, count)} {name}"
+        for (name, kind, beside), count in sorted(counts.items(), key=lambda item: item[0][2])
+    ]
     return ", ".join(words) or "nothing"
+
+
+def is_beside(change: Change) -> bool:
+    """Whether a difference is in what is written beside a thing: its doc_string or metadata_props."""
+    return change.aspect == "metadata" and change.kind not in {"metadata", "model"}
 
 
 def _plural(kind: str, count: int) -> str:

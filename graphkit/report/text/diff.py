@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from graphkit.inspection.diff.difference import LISTS, Change, Difference, Movement
-from graphkit.inspection.diff.steps import said
+from graphkit.inspection.diff.steps import is_beside, said
 from graphkit.report.columns import number, shortened, wrapped
 from graphkit.report.printable import one_line
 
 SHOWN = 20
 """Differences of a section that the text lists."""
+
+MANY = 3
+"""Things that differ beside them in the same entries, from which on one line tells all."""
 
 NAME = 44
 """Characters of a name."""
@@ -36,17 +39,13 @@ def sections(result: Difference) -> Iterator[tuple[str, list[tuple[str, Change]]
     rows = [(name, change) for name in LISTS for change in getattr(result, name)]
     order = {"removed": 0, "added": 1, "changed": 2, "moved": 3}
     for title, kinds in SECTIONS.items():
-        found = [row for row in rows if row[1].kind in kinds and row[0] != "renamed" and not _beside(row[1])]
+        found = [row for row in rows if row[1].kind in kinds and row[0] != "renamed" and not is_beside(row[1])]
         if title == "metadata":
-            found = [row for row in rows if row[0] != "renamed" and (_beside(row[1]) or row[1].kind in kinds)]
+            found = [row for row in rows if row[0] != "renamed" and (is_beside(row[1]) or row[1].kind in kinds)]
         if found:
             yield title, sorted(found, key=lambda row: order[row[0]])
     if result.renamed:
         yield "names", [("renamed", change) for change in result.renamed]
-
-
-def _beside(change: Change) -> bool:
-    return change.aspect == "metadata" and change.kind not in {"metadata", "model"}
 
 
 def diff_text(result: Difference) -> str:
@@ -56,10 +55,12 @@ def diff_text(result: Difference) -> str:
         lines += wrapped(said(result), "  ")
     for title, rows in sections(result):
         lines += ["", title]
-        for name, change in rows[:SHOWN]:
+        grouped, left = _grouped(rows) if title == "metadata" else ([], rows)
+        lines += [line for text in grouped for line in wrapped(text, "  ")]
+        for name, change in left[:SHOWN]:
             lines += wrapped(f"{MARKS[name]} {sentence(name, change, one_step=len(result.steps) < 2)}", "  ")
-        if len(rows) > SHOWN:
-            lines.append(f"  ... and {len(rows) - SHOWN} more; --json lists them all")
+        if len(left) > SHOWN:
+            lines.append(f"  ... and {len(left) - SHOWN} more; --json lists them all")
     if result.steps:
         lines += ["", "what each step of the history made"]
         lines += [line for step in result.steps for line in wrapped(f"{step.step}: {step.said}", "  ")]
@@ -68,6 +69,26 @@ def diff_text(result: Difference) -> str:
         lines += ["", f"ignored: {counts}"]
     lines += [line for note in result.notes for line in wrapped(f"note: {note}", "")]
     return "\n".join(lines)
+
+
+def _grouped(rows: Sequence[tuple[str, Change]]) -> tuple[list[str], list[tuple[str, Change]]]:
+    """(a line for each kind of thing of which ``MANY`` or more differ in the same entries, the differences that are left).
+
+    Two exports differ in what the exporter wrote beside each node; one line says more than a hundred.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], list[Change]] = {}
+    for name, change in rows:
+        if name == "changed" and is_beside(change):
+            entries = tuple(detail.partition(":")[0] for detail in change.details)
+            groups.setdefault((change.kind, entries), []).append(change)
+    many = {key: changes for key, changes in groups.items() if len(changes) >= MANY}
+    told = {id(change) for changes in many.values() for change in changes}
+    lines = []
+    for (kind, entries), changes in many.items():
+        names = ", ".join(shortened(change.name, NAME) for change in changes[:3])
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        lines.append(f"~ {len(changes)} {kind}s: {', '.join(entries)}: {names}{more}")
+    return lines, [row for row in rows if id(row[1]) not in told]
 
 
 def sentence(name: str, change: Change, *, one_step: bool = True) -> str:

@@ -257,3 +257,13 @@ def test_the_json_has_what_scripts_read():
     assert read["equal"] is False
     assert {"added", "removed", "renamed", "moved", "changed"} <= set(read)
     assert read["renamed"][0]["former"] == "v0"
+
+
+def test_what_is_written_beside_many_nodes_is_one_line():
+    one, two = blocks(4), blocks(4)
+    for at, node in enumerate(two.graph.node):
+        node.metadata_props.add(key="pkg.line", value=str(at))
+    said = gk.text(gk.diff(one, two))
+    assert "metadata of 13 nodes changed" in said
+    assert "~ 13 nodes: metadata pkg.line: n0, n1, n2 and 10 more" in said
+    assert len(said.splitlines()) < 10
