@@ -14,16 +14,18 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, cast, get_args
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast, get_args
 
 import numpy as np
 import onnx
 
 from graphkit.errors import GraphkitError, GraphkitWarning, InvalidGraphError, NameNotFoundError, TensorError
 from graphkit.graph import walk
+from graphkit.graph.misnamed import nodes_told
 from graphkit.model import Model, ModelLike, Source
 from graphkit.semantics.valid import require_valid
 from graphkit.step import Find, Opaque, Step, bytes_in, encoded
@@ -99,6 +101,7 @@ def operation(
     def decorate(function: Callable[Concatenate[Model, P], Edit]) -> Callable[Concatenate[ModelLike, P], Model]:
         whole = inspect.signature(function)
         first = next(iter(whole.parameters))
+        listed = frozenset(name for name, value in whole.parameters.items() if _is_list(str(value.annotation)))
 
         @functools.wraps(function)
         def public(model: ModelLike, *args: P.args, **kwargs: P.kwargs) -> Model:
@@ -107,7 +110,9 @@ def operation(
                 require_valid(before.proto)
             before = before.without_record()
             bound = whole.bind(before, *map(_kept, args), **{name: _kept(value) for name, value in kwargs.items()})
-            edit = function(*bound.args, **bound.kwargs)
+            bound.arguments.update({name: names(bound.arguments[name]) for name in listed if name in bound.arguments})
+            with nodes_told(before.proto.graph):
+                edit = function(*bound.args, **bound.kwargs)
             given = {name: value for name, value in bound.arguments.items() if name != first}
             step = _step(function.__name__, whole, given, edit)
             after = passed(before.after(step, edit.proto, edit.sources), before)
@@ -125,6 +130,19 @@ def operation(
         return cast("Callable[Concatenate[ModelLike, P], Model]", public)
 
     return decorate
+
+
+Given = TypeVar("Given")
+
+
+def names(given: Given | str) -> Given | list[str]:
+    """Names as they were given; one name is a list of one."""
+    return [given] if isinstance(given, str) else given
+
+
+def _is_list(annotation: str) -> bool:
+    """Whether a list of names is meant, and nothing else: one name that is given is a list of one."""
+    return re.fullmatch(r"(Sequence|Iterable|Collection)\[str\]( \| None)?", annotation) is not None
 
 
 def _kept(value: Any) -> Any:

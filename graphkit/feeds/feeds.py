@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from graphkit.errors import FeedError, NameNotFoundError
+from graphkit.graph.misnamed import node_hint
 from graphkit.graph.ports import Port
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
@@ -44,7 +45,7 @@ def complete(model: Model, ports: Mapping[str, Port], feeds: Mapping[str, Any], 
     """
     for name in feeds:
         if name not in ports:
-            raise NameNotFoundError("input", name, ports)
+            raise NameNotFoundError("input", name, ports, hint=node_hint(model.proto.graph, name))
     missing = [port for port in ports.values() if port.required and port.name not in feeds]
     if missing:
         wanted = ", ".join(f"{port.name!r} ({port.text})" for port in missing)

@@ -9,6 +9,7 @@ import onnx
 
 from graphkit.errors import InvalidGraphError, NameNotFoundError
 from graphkit.graph import walk
+from graphkit.graph.misnamed import node_hint
 from graphkit.graph.names import title
 
 
@@ -179,10 +180,8 @@ class GraphIndex:
                 raise NameNotFoundError(
                     kind, name, hint=f"it is inside of the body {body.name!r} of a node, out of reach of the main graph"
                 )
-        if name in self.nodes_by_name:
-            made = [output for place in self.nodes_by_name[name] for output in self.nodes[place].output if output]
-            said = ", ".join(map(repr, made[:8])) or "nothing"
-            raise NameNotFoundError(kind, name, hint=f"{name!r} is the name of a node; it makes {said}")
+        if hint := node_hint(self.graph, name):
+            raise NameNotFoundError(kind, name, hint=hint)
         raise NameNotFoundError(kind, name, self.values())
 
     def node_named(self, name: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from graphkit.errors import NameNotFoundError, ProviderError
 from graphkit.feeds.feeds import complete
+from graphkit.graph.misnamed import node_hint
 from graphkit.graph.opset import opset_of
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
@@ -107,7 +108,8 @@ class Session:
         """
         unknown = [name for name in outputs or () if name not in self.outputs]
         if unknown:
-            raise NameNotFoundError("output", unknown[0], self.outputs)
+            hint = node_hint(self.model.proto.graph, unknown[0])
+            raise NameNotFoundError("output", unknown[0], self.outputs, hint=hint)
         return self.run_arrays(complete(self.model, self.inputs, feeds, seed=seed), outputs)
 
     def run_arrays(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:

@@ -70,7 +70,6 @@ def extract(
         TypeUnknownError: The type of a boundary value cannot be found.
         InvalidGraphError: A node of the cut reads a name that nothing defines, or nodes read from each other in a cycle.
         ValueError: Options exclude each other, there is no output, or a type is none.
-        TypeError: A single string where a list of names is meant.
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
     Changes: Nothing; returns a new model over the same bytes.
@@ -122,11 +121,7 @@ def check_options(
 
     Raises:
         ValueError: Options exclude each other, or no outputs are asked for.
-        TypeError: A single string where a list of names is meant.
     """
-    for option, names in (("inputs", inputs), ("outputs", outputs), ("nodes", nodes)):
-        if isinstance(names, str):
-            raise TypeError(f"{option} is a list of names: [{names!r}], not {names!r}")
     if sum([inputs is not None or outputs is not None, module is not None, bool(nodes)]) > 1:
         raise ValueError("name the cut in one way: by inputs and outputs, by a module, or by nodes")
     if hops < 0 or (hops and not nodes):

@@ -15,6 +15,7 @@ from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.order import topological_order
 from graphkit.model import Model, ModelLike
+from graphkit.operation import names
 from graphkit.result import Result
 from graphkit.shapes.types_of import types_of
 from graphkit.storage.load import as_valid_model
@@ -146,7 +147,6 @@ def split(
 
     Raises:
         ValueError: None or several of ``stages``, ``at`` and ``modules`` are given, or fewer than two stages.
-        TypeError: A string where a list of names is meant.
         NameNotFoundError: A value or module that is not there.
         EditError: There are fewer nodes than stages, or a stage would have nothing to do.
         TypeUnknownError: The type of a value that crosses cannot be found.
@@ -164,9 +164,7 @@ def split(
     """
     if sum(given is not None for given in (stages, at, modules)) != 1:
         raise ValueError("say how to split in one way: stages=N, at=[VALUE, ...] or modules=[PATH, ...]")
-    for option, names in (("at", at), ("modules", modules)):
-        if isinstance(names, str):
-            raise TypeError(f"{option} is a list of names: [{names!r}], not {names!r}")
+    at, modules = names(at), names(modules)
     source = as_valid_model(model)
     proto = source.proto
     index = GraphIndex(proto.graph)

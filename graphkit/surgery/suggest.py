@@ -11,6 +11,7 @@ from graphkit.graph import cut
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.values import format_type
 from graphkit.model import ModelLike
+from graphkit.operation import names
 from graphkit.result import Result
 from graphkit.shapes.types_of import types_of
 from graphkit.storage.load import as_model
@@ -71,13 +72,13 @@ def suggest(
         CutError: An input or an output is given twice, or the graph has no output.
         InvalidGraphError: A node reads a name that nothing defines, or nodes read from each other in a cycle.
         ValueError: Options exclude each other, or a type is none.
-        TypeError: A single string where a list of names is meant.
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
     Changes: Nothing.
     Scope: The main graph; bodies count with the node that holds them.
     Cost: O(graph), for outputs alone times the number of inputs found; weights are not read.
     """
+    inputs, outputs, nodes = names(inputs), names(outputs), names(nodes)
     check_options(inputs, outputs, module, nodes, hops)
     source = as_model(model)
     index = GraphIndex(source.proto.graph)

@@ -134,7 +134,7 @@ def test_a_nodes_name_where_a_values_is_meant_is_said_to_be_one():
     ):
         with pytest.raises(gk.NameNotFoundError, match="no value named 'n'") as caught:
             work()
-        assert caught.value.hint == "'n' is the name of a node; it makes 'y'"
+        assert caught.value.hint == "it is the name of a node, Sum, which makes 'y'"
 
 
 def test_sizes_and_shapes():

@@ -117,7 +117,6 @@ WRONG = [
     ({"stages": 1}, ValueError, "2 stages or more"),
     ({"stages": 8}, gk.EditError, "7 nodes"),
     ({"stages": 2, "by": "luck"}, ValueError, "luck"),
-    ({"at": "h"}, TypeError, "list of names"),
     ({"at": ["nowhere"]}, gk.NameNotFoundError, "nowhere"),
     ({"at": ["x"]}, gk.EditError, "made by no node"),
     ({"at": ["r", "h"]}, gk.EditError, "would be empty"),
