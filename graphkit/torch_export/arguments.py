@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphkit.errors import ExportError, TextError, similar
-from graphkit.hint import Argument, Hint
+from graphkit.hint import Argument, Blank, Hint, call
 from graphkit.reading.names import read_pair, unquoted
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def bind(
     for parameter, value in bound.items():
         found.extend((parameter, name, leaf) for name, leaf in _leaves(parameter, value))
     tensors = [name for _, name, leaf in found if isinstance(leaf, torch.Tensor)]
-    renamed = dict(zip(tensors, _checked(names, tensors), strict=False))
+    others = [(name, leaf) for _, name, leaf in found if not isinstance(leaf, torch.Tensor)]
+    renamed = dict(zip(tensors, _checked(names, tensors, others), strict=False))
     leaves = tuple(
         Leaf(renamed.get(name, name), parameter, leaf, isinstance(leaf, torch.Tensor))
         for parameter, name, leaf in found
@@ -173,16 +174,31 @@ def _place(key: Any) -> Any:
     return next(getattr(key, name) for name in ("idx", "key", "name") if hasattr(key, name))
 
 
-def _checked(names: Sequence[str] | None, tensors: Sequence[str]) -> Sequence[str]:
+def _checked(names: Sequence[str] | None, tensors: Sequence[str], others: Sequence[tuple[str, Any]]) -> Sequence[str]:
     if names is None:
         return tensors
     refuse_repeated("input", names)
     if len(names) > len(tensors):
         raise ExportError(
-            f"{len(names)} input names were given ({', '.join(names)}) for {len(tensors)} tensor arguments",
-            hint="only tensors become inputs; Python numbers, strings and None do not",
+            f"{len(names)} input names were given ({', '.join(names)}) for {len(tensors)} tensor arguments"
+            + "".join(f"; {name!r} is the {type(value).__name__} {value!r}, no tensor" for name, value in others),
+            hint=_no_tensor(others),
         )
     return names
+
+
+def _no_tensor(others: Sequence[tuple[str, Any]]) -> Hint | str:
+    """What becomes of arguments that are no tensors, and how to have an input for one."""
+    if not others:
+        return "only tensors become inputs; Python numbers, strings and None do not"
+    return Hint(
+        f"only tensors become inputs: torch makes a constant of {others[0][1]!r}. Leave its name out, and make a scale "
+        "factor an input of the file with `",
+        call("resize"),
+        "`, another number with `",
+        call("promote", tensors=[Blank("NAME")]),
+        "`; or give it as a tensor",
+    )
 
 
 def refuse_repeated(kind: str, names: Sequence[str]) -> None:
@@ -198,20 +214,27 @@ def refuse_repeated(kind: str, names: Sequence[str]) -> None:
         )
 
 
-def dynamic_axes(wanted: DynamicAxes | None, tensors: Sequence[Leaf]) -> dict[str, dict[int, str]]:
-    """The dynamic axes as a table, each input and axis of which is there.
+def dynamic_axes(
+    wanted: DynamicAxes | None, tensors: Sequence[Leaf], outputs: Sequence[str] = ()
+) -> tuple[dict[str, dict[int, str]], dict[str, dict[int, str]]]:
+    """The dynamic axes as a table, each input and axis of which is there; and those of outputs.
 
     Args:
         wanted: A table, or texts ``INPUT:AXIS=NAME``. A negative axis counts from the end.
         tensors: The tensor arguments.
+        outputs: The names of the outputs, as far as they are given.
 
     Raises:
         ExportError: A text of another form, an unknown input, an axis that the input does not have or that has two
             names, a name that ONNX readers would take for a number or an expression.
     """
     table: dict[str, dict[int, str]] = {}
+    of_outputs: dict[str, dict[int, str]] = {}
     shapes = {leaf.name: tuple(leaf.value.shape) for leaf in tensors}
-    for name, axis, given in _triples(wanted, shapes):
+    for name, axis, given in _triples(wanted, [*shapes, *outputs]):
+        if name in outputs and name not in shapes:
+            of_outputs.setdefault(name, {})[axis] = _symbol(f"{name}_{axis}" if given is None else given)
+            continue
         if name not in shapes:
             known = similar(name, shapes) or list(shapes)
             raise ExportError(
@@ -221,16 +244,20 @@ def dynamic_axes(wanted: DynamicAxes | None, tensors: Sequence[Leaf]) -> dict[st
         rank = len(shapes[name])
         if not -rank <= axis < rank:
             raise ExportError(f"input {name!r} has {rank} axes, shape {list(shapes[name])}; there is no axis {axis}")
-        symbol = f"{name}_{axis % rank}" if given is None else given
-        if not symbol.isidentifier():
-            raise ExportError(
-                f"{symbol!r} is no name for a dim",
-                hint=Hint("use letters, digits and _, such as ", Argument("dynamic", ["x:2=height"])),
-            )
+        symbol = _symbol(f"{name}_{axis % rank}" if given is None else given)
         if table.setdefault(name, {}).setdefault(axis % rank, symbol) != symbol:
             named = table[name][axis % rank]
             raise ExportError(f"axis {axis % rank} of input {name!r} has two names, {named!r} and {symbol!r}")
-    return table
+    return table, of_outputs
+
+
+def _symbol(text: str) -> str:
+    if not text.isidentifier():
+        raise ExportError(
+            f"{text!r} is no name for a dim",
+            hint=Hint("use letters, digits and _, such as ", Argument("dynamic", ["x:2=height"])),
+        )
+    return text
 
 
 def _triples(wanted: DynamicAxes | None, known: Collection[str]) -> Iterable[tuple[str, int, str | None]]:

@@ -19,6 +19,7 @@ from graphkit.torch_export.findings import examine
 from graphkit.torch_export.job import EXPORTERS, Exporter, Job, weights_of
 from graphkit.torch_export.loading import unloadable
 from graphkit.torch_export.mark import resolve_marks
+from graphkit.torch_export.output_dims import name_outputs
 from graphkit.torch_export.weights import weights_as_inputs
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ def export_report(
         input_names: Names for the tensors, in order; without them inputs have the names of forward's parameters.
         output_names: Names for the outputs, in order.
         dynamic: Axes of inputs that may vary, for both exporters alike: ``{"x": {2: "h"}}``, ``["x:2=h"]``, or
-            ``{"x": [2]}`` (the axis is called ``x_2``).
+            ``{"x": [2]}`` (the axis is called ``x_2``). Axes of the outputs in ``output_names`` too, as in torch's
+            ``dynamic_axes``: they follow from the inputs and only get a name; one that does not vary is a finding.
         parameters: The weights: "stored" in the model; "defaults": stored, and inputs that a caller may override;
             "inputs": required inputs, not stored. For the last two nothing is folded: each weight has torch's name and
             value.
@@ -180,7 +182,7 @@ def export_report(
     if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int)):
         raise TypeError(f"opset is a number, not {opset!r}")
     bound = _bound(module, args, kwargs, input_names, exporter)
-    table = given.dynamic_axes(dynamic, bound.tensors)
+    table, of_outputs = given.dynamic_axes(dynamic, bound.tensors, output_names or ())
     if output_names is not None:
         given.refuse_repeated("output", output_names)
         given.refuse_repeated("input or output", [*(leaf.name for leaf in bound.tensors), *output_names])
@@ -192,6 +194,7 @@ def export_report(
     proto, program = produced.proto, produced.program
     findings = (
         *examine(proto, program, bound, table, opset, output_names, heard.warnings),
+        *name_outputs(proto, of_outputs),
         *renamed,
         *resolve_marks(proto, set(output_names or ())),
     )

@@ -10,6 +10,7 @@ from graphkit.errors import ExportError, MissingExtraError
 from graphkit.hint import Blank, Hint, bare, call
 from graphkit.torch_export.lowering import torch_lowering
 from graphkit.torch_export.source_line import causes, is_users, stack_line, user_line
+from graphkit.torch_export.symbolic_forwards import USED_BY_TORCHSCRIPT, failed_forward
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _NO_FUNCTION = re.compile(
@@ -85,7 +86,7 @@ def export_error(
     own = _own_failure(module, args, kwargs)
     if own is not None:
         return ExportError(own, details=details, hint="call the module itself with these arguments first")
-    message, hint = _explained(error, text, exporter)
+    message, hint = (_ignored(error) if exporter == "dynamo" else None) or _explained(error, text, exporter)
     return ExportError(message, details=details, hint=hint)
 
 
@@ -158,6 +159,20 @@ def _explained(error: Exception, text: str, exporter: str) -> tuple[str, str]:
         f"the {exporter} exporter failed{_at(where)}: {line}",
         f"try exporter '{OTHER_EXPORTER[exporter]}'; -v prints torch's whole message",
     )
+
+
+def _ignored(error: Exception) -> tuple[str, str] | None:
+    """What to say where the dynamo exporter could not trace the ``forward`` of a Function that has a ``symbolic``."""
+    failed = failed_forward(error)
+    if failed is None:
+        return None
+    name, call, inside = failed
+    reason = first_sentence(error)
+    message = (
+        f"the dynamo exporter ignores {name}.symbolic and cannot trace {name}.forward{_at(inside)}, which {name}.apply "
+        f"calls{_at(call)}: {reason}"
+    )
+    return message, USED_BY_TORCHSCRIPT
 
 
 def _own_failure(module: Any, args: Any, kwargs: Any) -> str | None:

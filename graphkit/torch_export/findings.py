@@ -17,12 +17,12 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.opset import opset_of
 from graphkit.graph.values import dims
 from graphkit.hint import Argument, Blank, Call, Hint, call, look
-from graphkit.shapes.inference import inferred
 from graphkit.shapes.size_dependence import Comparison, breaking
 from graphkit.tensor import type_name
+from graphkit.torch_export.output_dims import follow_inputs
 from graphkit.torch_export.ranges import ranges
 from graphkit.torch_export.source_line import is_users, stack_line
-from graphkit.torch_export.symbolic_forwards import symbolic_forwards
+from graphkit.torch_export.symbolic_forwards import symbolic_forwards, traced_forwards
 
 if TYPE_CHECKING:
     from graphkit.torch_export.arguments import Arguments
@@ -71,12 +71,13 @@ def examine(
         *_opset(proto, opset, torchscript=program is None),
         *_asked_dims(proto, dynamic),
         *_traced(heard),
+        *traced_forwards(program),
         *_output_types(proto, program),
         *ranges(program, dynamic),
         *_held_sizes(proto, bound, dynamic),
     ]
     if program is None:
-        found += _repaired_dims(proto, {symbol for axes in dynamic.values() for symbol in axes.values()})
+        found += follow_inputs(proto, bound, dynamic)
     return tuple(found)
 
 
@@ -270,49 +271,3 @@ def _held_sizes(proto: onnx.ModelProto, bound: Arguments, dynamic: Mapping[str, 
 
 
 FIXED = Hint(CHECK_BAKED, " names the constant; do not mark the axis as dynamic, or try the other exporter")
-
-
-def _repaired_dims(proto: onnx.ModelProto, asked: set[str]) -> list[Finding]:
-    """Give each axis its own name where the torchscript exporter used one made-up name for two axes of an output.
-
-    Inference by onnx says what it can (a batch that goes through unchanged keeps its name); the rest gets new names.
-    """
-    found = []
-    outputs: dict[str, onnx.ValueInfoProto] | None = None
-    for value in proto.graph.output:
-        made_up = [d.dim_param for d in value.type.tensor_type.shape.dim if d.dim_param and d.dim_param not in asked]
-        if len(made_up) == len(set(made_up)):
-            continue
-        twice = sorted({name for name in made_up if made_up.count(name) > 1})
-        outputs = outputs if outputs is not None else _inferred_outputs(proto)
-        _rename_axes(value, outputs[value.name], set(twice))
-        found.append(
-            Finding(
-                "dim-shared",
-                f"the exporter called several axes of output {value.name!r} {twice[0]!r}; each has a name of its own now",
-                value=value.name,
-            )
-        )
-    return found
-
-
-def _inferred_outputs(proto: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
-    bare = onnx.ModelProto()
-    bare.CopyFrom(proto)
-    for value in bare.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    return {value.name: value for value in inferred(bare).graph.output}
-
-
-def _rename_axes(value: onnx.ValueInfoProto, again: onnx.ValueInfoProto, twice: set[str]) -> None:
-    known = dims(again.type) or []
-    for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-        if dim.dim_param not in twice:
-            continue
-        better = known[axis] if axis < len(known) else None
-        if isinstance(better, int):
-            dim.dim_value = better
-        elif isinstance(better, str):
-            dim.dim_param = better
-        else:
-            dim.dim_param = f"{value.name}_dim_{axis}"

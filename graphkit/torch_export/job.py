@@ -18,6 +18,7 @@ from graphkit.graph import walk
 from graphkit.graph.module_paths import fx_node
 from graphkit.storage.load import load
 from graphkit.torch_export import arguments as given
+from graphkit.torch_export.export_branch import export_branches
 from graphkit.torch_export.failure import export_error
 from graphkit.torch_export.io_names import give_names, stand_ins
 from graphkit.torch_export.mark import marks_kept
@@ -91,7 +92,7 @@ class Job:
         """
         failure, unoptimized = None, False
         quiet = quiet_torch(native_errors=self.exporter == "torchscript")
-        with evaluating(self.module), quiet as heard, marks_kept() as marks:
+        with evaluating(self.module), quiet as heard, marks_kept() as marks, export_branches() as branches:
             self.translations = {**marks, **self.translations}
             try:
                 try:
@@ -108,6 +109,7 @@ class Job:
                 told = export_error(failure, self.exporter, self.module, self.bound.args, self.bound.kwargs, heard.text)
             raise told from failure
         found = give_names(produced.proto, [leaf.name for leaf in self._inputs], self.output_names or ())
+        found += [_branch(line) for line in branches.lines]
         return produced, heard, [*found, *([NOT_OPTIMIZED] if unoptimized else [])]
 
     @property
@@ -208,6 +210,15 @@ NOT_OPTIMIZED = Finding(
     "the exporter's own optimizer failed on this graph, so it was exported without (optimize=False)",
     remedy="simplify leaves out what it would have",
 )
+
+
+def _branch(line: str) -> Finding:
+    return Finding(
+        "export-branch",
+        "the module asks torch.onnx.is_in_onnx_export(): the model holds what it computes in an export",
+        line,
+        remedy="graphkit validate compares it with what the module computes outside of one",
+    )
 
 
 def _is_the_optimizers(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 _PYTHON = tuple({sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")})
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_STACK_LINE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>\S+))?')
+STACK_LINE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>\S+))?')
 
 _TRACE_LINE = re.compile(r"^(?P<file>.+)\((?P<line>\d+)\): (?P<function>.+)$", re.MULTILINE)
 
@@ -31,7 +31,7 @@ def user_line(error: BaseException) -> str | None:
 
 def stack_line(stack_trace: str) -> str | None:
     """The innermost line of the user's own source in a stack as torch.fx keeps it in a node's metadata."""
-    matches = _STACK_LINE.finditer(stack_trace)
+    matches = STACK_LINE.finditer(stack_trace)
     return _innermost((m["file"], int(m["line"]), m["function"] or "") for m in matches)
 
 
@@ -67,8 +67,13 @@ def _innermost(frames: Iterable[tuple[str, int, str]]) -> str | None:
     found = None
     for file, line, function in frames:
         if is_users(file):
-            found = f"{_short(file)}:{line}" + (f" (in {function})" if function else "")
+            found = short_place(file, line, function)
     return found
+
+
+def short_place(file: str, line: int, function: str) -> str:
+    """``file.py:12 (in forward)``, with a path from the current directory where the file lies below it."""
+    return f"{_short(file)}:{line}" + (f" (in {function})" if function else "")
 
 
 def _short(file: str) -> str:

@@ -166,6 +166,7 @@ def validate(
         tally.check_refused()
         if tally.wrong is not None:
             tally.doubts += reference.unrepeatable(tally.wrong.feeds, tally.wrong.sample, made.model)
+        tally.notes += reference.remarks()
     report = _report(made, reference, tally, tf32=tf32, seed=seed)
     if kept is not None and save is not None:
         kept.write(save, report, policy)

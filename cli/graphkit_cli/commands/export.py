@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 )
 @click.option("--output", "outputs", metavar="NAME", multiple=True, help="What to call the outputs, in order.")
 @click.option(
-    "--dynamic", metavar="INPUT:AXIS=NAME", multiple=True, help="An axis that may vary, and its name: x:2=height."
+    "--dynamic",
+    metavar="INPUT:AXIS=NAME",
+    multiple=True,
+    help="An axis that may vary, and its name: x:2=height. Axes of outputs follow; one of an --output can be named too.",
 )
 @click.option(
     "--parameters",
@@ -112,7 +115,10 @@ def command(
         baked, findings = None, told(report.findings)
         notes = [str(finding) for finding in findings]
         if check_baked or check_inputs:
-            shared = {key: options[key] for key in ("exporter", "opset", "dynamic")}
+            shared = {key: options[key] for key in ("exporter", "opset")}
+            shared["dynamic"] = [
+                text for text in options["dynamic"] if not text.startswith(tuple(f"{o}:" for o in outputs))
+            ]
             baked = gk.find_baked(
                 subject.module, [args], kwargs_list=[kwargs], input_names=names, check_inputs=check_inputs, **shared
             )

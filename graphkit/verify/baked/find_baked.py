@@ -104,7 +104,7 @@ def find_baked(
     made_up = len(sets) == 1
     if check_inputs:
         sets.append(bind(module, *second_set(sets[0], check_inputs), input_names))
-    table = dynamic_axes(dynamic, sets[0].tensors)
+    table, _ = dynamic_axes(dynamic, sets[0].tensors)
     options: dict[str, Any] = {"exporter": exporter, "opset": opset, "input_names": input_names, "dynamic": table}
     base = export_report(module, sets[0].args, kwargs=sets[0].kwargs, **options)
     runner = Runner(module, input_names, watch=exporter == "torchscript")

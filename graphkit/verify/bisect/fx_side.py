@@ -7,6 +7,7 @@ from typing import Any
 
 from graphkit.errors import ComparisonError
 from graphkit.graph.liveness import living
+from graphkit.torch_export.export_branch import export_branches
 from graphkit.torch_export.quiet import quiet_torch
 from graphkit.torch_export.source_line import stack_line
 from graphkit.torch_tensors import tensor_array
@@ -21,12 +22,13 @@ class FxSide:
         graph: The torch.fx graph.
     """
 
-    def __init__(self, run: TorchRun, *, exported: bool = False) -> None:
+    def __init__(self, run: TorchRun, *, exported: bool = False, outside: bool = False) -> None:
         """Export the module to get its graph.
 
         Args:
             run: The module and its arguments.
             exported: It is such a graph already.
+            outside: Take the branches that the module takes outside of an export (``is_in_onnx_export`` is False).
 
         Raises:
             ExportFailed: torch cannot export it.
@@ -34,7 +36,7 @@ class FxSide:
         self.name = run.name
         self.providers: tuple[str, ...] = ("torch",)
         self._run = run
-        self._module: Any = run.module if exported else _exported(run)
+        self._module: Any = run.module if exported else _exported(run, outside=outside)
         self.graph = self._module.graph
 
     @property
@@ -138,11 +140,11 @@ class ExportFailed(Exception):  # noqa: N818 (it is caught in this room and neve
     """torch cannot export the module, so that there is no graph to look at."""
 
 
-def _exported(run: TorchRun) -> Any:
+def _exported(run: TorchRun, *, outside: bool) -> Any:
     import torch
 
     try:
-        with quiet_torch(), torch.no_grad():
+        with quiet_torch(), torch.no_grad(), export_branches(answer=False if outside else None):
             program = torch.onnx.export(
                 run.module, run.args, kwargs=run.kwargs, dynamo=True, optimize=False, verbose=False
             )

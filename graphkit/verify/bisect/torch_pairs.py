@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError
 from graphkit.graph.module_paths import fx_node
 from graphkit.hint import Argument, Blank, Hint, call
+from graphkit.torch_export.source_line import stack_line
 from graphkit.verify.bisect.fx_bodies import inside_cond
-from graphkit.verify.bisect.fx_side import ExportFailed, FxSide
+from graphkit.verify.bisect.fx_side import ExportFailed, FxSide, path_of
 from graphkit.verify.bisect.match_torch import match_fx, match_modules, values_first
 from graphkit.verify.bisect.module_side import ModuleSide
 from graphkit.verify.bisect.onnx_side import OnnxSide
@@ -60,16 +62,17 @@ def torch_pair(
     if not modules and any(fx_node(node) is not None for node in candidate.index.nodes):
         try:
             side = FxSide(run)
-        except ExportFailed:
-            notes.append("torch cannot export the module with these arguments; values are matched by modules")
-        else:
             twins = match_fx(candidate.index, side)
             if twins:
                 _bind_outputs(candidate, side.outputs, binding, twins, chosen.map)
+                side, twins = _outside(run, side, twins) if runner.branches.lines else (side, twins)
+                notes += runner.remarks()
                 looked = functools.partial(inside_cond, candidate, side)
                 return Pair(candidate, side, twins, mine, notes, unrepeatable=asked, inside=looked)
+        except ExportFailed:
+            notes.append("torch cannot export the module with these arguments; values are matched by modules")
     side_of_modules = ModuleSide(run)
-    notes += side_of_modules.notes
+    notes += side_of_modules.notes + runner.remarks()
     given = side_of_modules.calls[-1].keys
     check_outputs(binding, len(given), CUT)
     _check_shapes(candidate, [side_of_modules.shapes()[key] for key in given], binding.positions)
@@ -91,6 +94,28 @@ CUT = Hint(
     "`, or say which they are with ",
     Argument("map", {Blank("NAME"): Blank("POSITION")}),
 )
+
+
+def _outside(run: TorchRun, side: FxSide, twins: dict[str, str]) -> tuple[FxSide, dict[str, str]]:
+    """The graph of what the module computes outside of an export, and the twins in it.
+
+    A node of one graph is a node of the other where operator, line and module are the same, in the same order; an output is
+    the output of the same place.
+
+    Raises:
+        ExportFailed: torch cannot export it.
+    """
+    plain = FxSide(run, outside=True)
+    mine, theirs = ([(n, _signs(n)) for n in one.graph.nodes if n.op == "call_function"] for one in (side, plain))
+    blocks = SequenceMatcher(None, [s for _, s in mine], [s for _, s in theirs], autojunk=False).get_matching_blocks()
+    pairs = {mine[a + at][0].name: theirs[b + at][0].name for a, b, size in blocks for at in range(size)}
+    outputs = dict(zip(side.outputs, plain.outputs, strict=False))
+    pairs = {name: twin for name, twin in pairs.items() if twin not in outputs.values()} | outputs
+    return plain, {value: pairs[twin] for value, twin in twins.items() if twin in pairs}
+
+
+def _signs(node: Any) -> tuple[str, str | None, str | None]:
+    return str(node.target), stack_line(node.meta.get("stack_trace") or ""), path_of(node)
 
 
 def _bind_outputs(

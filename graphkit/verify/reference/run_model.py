@@ -77,6 +77,10 @@ class ModelRunner:
         exchange.outputs = {name: made[target] for name, target in self._compared.items()}
         return exchange
 
+    def remarks(self) -> list[str]:
+        """Nothing: a model has no branches on being exported."""
+        return []
+
     def unrepeatable(self, feeds: Mapping[str, Any], sample: int, candidate: Model) -> list[str]:  # noqa: ARG002 (the runner's signature)
         """What draws random numbers on either side."""
         return unrepeatable_model(candidate) + unrepeatable_model(as_model(self._against))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError, NameNotFoundError
 from graphkit.hint import Argument, Blank, Hint
+from graphkit.torch_export.export_branch import Asked, compared_outside, export_branches
 from graphkit.torch_export.unchanged import unchanged
 from graphkit.torch_tensors import tensor_array
 from graphkit.verify.reference.bind_model import retyped
@@ -38,6 +39,7 @@ class TorchRunner:
         self.module = subject.module
         self._subject = subject
         self._call = ForwardCall(subject)
+        self.branches = Asked()
         self._ports = ports
         self._device = "cpu" if device == "cpu" else "cuda"
         self._tf32 = tf32
@@ -116,10 +118,14 @@ class TorchRunner:
             found = unrepeatable_module(self._subject, call, candidate)
         return found or unrepeatable_model(candidate)
 
+    def remarks(self) -> list[str]:
+        """The branches on ``is_in_onnx_export`` that the module passed while this was open."""
+        return compared_outside(self.branches.lines)
+
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """Eval mode, the device and TF32 as asked; afterwards the module and torch are as they were."""
-        with prepared(self.module, self._device, tf32=self._tf32):
+        with prepared(self.module, self._device, tf32=self._tf32), export_branches() as self.branches:
             yield
 
     def determined(self, feeds: Mapping[str, Any], sample: int) -> dict[str, Any]:

@@ -74,6 +74,10 @@ class Runner(Protocol):
     def opened(self) -> contextlib.AbstractContextManager[None]:
         """What has to be in force while it runs."""
 
+    def remarks(self) -> list[str]:
+        """What the runs so far showed of the reference that the user should know."""
+        ...
+
     def unrepeatable(self, feeds: Mapping[str, Any], sample: int, candidate: Model) -> list[str]:
         """Why the reference and the candidate cannot agree, whatever the candidate computes; asked where they do not."""
 
