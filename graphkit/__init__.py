@@ -143,6 +143,10 @@ _FACE = {
         "Diagnosis",
         "doctor",
     ),
+    "graphkit.running.explanation": (
+        "Explanation",
+        "explain",
+    ),
     "graphkit.running.run": (
         "OutputSummary",
         "Ran",

@@ -65,8 +65,8 @@ _MEMORY = re.compile(
 )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the host or on a GPU, from what ONNX Runtime, torch or Python raise then."""
+def is_out_of_memory(error: BaseException | str) -> bool:
+    """Whether memory ran out, on the host or on a GPU, from what ONNX Runtime, torch or Python raise then, or from its text."""
     return isinstance(error, MemoryError) or _MEMORY.search(str(error)) is not None
 
 
@@ -136,8 +136,12 @@ def _translate(error: Exception, doing: str) -> GraphkitError:
         or "Invalid rank for input" in text
     ):
         return FeedError(f"{doing}: {short}")
-    hint = next((advice for sign, advice in _HINTS if sign in text), None)
-    return SessionError(f"{doing} failed: {short}", hint=hint)
+    return SessionError(f"{doing} failed: {short}", hint=advice(text))
+
+
+def advice(text: str) -> str | None:
+    """What to do about a message of ONNX Runtime, or None where nothing is known."""
+    return next((hint for sign, hint in _HINTS if sign in text), None)
 
 
 def _out_of_memory(doing: str) -> SessionError:

@@ -19,6 +19,7 @@ from graphkit.report.text.checked import checked_text
 from graphkit.report.text.diagnosis import diagnosis_text
 from graphkit.report.text.diff import diff_text
 from graphkit.report.text.dims import dims_text
+from graphkit.report.text.explanation import explanation_text
 from graphkit.report.text.layers import layers_text
 from graphkit.report.text.lint import lint_text
 from graphkit.report.text.look_up import matches_text, neighbours_text, value_text
@@ -31,6 +32,7 @@ from graphkit.report.text.validation import validation_text
 from graphkit.result import Result, short
 from graphkit.running.bench import Benchmark
 from graphkit.running.diagnosis import Diagnosis
+from graphkit.running.explanation import Explanation
 from graphkit.running.run import Ran
 from graphkit.semantics.schemas import Operator
 from graphkit.torch_export.lowering import Lowering
@@ -48,6 +50,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     Diagnosis: diagnosis_text,
     Difference: diff_text,
     DimsReport: dims_text,
+    Explanation: explanation_text,
     Layers: layers_text,
     Lint: lint_text,
     Lowering: lowering_text,

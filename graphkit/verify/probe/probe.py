@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from graphkit.errors import FeedError, NameNotFoundError, SessionError
 from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.index import GraphIndex
 from graphkit.model import Model, ModelLike
+from graphkit.runtime.refusals import failed_node, refused_axes
 from graphkit.runtime.session import Session, session
 from graphkit.storage.load import as_model
 from graphkit.verify.probe.remedy import Remedy
@@ -102,25 +102,14 @@ def _feeds(model: Model, loaded: Session, shapes: Mapping[str, tuple[int, ...]],
     return {name: np.resize(array, shapes[name]) if name in shapes else array for name, array in drawn.items()}
 
 
-_INPUT = re.compile(r"nvalid dimensions for input: (?P<input>.+?) for the following indices")
-_AXIS = re.compile(r"index: (?P<axis>\d+) Got: (?P<got>\d+) Expected: (?P<expected>\d+)")
-_RANK = re.compile(r"nvalid rank for input: (?P<input>.+?) Got: (?P<got>\d+) Expected: (?P<expected>\d+)")
-_NODE = re.compile(r"while running (?P<op>\w+) node\. Name:'(?P<node>[^']*)'")
-
-
 def _refused(text: str) -> tuple[Blame, ...]:
     """The axes that ONNX Runtime names in its refusal of a feed."""
-    if match := _RANK.search(text):
-        return (Blame(match["input"], None, int(match["got"]), int(match["expected"])),)
-    if match := _INPUT.search(text):
-        axes = _AXIS.finditer(text, match.end())
-        return tuple(Blame(match["input"], int(a["axis"]), int(a["got"]), int(a["expected"])) for a in axes)
-    return ()
+    return tuple(Blame(*one) for one in refused_axes(text))
 
 
 def _failed_node(text: str) -> str | None:
-    match = _NODE.search(text)
-    return match["node"] or match["op"] if match else None
+    found = failed_node(text)
+    return (found[1] or found[0]) if found else None
 
 
 def _narrowed(
