@@ -297,9 +297,9 @@ def test_dynamic_axes_without_names_are_called_after_their_input(exporter):
     assert [d.dim_param or d.dim_value for d in shape] == [1, 3, "in_2", "in_3"]
     compare(model, module, {"in": image(1, 3, 20, 15)})
     with pytest.raises(
-        gk.ExportError, match=r"'out', which is no input\n  hint: did you mean in.* dims of outputs follow"
+        gk.ExportError, match=r"'im', which is no input\n  hint: did you mean in.* dims of outputs follow"
     ):
-        gk.export(module, x, exporter=exporter, input_names=["in"], output_names=["out"], dynamic={"out": [0]})
+        gk.export(module, x, exporter=exporter, input_names=["in"], output_names=["out"], dynamic={"im": [0]})
 
 
 # R24
