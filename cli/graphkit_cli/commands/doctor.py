@@ -25,7 +25,7 @@ UNKNOWN = 1
 )
 @output_options
 def command(render: Render, message: str | None) -> int:
-    r"""Show versions, limits and the providers that really load; or explain an error.
+    r"""Show versions, limits and the providers that really load.
 
     \b
     graphkit doctor
