@@ -198,7 +198,7 @@ def bits(data_type: int) -> int:
 
 
 def check_sparse(sparse: onnx.SparseTensorProto) -> None:
-    """Hold the parts of a sparse tensor against each other (onnx.in.proto, SparseTensorProto); no values are read.
+    """Check the parts of a sparse tensor against each other (onnx.in.proto, SparseTensorProto); no values are read.
 
     Raises:
         TensorError: There are no values or indices, they are for different numbers of elements or axes, or a dim is
@@ -337,7 +337,7 @@ def stripped_message(tensor: onnx.TensorProto) -> str:
 
 
 def check_inline(tensor: onnx.TensorProto) -> None:
-    """Hold what a tensor has in ``raw_data``, or else in the field for its data type, against its data type and dims.
+    """Check what a tensor has in ``raw_data``, or else in the field for its data type, against its data type and dims.
 
     A tensor without any values passes: its weights were stripped, and only who reads them has to mind.
 

@@ -251,7 +251,7 @@ def _proved(render: Render, model: gk.Model, out: str) -> gk.Proof:
 
 
 def save_merged(render: Render, model: gk.Model, models: Mapping[str, gk.ModelLike], out: str, saving: Saving) -> int:
-    """``save_edited`` for what was made of several models, which a proof is held against."""
+    """``save_edited`` for what was made of several models, which a proof compares it with."""
     import graphkit as gk
 
     more = None

@@ -18,7 +18,7 @@ RECORD_KEY = "graphkit.input"
 those that are frozen counted, and a digest of every declared type that depends on what it holds."""
 
 
-class Thawed(NamedTuple):
+class FormerInput(NamedTuple):
     """The graph input that a constant becomes.
 
     Attributes:
@@ -43,18 +43,18 @@ def note_frozen(model: onnx.ModelProto, info: onnx.ValueInfoProto, position: int
     kept.metadata_props.add(key=RECORD_KEY, value=record)
 
 
-def thawed(
+def former_input(
     graph: onnx.GraphProto,
     name: str,
     data_type: int,
     shape: Sequence[int],
     functions: Iterable[onnx.FunctionProto] = (),
-) -> Thawed:
+) -> FormerInput:
     """The input that a constant becomes: as ``note_frozen`` kept it, as far as that still fits. Changes the graph.
 
     Any value_info of the constant is taken out of the graph.
     """
-    found = Thawed(onnx.ValueInfoProto(name=name))
+    found = FormerInput(onnx.ValueInfoProto(name=name))
     found.info.type.CopyFrom(tensor_type(data_type, shape))
     for at in range(len(graph.value_info) - 1, -1, -1):
         kept = graph.value_info[at]
@@ -68,7 +68,7 @@ def thawed(
             del info.metadata_props[:]
             info.metadata_props.extend(rest)
             frozen_before = sum(other < position for other in _positions(graph))
-            found = Thawed(info, position - frozen_before, digest == _digest(graph, name, functions))
+            found = FormerInput(info, position - frozen_before, digest == _digest(graph, name, functions))
         del graph.value_info[at]
     return found
 

@@ -2,7 +2,7 @@
 
 ``onnx.version_converter`` is no help here. It has adapters downwards for a few operators only, lets attributes through
 that the older version does not have (``dilations`` of AveragePool), and takes a LogSoftmax of opset 13 for one of 12,
-which flattens. So each node is held against the older definition by itself; where the meaning changed and not the form,
+which flattens. So each node is checked against the older definition by itself; where the meaning changed and not the form,
 ``lowered_nodes`` has the rule.
 """
 

@@ -189,7 +189,7 @@ class _Choice:
         return len(self._choices[name]) > 1 and _interval(self._choices[name][at], self._kinds[name])[0] < 0
 
     def _walked(self, chosen: Mapping[str, int]) -> Uses:
-        """What goes wrong with some choice, in the nodes that can tell."""
+        """What is undefined with some choice, in the nodes that can tell."""
         return self._reader.again(self._intervals(chosen), self._uses.facts, self._nodes)
 
     def _intervals(self, chosen: Mapping[str, int]) -> dict[str, Interval]:

@@ -49,7 +49,7 @@ class TensorRT:
         return found
 
     def check(self, model: Model) -> None:
-        """Hold the profiles against a model's inputs.
+        """Check the profiles against a model's inputs.
 
         Raises:
             NameNotFoundError: A profile is for no input.

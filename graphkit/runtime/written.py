@@ -1,7 +1,7 @@
 """The check of what a conversion wrote: each kind of node against its schema, and loaded by ONNX Runtime on its own.
 
 Nodes of one operator with the same attributes and types are one kind, so a model of a thousand nodes has a few dozen kinds.
-What the source model breaks already is not held against the conversion.
+What the source model breaks already does not count against the conversion.
 """
 
 from __future__ import annotations

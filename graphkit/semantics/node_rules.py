@@ -14,7 +14,7 @@ from graphkit.semantics.schemas import operators, schema_of
 
 
 def check_node(node: onnx.NodeProto, opset: int, *, inside_function: bool) -> None:
-    """Hold a node against its operator as an opset has it; an operator that ONNX does not know may have anything.
+    """Check a node against its operator as an opset has it; an operator that ONNX does not know may have anything.
 
     Raises:
         InvalidGraphError: Another number of inputs or outputs, one left out that may not be, an attribute that is

@@ -178,7 +178,7 @@ def resamplers(model: onnx.ModelProto) -> Iterator[Resampler]:
 
 
 def check_resamplers(model: onnx.ModelProto) -> None:
-    """Hold every node that resizes against the shapes that onnx infers.
+    """Check every node that resizes against the shapes that onnx infers.
 
     ONNX Runtime does so when it loads a model, and its kernels end the process where it could not, as in a piece of a
     model that is fed with values of unknown shape.

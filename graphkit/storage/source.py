@@ -26,7 +26,7 @@ GAP = 64 << 10
 class LocalFile:
     """A regular file, as it was when it was opened: once open, renaming another file over its path changes nothing.
 
-    A file that is not kept open is opened again for each read, and held against what it was.
+    A file that is not kept open is opened again for each read, and compared with what it was.
 
     Attributes:
         path: The file, absolute.

@@ -8,7 +8,7 @@ import onnx
 
 from graphkit.edit.attribute_inputs import attribute_as_input
 from graphkit.edit.constants import Constant, find_constant
-from graphkit.edit.frozen import Thawed, thawed
+from graphkit.edit.frozen import FormerInput, former_input
 from graphkit.edit.nodes import set_inputs
 from graphkit.edit.stale import refresh
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
@@ -145,10 +145,10 @@ def _promote(
     whole = len(readers_now) == len(readers)
     new = _input_name(proto, constant, chosen, whole=whole)
     default = constant.tensor(source, new) if keep_default else None
-    thaw = Thawed(constant.declaration())
+    former = FormerInput(constant.declaration())
     if whole:
-        thaw = thawed(graph, name, constant.data_type, constant.dims, proto.functions)
-    thaw.info.name = new
+        former = former_input(graph, name, constant.data_type, constant.dims, proto.functions)
+    former.info.name = new
     if new != name:
         for node in readers_now:
             set_inputs(node, [new if read == name else read for read in node.input])
@@ -157,10 +157,10 @@ def _promote(
         constant.remove(proto)
         _rename_annotations(graph, name, new)
         _rename_input(graph, name, new)
-    _declare(proto.graph, thaw.info, thaw.position, default)
-    if not thaw.unchanged:
+    _declare(proto.graph, former.info, former.position, default)
+    if not former.unchanged:
         refresh(proto, shaped_by(proto.graph, [new], proto.functions))
-    return _report(constant, thaw.info, readers_now, readers, optional=keep_default)
+    return _report(constant, former.info, readers_now, readers, optional=keep_default)
 
 
 def _refuse_bound(proto: onnx.ModelProto, name: str) -> None:

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     multiple=True,
     help="--check-baked with arguments of yours: a shape x=1,3,96,64, values scale=[1,1,3,3], a file x=@x.npy, or for a "
-    "Python number k=5; repeats. What it leaves as it was is made up.",
+    "Python number k=5; repeats. What it does not vary is generated.",
 )
 @with_saving
 @output_options

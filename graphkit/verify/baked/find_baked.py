@@ -85,7 +85,7 @@ def find_baked(
         input_names: Names for the tensors.
         dynamic: Axes of inputs that may vary.
         check_inputs: A second set in words: what differs from the first one, ``x=1,3,96,64`` (a shape),
-            ``scale=[1,1,3,3]`` (values), ``x=@x.npy`` or, for a Python number, ``k=5``. What these do not vary is made up.
+            ``scale=[1,1,3,3]`` (values), ``x=@x.npy`` or, for a Python number, ``k=5``. What these do not vary is generated.
 
     Returns:
         Findings with the node, the value, the line of Python where that is known, and what mends it. Commands and exports
@@ -97,7 +97,7 @@ def find_baked(
 
     Changes: nothing.
     Cost: one export and one run of the module for each set of arguments, and up to two more exports where something is
-    found; arguments that are made up take up to twenty runs of the module.
+    found; generated arguments take up to twenty runs of the module.
     """
     keywords = list(kwargs_list or [{}] * len(args_list))
     sets = [bind(module, args, kwargs, input_names) for args, kwargs in zip(args_list, keywords, strict=True)]

@@ -102,7 +102,7 @@ class Runner:
         return done
 
     def vary(self, dynamic: Mapping[str, Mapping[int, str]]) -> None:
-        """Run it with arguments that are made up, for what is the same in all runs so far."""
+        """Run it with generated arguments, for what is the same in all runs so far."""
         first = self.runs[0].arguments
         left = [leaf.name for leaf in first.leaves if leaf.name in unvaried_values(self.runs)]
         if left and not self._tried(other_values(first), left):

@@ -43,7 +43,7 @@ into patches take no others; odd sizes for those that pad; smaller ones where a 
 
 
 class Variation(NamedTuple):
-    """Arguments that were made up.
+    """Generated arguments.
 
     Attributes:
         kind: "values", or for other sizes "more", "odd" or "less".

@@ -64,7 +64,7 @@ def bisect(
 
     Where the first value that diverges is made by If, Loop or a model's function, the search goes on inside of it.
 
-    Numbers so small that ``atol`` would let any error of theirs pass are held against their own magnitude, unless the
+    Numbers so small that ``atol`` would let any error of theirs pass are measured by their own magnitude, unless the
     difference is rounding. The node is run alone on the reference's values, and again with these, and all that is made on
     the way, wrong by the relative tolerance at random: if that moves its result as far as it is from the reference's, large
     numbers cancel each other there, and it is rounding. Small weights are no such thing. What Sigmoid, Softplus, Gelu, LSTM
@@ -117,11 +117,9 @@ def bisect(
     Scope: the main graph, and bodies and functions behind the first value that diverges.
     Cost: each node of a model once, in one piece a side for every 500 values; one more piece where sizes cannot be
     inferred; of the nodes whose values differ eight at a time alone, until one is wrong by itself, which most often the
-    first is; with ``isolate`` every node of the candidate once more. Time grows with nodes + bytes of all values: a chain
-    of 1,000, 4,000 and 16,000 small nodes, the fault at 70 %, takes 2 + 2, 6 + 6 and 23 + 23 pieces and 1 alone, and 0.7,
-    1.6 and 4.5 s with Python's start (two cores); one without a fault 2 + 2, 8 + 8 and 32 + 32 pieces, 0.8, 1.6 and
-    5.2 s. Where nothing differs, both sides are run as a whole too, on three samples, if the memory limit allows that: the
-    runtime's optimizer may change what every node has right.
+    first is; with ``isolate`` every node of the candidate once more. Time grows with nodes + bytes of all values. Where
+    nothing differs, both sides are run as a whole too, on three samples, if the memory limit allows that: the runtime's
+    optimizer may change what every node has right.
     """
     if (against is None) == (torch is None):
         raise ValueError("bisect needs either against= or torch=")
@@ -265,7 +263,7 @@ def _result(pair: Pair, search: Search, where: str, notes: Sequence[str]) -> Bis
         first, failing = first_of(worst), search.failing
         first, failing = pair.inside(search, worst) or (first, failing)
         if worst.op_type in CONTROL_FLOW and not first.inside:
-            found.append(f"where inside of {worst.op_type} {worst.node!r} it goes wrong could not be told")
+            found.append(f"where inside of {worst.op_type} {worst.node!r} the error begins could not be told")
     if worst is not None and (reasons := pair.unrepeatable()):
         found += reasons
         rows = tuple(replace(row, introduces=None) for row in rows)

@@ -111,7 +111,7 @@ class First(Result):
 
 @dataclass(frozen=True, repr=False)
 class Bisection(Result):
-    """Where a candidate goes wrong. Made by ``graphkit.bisect``.
+    """Where a candidate first differs from its reference. Made by ``graphkit.bisect``.
 
     Attributes:
         diverges: Whether a value differs by more than the tolerance for another reason than rounding that has added up:

@@ -36,7 +36,7 @@ def inside(candidate: OnnxSide, reference: OnnxSide, search: Search, row: Row) -
     """The first value that diverges inside of the node that makes a value; None where nothing can be seen in there.
 
     Both sides' bodies are given what the reference has for the node's inputs: for a Loop or Scan turn by turn, each turn
-    from the reference's state, so that the first turn that goes wrong is found too.
+    from the reference's state, so that the first turn that is wrong is found too.
     """
     if search.failing is None:
         return None

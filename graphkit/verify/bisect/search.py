@@ -15,7 +15,7 @@ from graphkit.verify.bisect.isolation import Isolation
 from graphkit.verify.bisect.onnx_side import OnnxSide
 from graphkit.verify.bisect.side import Place, Side
 from graphkit.verify.compare.blocks import Blocks, blocks
-from graphkit.verify.compare.metrics import Metrics, drowned, dtype_name, measure
+from graphkit.verify.compare.metrics import Metrics, dtype_name, measure, small_numbers_differ
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -36,7 +36,7 @@ class Search:
         stop: Without ``isolate``, end with the stretch that holds the first difference.
         swapped: The side whose order is followed is the reference: what it gives is what is expected.
         alike: Both sides run on the same kernels.
-        outputs: Values that are held against themselves where they are smaller than any tolerance, as ``validate`` does
+        outputs: Values that are measured by their own magnitude where they are smaller than any tolerance, as ``validate`` does
             with them. Others are so only where that is more than rounding (``_more_than_rounding``).
         any_dtype: Outputs of another dtype are no difference by themselves; inner values never are.
         rows: What was compared.
@@ -230,7 +230,7 @@ class Search:
         for rounding, vague in alone.rounding(value, borders.arrays, made, self.policy):
             if rounding is None:
                 return unknown
-            if drowned(blocks, tolerance, rounding) is not None:
+            if small_numbers_differ(blocks, tolerance, rounding) is not None:
                 return True if certain else unknown
             certain = not vague
         return False

@@ -89,7 +89,7 @@ def measure(
         policy: The tolerances.
         any_dtype: Compare the numbers also where the dtypes differ, with the tolerance of the coarser one.
         equal_nan: NaN agrees with NaN; otherwise any NaN is a failure.
-        small: Hold small numbers against themselves (``drowned``). Inner values may be nothing but rounding noise.
+        small: Measure small numbers by their own magnitude (``small_numbers_differ``). Inner values may be nothing but rounding noise.
 
     Cost: O(elements), in float64, block by block: ``WORKING_BYTES`` at most, whatever the size. Tensors on a device are
     compared there.
@@ -191,7 +191,7 @@ def _numbers(actual: Any, expected: Any, tolerance: Tolerance, *, equal_nan: boo
         sums.add(blocks, block, tolerance.rtol, atol, exact=exact)
     problem = blocks.special.problem()
     if problem is None and small and not sums.outside and sums.largest > 0:
-        problem = drowned(blocks, tolerance)
+        problem = small_numbers_differ(blocks, tolerance)
     if blocks.special.wrong:
         return _not_finite(replace(base, problem=problem, match=False), blocks, sums.outside)
     rms = math.sqrt(sums.squares / blocks.count)
@@ -232,12 +232,12 @@ def _not_finite(base: Metrics, blocks: Blocks, outside: int) -> Metrics:
     )
 
 
-def drowned(blocks: Blocks, tolerance: Tolerance, rounding: Array | None = None) -> str | None:
+def small_numbers_differ(blocks: Blocks, tolerance: Tolerance, rounding: Array | None = None) -> str | None:
     """What is wrong with numbers so small that ``atol`` would let any error of theirs pass.
 
     The whole output may be smaller than the smallest scale (probabilities of a large vocabulary); or a part of it, as
     the scores of a detector beside coordinates in pixels. So the errors of the output, and of each slice of FEW
-    elements or more along each axis, are held against the numbers of that slice; without what is masked.
+    elements or more along each axis, are measured by the numbers of that slice; without what is masked.
 
     Args:
         blocks: The candidate's array and the reference's.

@@ -10,7 +10,7 @@ import graphkit as gk
 from graphkit.model import Model
 from graphkit.verify.bisect import perturbation
 from graphkit.verify.compare.blocks import Blocks
-from graphkit.verify.compare.metrics import drowned
+from graphkit.verify.compare.metrics import small_numbers_differ
 from graphkit.verify.compare.tolerance import Policy
 from oracle import run_ort
 
@@ -92,14 +92,14 @@ def test_rounding_is_taken_off_what_is_allowed():
     expected = X * np.float32(1e-6)
     actual = expected * np.float32(1.01)
     tolerance = Policy().tolerance("float32")
-    assert drowned(Blocks(actual, expected), tolerance)
+    assert small_numbers_differ(Blocks(actual, expected), tolerance)
     for size, passes in ((1e-9, False), (2e-8, True)):
         rounding = np.full_like(expected, size)
-        assert (drowned(Blocks(actual, expected), tolerance, rounding) is None) == passes
+        assert (small_numbers_differ(Blocks(actual, expected), tolerance, rounding) is None) == passes
     smaller = (X * np.float32(1e-3)).astype(
         np.float16
     )  # near the smallest numbers that there are, the last digit is lost
-    assert drowned(Blocks(smaller, smaller), tolerance, np.zeros_like(smaller)) is None
+    assert small_numbers_differ(Blocks(smaller, smaller), tolerance, np.zeros_like(smaller)) is None
 
 
 torch = pytest.importorskip("torch")
