@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,6 +126,25 @@ class Step:
             "optional": self.optional,
             "gates": [dict(when) for when in self.gates.values()],
         }
+
+    def files(self) -> list[str]:
+        """The files that its texts name, beside the recipe or in the current folder."""
+        found = []
+        for text in _texts([self.arguments, self.expect or {}]):
+            name = text.removeprefix("@").partition(".npz:")
+            path = os.path.join(self.folder, name[0] + name[1].removesuffix(":"))
+            if len(path) < 1000 and "\0" not in path and os.path.isfile(path):
+                found.append(path)
+        return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
 
 
 class Reader:

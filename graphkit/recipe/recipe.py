@@ -133,10 +133,13 @@ class Recipe:
         return {name: read_value(name, text, kinds[name]) for name, text in texts.items()}
 
     def digest(self, given: Mapping[str, Any] | None = None) -> str:
-        """sha256 of what the recipe does: its steps with variables filled in, and the files that lie beside it by name."""
-        told = [step.told() for step in self.steps(given or {})]
-        text = json.dumps(encoded(told), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """sha256 of what the recipe does: its steps with variables filled in, and the bytes of the files that they name."""
+        steps = self.steps(given or {})
+        whole = hashlib.sha256(json.dumps(encoded([step.told() for step in steps]), sort_keys=True).encode())
+        for path in sorted({path for step in steps for path in step.files()}):
+            with open(path, "rb") as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+        return whole.hexdigest()
 
     def apply(
         self, model: ModelLike | Sequence[ModelLike] | Mapping[str, ModelLike], /, **variables: Any

@@ -23,7 +23,7 @@ from process import Timed, beside, graphkit
 from rich.console import Console
 from rich.table import Table
 
-SMALL, LARGE, WIDTH, DEPTH, ROWS = 20, 40, 1024, 4, 256
+SMALL, LARGE, WIDTH, DEPTH, ROWS = 20, 40, 512, 4, 1024
 
 RECIPE = """
 [[step]]

@@ -63,11 +63,13 @@ def test_a_dry_run_says_what_each_step_would_touch_and_writes_nothing(graphkit, 
         (["PATCH", "MODEL", "MODEL", "--out", "x"], 3, "named twice"),
         (["PATCH", "none.onnx", "--out", "x.onnx"], 3, "none.onnx"),
         (["PATCH", "MODEL", "--out", "x.onnx", "--resume"], 2, "--journal"),
+        (["PATCH", "*.onnx", "--out", "x.onnx"], 2, "go into a folder"),
         (["PATCH", "MODEL", "--out", "x.onnx", "--jobs", "2", "--scheduler", "tcp://h:1"], 2, "of this machine"),
     ],
 )
 def test_bad_input_is_refused(graphkit, chain, patch, tmp_path, monkeypatch, arguments, code, said):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "second.onnx").write_bytes(chain.read_bytes())
     done = graphkit("apply", *({"PATCH": patch, "MODEL": chain}.get(a, a) for a in arguments))
     assert done.code == code, done
     assert said in done.err

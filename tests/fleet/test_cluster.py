@@ -98,8 +98,8 @@ def test_workers_of_another_version_are_refused_with_both_versions(cluster, patc
     assert f"has graphkit 0.0.9, and this is graphkit {gk.__version__}" in done.stderr
 
 
-def test_a_worker_that_is_killed_loses_no_row_and_doubles_none(cluster, patch, tmp_path):
-    count = 40
+@pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.matrix)])
+def test_a_worker_that_is_killed_loses_no_row_and_doubles_none(cluster, patch, tmp_path, count):
     store = tmp_path / "store"
     (store / "in").mkdir(parents=True)
     for k in range(count):

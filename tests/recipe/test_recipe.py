@@ -339,6 +339,15 @@ def test_the_schema_knows_every_operation_and_is_json():
     assert rename["additionalProperties"] is False
 
 
+def test_the_digest_sees_the_bytes_of_the_files_that_a_step_names(write, tmp_path):
+    recipe = gk.Recipe.load(write('[[step]]\ndo = "set"\ntensors = { b = "@b.npy" }\n'))
+    seen = {recipe.digest()}
+    for value in (1, 2):
+        np.save(tmp_path / "b.npy", np.float32([value]))
+        seen.add(recipe.digest())
+    assert len(seen) == 3
+
+
 def test_two_recipes_that_do_the_same_have_one_digest(write):
     first = gk.Recipe.load(write('[vars]\nn = 3\n[[step]]\ndo = "opset"\nto = "${n}"\n'))
     second = gk.Recipe.load(write('# other text\n[[step]]\nto = 3\ndo = "opset"\n', "other.toml"))

@@ -159,6 +159,10 @@ def _many(
         and not _is_folder(out)
         and named[0].below == os.path.basename(named[0].path)
     )
+    if out is not None and len(named) > 1 and out.endswith(".onnx") and "{" not in out and not os.path.isdir(out):
+        raise click.UsageError(
+            f"{len(named)} models go into a folder: --out DIR, or a pattern such as 'DIR/{{stem}}.onnx'."
+        )
     if out is None:
         places: list[str | None] = [None] * len(named)
     elif single:
