@@ -46,16 +46,16 @@ class LocalWorkers:
         return _Starting(self._pool)
 
     def drop(self) -> None:
-        """End the pool; what has not begun is not begun."""
+        """End the pool when what is in work is done; what has not begun is not begun."""
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
     def stop(self) -> None:
         """End the pool and its processes."""
-        self.drop()
         for child in set(multiprocessing.active_children()) - self._others:
             child.terminate()
+        self.drop()
 
     def alone(self, work: Callable[[Job], Outcome], job: Job) -> Outcome:
         """Do one job in a process of its own."""
