@@ -286,3 +286,9 @@ def test_a_target_chooses_the_rules():
     assert "nothing to rewrite for tensorrt" in notes(gk.rewrite(model(PLAIN), target="tensorrt"))
     with pytest.raises(ValueError, match="no target"):
         gk.rewrite(model(PLAIN), target="toaster")
+
+
+def test_a_row_of_zeros_has_no_norm_to_be_divided_by():
+    body = "(float[2,2] x) => (float[2,2] y) { y = LpNormalization<axis = 1>(x) }"
+    edited = gk.rewrite(model(body, 18), "expand-lp-normalization")
+    np.testing.assert_allclose(run(edited.proto, x=[[0, 0], [3, 4]])[0], [[0, 0], [0.6, 0.8]], rtol=1e-6)
