@@ -165,7 +165,7 @@ class Model:
                 edit.proto.graph.node[0].name = "first"
             edit.model.save("edited.onnx")
         """
-        return late("graphkit.bridge.edit", "Editing")(self, kind)
+        return late("graphkit.bridge.editing", "Editing")(self, kind)
 
     def copy_proto(self) -> onnx.ModelProto:
         """A copy of the skeleton, for an edit to change.

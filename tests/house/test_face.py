@@ -26,6 +26,7 @@ def test_no_module_replaces_a_public_function():
     for found in pkgutil.walk_packages(gk.__path__, "graphkit."):
         importlib.import_module(found.name)
     assert [name for name in gk.__all__ if isinstance(getattr(gk, name), ModuleType)] == []
+    assert [name for name in gk.__all__ if name[0].islower() and not callable(getattr(gk, name))] == []
 
 
 def test_the_stub_is_the_one_that_the_table_writes():

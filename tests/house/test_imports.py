@@ -4,7 +4,9 @@ import ast
 import json
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 
+import grimp
 import pytest
 
 from graphkit_cli.main import COMMANDS
@@ -54,3 +56,9 @@ def test_no_room_imports_the_face(root):
             if "graphkit" in names or (isinstance(node, ast.ImportFrom) and node.module == "graphkit"):
                 guilty.append(f"{path.relative_to(root)}:{node.lineno}")
     assert guilty == []
+
+
+def test_no_module_imports_itself_through_others_not_even_in_functions():
+    imports = grimp.build_graph("graphkit", cache_dir=None)
+    below = {module: imports.find_modules_directly_imported_by(module) - {module} for module in imports.modules}
+    TopologicalSorter(below).prepare()  # CycleError names the modules
