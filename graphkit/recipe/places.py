@@ -101,7 +101,7 @@ class _Finder:
 
 def _at(found: Sequence[T], index: int, text: str) -> T:
     if not -len(found) <= index < len(found):
-        error = NameNotFoundError("place", text, hint=f"{len(found)} stand there")
+        error = NameNotFoundError("place", text, hint=f"it has {len(found)} of that kind, counted from 0")
         error.message = f"the model has no {text}"
         raise error
     return found[index]

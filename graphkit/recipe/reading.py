@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphkit.errors import GraphkitError, RecipeError
-from graphkit.recipe.checking import check, listed, suggestion
+from graphkit.errors import GraphkitError, RecipeError, TextError
+from graphkit.recipe.checking import Tell, check, listed, suggestion
+from graphkit.recipe.expectations import holds
 from graphkit.recipe.positions import Path, Place, read_toml
 from graphkit.recipe.schema import EXPECT, VARIABLE, WHEN, doings
 from graphkit.recipe.variables import filled, fits, kind_of
@@ -237,7 +238,7 @@ class Reader:
             self._tell(source, at, f"the recipe includes itself: {circle}")
             return []
         try:
-            with open(file, encoding="utf-8") as opened:
+            with open(file, encoding="utf-8-sig") as opened:
                 document, places = read_toml(opened.read(), file)
         except RecipeError as error:
             self.faults += error.faults
@@ -305,10 +306,12 @@ class Reader:
         if kinds == ["expect"]:
             schema = {"type": "object", "properties": {"expect": EXPECT}, "additionalProperties": False}
             check(body, schema, path, tell)
+            _check_bounds(body.get("expect"), (*path, "expect"), tell)
         else:
             self._check_call(body, table, path, tell)
         if "when" in table:
             check(when, WHEN, (*path, "when"), tell)
+            _check_bounds(when, (*path, "when"), tell)
         if len(self.faults) > before:
             return None
         do = body.pop("do", None)
@@ -343,7 +346,7 @@ class Reader:
         try:
             return decoded(_plain(made), entry.source.find)
         except GraphkitError as error:
-            self._tell(entry.source, path, error.message)
+            self._tell(entry.source, path, error.message.rpartition(" cannot be used: ")[2])
             return None
 
     def _look_up(self, name: str, scope: Scope, given: Mapping[str, Any] | None, source: Source, path: Path) -> Any:
@@ -359,6 +362,17 @@ class Reader:
         if value is None and given is not None:
             self._tell(source, path, f"the variable {name!r} has no value")
         return value
+
+
+def _check_bounds(table: Any, path: Path, tell: Tell) -> None:
+    """Numbers that are written as ``<=100``."""
+    for key in ("opset", "nodes", "weights") if isinstance(table, Mapping) else ():
+        wanted = table.get(key)
+        for text in wanted.values() if isinstance(wanted, Mapping) else [wanted]:
+            try:
+                holds(0, text if isinstance(text, str | int) else 0, size=key == "weights")
+            except TextError as error:
+                tell((*path, key), error.message)
 
 
 def _plain(value: Any) -> Any:

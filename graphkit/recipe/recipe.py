@@ -23,6 +23,10 @@ Call = Mapping[str, Any] | functools.partial[Any]
 """A step in Python: a table as the file has it, or ``functools.partial(gk.rename, values={...})``."""
 
 
+_NOWHERE: dict[Path, Place] = {}
+"""The places of a recipe that was made in Python, which may be empty."""
+
+
 class Recipe:
     """Steps that make a model of a model, with expectations between them.
 
@@ -42,6 +46,12 @@ class Recipe:
 
         gk.Recipe([functools.partial(gk.rename, values={"input.1": "image"}), {"expect": {"runs": True}}])
 
+    A name of a value or node may be a place, which holds on a re-export too: ``@input[0]``, ``@output[-1]``,
+    ``@node(Conv)[2]`` (the third Conv), ``@value(Conv, layer1.0)[0]`` (what the first Conv of a torch module makes),
+    ``@operand(Conv)[2:1]`` (what the third Conv reads at place 1). Files that a step names lie beside the recipe or in the
+    current folder. A step may say ``when = { has_op = "Conv", opset = ">=17", producer = "pytorch" }`` and
+    ``optional = true``; ``include`` takes the steps of another recipe. ``gk.recipe_schema()`` has the whole grammar.
+
     Attributes:
         path: The file that it was read from, or None.
     """
@@ -57,7 +67,7 @@ class Recipe:
             RecipeError: Faults in it, all of them.
         """
         tables = [_table(step) for step in steps]
-        self._begin({"vars": dict(variables or {}), "step": tables}, {}, None)
+        self._begin({"vars": dict(variables or {}), "step": tables}, _NOWHERE, None)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recipe:
@@ -87,7 +97,8 @@ class Recipe:
         self.path = path
         self._document = document
         self._source = Source(path or "recipe", path, places)
-        self.steps()
+        if not self.steps() and places is not _NOWHERE:
+            raise RecipeError([f"{self._source.name}: there is no [[step]]"], path=path)
 
     def __repr__(self) -> str:
         return f"<Recipe {self.path or 'made in memory'}: {len(self.steps())} steps>"
@@ -189,7 +200,7 @@ def read_text(path: str) -> str:
         ModelFileError: It cannot be read, or is no text.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             return file.read()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is no UTF-8 text"

@@ -276,12 +276,22 @@ def test_a_recipe_begins_with_merge_and_ends_with_split(net, write, tmp_path):
         ('do = "deduplicate"\n[[step]]\ndo = "merge"\n', "merge is the first thing"),
         ('do = "opset"\nexpect = { runs = true }\nto = 3\n', "both do and expect"),
         ("optional = true\n", "neither do nor expect nor include"),
+        ('expect = { nodes = "few" }\n', "2:12: 'few' is no bound"),
+        ('do = "opset"\nto = 3\nwhen = { opset = ">x" }\n', "4:10: '>x' is no bound"),
+        ('do = "freeze"\nvalues = { x = { "$foo" = 3 } }\n', "3:1: an argument is written as '.foo'"),
         ("expct = { runs = true }\n", "did you mean 'expect'"),
     ],
 )
 def test_steps_in_the_wrong_place_or_without_a_meaning_are_refused(write, steps, said):
     with pytest.raises(gk.RecipeError, match=said):
         gk.Recipe.load(write(f"[[step]]\n{steps}"))
+
+
+def test_a_file_without_steps_is_no_recipe_and_a_mark_at_its_beginning_is_no_fault(net, write):
+    with pytest.raises(gk.RecipeError, match=r"there is no \[\[step\]\]"):
+        gk.Recipe.load(write("# nothing\n"))
+    made = gk.Recipe.load(write('\ufeff[[step]]\ndo = "opset"\nto = 19\n')).apply(net)
+    assert made.proto.opset_import[0].version == 19
 
 
 def test_several_models_are_for_recipes_that_merge(net, write):
