@@ -2,17 +2,22 @@
 
 torch computes the size of a result as floor(in * factor) in double precision, ONNX Runtime as trunc(in * scale) in single
 precision; for some pairs (15 and 4.2) they differ by one. A unit in the last place of the scale more or less mends that.
+
+With mode nearest the pixel that a result copies is floor(i * float32(1 / factor)) in torch and floor(i / scale) in ONNX
+Runtime, both in single precision. Where in * factor is a whole number, one unit in the last place moves that too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
+from graphkit.graph.values import attribute_value
 from graphkit.shapes import resamplers
 from graphkit.shapes.inference import Chain, at_shapes
 
@@ -46,6 +51,19 @@ def exact_scale(size_in: int, factor: float) -> np.float32:
     raise ValueError(f"no float32 near {factor} takes {size_in} to {wanted}")
 
 
+@dataclass(frozen=True)
+class Factors:
+    """What each side is fed so that both resize alike.
+
+    Attributes:
+        fed: For ONNX Runtime: a float32 array.
+        meant: For torch: float64; as given, or the float32's own value where no float32 has what the given one makes.
+    """
+
+    fed: Array
+    meant: Array
+
+
 def exact_factor(
     model: onnx.ModelProto, name: str, factor: float | Sequence[float], shapes: Mapping[str, Sequence[int]]
 ) -> Array:
@@ -58,25 +76,41 @@ def exact_factor(
         shapes: The shapes that the other inputs are fed with; they decide the sizes that are multiplied.
 
     Returns:
-        A float32 array with one number for each given; each is the nearest that is exact for all nodes which it drives,
-        or just the nearest float32 where that cannot be known.
+        A float32 array with one number for each given; each is the nearest with which all nodes that it drives make
+        torch's sizes, and copy torch's pixels where one does both (mode nearest); or just the nearest float32 where that
+        cannot be known.
 
     Scope: main graph and bodies, as far as onnx infers static shapes there.
     Cost: O(graph), one run of onnx.shape_inference; weights are not read.
     """
+    return agreeing_factors(model, name, factor, shapes).fed
+
+
+def agreeing_factors(
+    model: onnx.ModelProto, name: str, factor: float | Sequence[float], shapes: Mapping[str, Sequence[int]]
+) -> Factors:
+    """What to feed to ONNX Runtime and what to torch. Arguments, scope and cost as ``exact_factor``.
+
+    No float32 near 4.2 both takes 15 to 63 and copies torch's pixels; both sides agree at 4.2000003.
+    """
     given = np.atleast_1d(np.asarray(factor, np.float64))
-    best = given.astype(np.float32)
+    best, meant = given.astype(np.float32), given.copy()
     nodes = [_Driven(site, name) for site in resamplers.resamplers(at_shapes(model, shapes)) if name in site.inputs]
     for position in range(len(given)):
         if not 0 < given[position] < math.inf:
             continue  # no size follows from it; the runtime says so
-        for steps in ULPS:
-            trial = best.copy()
-            trial[position] = _moved(given[position], steps)
-            if all(node.agrees(trial, given, position) for node in nodes):
-                best = trial
+        trials = [_replaced(best, position, _moved(given[position], steps)) for steps in ULPS]
+        own = [_replaced(given, position, float(trial[position])) for trial in trials]
+        attempts = [
+            *((trial, given, True) for trial in trials),
+            *((trial, value, True) for trial, value in zip(trials, own, strict=True)),
+            *((trial, given, False) for trial in trials),
+        ]
+        for trial, value, pixels in attempts:
+            if all(node.agrees(trial, value, position, pixels=pixels) for node in nodes):
+                best, meant[position] = trial, value[position]
                 break
-    return best
+    return Factors(best, meant)
 
 
 def drives_resize(model: onnx.ModelProto, name: str) -> bool:
@@ -94,9 +128,10 @@ class _Driven:
         self._semantics = site.semantics
         known = site.scope.dims_of(site.data) or []
         self._dims = [known[axis] for axis in site.axes] if site.axes is not None and known else known
+        self._copies_pixels = site.semantics == "scales" and _is_torchs_nearest(site)
 
-    def agrees(self, trial: Array, given: Array, position: int) -> bool:
-        """Whether the sizes along the axes that one number drives are torch's; True where they are not known."""
+    def agrees(self, trial: Array, given: Array, position: int, *, pixels: bool) -> bool:
+        """Whether sizes (and pixels) along the axes that one number drives are torch's; True where they are not known."""
         scale_one = self._result(np.ones_like(trial))
         got = self._result(trial)
         moved = self._result(np.where(np.arange(len(trial)) == position, np.float32(2), np.float32(1)))
@@ -110,10 +145,44 @@ class _Driven:
             made = int(np.float32(size) * np.float32(got[axis])) if self._semantics == "scales" else int(got[axis])
             if made != wanted:
                 return False
+            if (
+                pixels
+                and self._copies_pixels
+                and not _same_pixels(size, wanted, base * float(given[position]) / size, got[axis])
+            ):
+                return False
         return True
 
     def _result(self, fed: Array) -> Array | None:
         return self._chain.evaluate(self._opset, given={self._name: fed.astype(np.float32)})
+
+
+def _is_torchs_nearest(site: resamplers.Resampler) -> bool:
+    """Whether a node copies pixels as torch's mode nearest does: the one at or before the place."""
+    node = site.node
+    if attribute_value(node, "mode", "nearest") != "nearest":
+        return False
+    if node.op_type == "Upsample" or site.opset < 11:
+        return True
+    place = attribute_value(node, "coordinate_transformation_mode", "half_pixel")
+    return place == "asymmetric" and attribute_value(node, "nearest_mode", "round_prefer_floor") == "floor"
+
+
+def _same_pixels(size_in: int, size: int, factor: float, scale: float) -> bool:
+    """Whether ONNX Runtime copies the pixels of an axis that torch copies, which repeats or doubles whole sizes exactly."""
+    places = np.arange(size, dtype=np.float32)
+    if size in (size_in, 2 * size_in):
+        theirs = np.arange(size) * size_in // size
+    else:
+        theirs = np.floor(places * np.float32(1 / factor))
+    ours = np.floor(places / np.float32(scale))
+    return bool(np.array_equal(np.minimum(theirs, size_in - 1), np.minimum(ours, size_in - 1)))
+
+
+def _replaced(array: Array, position: int, number: float | np.float32) -> Array:
+    changed = array.copy()
+    changed[position] = number
+    return changed
 
 
 def _moved(factor: float, steps: int) -> np.float32:

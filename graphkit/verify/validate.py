@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from graphkit.verify.compare.error_picture import ErrorPicture, error_picture
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.compare.tolerance import Policy
 from graphkit.verify.reference.bind_model import bind_model
-from graphkit.verify.reference.draw import draw_feeds, exact_for_attributes, is_random
+from graphkit.verify.reference.draw import draw_feeds, factor_notes, factors_for_attributes, is_random
 from graphkit.verify.reference.output_order import agreeing_order, refuse_other_shapes
 from graphkit.verify.reference.run_model import ModelRunner, run_session
 from graphkit.verify.reference.runner import Loading, Runner
@@ -295,13 +295,15 @@ def _alternatives(value: Any) -> bool:
 
 
 def _run_case(made: Session, reference: Runner, case: Case, tally: _Tally) -> None:
-    exchange = reference.run(case.feeds, case.sample)
+    factors = factors_for_attributes(made, reference.binding, case.feeds)
+    exchange = reference.run({**case.feeds, **{name: found.meant for name, found in factors.items()}}, case.sample)
     feeds = {name: case.feeds[name] for name in made.inputs if name in case.feeds}
     for name, value in exchange.feeds.items():
         if not hasattr(value, "is_cuda"):
             check(made.inputs[name], value)
         feeds[name] = value
-    feeds.update(exact_for_attributes(made, reference.binding, feeds))
+    feeds.update({name: found.fed.reshape(feeds[name].shape) for name, found in factors.items() if name in feeds})
+    tally.say(factor_notes(factors, case.feeds))
     actual = run_session(made, feeds, list(exchange.outputs))
     tally.add(case, feeds, actual, exchange.outputs)
 
@@ -337,6 +339,10 @@ class _Tally:
     def refuse(self, case: Case, error: ForwardError) -> None:
         """Take note of feeds with which the module raises."""
         self._refused.append((case, error))
+
+    def say(self, notes: Iterable[str]) -> None:
+        """Add notes, each once."""
+        self.notes += [note for note in notes if note not in self.notes]
 
     def check_refused(self) -> None:
         """Say which random samples the module refused, where another one of the same sizes and given feeds ran.

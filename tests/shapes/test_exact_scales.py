@@ -7,7 +7,7 @@ import onnx.parser
 import pytest
 
 import graphkit as gk
-from graphkit.shapes.exact_scales import exact_factor
+from graphkit.shapes.exact_scales import agreeing_factors, exact_factor
 from oracle import run_ort
 
 
@@ -64,6 +64,28 @@ def test_relative_factors_count_with_the_nodes_own_scale():
     x = np.zeros((1, 1, 5, 5), np.float32)
     feed = exact_factor(resized.proto, "factor", 1.4, {"x": x.shape})
     assert run_ort(resized, {"x": x, "factor": feed})["y"].shape[2] == int(np.floor(5 * 3 * 1.4))
+
+
+NEAREST = 'y = Resize<mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor">(x,, s)'
+
+
+def test_pixels_of_mode_nearest_are_torchs_at_any_size_and_factor():
+    functional = pytest.importorskip("torch.nn.functional")
+    import torch
+
+    resized = gk.resize(resize_model(NEAREST, "1,1,1,w"))
+    moved = 0
+    for width, twentieths in itertools.product((7, 15, 20), (*range(12, 40), 42, 46, 84)):
+        factor = twentieths / 20
+        x = np.arange(width, dtype=np.float32).reshape(1, 1, 1, width)
+        found = agreeing_factors(resized.proto, "factor", [1, factor], {"x": x.shape})
+        moved += found.meant[1] != factor
+        if width == int(width * factor) or 2 * width == int(width * factor):
+            continue  # torch copies or doubles there, whatever the factor says
+        wanted = functional.interpolate(torch.from_numpy(x), scale_factor=tuple(found.meant.tolist()), mode="nearest")
+        assert np.array_equal(run_ort(resized, {"x": x, "factor": found.fed})["y"], wanted.numpy()), (width, factor)
+        assert abs(found.meant[1] - factor) <= 4e-7 * factor
+    assert 0 < moved < 20
 
 
 def test_sizes_that_are_not_known_leave_the_nearest_float():

@@ -70,12 +70,12 @@ class Scaled(torch.nn.Module):
         return functional.interpolate(x, scale_factor=self.factor, mode=self.mode)
 
 
-@pytest.mark.parametrize(("mode", "factors"), [("nearest", ("1.7", "2.3")), ("bilinear", ("1.7", "4.2", "0.6"))])
-def test_fractional_factors_are_the_numbers_that_were_meant_on_both_sides(mode, factors):
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_fractional_factors_are_the_numbers_that_were_meant_on_both_sides(mode):
     x = torch.rand(1, 2, 11, 15)
     net = Scaled(mode).eval()
     model = gk.resize(gk.export(net, (x,), exporter="torchscript", dynamic={"x": {2: "h", 3: "w"}}))
-    for factor, (h, w) in itertools.product(factors, ((11, 15), (15, 20))):
+    for factor, (h, w) in itertools.product(("1.7", "2.3", "4.2", "0.6"), ((11, 15), (15, 20))):
         feeds, bind = {"factor": factor}, {"h": h, "w": w}
         report = gk.validate(model, torch=(net, (x,)), map={"factor": "self.factor"}, feeds=feeds, bind=bind, samples=1)
         assert report, (factor, h, w, gk.text(report))

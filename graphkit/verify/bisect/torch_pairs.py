@@ -19,7 +19,7 @@ from graphkit.verify.bisect.module_side import ModuleSide
 from graphkit.verify.bisect.onnx_side import OnnxSide
 from graphkit.verify.bisect.pair import Pair
 from graphkit.verify.reference.bind_torch import as_subject, bind_torch
-from graphkit.verify.reference.draw import exact_for_attributes
+from graphkit.verify.reference.draw import factors_for_attributes
 from graphkit.verify.reference.run_torch import TorchRunner, check_outputs
 from graphkit.verify.reference.torch_arguments import placed
 from graphkit.verify.reference.torch_run import TorchRun
@@ -51,8 +51,10 @@ def torch_pair(
     stack.enter_context(runner.opened())
     drawn = chosen.drawn(own, runner)
     mine = {name: drawn[name] for name in own.inputs if name in drawn}
+    factors = factors_for_attributes(own, binding, drawn)
+    drawn = {**drawn, **{name: found.meant for name, found in factors.items()}}
     mine.update(runner.determined(drawn, chosen.sample))
-    mine.update(exact_for_attributes(own, binding, mine))
+    mine.update({name: found.fed.reshape(mine[name].shape) for name, found in factors.items() if name in mine})
     stack.enter_context(runner.attributes_set(drawn))
     args, kwargs = runner.arguments(drawn, chosen.sample)
     run = TorchRun(runner.module, args, kwargs, binding.reference)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import FeedError
-from graphkit.feeds.feeds import exact_factors
 from graphkit.feeds.random import RandomFeeds
 from graphkit.reading.values import value_for
+from graphkit.shapes.exact_scales import Factors, agreeing_factors, drives_resize
 from graphkit.verify.reference.binding import Attribute
 
 if TYPE_CHECKING:
@@ -75,8 +75,23 @@ def is_random(value: Any) -> bool:
     return isinstance(value, str) and value == "random"
 
 
-def exact_for_attributes(own: Ported, binding: Binding, feeds: Mapping[str, Any]) -> dict[str, Any]:
-    """Factors that stand for a number that the module holds, as the float32 with which the runtime makes torch's sizes."""
+def factors_for_attributes(own: Ported, binding: Binding, feeds: Mapping[str, Any]) -> dict[str, Factors]:
+    """Factors that stand for a number that the module holds: what each side is fed so that both resize alike."""
     given = {name: feeds[name].ravel() for name in binding.of(Attribute) if isinstance(feeds.get(name), np.ndarray)}
-    meant = {n: [float(str(number)) for number in a] for n, a in given.items() if a.dtype == np.float32 and a.size}
-    return dict(exact_factors(own.model, own.inputs, meant, feeds)) if meant else {}
+    shapes = {name: np.shape(value) for name, value in feeds.items()}
+    found = {}
+    for name, array in given.items():
+        if array.dtype == np.float32 and array.size and drives_resize(own.model.proto, name):
+            meant = [float(str(number)) for number in array]
+            found[name] = agreeing_factors(own.model.proto, name, meant, shapes)
+    return found
+
+
+def factor_notes(factors: Mapping[str, Factors], feeds: Mapping[str, Any]) -> list[str]:
+    """Says which factors are not the ones that were given, because no float32 makes of them what torch makes."""
+    return [
+        f"{name!r}: both sides get {' and '.join(str(number) for number in found.fed.tolist())}, for no float32 makes "
+        f"torch's sizes and pixels of {' and '.join(str(number) for number in feeds[name].ravel())}"
+        for name, found in factors.items()
+        if any(float(str(number)) not in found.meant for number in feeds[name].ravel())
+    ]

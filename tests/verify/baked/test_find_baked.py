@@ -67,7 +67,7 @@ V = X.ravel()[:5]
 def found(module, *args_list, **options):
     baked = gk.find_baked(module, list(args_list), **options)
     assert not baked.agrees
-    assert all(f.source is None or "test_baked.py" in f.source for f in baked.findings)
+    assert all(f.source is None or "test_find_baked.py" in f.source for f in baked.findings)
     return baked
 
 
