@@ -58,10 +58,6 @@ def _bare(model: onnx.ModelProto, stale: set[str], known: Mapping[str, onnx.Type
     """A copy of the model that declares no stale shape, and declares the known ones."""
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
-    inputs = {info.name for info in bare.graph.input} if model.ir_version >= 4 else set()
-    fixed = [tensor for tensor in bare.graph.initializer if tensor.name not in inputs]
-    del bare.graph.initializer[:]  # onnx takes the default value of an input for a constant
-    bare.graph.initializer.extend(fixed)
     for graph in walk.graphs(bare.graph):
         kept = [info for info in graph.value_info if info.name not in stale]
         del graph.value_info[:]

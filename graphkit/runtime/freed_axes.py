@@ -205,7 +205,7 @@ def _other_sizes(tried: Tried, after: Model, new: Session, freed: Mapping[Place,
     sizes_tried = []
     limit = any(finding.kind == "limit" for finding in followed.findings)
     for times in (2, 3):
-        own = {symbol: sizes[0] * times for symbol, sizes in followed.symbols.items()}
+        own = {symbol: followed.symbols[symbol][0] * times for symbol in freed.values() if symbol in followed.symbols}
         bind = {symbol: size for symbol, size in own.items() if _is_symbol(symbol, new.inputs)}
         try:
             feeds = size_laws.drawn(after, 1, bind)[0]

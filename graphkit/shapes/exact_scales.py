@@ -165,7 +165,7 @@ def _is_torchs_nearest(site: resamplers.Resampler) -> bool:
     if node.op_type == "Upsample" or site.opset < 11:
         return True
     place = attribute_value(node, "coordinate_transformation_mode", "half_pixel")
-    return place == "asymmetric" and attribute_value(node, "nearest_mode", "round_prefer_floor") == "floor"
+    return bool(place == "asymmetric" and attribute_value(node, "nearest_mode", "round_prefer_floor") == "floor")
 
 
 def _same_pixels(size_in: int, size: int, factor: float, scale: float) -> bool:

@@ -122,11 +122,25 @@ def _plain_reason(text: str) -> str:
 def run_inference(model: onnx.ModelProto, *, propagate: bool) -> onnx.ModelProto | None:
     """onnx.shape_inference once, or None where it fails: the model contradicts itself, a dim is an impossible one.
 
+    A default value that a feed may replace counts for nothing: onnx would take it for a constant.
+
     Args:
         model: The model; it is not changed.
         propagate: Follow the values of computed shapes. Only for models without a ``has_long_vector``.
     """
-    return _attempt(model, data_prop=propagate)[0]
+    inputs = {value.name for value in model.graph.input} if model.ir_version >= 4 else set()
+    defaults = [tensor for tensor in model.graph.initializer if tensor.name in inputs]
+    if not defaults:
+        return _attempt(model, data_prop=propagate)[0]
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.graph.initializer[:]
+    bare.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name not in inputs)
+    found = _attempt(bare, data_prop=propagate)[0]
+    if found is not None:
+        del found.graph.initializer[:]
+        found.graph.initializer.extend(model.graph.initializer)
+    return found
 
 
 def _attempt(model: onnx.ModelProto, **options: bool) -> tuple[onnx.ModelProto | None, str]:

@@ -227,8 +227,8 @@ def _outputs_left_behind(proto: onnx.ModelProto, followed: Followed, names: Mapp
         if sizes is None or alone is None:
             continue
         every = [dim for value in known.values() for dim in value.dims or ()]
-        if any(dim.sizes and dim.sizes[alone] != dim.sizes[0] for dim in every):
-            continue
+        if any(not dim.sizes or dim.sizes[alone] != dim.sizes[0] for dim in every):
+            continue  # one varies, or is not known
         for output, value in known.items():
             bases = [dim.base for dim in value.dims or ()]
             if sizes[0] == 1 or sizes[0] in bases:

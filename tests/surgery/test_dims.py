@@ -206,3 +206,38 @@ def test_a_target_that_can_be_computed_is_told_with_the_option():
     repaired = gk.dims(onnx.parser.parse_model(text), {"x:0": "n"}, repair_shapes=True)
     x = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
     assert_same(run_ort(repaired, {"x": x}), {"y": x.reshape(3, 8)})
+
+
+RESIZES = """g (float[1,2,h,w] x) => (float[1,2,p,q] y) <float[4] s = {1, 1, 2, 2}> {
+  [relu] r = Relu(x) [one] a = Resize<mode = "nearest">(r, , s) [neg] y = Neg(a) }"""
+
+
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("keep_default", [False, True])
+def test_what_depends_on_dims_that_were_free_before_alone_is_left_as_it_is(keep_default, relative):
+    model = gk.resize(parse(RESIZES), keep_default=keep_default, relative=relative)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        free = gk.dims(model, {"x:0": "n", "x:1": "c"}, repair_shapes=True)
+    assert [n.SerializeToString() for n in free.proto.graph.node] == [
+        n.SerializeToString() for n in model.proto.graph.node
+    ]
+    x = np.random.default_rng(0).random((3, 5, 4, 6), np.float32)
+    for factor in (2.0, 3.0):
+        y = run_ort(free, {"x": x, "factor": np.array([factor], np.float32)})["y"]
+        assert y.shape == (3, 5, *(int(size * factor * (2 if relative else 1)) for size in (4, 6)))
+
+
+def test_a_default_that_a_feed_may_replace_declares_no_shape():
+    model = gk.dims(gk.resize(parse(RESIZES), keep_default=True), {"h": 8, "w": 6})
+    assert [d.dim_value for d in model.proto.graph.output[0].type.tensor_type.shape.dim] == [1, 2, 0, 0]
+    assert not any(d.dim_value for d in model.proto.graph.output[0].type.tensor_type.shape.dim[2:])
+
+
+def test_inputs_that_do_not_fit_at_other_sizes_of_their_own_are_no_matter_of_another_axis():
+    model = parse(
+        "g (float[n,4] a, float[m,4] b, float[3,2] x) => (float[p,4] y, float[3,2] z) { y = Add(a, b) z = Neg(x) }"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gk.dims(model, {"x:0": "k"})

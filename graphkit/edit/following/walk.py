@@ -99,7 +99,7 @@ def _visit(state: Following, graph: onnx.GraphProto) -> None:
         if is_constant_node(node):
             state.inference.infer(node)  # a rule may look at what comes behind a node
     for node in nodes:
-        if node.domain in ("", "ai.onnx"):
+        if node.domain in ("", "ai.onnx") and _moves(state, node):
             agree(state, node)
             hold(state, node)
         state.put(node)
@@ -112,10 +112,20 @@ def _visit(state: Following, graph: onnx.GraphProto) -> None:
         )
 
 
+def _moves(state: Following, node: onnx.NodeProto) -> bool:
+    """Whether anything that a node reads may depend on the axes that become free, not only on those that were free before."""
+    if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+        return True
+    return not node.input or any(state.get(name).moves for name in node.input if name)
+
+
 def _symbols(
     model: onnx.ModelProto, freed: Mapping[tuple[str, int], str], given_sizes: Mapping[str, int]
 ) -> dict[str, Sizes]:
-    """The sizes of every symbol at every point: of the axes that become free, and of those that were free before."""
+    """The sizes of every symbol at every point: of the axes that become free, and of those that were free before.
+
+    Those that were free before have their first size at the last point, at which all that become free have another.
+    """
     bases: dict[str, int] = {}
     for info in model.graph.input:
         for axis, dim in enumerate(dims_of_type(info.type) or ()):
@@ -131,6 +141,8 @@ def _symbols(
     rows = [{name: PRIMES[(place + turn) % len(PRIMES)] for place, name in enumerate(names)} for turn in range(2)]
     if len(names) > 1:
         rows += [{name: PRIMES[0]} for name in moving[:4]]
+    if len(names) > 1 and len(moving) > 1:
+        rows.append(dict.fromkeys(moving, PRIMES[0]))
     return {
         name: (base, *(given_sizes.get(name, _larger(base, row.get(name, 1))) for row in rows))
         for name, base in bases.items()
@@ -171,7 +183,7 @@ def _dim(dim: int | str | None, name: str | None, symbols: Mapping[str, Sizes], 
 
 def _say_misfits(state: Following) -> None:
     for misfit in state.inference.misfits:
-        if not state.was_found(misfit.node):
+        if not state.was_found(misfit.node) and _moves(state, misfit.node):
             why = misfit.why.rpartition("] ")[2].strip().rstrip(".").lower()
             text = f"joins values whose sizes match now only ({why})"
             state.find("held", misfit.node, text, value=next(filter(None, misfit.node.input), ""), remedy=EXPORT)
