@@ -16,6 +16,9 @@ from graphkit.graph import walk
 MANY = 1 << 62
 """A count that is not counted further."""
 
+MOST_CALLS = 1 << 13
+"""Calls that functions may come to by calling each other; a runtime takes half a millisecond for each."""
+
 
 def expanded_nodes(model: onnx.ModelProto, only: Collection[walk.FunctionKey] | None = None) -> int:
     """The number of nodes in the main graph and its bodies once calls of functions are their bodies.
@@ -37,15 +40,32 @@ def expanded_nodes(model: onnx.ModelProto, only: Collection[walk.FunctionKey] | 
 def expands_beyond(model: onnx.ModelProto, most: int) -> bool:
     """Whether calls come to more nodes than ``most`` and than 200 times those in the file, or never end.
 
-    A hundred layers that are one function are a model; functions that double are not.
+    A hundred layers that are one function are a model; functions that double are not. Plain nodes beside them change
+    nothing: more than ``MOST_CALLS`` calls are too many where the file spells out fewer than one in 20.
     """
     if not model.functions:
         return False
     try:
-        count = expanded_nodes(model)
+        count, calls = expanded_nodes(model), _expanded_calls(model)
     except CycleError:
         return True
-    return count > most and count > 200 * sum(1 for _ in walk.model_nodes(model))
+    if count > most and count > 200 * sum(1 for _ in walk.model_nodes(model)):
+        return True
+    known = {walk.function_key(function) for function in model.functions}
+    return calls > MOST_CALLS and calls > 20 * sum(walk.call_key(node) in known for node in walk.model_nodes(model))
+
+
+def _expanded_calls(model: onnx.ModelProto) -> int:
+    """The number of calls that the main graph comes to, those inside of functions included."""
+    within: dict[walk.FunctionKey, int] = {}
+    known = {walk.function_key(f): f for f in model.functions}
+    for key in body_sizes(model.functions):  # those that are called come first
+        within[key] = _calls(walk.function_nodes(known[key]), within)
+    return _calls(walk.nodes(model.graph), within)
+
+
+def _calls(nodes: Iterable[onnx.NodeProto], within: Mapping[walk.FunctionKey, int]) -> int:
+    return min(sum(1 + within[key] for node in nodes if (key := walk.call_key(node)) in within), MANY)
 
 
 def body_sizes(

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 import graphkit as gk
-from graphkit.graph.calls import MANY, expanded_nodes
+from graphkit.graph.calls import MANY, MOST_CALLS, expanded_nodes, expands_beyond
 
 OPSETS = [helper.make_opsetid("my", 1), helper.make_opsetid("", 18)]
 
@@ -68,3 +68,31 @@ def test_work_on_a_kilobyte_that_doubles_ends_at_once(work, count):
     else:
         WORK[work](proto)
     assert time.process_time() - start < 3
+
+
+def padded(model, count):
+    """Plain nodes beside the calls."""
+    names = [f"p{i}" for i in range(count)]
+    model.graph.node.extend(helper.make_node("Neg", ["x"], [name]) for name in names)
+    return model
+
+
+@pytest.mark.parametrize("padding", [0, 600, 5000])
+def test_plain_nodes_beside_functions_that_double_change_nothing(padding):
+    assert not expands_beyond(padded(doubling(12), padding), 1 << 14)
+    assert expands_beyond(padded(doubling(16), padding), 1 << 14)
+    with pytest.raises(gk.GraphkitError, match="functions of 'g' come to more than"):
+        gk.run(padded(doubling(16), padding), {"x": [[1.0, 2.0], [3.0, 4.0]]})
+
+
+def test_many_layers_that_are_one_function_are_a_model():
+    body = [my("Inner", "a", "b"), my("Inner", "b", "o")]
+    functions = [
+        helper.make_function("my", "Layer", ["a"], ["o"], body, OPSETS),
+        helper.make_function("my", "Inner", ["a"], ["o"], [helper.make_node("Relu", ["a"], ["o"])], OPSETS),
+    ]
+    names = ["x", *(f"h{i}" for i in range(MOST_CALLS))]
+    layers = [my("Layer", *pair) for pair in zip(names, names[1:], strict=False)]
+    graph = helper.make_graph(layers, "g", [value("x")], [value(names[-1])])
+    model = helper.make_model(graph, opset_imports=OPSETS, ir_version=10, functions=functions)
+    assert not expands_beyond(model, 1 << 14)

@@ -211,12 +211,12 @@ def test_old_broadcasting_is_left_to_inference(inferred_nodes) -> None:
 
 DIMS = st.sampled_from([1, 2, 3, "n", "m", None])
 OPERATORS = [
-    *((op, 1) for op in elementwise._KEEP if op not in ("PRelu", "Clip")),
+    *((op, 1) for op in elementwise.ONE_BY_ONE if op not in ("PRelu", "Clip")),
     ("PRelu", 2),
     ("Clip", 1),
     ("IsInf", 1),
     ("IsNaN", 1),
-    *((op, 2) for op in (*elementwise._BROADCAST, *elementwise._COMPARE) if op != "Mean"),
+    *((op, 2) for op in (*elementwise._BROADCAST, *elementwise.BOOLEAN) if op != "Mean"),
     *((op, 3) for op in ("Sum", "Max", "Min", "Mean")),
 ]
 ELEMENT = {
