@@ -1,5 +1,6 @@
 """Functions that double each other are counted, not expanded."""
 
+import itertools
 import time
 
 import onnx
@@ -92,7 +93,7 @@ def test_many_layers_that_are_one_function_are_a_model():
         helper.make_function("my", "Inner", ["a"], ["o"], [helper.make_node("Relu", ["a"], ["o"])], OPSETS),
     ]
     names = ["x", *(f"h{i}" for i in range(MOST_CALLS))]
-    layers = [my("Layer", *pair) for pair in zip(names, names[1:], strict=False)]
+    layers = [my("Layer", *pair) for pair in itertools.pairwise(names)]
     graph = helper.make_graph(layers, "g", [value("x")], [value(names[-1])])
     model = helper.make_model(graph, opset_imports=OPSETS, ir_version=10, functions=functions)
     assert not expands_beyond(model, 1 << 14)
