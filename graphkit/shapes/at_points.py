@@ -69,17 +69,6 @@ class Known:
         return self.dims is not None and any(dim.varies for dim in self.dims)
 
     @property
-    def moves(self) -> bool:
-        """Whether it may be another one at the last point, or is not known well enough to tell."""
-        if self.types:
-            return self.types[-1] != self.types[0]
-        if not self.complete:
-            return True
-        return any(dim.sizes[-1] != dim.sizes[0] for dim in self.dims or ()) or (
-            self.data is not None and not np.array_equal(self.data[-1], self.data[0])
-        )
-
-    @property
     def complete(self) -> bool:
         """Whether every dim is known."""
         return self.dims is not None and all(dim.sizes for dim in self.dims)

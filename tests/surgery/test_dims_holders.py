@@ -38,7 +38,7 @@ def numbers(*shape):
 
 def stacked(text, opset, *, count=3, axis=0, feeds=None):
     """Several samples in one run give what each gives alone, and a single one still does."""
-    model = parse(text, opset)
+    model = parse(text, opset=opset)
     (info,) = list(model.graph.input)
     shape = [d.dim_value for d in info.type.tensor_type.shape.dim]
     samples = [numbers(*shape) for _ in range(count)] if feeds is None else feeds
@@ -119,7 +119,7 @@ BATCHES = {
 def test_samples_stacked_in_one_run_are_what_each_is_alone(name, opset):
     text = BATCHES[name][1]
     if name == "initial states":
-        model = parse(text, opset)
+        model = parse(text, opset=opset)
         for tensor in list(model.graph.initializer)[:0]:
             del tensor
         names = {t.name for t in model.graph.initializer}

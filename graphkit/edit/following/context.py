@@ -94,6 +94,8 @@ class Following:
         overridable: Whether an initializer that is an input too is a default value (since IR version 4).
         replaced: Values that a node read and reads no more.
         freed: The sizes of the axes that become free.
+        reached: The values that depend on the inputs with these axes.
+        apart: The values that depend on other inputs, and not on these.
     """
 
     def __init__(
@@ -111,6 +113,8 @@ class Following:
         self.overridable = model.ir_version >= 4
         self.replaced: set[str] = set()
         self.freed: tuple[Sizes, ...] = ()
+        self.reached: set[str] = set()
+        self.apart: set[str] = set()
         self._moving: list[tuple[int, str]] = []
         self._read = read
         self._writer = NodeWriter(Names(model.graph))

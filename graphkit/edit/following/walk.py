@@ -17,6 +17,7 @@ from graphkit.graph.symbols import LARGEST, substituted
 from graphkit.graph.values import dims as dims_of_type
 from graphkit.graph.values import is_constant_node
 from graphkit.shapes.at_points import Known, PointInference
+from graphkit.shapes.dependents import dependents
 from graphkit.shapes.points import UNKNOWN, Dim, Sizes, fixed, whole
 from graphkit.tensor import decode
 
@@ -74,6 +75,8 @@ def follow(
     inputs = [info for info in model.graph.input if info.name not in fixed_inputs]
     state.freed = tuple(symbols[name] for name in freed.values() if name in symbols)
     given = {info.name: _input(info, symbols, freed, points) for info in inputs}
+    state.reached = dependents(model.graph, {name for name, _ in freed})
+    state.apart = dependents(model.graph, given.keys() - {name for name, _ in freed}) - state.reached
     inference.visit = lambda graph: _visit(state, graph)
     inference.start(model.graph, given)
     _visit(state, model.graph)
@@ -99,7 +102,7 @@ def _visit(state: Following, graph: onnx.GraphProto) -> None:
         if is_constant_node(node):
             state.inference.infer(node)  # a rule may look at what comes behind a node
     for node in nodes:
-        if node.domain in ("", "ai.onnx") and _moves(state, node):
+        if node.domain in ("", "ai.onnx") and _concerns(state, node):
             agree(state, node)
             hold(state, node)
         state.put(node)
@@ -112,20 +115,15 @@ def _visit(state: Following, graph: onnx.GraphProto) -> None:
         )
 
 
-def _moves(state: Following, node: onnx.NodeProto) -> bool:
-    """Whether anything that a node reads may depend on the axes that become free, not only on those that were free before."""
-    if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-        return True
-    return not node.input or any(state.get(name).moves for name in node.input if name)
+def _concerns(state: Following, node: onnx.NodeProto) -> bool:
+    """Whether a node may depend on the axes that become free: it has more than other inputs, free before or not, to read."""
+    return state.apart.isdisjoint(node.input) or not state.reached.isdisjoint(node.input)
 
 
 def _symbols(
     model: onnx.ModelProto, freed: Mapping[tuple[str, int], str], given_sizes: Mapping[str, int]
 ) -> dict[str, Sizes]:
-    """The sizes of every symbol at every point: of the axes that become free, and of those that were free before.
-
-    Those that were free before have their first size at the last point, at which all that become free have another.
-    """
+    """The sizes of every symbol at every point: of the axes that become free, and of those that were free before."""
     bases: dict[str, int] = {}
     for info in model.graph.input:
         for axis, dim in enumerate(dims_of_type(info.type) or ()):
@@ -141,8 +139,6 @@ def _symbols(
     rows = [{name: PRIMES[(place + turn) % len(PRIMES)] for place, name in enumerate(names)} for turn in range(2)]
     if len(names) > 1:
         rows += [{name: PRIMES[0]} for name in moving[:4]]
-    if len(names) > 1 and len(moving) > 1:
-        rows.append(dict.fromkeys(moving, PRIMES[0]))
     return {
         name: (base, *(given_sizes.get(name, _larger(base, row.get(name, 1))) for row in rows))
         for name, base in bases.items()
@@ -183,7 +179,7 @@ def _dim(dim: int | str | None, name: str | None, symbols: Mapping[str, Sizes], 
 
 def _say_misfits(state: Following) -> None:
     for misfit in state.inference.misfits:
-        if not state.was_found(misfit.node) and _moves(state, misfit.node):
+        if not state.was_found(misfit.node) and _concerns(state, misfit.node):
             why = misfit.why.rpartition("] ")[2].strip().rstrip(".").lower()
             text = f"joins values whose sizes match now only ({why})"
             state.find("held", misfit.node, text, value=next(filter(None, misfit.node.input), ""), remedy=EXPORT)
