@@ -39,7 +39,8 @@ feed_option = click.option(
     metavar="NAME=VALUE",
     multiple=True,
     help="Feed an input: @photo.png, @x.npy, @x.npz, @x.npz:MEMBER, random, a number, or a list such as 2,3; repeats. "
-    'A name may be quoted as in "a=b"=2.',
+    "A picture is 0..1 and RGB where the input is float; @photo.png:bgr, :0-255, :mean=0.485/0.456/0.406, "
+    ':std=... say otherwise. A name may be quoted as in "a=b"=2.',
 )
 """``--feed``; its texts are read by ``pairs`` or ``feed_lists``."""
 

@@ -16,6 +16,7 @@ import numpy as np
 from graphkit.errors import FeedError
 from graphkit.graph.ports import Port
 from graphkit.reading.fits import check_fit
+from graphkit.reading.picture_format import split_format
 from graphkit.reading.pictures import read_picture
 from graphkit.tensor import numpy_type, restored
 
@@ -38,9 +39,11 @@ _BROKEN = (
 def read_file(port: Port, path: str) -> Array:
     """An array from a .npy or .npz file, or from a picture (float32 in 0..1 or uint8 in 0..255, NCHW or NHWC as declared).
 
-    ``path`` may end in ``.npz:MEMBER``; ``~`` is the home folder.
+    ``path`` may end in ``.npz:MEMBER``, and that of a picture in words on its numbers (``split_format``); ``~`` is the home
+    folder.
 
     Raises:
+        TextError: A mean or deviation behind a picture's path cannot be read.
         FeedError: The file is missing, no regular file, damaged, encrypted or misnamed, or unpacks to far more than it
             is; the archive has no such member; the dtype or shape does not fit the input.
         MissingExtraError: A picture, and pillow is not installed.
@@ -51,6 +54,7 @@ def read_file(port: Port, path: str) -> Array:
     archive, colon, wanted = name.rpartition(".npz:")
     if colon and not os.path.exists(name):
         name, member = archive + ".npz", wanted
+    name, form = split_format(name)
     size = regular(name, port.name)
     suffix = os.path.splitext(name)[1].lower()
     if suffix == ".npz":
@@ -58,7 +62,7 @@ def read_file(port: Port, path: str) -> Array:
     if suffix == ".npy":
         with open(name, "rb") as file:
             return _array(port, file, name, size)
-    return read_picture(port, name, most=_most(size))
+    return read_picture(port, name, most=_most(size), form=form)
 
 
 def regular(path: str, name: str | None = None) -> int:

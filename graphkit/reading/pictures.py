@@ -1,4 +1,4 @@
-"""Pictures in and out: float32 in 0..1 or uint8 in 0..255, NCHW or NHWC as the model declares."""
+"""Pictures in and out: float32 in 0..1, or as is said, or uint8 in 0..255, NCHW or NHWC as the model declares."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from graphkit.errors import FeedError, SaveError
+from graphkit.errors import FeedError, GraphkitWarning, SaveError
 from graphkit.graph.ports import Port
 from graphkit.optional import optional
 from graphkit.reading.fits import check_fit
+from graphkit.reading.picture_format import PLAIN, PictureFormat
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -29,13 +30,14 @@ def _pillow(purpose: str) -> Any:
     return Image
 
 
-def read_picture(port: Port, path: str, *, most: int) -> Array:
+def read_picture(port: Port, path: str, *, most: int, form: PictureFormat = PLAIN) -> Array:
     """A picture as the array that an input declares, with one batch axis where it has rank 4.
 
     Args:
         port: The input.
         path: The file.
         most: Bytes that the pixels may take.
+        form: What the input's numbers are.
 
     Raises:
         FeedError: No picture, one of another size than the input declares or of more bytes than allowed, or an input
@@ -56,14 +58,19 @@ def read_picture(port: Port, path: str, *, most: int) -> Array:
         raise FeedError(f"{path} is no picture, .npy or .npz file, or it is damaged", name=port.name) from error
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
+    if form.bgr and channels == 3:
+        pixels = pixels[:, :, ::-1]
+    if port.data_type != onnx.TensorProto.UINT8:
+        pixels = form.floats(pixels)
+    elif not form.plain:
+        raise FeedError(f"input {port.name!r} is {port.text}: it takes no mean and no deviation", name=port.name)
     if first:
         pixels = pixels.transpose(2, 0, 1)
     rank = len(port.dims or ())
     pixels = pixels[None] if rank == 4 else pixels.squeeze(0 if first else 2) if rank == 2 else pixels
     if port.data_type == onnx.TensorProto.UINT8:
         return np.ascontiguousarray(pixels)
-    scaled = np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(255)
-    return scaled.astype(onnx.helper.tensor_dtype_to_np_dtype(port.data_type))
+    return np.ascontiguousarray(pixels).astype(onnx.helper.tensor_dtype_to_np_dtype(port.data_type))
 
 
 _BROKEN = (
@@ -107,10 +114,15 @@ def _layout(port: Port) -> tuple[int, bool]:
     return 3, True
 
 
-def picture_bytes(name: str, array: Array, path: str) -> bytes:
+OVERSHOOT = 0.25
+"""How far, in parts of the range, a picture's numbers may lie outside of it without a word: resampling overshoots."""
+
+
+def picture_bytes(name: str, array: Array, path: str, form: PictureFormat = PLAIN) -> bytes:
     """An array as an encoded picture; the format is that of the path's suffix.
 
-    Floats are taken as 0..1, clipped and rounded; uint8 as it is. Axes of size 1 before the picture are dropped.
+    Floats are taken as ``form`` says (0..1, red first), clipped and rounded; uint8 as it is. Axes of size 1 before the
+    picture are dropped. Numbers far outside of the range are a GraphkitWarning.
 
     Raises:
         SaveError: The array is not shaped like one picture.
@@ -139,8 +151,27 @@ def picture_bytes(name: str, array: Array, path: str) -> bytes:
             hint="save it as .npz or .npy",
         )
     if pixels.dtype != np.uint8:
-        pixels = np.rint(np.clip(np.nan_to_num(pixels.astype(np.float32)), 0, 1) * 255).astype(np.uint8)
+        unit = form.unit(pixels)
+        _warn_outside(name, unit, path, form)
+        pixels = np.rint(np.clip(np.nan_to_num(unit), 0, 1) * 255).astype(np.uint8)
+    if form.bgr and pixels.ndim == 3 and pixels.shape[2] == 3:
+        pixels = pixels[:, :, ::-1]
     buffer = io.BytesIO()
     suffix = os.path.splitext(path)[1].lower()
     image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format=image.registered_extensions().get(suffix, "PNG"))
     return buffer.getvalue()
+
+
+def _warn_outside(name: str, unit: Array, path: str, form: PictureFormat) -> None:
+    finite = unit[np.isfinite(unit)]
+    if not finite.size or (finite.min() >= -OVERSHOOT and finite.max() <= 1 + OVERSHOOT):
+        return
+    outside = float(np.mean((finite < 0) | (finite > 1)))
+    low, high = float(finite.min()) * form.top, float(finite.max()) * form.top
+    file, other = os.path.basename(path), "0-1" if form.top > 1 else "0-255"
+    warnings.warn(
+        f"{file}: output {name!r} was taken as {form}, and holds {low:.4g} to {high:.4g}: {outside:.0%} of it was clipped; "
+        f"say what it is behind the name, as in {file}:{other} or {file}:mean=0.5:std=0.5",
+        GraphkitWarning,
+        stacklevel=2,
+    )

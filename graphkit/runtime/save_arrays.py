@@ -12,6 +12,7 @@ import numpy as np
 
 from graphkit.errors import SaveError
 from graphkit.hint import Argument, Blank, Hint
+from graphkit.reading.picture_format import PictureFormat, split_format
 from graphkit.reading.pictures import picture_bytes
 from graphkit.storage.commit import write_file
 from graphkit.tensor import storable
@@ -26,20 +27,22 @@ def save_arrays(arrays: Mapping[str, Array], path: str | os.PathLike[str]) -> No
     Args:
         arrays: Name -> array.
         path: ``.npz`` takes any number of arrays. ``.npy`` takes exactly one. A picture (``.png``, ``.jpg``, ...) takes
-            one that is shaped like a picture: floats are taken as 0..1, clipped and rounded to 8 bits.
+            one that is shaped like a picture: floats are taken as 0..1 in the order red, green, blue, clipped and rounded
+            to 8 bits. Words behind the path say otherwise: ``out.png:0-255:bgr``, ``out.png:mean=0.5:std=0.5``.
             ``.npy`` and ``.npz`` hold types that numpy does not have in one that has each of their values: bfloat16,
             float8 and float4 as float32, int4 and int2 as int8, uint4 and uint2 as uint8. A feed from such a file is
             taken back as the type that the input declares.
 
     Raises:
+        TextError: A mean or deviation behind the path cannot be read.
         SaveError: The target cannot be written, or the arrays do not fit the kind of file.
         MissingExtraError: A picture, and pillow is not installed.
 
     Cost: O(bytes), in memory once more while the file is made.
     """
-    path = os.fspath(path)
+    path, form = split_format(os.fspath(path))
     suffix = os.path.splitext(path)[1].lower()
-    write_file(path, archive(arrays, path) if suffix == ".npz" else _single(arrays, path, suffix))
+    write_file(path, archive(arrays, path) if suffix == ".npz" else _single(arrays, path, suffix, form))
 
 
 def archive(arrays: Mapping[str, Array], path: str = "the archive") -> bytes:
@@ -77,7 +80,7 @@ def _storable(name: str, array: Array, path: str) -> Array:
         raise SaveError(f"{path}: the output {name!r} cannot be written: {error}", path=path) from error
 
 
-def _single(arrays: Mapping[str, Array], path: str, suffix: str) -> bytes:
+def _single(arrays: Mapping[str, Array], path: str, suffix: str, form: PictureFormat) -> bytes:
     if len(arrays) != 1:
         raise SaveError(
             f"a {suffix or 'file without suffix'} holds one array, and there are {len(arrays)}: {', '.join(arrays)}",
@@ -90,7 +93,7 @@ def _single(arrays: Mapping[str, Array], path: str, suffix: str) -> bytes:
         np.save(buffer, _storable(name, array, path), allow_pickle=False)
         return buffer.getvalue()
     if suffix in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"):
-        return picture_bytes(name, array, path)
+        return picture_bytes(name, array, path, form)
     raise SaveError(
         f"{path}: {suffix or 'a file without suffix'} is no kind of file for arrays",
         path=path,

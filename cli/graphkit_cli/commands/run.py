@@ -40,7 +40,12 @@ if TYPE_CHECKING:
 @optimization_option
 @tensorrt_options
 @click.option("--seed", type=int, default=0, show_default=True, help="For inputs fed with random.")
-@click.option("--save", metavar="FILE", help="Write the outputs: .npz; .npy or .png for a single one.")
+@click.option(
+    "--save",
+    metavar="FILE",
+    help="Write the outputs: .npz; .npy or .png for a single one. Floats are taken as 0..1 and RGB in a picture; "
+    "out.png:0-255, :bgr, :mean=..., :std=... say otherwise.",
+)
 @output_options
 def command(
     render: Render,

@@ -1,0 +1,82 @@
+"""Words behind a picture's path: range, order, mean and deviation, in and out; what lies outside is said."""
+
+import numpy as np
+import onnx
+import pytest
+
+import graphkit as gk
+from graphkit.graph.ports import Port
+from graphkit.reading.values import value_for
+from graphkit_cli.main import main
+
+Image = pytest.importorskip("PIL.Image")
+
+PIXELS = np.array([[[255, 0, 51], [0, 102, 0]], [[1, 2, 3], [250, 128, 64]]], np.uint8)
+FLOAT = Port("x", onnx.TensorProto.FLOAT, [1, 3, 2, 2], "float32[1,3,2,2]")
+BYTES = Port("x", onnx.TensorProto.UINT8, [1, 3, 2, 2], "uint8[1,3,2,2]")
+MEAN, STD = np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.25, 0.5])
+
+NCHW = PIXELS.transpose(2, 0, 1)[None].astype(np.float64)
+CASES = {
+    "": NCHW / 255,
+    ":rgb:0-1": NCHW / 255,
+    ":bgr": NCHW[:, ::-1] / 255,
+    ":0-255": NCHW,
+    ":bgr:0-255": NCHW[:, ::-1],
+    ":mean=0.5/0.4/0.3:std=0.2/0.25/0.5": (NCHW / 255 - MEAN[:, None, None]) / STD[:, None, None],
+    ":0-255:mean=127.5:std=127.5": NCHW / 127.5 - 1,
+}
+
+
+@pytest.fixture
+def photo(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "photo.png")
+    return str(tmp_path / "photo.png")
+
+
+@pytest.mark.parametrize("words", CASES)
+def test_a_picture_is_fed_and_saved_as_its_words_say(photo, words, tmp_path):
+    fed = value_for(FLOAT, f"@{photo}{words}")
+    np.testing.assert_allclose(fed, CASES[words], rtol=0, atol=2e-5)
+    gk.save_arrays({"y": fed}, f"{tmp_path}/out.png{words}")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out.png")), PIXELS)
+
+
+def test_bytes_take_an_order_and_no_mean(photo):
+    assert np.array_equal(value_for(BYTES, f"@{photo}:bgr"), NCHW[:, ::-1].astype(np.uint8))
+    with pytest.raises(gk.FeedError, match="takes no mean"):
+        value_for(BYTES, f"@{photo}:mean=0.5")
+
+
+@pytest.mark.parametrize("words", [":mean=0.1/0.2", ":std=0", ":mean=1e"])
+def test_a_mean_or_deviation_that_is_none_is_refused(photo, words):
+    with pytest.raises(gk.TextError):
+        value_for(FLOAT, f"@{photo}{words}")
+
+
+def test_a_file_that_is_called_so_is_taken_as_it_is_called(photo, tmp_path):
+    (tmp_path / "b.png:bgr").write_bytes((tmp_path / "photo.png").read_bytes())
+    np.testing.assert_allclose(value_for(FLOAT, f"@{tmp_path}/b.png:bgr"), NCHW / 255, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1)])
+def test_a_result_far_outside_of_the_range_is_said(low, high, tmp_path):
+    with pytest.warns(gk.GraphkitWarning, match=r"taken as 0\.\.1, RGB, and holds .* clipped"):
+        gk.save_arrays({"y": np.linspace(low, high, 12, dtype=np.float32).reshape(1, 3, 2, 2)}, tmp_path / "out.png")
+
+
+def test_the_overshoot_of_a_resampler_is_clipped_without_a_word(tmp_path):
+    array = np.float32([[-0.03, 1.05], [0.5, 0.2]])
+    gk.save_arrays({"y": array}, tmp_path / "out.png")
+    assert np.asarray(Image.open(tmp_path / "out.png")).tolist() == [[0, 255], [128, 51]]
+
+
+def test_the_command_feeds_and_saves_bgr_of_0_to_255_and_says_what_does_not_fit(photo, tmp_path, capsys):
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[1,3,h,w] x) => (float[1,3,h,w] y) { y = Identity(x) }'
+    model, out = str(tmp_path / "same.onnx"), str(tmp_path / "out.png")
+    onnx.save(onnx.parser.parse_model(text), model)
+    assert main(["run", model, "--feed", f"x=@{photo}:bgr:0-255", "--save", f"{out}:bgr:0-255"]) == 0
+    assert np.array_equal(np.asarray(Image.open(out)), PIXELS)
+    assert "clipped" not in capsys.readouterr().err
+    assert main(["run", model, "--feed", f"x=@{photo}:0-255", "--save", out]) == 0
+    assert "out.png:0-255" in capsys.readouterr().err
