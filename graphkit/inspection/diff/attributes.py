@@ -106,6 +106,8 @@ def _attributes(
             continue
         if was.doc_string != now.doc_string:
             found["metadata"].append(f"{name}: doc {was.doc_string!r} -> {now.doc_string!r}")
+        if (was.type in _GRAPHS or any(True for _ in walk.attribute_tensors(was))) and _rest(was) != _rest(now):
+            found["structure"].append(f"{name}: {_NOT_ITS_TYPE}")
         if was.type in _GRAPHS and was.type == now.type and len(was.graphs) == len(now.graphs):
             continue  # a place of its own
         held = list(walk.attribute_tensors(was)), list(walk.attribute_tensors(now))
@@ -121,6 +123,19 @@ def _attributes(
 def _dims(attribute: onnx.AttributeProto) -> Any:
     """The shapes of an attribute's sparse tensors."""
     return [list(sparse.dims) for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors)]
+
+
+_NOT_ITS_TYPE = "another value in a field that is not of its type"
+_PARTS = ("doc_string", "t", "tensors", "sparse_tensor", "sparse_tensors", "g", "graphs", "type")
+
+
+def _rest(attribute: onnx.AttributeProto) -> bytes:
+    """What an attribute holds beside its tensors and graphs."""
+    copy = onnx.AttributeProto()
+    copy.CopyFrom(attribute)
+    for field in _PARTS:
+        copy.ClearField(field)
+    return bytes(copy.SerializeToString(deterministic=True))
 
 
 def _bare(attribute: onnx.AttributeProto) -> bytes:

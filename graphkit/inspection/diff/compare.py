@@ -17,6 +17,7 @@ from graphkit.inspection.diff.annotations import compare_annotations
 from graphkit.inspection.diff.attributes import node_details
 from graphkit.inspection.diff.difference import Change, Found
 from graphkit.inspection.diff.documentation import documentation
+from graphkit.inspection.diff.doubles import doubles
 from graphkit.inspection.diff.match import Matching, match_nodes, moved
 from graphkit.inspection.diff.pairs import by_name_and_kind, confirmed, pair_outputs, pair_weights
 from graphkit.inspection.diff.scope import Key, Scope
@@ -91,9 +92,19 @@ class Comparison:
         self._nodes(place, matching, inside)
         self._declared(place, values, (left, right))
         if isinstance(place.before, onnx.GraphProto) and isinstance(place.after, onnx.GraphProto):
+            self._graph(place.before, place.after, place.prefix)
             compare_annotations(place.before, place.after, inside, self.found, place.prefix)
         for one, two in matching.pairs.items():
             yield from _inner(place, left.nodes[one], right.nodes[two], inside)
+
+    def _graph(self, one: onnx.GraphProto, two: onnx.GraphProto, prefix: str) -> None:
+        """The name of a graph, and what is written beside it."""
+        name = prefix.removesuffix("/") or two.name
+        if one.name != two.name:
+            former = one.name if not prefix else None
+            self.found.add("renamed", Change("graph", name, "names", former, one.name, two.name))
+        if said := documentation(one, two):
+            self.found.add("changed", Change("graph", name, "metadata", details=tuple(said)))
 
     def _interface(
         self,
@@ -106,19 +117,20 @@ class Comparison:
         """Inputs or outputs: which came, which went, which are called or typed otherwise, which stand elsewhere."""
         add, prefix = self.found.add, place.prefix
         taken = set(pairs.values())
-        for name in names[0]:
+        for name in dict.fromkeys(names[0]):
             if name not in pairs:
                 text = _type_text(types[0].get(name))
                 add("removed", Change(kind, prefix + name, "structure", before=text))
-        for name in names[1]:
+        for name in dict.fromkeys(names[1]):
             if name not in taken:
                 add("added", Change(kind, prefix + name, "structure", after=_type_text(types[1].get(name))))
         for one, two in pairs.items():
             if one != two:
                 add("renamed", Change(kind, prefix + two, "names", prefix + one, one, two))
             self._typed(kind, prefix, (one, two), types[0].get(one), types[1].get(two))
-        order = [one for one in names[0] if one in pairs]
-        places = {name: at for at, name in enumerate(names[1])}
+        doubles(kind, prefix, names, pairs, self.found)
+        order = [one for one in dict.fromkeys(names[0]) if one in pairs]
+        places = {name: at for at, name in reversed(list(enumerate(names[1])))}
         for at in sorted(moved([places[pairs[one]] for one in order])):
             one, two = order[at], pairs[order[at]]
             was, now = f"{kind} {names[0].index(one)}", f"{kind} {places[two]}"
@@ -150,6 +162,7 @@ class Comparison:
 
     def _weights(self, place: Place, matching: Matching, pairs: Mapping[str, str]) -> None:
         left, right, prefix = matching.left.weights, matching.right.weights, place.prefix
+        doubles("weight", prefix, (matching.left.weight_names, matching.right.weight_names), pairs, self.found)
         taken = set(pairs.values())
         for name, tensor in left.items():
             if name not in pairs:
@@ -242,6 +255,7 @@ class Comparison:
         """Types that the file declares between nodes, of values that both models have."""
         one = {info.name: info for info in place.before.value_info}
         two = {info.name: info for info in place.after.value_info}
+        doubles("shape", place.prefix, ([i.name for i in place.before.value_info], [i.name for i in place.after.value_info]), values, self.found)  # fmt: skip
         back = {after: before for before, after in values.items()}
         known = [set(side.producer) | set(side.weights) | set(side.inputs) for side in scopes]
         ports = [set(side.inputs) | set(side.outputs) for side in scopes]

@@ -64,6 +64,14 @@ class Scope:
         found.update((sparse.values.name, sparse) for sparse in self.holder.sparse_initializer)
         return found
 
+    @property
+    def weight_names(self) -> list[str]:
+        """Names of the initializers, in the file's order."""
+        if not isinstance(self.holder, onnx.GraphProto):
+            return []
+        sparse = [held.values.name for held in self.holder.sparse_initializer]
+        return [held.name for held in self.holder.initializer] + sparse
+
     @cached_property
     def producer(self) -> dict[str, tuple[int, int]]:
         """Value -> (position of the node that makes it, which of its outputs it is)."""

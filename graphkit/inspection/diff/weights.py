@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from graphkit.inspection.diff.difference import Movement
-from graphkit.tensor import bits, decode, is_stripped, numpy_type
+from graphkit.tensor import bits, decode, expected_bytes, is_stripped, numpy_type
 
 if TYPE_CHECKING:
     from graphkit.model import Model
@@ -65,7 +65,7 @@ def movement(before: Model, one: onnx.TensorProto, after: Model, two: onnx.Tenso
         return None
     digests = hashlib.sha256(), hashlib.sha256()
     sums = _Sums()
-    alike = list(one.dims) == list(two.dims) and _is_numeric(one) and _is_numeric(two)
+    alike = list(one.dims) == list(two.dims) and _is_whole(before, one) and _is_whole(after, two)
     streamed = alike and one.data_type == two.data_type and bits(one.data_type) >= 8
     for left, right in _aligned(_pieces(before, one, CHUNK), _pieces(after, two, CHUNK)):
         digests[0].update(left)
@@ -121,8 +121,13 @@ def _squares(array: Any) -> float:
     return float(np.vdot(array, array).real)
 
 
-def _is_numeric(tensor: onnx.TensorProto) -> bool:
-    return bool(bits(tensor.data_type)) and numpy_type(tensor.data_type) is not None
+def _is_whole(model: Model, tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor holds numbers, as many bytes of them as its dims say."""
+    if not bits(tensor.data_type) or numpy_type(tensor.data_type) is None:
+        return False
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        return model.locate(tensor)[2] == expected_bytes(tensor)
+    return not tensor.raw_data or len(tensor.raw_data) == expected_bytes(tensor)
 
 
 def _place(model: Model, tensor: onnx.TensorProto) -> Any:

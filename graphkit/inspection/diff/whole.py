@@ -11,6 +11,7 @@ from graphkit.graph import walk
 from graphkit.inspection.diff.compare import Place
 from graphkit.inspection.diff.difference import Change, Found
 from graphkit.inspection.diff.documentation import documentation, metadata
+from graphkit.inspection.diff.doubles import doubles
 from graphkit.inspection.diff.scope import Key, Scope
 from graphkit.inspection.diff.tensors import Tensors
 from graphkit.inspection.diff.weights import outline
@@ -24,7 +25,7 @@ _SAID = {"producer_name": "producer", "producer_version": "producer's version", 
 
 
 def model_fields(one: onnx.ModelProto, two: onnx.ModelProto, found: Found) -> None:
-    """Versions, opsets, producer, docs, metadata and the graph's name."""
+    """Versions, opsets, producer, docs and metadata."""
     if one.ir_version != two.ir_version:
         texts = f"IR {one.ir_version}", f"IR {two.ir_version}"
         found.add("changed", Change("model", "ir_version", "structure", None, *texts))
@@ -34,14 +35,11 @@ def model_fields(one: onnx.ModelProto, two: onnx.ModelProto, found: Found) -> No
         if was != now:
             found.add("changed", Change("model", _SAID.get(name, name), "metadata", None, str(was), str(now)))
     _metadata("", one, two, found)
-    if one.graph.name != two.graph.name:
-        texts = one.graph.name, two.graph.name
-        found.add("renamed", Change("graph", two.graph.name, "names", one.graph.name, *texts))
-    if said := documentation(one.graph, two.graph):
-        found.add("changed", Change("graph", two.graph.name, "metadata", details=tuple(said)))
 
 
 def _opsets(prefix: str, one: Any, two: Any, found: Found) -> None:
+    names = [entry.domain or "ai.onnx" for entry in one], [entry.domain or "ai.onnx" for entry in two]
+    doubles("opset", prefix, names, {}, found)
     mine = {entry.domain or "ai.onnx": entry.version for entry in one}
     others = {entry.domain or "ai.onnx": entry.version for entry in two}
     for domain in dict.fromkeys((*mine, *others)):
@@ -89,6 +87,8 @@ def functions(one: onnx.ModelProto, two: onnx.ModelProto, pairs: Mapping[Key, Ke
     """Functions that came, went or are called otherwise, what they declare; and the places that both models have."""
     mine = {walk.function_key(function): function for function in one.functions}
     others = {walk.function_key(function): function for function in two.functions}
+    called = [[_called(walk.function_key(function)) for function in model.functions] for model in (one, two)]
+    doubles("function", "", (called[0], called[1]), {}, found)
     taken = set(pairs.values())
     for key, function in mine.items():
         if key not in pairs:

@@ -267,3 +267,26 @@ def test_what_is_written_beside_many_nodes_is_one_line():
     assert "metadata of 13 nodes changed" in said
     assert "~ 13 nodes: metadata pkg.line: n0, n1, n2 and 10 more" in said
     assert len(said.splitlines()) < 10
+
+
+def test_names_that_stand_twice_are_equal_to_themselves_only():
+    one = weighted(np.float32([1, 2, 3]))
+    for field in ("initializer", "output", "value_info"):
+        two = onnx.ModelProto()
+        two.CopyFrom(one)
+        two.graph.value_info.append(onnx.helper.make_tensor_value_info("w", 1, [3]))
+        twice = onnx.ModelProto()
+        twice.CopyFrom(two)
+        getattr(twice.graph, field).append(getattr(twice.graph, field)[0])
+        assert gk.diff(twice, twice)
+        assert "stands 2 times, 1 before" in gk.text(gk.diff(two, twice))
+
+
+def test_the_name_and_doc_of_a_body_count():
+    one = onnx.parser.parse_model(INNER.format("2.0", "Add", "Add"))
+    two = onnx.parser.parse_model(INNER.format("2.0", "Add", "Add").replace("= yes ()", "= other ()"))
+    found = gk.diff(one, two)
+    assert found.verdict == "equal but for names"
+    assert (found.renamed[0].name, found.renamed[0].before) == ("pick.then_branch", "yes")
+    two.graph.node[0].attribute[0].g.doc_string = "about"
+    assert gk.diff(one, two).verdict == "equal but for names and metadata"
