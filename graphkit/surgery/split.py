@@ -14,6 +14,7 @@ from graphkit.errors import EditError, SaveError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.order import topological_order
+from graphkit.graph.upstream import upstream
 from graphkit.model import Model, ModelLike
 from graphkit.operation import names
 from graphkit.result import Result
@@ -184,7 +185,10 @@ def _cut(source: Model, index: GraphIndex, number: Sequence[int]) -> Split:
     made = {name: number[index.producer[name]] for name in index.producer}
     reads: list[dict[str, None]] = [{} for _ in range(count)]
     outputs: list[dict[str, None]] = [{} for _ in range(count)]
+    needed = upstream(index, index.outputs).nodes
     for position in range(len(index.nodes)):
+        if position not in needed:
+            continue
         here = number[position]
         for name in index.reads(position):
             if name in made and made[name] != here:

@@ -165,3 +165,28 @@ def test_a_split_is_proved_against_the_whole():
     assert gk.prove(parts, other).verdict == "broken"
     with pytest.raises(TypeError, match="the model that was split"):
         gk.prove(parts)
+
+
+def test_a_value_that_only_a_dead_node_reads_does_not_cross():
+    """Found by random models, seed 10017: it was carried, and a warning said so."""
+    model = parse(
+        """<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y)
+        { a = Neg(x) b = Abs(x) dead = Exp(a) y = Relu(b) }"""
+    )
+    parts = gk.split(model, at=["b"])
+    assert [stage.inputs for stage in parts.stages] == [{"x": "input"}, {"b": "stage0.onnx"}]
+    assert [stage.outputs for stage in parts.stages] == [("b",), ("y",)]
+    assert gk.prove(parts, model)
+
+
+def test_sequences_and_optional_values_that_cross_are_fed_by_the_proof():
+    """Found by random models, seeds 4 and 1008: only tensors were."""
+    model = parse(
+        """<ir_version: 8, opset_import: ["" : 18]> g (float[2] x) => (float[2] y, float[2] z)
+        { s = SequenceConstruct(x, x) o = Optional(x) i = Constant<value_int = 1>()
+          n = SequenceAt(s, i) y = Neg(n) g1 = OptionalGetElement(o) z = Exp(g1) }"""
+    )
+    parts = gk.split(model, at=["s", "o"])
+    assert "s" in parts.stages[2].inputs
+    assert "o" in parts.stages[2].inputs
+    assert gk.prove(parts, model)
