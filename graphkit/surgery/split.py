@@ -29,7 +29,7 @@ PLAN = "stages.json"
 
 
 @dataclass(frozen=True, repr=False)
-class Stage:
+class Stage(Result):
     """One of the models that a model was split into.
 
     Attributes:

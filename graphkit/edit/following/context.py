@@ -12,6 +12,7 @@ import onnx
 from graphkit.edit.nodes import NodeWriter
 from graphkit.graph.names import Names, title
 from graphkit.graph.values import constant_tensor, is_constant_node
+from graphkit.result import Result
 from graphkit.shapes.at_points import Known, PointInference
 from graphkit.shapes.points import Dim, Sizes, product
 from graphkit.tensor import stored_bytes
@@ -28,8 +29,8 @@ TABLE_LIMIT = 1 << 20
 """Bytes of a constant that is read to see whether it is a mask, a grid or a range."""
 
 
-@dataclass(frozen=True)
-class SizeFinding:
+@dataclass(frozen=True, repr=False)
+class SizeFinding(Result):
     """One node and its answer to the question what it does at another size.
 
     Attributes:
