@@ -64,7 +64,7 @@ def load_checkpoint(
     Args:
         module: The module. It is changed, and returned for chaining.
         checkpoint: A file written by ``torch.save``, or a state dict. A file is read with ``weights_only=True``: no
-            code in it is run.
+            code in it is run. Beside tensors it may hold numpy's scalars (an epoch, a loss), and nothing else of numpy.
         strip: What to take off the front of each key: a number of components (1 makes ``conv1.weight`` of
             ``generator.conv1.weight``), or a prefix. None finds a prefix that makes every key fit.
         key: The entry of the checkpoint that holds the state dict; None takes ``state_dict`` or ``model`` if there.
@@ -124,7 +124,8 @@ def _loaded(path: str) -> Mapping[str, Any]:
     import torch
 
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelFileError(f"cannot read the checkpoint {path}: {error.strerror or error}", path=path) from error
     except Exception as error:  # other bytes are taken for a pickle, which may raise anything
@@ -136,6 +137,16 @@ def _loaded(path: str) -> Mapping[str, Any]:
     if not isinstance(loaded, Mapping):
         raise ModelFileError(f"{path} holds an object of type {type(loaded).__name__}, no state dict", path=path)
     return loaded
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a file may name beside tensors: numpy's scalars, under the names of numpy 1 and 2, and their types."""
+    import numpy as np
+
+    scalar = np.float64().__reduce__()[0]
+    kinds = [np.dtype(letter) for letter in "?bBhHiIlLqQefdgFDG"]
+    made = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [*made, np.dtype, *dict.fromkeys(type(kind) for kind in kinds)]
 
 
 _OBJECT = re.compile(r"GLOBAL (?P<name>[\w.]+)")

@@ -1,5 +1,6 @@
 """Checkpoints: the prefix that they may have, and those that are none."""
 
+import numpy as np
 import pytest
 
 import graphkit as gk
@@ -67,3 +68,21 @@ def test_a_checkpoint_of_another_kind_is_told(held, options, says, tmp_path):
         gk.load_checkpoint(Net(), path, **options)
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+# R03
+def test_numpy_scalars_beside_the_weights_are_no_hindrance(tmp_path):
+    module = Net()
+    kinds = [np.float64(0.5), np.float32(1), np.float16(2), np.int64(3), np.uint8(4), np.bool_(True), np.complex64(1j)]
+    saved = {"state_dict": {name: tensor + 1 for name, tensor in module.state_dict().items()}, "scalars": kinds}
+    torch.save(saved, tmp_path / "net.pth")
+    gk.load_checkpoint(module, tmp_path / "net.pth")
+    assert torch.equal(module.conv.weight, saved["state_dict"]["conv.weight"])
+    assert np.dtype not in torch.serialization.get_safe_globals()
+
+
+@pytest.mark.parametrize("held", [np.arange(3), print, np.array([None])])
+def test_other_objects_beside_the_weights_are_refused(tmp_path, held):
+    torch.save({"state_dict": Net().state_dict(), "more": held}, tmp_path / "net.pth")
+    with pytest.raises(gk.ModelFileError):
+        gk.load_checkpoint(Net(), tmp_path / "net.pth")
