@@ -66,14 +66,22 @@ class Lowering(Result):
     torchscript: tuple[Rule, ...]
 
 
+PART = 3
+"""Letters from which on a name may be a part of one."""
+
+MOST_NAMED = 8
+"""Operators that a hint lists."""
+
+
 def torch_lowering(name: str) -> Lowering:
     """What each exporter makes of a torch operator.
 
     Args:
-        name: ``aten::upsample_bicubic2d``; ``aten.upsample_bicubic2d`` and ``upsample_bicubic2d`` will do too.
+        name: ``aten::upsample_bicubic2d``; ``aten.upsample_bicubic2d`` and ``upsample_bicubic2d`` will do too, and a part
+            of the name that one operator alone has.
 
     Raises:
-        ExportError: torch has no such operator.
+        ExportError: torch has no such operator; the hint lists those whose names hold what was given.
         MissingExtraError: torch or onnxscript is not installed.
 
     Cost: about two seconds the first time: both tables are imported.
@@ -84,7 +92,12 @@ def torch_lowering(name: str) -> Lowering:
     dynamo = tuple(rule for key in overloads for rule in dynamo_rules(key))
     torchscript = tuple(torchscript_rules(operator))
     if packet is None and not dynamo and not torchscript:
-        close = similar(operator, known_operators())
+        known = known_operators()
+        part = operator.partition("::")[2]
+        holding = [name for name in known if part in name.partition("::")[2]] if len(part) >= PART else []
+        if len(holding) == 1:
+            return torch_lowering(holding[0])
+        close = holding[:MOST_NAMED] or similar(operator, known)
         raise ExportError(
             f"torch has no operator {operator!r}", hint=f"did you mean {' or '.join(close)}?" if close else None
         )

@@ -164,3 +164,11 @@ def test_the_tutorials_second_exercise_bitshift():
         model = gk.export(Shift(), x, exporter="torchscript", opset=11)
         assert expected in [n.op_type for n in model.proto.graph.node]
         assert_same(next(iter(run_ort(model, {"x": x.numpy()}).values())), (x << 2).numpy())
+
+
+# R35, R36
+def test_a_part_of_a_name_finds_the_operator_or_lists_those_that_hold_it():
+    with pytest.raises(gk.ExportError) as caught:
+        gk.torch_lowering("bicubic")
+    assert "aten::upsample_bicubic2d" in caught.value.hint
+    assert gk.torch_lowering("pixel_shuf").operator == "aten::pixel_shuffle"
