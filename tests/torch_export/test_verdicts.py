@@ -23,6 +23,30 @@ def test_a_branch_on_a_size_limits_the_sizes(size, said):
     assert [said in finding.message for finding in findings if finding.kind == "range"] == [True]
 
 
+CONDITIONS = {
+    "even": (lambda x: x * 2 if x.shape[2] % 2 == 0 else x + 1, "where 'h' is a multiple of 2 only"),
+    "kernel": (lambda x: torch.nn.functional.avg_pool2d(x, (x.shape[2] // 4, 2)), "'h' is at least 16 and at most 19"),
+    "order": (lambda x: x * 2 if x.shape[2] >= x.shape[3] else x, "where w <= h only"),
+    "halves": (lambda x: x.view(1, 3, x.shape[2] // 2, 2, x.shape[3]).mean(3), "where 'h' is a multiple of 2 only"),
+}
+
+
+class Calls(torch.nn.Module):
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+
+    def forward(self, x):
+        return self.call(x)
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_a_condition_on_sizes_is_said_as_it_is_meant(name):
+    call, said = CONDITIONS[name]
+    findings = gk.export_report(Calls(call), (torch.ones(1, 3, 16, 10),), dynamic={"x": {2: "h", 3: "w"}}).findings
+    assert any(said in finding.message for finding in findings if finding.kind == "range"), findings
+
+
 def test_no_limit_is_no_finding():
     for exporter in ("dynamo", "torchscript"):
         dynamic = {"x": {0: "n", 1: "c"}}
