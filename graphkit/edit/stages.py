@@ -30,12 +30,14 @@ def balanced(proto: onnx.ModelProto, index: GraphIndex, order: Sequence[int], co
 
     Raises:
         ValueError: Fewer than two stages, or ``by`` is something else.
-        EditError: There are fewer nodes than stages.
+        EditError: The outputs need fewer nodes than there are stages.
     """
     if count < 2:
         raise ValueError(f"a model is split into 2 stages or more, not {count}")
+    needed = upstream(index, index.outputs).nodes
+    order = [position for position in order if position in needed]
     if count > len(order):
-        raise EditError(f"the model has {len(order)} nodes, too few for {count} stages")
+        raise EditError(f"the outputs need {len(order)} nodes, too few for {count} stages")
     costs = _bytes(index, order) if by == "bytes" else _macs(proto, index, order) if by == "flops" else None
     if costs is None:
         raise ValueError(f"stages are balanced by 'bytes' or 'flops', not by {by!r}")
@@ -57,7 +59,7 @@ def balanced(proto: onnx.ModelProto, index: GraphIndex, order: Sequence[int], co
             cuts.append(min(near, key=lambda place: (crossing[place], abs(sums[place - 1] - wanted))))
         else:
             cuts.append(min(places, key=lambda place: (abs(sums[place - 1] - wanted), crossing[place])))
-    return _numbered(order, cuts)
+    return _numbered(len(index.nodes), order, cuts)
 
 
 def at_values(index: GraphIndex, order: Sequence[int], names: Sequence[str]) -> list[int]:
@@ -104,11 +106,11 @@ def at_modules(index: GraphIndex, order: Sequence[int], paths: Sequence[str]) ->
             where = "the model does" if first == 0 else f"{cuts[first]!r} does"
             raise EditError(f"the module {path!r} begins where {where}: no stage can begin with it")
         cuts[first] = path
-    return _numbered(order, sorted(cuts))
+    return _numbered(len(index.nodes), order, sorted(cuts))
 
 
-def _numbered(order: Sequence[int], cuts: Sequence[int]) -> list[int]:
-    number, stage, ends = [0] * len(order), 0, set(cuts)
+def _numbered(nodes: int, order: Sequence[int], cuts: Sequence[int]) -> list[int]:
+    number, stage, ends = [0] * nodes, 0, set(cuts)
     for at, position in enumerate(order):
         stage += at in ends
         number[position] = stage
@@ -147,8 +149,8 @@ def _crossing(index: GraphIndex, order: Sequence[int]) -> list[int]:
     place = {position: at for at, position in enumerate(order)}
     change = [0] * (len(order) + 2)
     for name, position in index.producer.items():
-        readers = [place[reader] for reader in index.consumers.get(name, ())]
-        if readers and max(readers) > place[position]:
+        readers = [place[reader] for reader in index.consumers.get(name, ()) if reader in place]
+        if position in place and readers and max(readers) > place[position]:
             change[place[position] + 1] += 1
             change[max(readers) + 1] -= 1
     found, alive = [], 0

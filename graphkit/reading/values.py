@@ -51,6 +51,8 @@ def value_for(port: Port, value: Any) -> Array:
         array = _filled(port, _numbers(port, _literal(port, value), value))
     elif isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
+        if port.data_type == onnx.TensorProto.STRING and array.dtype.kind == "O":
+            array = _texts(port, array)
     elif hasattr(value, "detach"):
         array = tensor_array(value)
     elif port.data_type == onnx.TensorProto.STRING:

@@ -211,3 +211,14 @@ def test_folding_an_older_node_gives_what_the_runtime_gives(case):
     x = np.linspace(0.1, 0.9, 24, dtype=np.float32).reshape(1, 2, 3, 4)
     frozen = gk.freeze(model, {"x": x}, fold=True)
     assert_same(run_ort(frozen.proto, {}), run_ort(model, {"x": x}))
+
+
+def test_an_array_of_objects_that_are_no_texts_does_not_fit_an_input_of_strings():
+    """Found by random models, seed 30019: it went through to onnx, which has another error."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 20]> g (string[1] t, float[1] x) => (string[1] u, float[1] y)
+        { u = Identity(t) y = Neg(x) }"""
+    )
+    with pytest.raises(gk.FeedError, match="no text"):
+        gk.freeze(model, {"t": np.array([0.5], object)})
+    assert gk.freeze(model, {"t": np.array(["a"], object)}).array("t").tolist() == ["a"]

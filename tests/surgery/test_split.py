@@ -190,3 +190,16 @@ def test_sequences_and_optional_values_that_cross_are_fed_by_the_proof():
     assert "s" in parts.stages[2].inputs
     assert "o" in parts.stages[2].inputs
     assert gk.prove(parts, model)
+
+
+def test_stages_are_balanced_over_the_nodes_that_the_outputs_need():
+    """Found by random models: a stage of dead nodes alone was refused as one with nothing to do."""
+    model = parse(
+        """<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y)
+        { a = Neg(x) y = Abs(a) d = Exp(x) e = Exp(d) f = Exp(e) h = Exp(f) }"""
+    )
+    parts = gk.split(model, stages=2)
+    assert [stage.outputs for stage in parts.stages] == [("a",), ("y",)]
+    assert gk.prove(parts, model)
+    with pytest.raises(gk.EditError, match="need 2 nodes"):
+        gk.split(model, stages=3)
