@@ -97,7 +97,7 @@ def test_a_factor_is_named_and_resize_mends_it(module, args, exporter, node, tmp
 # R11
 @pytest.mark.parametrize("factor", [2, 2.0])
 def test_dynamo_takes_no_factor_out_of_a_tensor_and_the_way_round_is_said(factor):
-    with pytest.raises(gk.ExportError, match=r"taken from a tensor \(.item\(\)\).*test_baked.py:\d+") as caught:
+    with pytest.raises(gk.ExportError, match=r"taken from a tensor \(.item\(\)\).*test_find_baked.py:\d+") as caught:
         gk.export(Item(), (X, torch.tensor(factor)))
     assert "graphkit resize" in caught.value.hint
 
@@ -344,7 +344,7 @@ def test_a_value_that_no_set_changes_is_undecided():
     (finding,) = baked.findings
     assert (baked.agrees, finding.kind) == (False, "undecided")
     assert "the Python value False" in finding.message
-    assert "test_baked.py:" in finding.source
+    assert "test_find_baked.py:" in finding.source
     assert gk.find_baked(Guarded(), [(X,), (X * torch.nan,)], exporter="torchscript").findings[0].kind != "undecided"
 
 
