@@ -72,3 +72,24 @@ def test_the_commands_and_the_python_run_as_they_stand(root, tracked, tmp_path):
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_tree_names_every_room_and_no_other(root):
+    tree = next(text for _, text in blocks(root) if text.startswith("graphkit/"))
+    named = set(re.findall(r"(?<=\s)(\w+)(?=[\s/])", tree.partition("cli/graphkit_cli")[0]))
+    rooms = {
+        path.name for path in (root / "graphkit").iterdir() if (path / "__init__.py").exists() or path.name == "rules"
+    }
+    modules = {path.stem for path in (root / "graphkit").glob("*.py")} - {"__init__", "__main__"}
+    assert rooms | modules <= named, (rooms | modules) - named
+    folders = set(re.findall(r"^  (?:\w+ )*(\w+)/", tree, flags=re.MULTILINE))
+    assert folders <= rooms, folders - rooms
+
+
+def test_the_table_of_commands_is_the_help(root):
+    from graphkit_cli.main import COMMANDS, GROUPS
+
+    table = next(text for _, text in blocks(root) if text.startswith("Look\n"))
+    for names in GROUPS.values():
+        for name in names.split():
+            assert f"  {name:<11}  {COMMANDS[name][1]}\n" in table

@@ -1,4 +1,4 @@
-"""README's table of the tutorials' techniques: complete, and each row's sample, command and test are there.
+"""The table of samples/README.md: what became of the tutorials' techniques: complete, and each row's sample, command and test are there.
 
 A test that shows a row stands under a comment with the row's number, ``# R27`` or ``# R41, R42``; a row links to a file of
 such a test, so that no row loses its test silently.
@@ -18,7 +18,7 @@ UNTRIED = " (untried)"
 
 
 def rows():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "samples" / "README.md").read_text(encoding="utf-8")
     section = text.partition(HEADING)[2].partition("\n## ")[0]
     return [
         [cell.strip() for cell in line.strip("|").split(" | ")]
@@ -29,7 +29,7 @@ def rows():
 
 def linked(row):
     """The files that a row names, beside the one in its last column."""
-    return [*re.findall(r"`(samples/[\w/]+\.py)`", row[3]), *re.findall(r"\]\(([\w/.]+)\)", row[4])]
+    return [*re.findall(r"`(samples/[\w/]+\.py)`", row[3]), *re.findall(r"\]\(\.\./([\w/.]+)\)", row[4])]
 
 
 def marked(path):
