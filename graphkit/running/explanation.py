@@ -108,7 +108,7 @@ def _data_type(text: str) -> _Found | None:
     numpy = {"float": "float32", "double": "float64"}.get(want, want)
     return [f"an input was fed as {got}, and the model wants {want}"], [
         f"feed it as numpy's {numpy}: array.astype(numpy.{numpy})",
-        Hint("or let the model take the other type: `", call("retype", types={Blank("INPUT"): got}), "`"),
+        Hint("or let the model take the other type: `", call("retype", io={Blank("INPUT"): got}), "`"),
     ]
 
 
@@ -152,7 +152,7 @@ def _files(text: str) -> _Found | None:
     if re.search(r"external data|External initializer|external_data", text, re.IGNORECASE):
         return ["the weights lie in another file, which is not there, too short, or outside of the model's folder"], [
             "keep the data file beside the model, under the name that it had",
-            Hint("`", call("copy"), "` writes both, or one file where they fit"),
+            "graphkit copy writes both, or one file where they fit",
         ]
     return None
 

@@ -90,7 +90,9 @@ def _spread_bodies(node: onnx.NodeProto, stale: set[str], stop: Sequence[str]) -
 
 def _carried(node: onnx.NodeProto) -> list[tuple[int, int]]:
     """(output, input) of a body for every value that goes from one turn into the next (Loop-1, Scan-9)."""
-    body = next(walk.bodies(node))
+    body = next(walk.bodies(node), None)
+    if body is None:  # a damaged node
+        return []
     inputs, outputs = len(body.input), len(body.output)
     if node.op_type == "Loop":
         return [(1 + k, 2 + k) for k in range(min(len(node.input) - 2, inputs - 2, outputs - 1))]
