@@ -87,12 +87,12 @@ class Remedy:
         ]
 
     def _freed(self, places: list[Place]) -> str:
-        """The declared sizes are made free."""
+        """The declared sizes are made free. A size that stays where it is is no mending."""
         axes = {f"{name}:{axis}": _symbol(name, axis) for name, axis in places}
         last: Attempt | None = None
         for repair in (False, True):
             edited, last = self._tried_free(axes, repair=repair)
-            if last is not None and last.accepted:
+            if last is not None and last.accepted and not (repair and self._held()):
                 return Hint(call("dims", values=axes, repair_shapes=repair or None))
         if last is None:
             return "no command is known that mends it"
@@ -230,11 +230,14 @@ class Remedy:
             shapes[name][axis] = size
         return {name: tuple(shape) for name, shape in shapes.items()}
 
+    def _held(self) -> list[str]:
+        """What dims said of sizes that it could not make follow."""
+        return [text for text in self._findings if "stays as it is" in text]
+
     def _stuck(self, attempt: Attempt, model: Model | None = None, axes: Mapping[str, str] | None = None) -> str:
         """Why nothing was found: a target that is spelt out, or a weight of one size."""
-        spelt = [text for text in self._findings if " target " in text]
-        if spelt:
-            what = spelt[0].partition(": it ")[0]
+        if held := self._held():
+            what = held[0].partition(": ")[0]
             dynamic = [f"{axis}={name}" for axis, name in (axes or {}).items()] or [Blank("INPUT:AXIS=NAME")]
             return Hint(f"{what}, which no command can compute: export again with ", Argument("dynamic", dynamic))
         index = GraphIndex((model or self.model).proto.graph)
