@@ -4,13 +4,14 @@ one of its kind that stands there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 
 from graphkit.edit.forgetting import forget_values
-from graphkit.edit.nodes import delete_nodes, sort_nodes
+from graphkit.edit.nodes import NodeWriter, delete_nodes, sort_nodes
 from graphkit.edit.readers import read_instead
 from graphkit.edit.renaming import rename_in_node
 from graphkit.errors import EditError, NameNotFoundError
@@ -52,8 +53,16 @@ class Interface:
                     self._readers.setdefault(name, []).append(position)
         self.made = self.folded = self.gone = 0
 
-    def input(self, name: str, type_proto: onnx.TypeProto, op: str, attributes: Attributes, fold: Fold) -> None:
-        """Give an input another type, and its readers the converted value."""
+    def input(
+        self,
+        name: str,
+        type_proto: onnx.TypeProto,
+        op: str,
+        attributes: Attributes,
+        fold: Fold,
+        axes: Sequence[int] = (),
+    ) -> None:
+        """Give an input another type, and its readers the converted value; ``axes`` is a second operand, where given."""
         site, graph = self._site, self._graph
         if name in site.weights:
             raise EditError(f"the input {name!r} has a default value, which would be of another type")
@@ -77,13 +86,18 @@ class Interface:
                 self._gone.add(position)
         if left:
             value = self._names.fresh(f"{name}_{op.lower()}")
-            made = onnx.helper.make_node(op, [name], [value], name=self._names.fresh(f"{value}_{op}"), **attributes)
-            graph.node.add().CopyFrom(made)
-            self._first.append(-1)
-            self.made += 1
+            self._put(-1, op, name, value, attributes, axes)
             read_instead(site.nodes, {name: value}, only=set(left))
 
-    def output(self, name: str, type_proto: onnx.TypeProto, op: str, attributes: Attributes, fold: Fold) -> None:
+    def output(
+        self,
+        name: str,
+        type_proto: onnx.TypeProto,
+        op: str,
+        attributes: Attributes,
+        fold: Fold,
+        axes: Sequence[int] = (),
+    ) -> None:
         """Give an output another type; the value behind it gets another name where others read it."""
         site, graph = self._site, self._graph
         if name in site.given:
@@ -109,9 +123,18 @@ class Interface:
         forget_values(graph, {name})
         if is_typed(before):
             graph.value_info.add(name=behind).type.CopyFrom(before)
-        made = onnx.helper.make_node(op, [behind], [name], name=self._names.fresh(f"{name}_{op}"), **attributes)
-        graph.node.add().CopyFrom(made)
-        self._first.append(position)
+        self._put(position, op, behind, name, attributes, axes)
+
+    def _put(self, position: int, op: str, read: str, made: str, attributes: Attributes, axes: Sequence[int]) -> None:
+        """Add a node that converts, and the Constant of its axes, behind a position."""
+        nodes: list[onnx.NodeProto] = []
+        writer = NodeWriter(self._names)
+        operands = [read]
+        if axes:
+            operands.append(writer.constant(nodes, np.array(axes, np.int64), f"{made}_axes"))
+        nodes.append(onnx.helper.make_node(op, operands, [made], name=self._names.fresh(f"{made}_{op}"), **attributes))
+        self._graph.node.extend(nodes)
+        self._first += [position] * len(nodes)
         self.made += 1
 
     def _bridge(self, position: int, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -9,6 +10,7 @@ import onnx
 
 from graphkit.edit.interface import Attributes, Interface, chosen_ports, ports
 from graphkit.errors import EditError
+from graphkit.graph.opset import opset_of
 from graphkit.graph.values import attribute_value, dims, format_type, tensor_type
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
@@ -17,27 +19,36 @@ PAIRS = (("NCHW", "NHWC"), ("CHW", "HWC"), ("NCW", "NWC"), ("NCDHW", "NDHWC"))
 """Layouts with the channels first, and the same with the channels last."""
 
 
+RANKS = re.compile(r"\+\d+(,\+\d+)*|-\d+(,-\d+)*")
+"""Axes of size 1 that come, or that go."""
+
+
 @operation(law="bound", valid=False)
 def layout(model: Model, io: Mapping[str, str]) -> Edit:
-    """Give inputs and outputs their channels first or last; a Transpose stands between them and what the model computes.
+    """Give inputs and outputs their channels first or last.
 
-    A layout says how the input or output is to be; before, it is taken to be the other one of the pair. A Transpose that
-    stands there already takes the new one in, and goes where the two undo each other.
+    A layout says how the input or output is to be; before, it is taken to be the other one of the pair. A Transpose stands
+    between it and what the model computes. One that stands there already takes the new one in, and goes where the two undo
+    each other.
+
+    ``+0`` gives it an axis of size 1 more, at 0 of what it is then; ``-0`` takes axis 0 away. Several at once: ``+0,+3``.
+    Squeeze or Unsqueeze stands in the graph then.
 
     Args:
         model: A path, a ModelProto or a Model.
-        io: Input or output -> layout: NHWC or NCHW, and for other ranks HWC, CHW, NWC, NCW, NDHWC, NCDHW. ``*`` in a name
-            stands for any text.
+        io: Input or output -> layout: NHWC or NCHW, for other ranks HWC, CHW, NWC, NCW, NDHWC, NCDHW, or axes of size 1 as
+            ``+0`` and ``-0``. ``*`` in a name stands for any text.
 
     Raises:
         NameNotFoundError: The model has no such input or output.
-        EditError: It is no tensor of that rank, or has a default value; a layout is none of these.
+        EditError: It is no tensor of that rank, or has a default value; a layout is none of these; an axis that is to go
+            is not of size 1.
         ValueError: Nothing is to be done.
 
     Changes: nothing; returns a new model. The notes say the new types.
     Scope: inputs and outputs of the main graph.
     Cost: O(graph); weights are not read.
-    Law: bound: the same numbers once each input is fed the array transposed, and each output is transposed.
+    Law: bound: the same numbers once each input is fed the array transposed or reshaped, and each output is, too.
 
     Example:
         >>> gk.layout("model.onnx", {"image": "NHWC"}).save("out.onnx")  # doctest: +SKIP
@@ -46,8 +57,10 @@ def layout(model: Model, io: Mapping[str, str]) -> Edit:
         raise ValueError("layout needs at least one input or output")
     other = {name: pair[1 - place] for pair in PAIRS for place, name in enumerate(pair)}
     for name, text in io.items():
-        if text not in other:
-            raise EditError(f"{text!r}, for {name!r}, is no layout; there are {', '.join(sorted(other))}")
+        if text not in other and not RANKS.fullmatch(text):
+            raise EditError(
+                f"{text!r}, for {name!r}, is no layout; there are {', '.join(sorted(other))}, +AXIS and -AXIS"
+            )
     proto = model.copy_proto()
     known = ports(proto.graph)
     interface = Interface(proto)
@@ -55,6 +68,9 @@ def layout(model: Model, io: Mapping[str, str]) -> Edit:
     for name, wanted in chosen_ports(proto.graph, io).items():
         info, is_input = known[name]
         shape = dims(info.type)
+        if wanted not in other:
+            notes.append(_give_rank(interface, info, wanted, opset_of(proto), is_input=is_input))
+            continue
         if shape is None or len(shape) != len(wanted):
             raise EditError(f"{name!r} is {format_type(info.type)}, and {wanted} has {len(wanted)} axes")
         now = other[wanted]
@@ -66,6 +82,43 @@ def layout(model: Model, io: Mapping[str, str]) -> Edit:
         else:
             interface.output(name, new, "Transpose", {"perm": there}, partial(_before, there))
     return Edit(proto, [*notes, *interface.finish()])
+
+
+def ranked(shape: Sequence[int | str | None], steps: str) -> tuple[bool, list[int], list[int | str | None]]:
+    """What ``+0,+3`` or ``-1`` says of a shape: whether axes come, which ones, and the shape then.
+
+    Raises:
+        EditError: There is no such axis, it is named twice, or one that is to go is not of size 1.
+    """
+    more = steps.startswith("+")
+    axes = sorted(int(step[1:]) for step in steps.split(","))
+    rank = len(shape) + len(axes) * more
+    if len(set(axes)) < len(axes) or axes[-1] >= rank:
+        raise EditError(f"{steps!r} does not name axes of rank {rank}, each once")
+    if more:
+        rest = iter(shape)
+        return True, axes, [1 if axis in axes else next(rest) for axis in range(rank)]
+    other = next((axis for axis in axes if shape[axis] != 1), None)
+    if other is not None:
+        raise EditError(
+            f"axis {other} is of size {shape[other] if shape[other] is not None else '?'}, and only one of size 1 can go",
+            hint="fix the size first, with dims",
+        )
+    return False, axes, [size for axis, size in enumerate(shape) if axis not in axes]
+
+
+def _give_rank(interface: Interface, info: onnx.ValueInfoProto, steps: str, opset: int, *, is_input: bool) -> str:
+    """Give an input or output axes of size 1, or take them away."""
+    shape = dims(info.type)
+    if shape is None or not info.type.HasField("tensor_type"):
+        raise EditError(f"{info.name!r} is {format_type(info.type)}: its rank is not known")
+    more, axes, now = ranked(shape, steps)
+    new = tensor_type(info.type.tensor_type.elem_type, now)
+    op = "Squeeze" if more == is_input else "Unsqueeze"
+    attributes, operand = ({}, axes) if opset >= 13 else ({"axes": axes}, [])
+    port = interface.input if is_input else interface.output
+    port(info.name, new, op, attributes, lambda _: None, operand)
+    return f"{info.name!r} has rank {len(now)}: {format_type(new)}"
 
 
 def _behind(first: Sequence[int], node: onnx.NodeProto) -> Attributes:

@@ -1,5 +1,7 @@
 """layout: fed the transposed array, the model gives what it gave, transposed."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -63,4 +65,37 @@ def test_other_ranks_and_patterns():
 )
 def test_what_cannot_be_is_refused(io, error, said):
     with pytest.raises(error, match=said):
+        gk.layout(net(), io)
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+def test_axes_of_size_1_come_and_go(opset):
+    head = f'<ir_version: 3, opset_import: ["": {opset}]> '
+    text = "g (float[n,3] x, float[1,2] k) => (float[n,3] z, float[1,2] l) { z = Neg(x) l = Exp(k) }"
+    model = onnx.parser.parse_model(head + text)
+    edited = gk.layout(model, {"x": "+0,+3", "z": "+1", "k": "-0", "l": "-0"})
+    onnx.checker.check_model(edited.proto, full_check=True)
+    shown = [port.type for port in (*gk.inspect(edited).inputs, *gk.inspect(edited).outputs)]
+    assert shown == ["float32[1,n,3,1]", "float32[2]", "float32[n,1,3]", "float32[2]"]
+    x, k = X[0, :, 0, :3], X[0, :1, 0, :2]
+    now = run_ort(edited, {"x": x[None, ..., None], "k": k[0]})
+    assert_same(now, {"z": -x[:, None], "l": np.exp(k[0])})
+    proof = gk.prove(edited, model)
+    assert proof
+    back = gk.layout(edited, {"x": "-0,-3", "z": "-1", "k": "+0", "l": "+0"})
+    assert_same(run_ort(back, {"x": x, "k": k}), run_ort(model, {"x": x, "k": k}))
+
+
+@pytest.mark.parametrize(
+    ("io", "said"),
+    [
+        ({"x": "-0"}, "axis 0 is of size n, and only one of size 1"),
+        ({"x": "-1"}, "axis 1 is of size 3"),
+        ({"x": "+7"}, "does not name axes of rank 5"),
+        ({"x": "+0,+0"}, "each once"),
+        ({"x": "+0,-1"}, "is no layout"),
+    ],
+)
+def test_axes_that_cannot_come_or_go_are_refused(io, said):
+    with pytest.raises(gk.EditError, match=re.escape(said)):
         gk.layout(net(), io)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @edit_command
 @click.option(
     "--io",
-    metavar="NAME=NHWC|NCHW",
+    metavar="NAME=NHWC|NCHW|+AXIS|-AXIS",
     multiple=True,
     required=True,
-    help="An input or output and its layout; '*' for any text; repeat it.",
+    help="An input or output and its layout, or axes of size 1 that come (+0,+3) or go (-0); '*' for any text; repeat it.",
 )
 def command(model: str, io: tuple[str, ...]) -> gk.Model:
     r"""Give inputs and outputs their channels first or last.
@@ -27,6 +27,7 @@ def command(model: str, io: tuple[str, ...]) -> gk.Model:
     \b
     graphkit layout model.onnx out.onnx --io image=NHWC
     graphkit layout model.onnx out.onnx --io '*=NCHW'
+    graphkit layout model.onnx out.onnx --io tokens=+0,+1
     """
     import graphkit as gk
 

@@ -39,12 +39,19 @@ def _cast(dtype: np.dtype[Any] | None, array: Array) -> Array:
 
 
 def layout(change: Change) -> Binding:
-    """Before is fed the array transposed; its outputs are transposed."""
+    """Before is fed the array transposed or without the new axes; its outputs are transposed, or have them."""
     other = {name: pair[1 - place] for pair in PAIRS for place, name in enumerate(pair)}
     plain = identity(change)
     inputs: dict[str, Link] = dict(plain.inputs)
     outputs = dict(plain.outputs)
     for name, wanted in chosen_ports(change.before.proto.graph, change.arguments["io"]).items():
+        if wanted not in other:
+            axes = tuple(int(step[1:]) for step in wanted.split(","))
+            if name in input_ports(change.before.proto):
+                inputs[name] = Fed(name, partial(np.squeeze if wanted[0] == "+" else np.expand_dims, axis=axes))
+            else:
+                outputs[name] = Outcome(name, partial(np.expand_dims if wanted[0] == "+" else np.squeeze, axis=axes))
+            continue
         now = other[wanted]
         if name in input_ports(change.before.proto):
             inputs[name] = Fed(name, partial(_transposed, [wanted.index(axis) for axis in now]))
