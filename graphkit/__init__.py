@@ -147,6 +147,7 @@ _FACE = {
         "Explanation",
         "explain",
     ),
+    "graphkit.running.luma": ("run_luma",),
     "graphkit.running.run": (
         "OutputSummary",
         "Ran",

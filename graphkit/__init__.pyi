@@ -119,6 +119,7 @@ from graphkit.running.diagnosis import Diagnosis as Diagnosis
 from graphkit.running.diagnosis import doctor as doctor
 from graphkit.running.explanation import Explanation as Explanation
 from graphkit.running.explanation import explain as explain
+from graphkit.running.luma import run_luma as run_luma
 from graphkit.running.memory import MemoryUse as MemoryUse
 from graphkit.running.run import OutputSummary as OutputSummary
 from graphkit.running.run import Ran as Ran

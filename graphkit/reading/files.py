@@ -16,8 +16,8 @@ import numpy as np
 from graphkit.errors import FeedError
 from graphkit.graph.ports import Port
 from graphkit.reading.fits import check_fit
-from graphkit.reading.picture_format import split_format
-from graphkit.reading.pictures import read_picture
+from graphkit.reading.picture_format import PictureFormat, split_format
+from graphkit.reading.pictures import luma_and_chroma, read_picture, taken_as
 from graphkit.tensor import numpy_type, restored
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _BROKEN = (
 
 
 def read_file(port: Port, path: str) -> Array:
-    """An array from a .npy or .npz file, or from a picture (float32 in 0..1 or uint8 in 0..255, NCHW or NHWC as declared).
+    """An array from a .npy or .npz file, or from a picture (floats in 0..1 or uint8 in 0..255, NCHW or NHWC as declared).
 
     ``path`` may end in ``.npz:MEMBER``, and that of a picture in words on its numbers (``split_format``); ``~`` is the home
     folder.
@@ -50,11 +50,7 @@ def read_file(port: Port, path: str) -> Array:
 
     Cost: nothing is unpacked before the header says that it fits.
     """
-    name, member = os.path.expanduser(path), None
-    archive, colon, wanted = name.rpartition(".npz:")
-    if colon and not os.path.exists(name):
-        name, member = archive + ".npz", wanted
-    name, form = split_format(name)
+    name, member, form = _parts(path)
     size = regular(name, port.name)
     suffix = os.path.splitext(name)[1].lower()
     if suffix == ".npz":
@@ -63,6 +59,36 @@ def read_file(port: Port, path: str) -> Array:
         with open(name, "rb") as file:
             return _array(port, file, name, size)
     return read_picture(port, name, most=_most(size), form=form)
+
+
+def read_luma(port: Port, path: str) -> tuple[Array, Any]:
+    """The luma of a colour picture as an input of one channel takes it, and its chroma (``luma_and_chroma``).
+
+    Raises:
+        TextError, FeedError, MissingExtraError: As ``read_file``; the input takes colours.
+    """
+    name, _, form = _parts(path)
+    return luma_and_chroma(port, name, most=_most(regular(name, port.name)), form=form)
+
+
+def picture_note(port: Port, value: object) -> str | None:
+    """What the numbers of a picture are taken for that feeds an input; None of what is no picture."""
+    if not isinstance(value, str) or not value.startswith("@"):
+        return None
+    name, member, form = _parts(value[1:])
+    if member is not None or os.path.splitext(name)[1].lower() in (".npz", ".npy"):
+        return None
+    return f"input {port.name!r}: {os.path.basename(name)} as {taken_as(port, form)}"
+
+
+def _parts(path: str) -> tuple[str, str | None, PictureFormat]:
+    """(file, member of an archive, what the numbers of a picture are) of a text behind ``@``."""
+    name, member = os.path.expanduser(path), None
+    archive, colon, wanted = name.rpartition(".npz:")
+    if colon and not os.path.exists(name):
+        name, member = archive + ".npz", wanted
+    name, form = split_format(name)
+    return name, member, form
 
 
 def regular(path: str, name: str | None = None) -> int:

@@ -13,9 +13,11 @@ import onnx
 
 from graphkit.errors import FeedError, GraphkitWarning, SaveError
 from graphkit.graph.ports import Port
+from graphkit.hint import Hint
 from graphkit.optional import optional
 from graphkit.reading.fits import check_fit
 from graphkit.reading.picture_format import PLAIN, PictureFormat
+from graphkit.tensor import type_name
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -46,16 +48,17 @@ def read_picture(port: Port, path: str, *, most: int, form: PictureFormat = PLAI
 
     Cost: the header is read first; pixels are unpacked only where they fit.
     """
-    image = _pillow("reading a picture")
+    channels, _ = _layout(port)
+    return numbers_of(port, np.asarray(_opened(port, path, _MODES[channels], most, form)), form)
+
+
+def numbers_of(port: Port, pixels: Array, form: PictureFormat) -> Array:
+    """Pixels of 0..255, channels last, as the array that an input declares.
+
+    Raises:
+        FeedError: A mean or deviation for an input of bytes.
+    """
     channels, first = _layout(port)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pillow's opinion of sizes and of metadata
-            with image.open(path) as opened:
-                _check_size(port, path, opened.size, channels, first=first, most=most)
-                pixels = np.asarray(opened.convert(_MODES[channels]))
-    except (*_BROKEN, image.DecompressionBombError) as error:
-        raise FeedError(f"{path} is no picture, .npy or .npz file, or it is damaged", name=port.name) from error
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if form.bgr and channels == 3:
@@ -73,6 +76,88 @@ def read_picture(port: Port, path: str, *, most: int, form: PictureFormat = PLAI
     return np.ascontiguousarray(pixels).astype(onnx.helper.tensor_dtype_to_np_dtype(port.data_type))
 
 
+def luma_and_chroma(port: Port, path: str, *, most: int, form: PictureFormat = PLAIN) -> tuple[Array, Any]:
+    """The luma of a picture as the array that a one-channel input declares, and its chroma: pillow's pictures Cb and Cr.
+
+    Raises:
+        FeedError: As ``read_picture``; an input that takes colours.
+        MissingExtraError: pillow is not installed.
+    """
+    channels, _ = _layout(port)
+    if channels != 1:
+        raise FeedError(
+            f"input {port.name!r} is {port.text}: it takes {channels} channels, and luma is one",
+            name=port.name,
+            hint="feed the picture as it is",
+        )
+    brightness, *chroma = _opened(port, path, "RGB", most, form).convert("YCbCr").split()
+    return numbers_of(port, np.asarray(brightness), form), chroma
+
+
+def merged(name: str, luma: Array, chroma: Any, path: str, form: PictureFormat = PLAIN) -> Array:
+    """An output's luma and a photograph's chroma as one colour picture, uint8[h,w,3].
+
+    The chroma is brought to the size of the luma by pillow's bicubic filter, as the tutorials on super-resolution do it.
+
+    Raises:
+        SaveError: The output is no single picture of one channel.
+        MissingExtraError: pillow is not installed.
+    """
+    image = _pillow("writing a picture")
+    pixels = _bytes_of(name, luma, path, form)
+    if pixels.ndim != 2:
+        raise SaveError(
+            f"output {name!r} is {luma.dtype}[{','.join(map(str, luma.shape))}], and luma is one channel", path=path
+        )
+    bright = image.fromarray(pixels)
+    planes = [plane.resize(bright.size, image.Resampling.BICUBIC) for plane in chroma]
+    return np.asarray(image.merge("YCbCr", [bright, *planes]).convert("RGB"))
+
+
+def taken_as(port: Port, form: PictureFormat) -> str:
+    """What the numbers of a picture are that is fed: ``float32 of 0..1, RGB, resized (bilinear)``; grey is said."""
+    channels, _ = _layout(port)
+    floats = port.data_type != onnx.TensorProto.UINT8
+    said = f"{type_name(port.data_type)} of {form.told(channels, floats=floats)}"
+    return f"{said}, resized ({form.resize})" if form.resize else said
+
+
+def _opened(port: Port, path: str, mode: str, most: int, form: PictureFormat) -> Any:
+    """A picture in one of pillow's modes, of the size that the input declares; measured before it is unpacked."""
+    image = _pillow("reading a picture")
+    channels, first = _layout(port)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pillow's opinion of sizes and of metadata
+            with image.open(path) as opened:
+                size = opened.size if form.resize is None else _fixed_size(port, first=first)
+                _check_size(port, path, size, channels, first=first)
+                _check_pixels(port, path, opened.size, max(len(mode), len(opened.getbands())), most)
+                picture = opened.convert(mode)
+    except (*_BROKEN, image.DecompressionBombError) as error:
+        raise FeedError(f"{path} is no picture, .npy or .npz file, or it is damaged", name=port.name) from error
+    if form.resize is None or picture.size == size:
+        return picture
+    return picture.resize(size, image.Resampling[form.resize.upper()])
+
+
+def _fixed_size(port: Port, *, first: bool) -> tuple[int, int]:
+    """(width, height) that an input declares.
+
+    Raises:
+        FeedError: One of them is free.
+    """
+    dims = port.dims or ()
+    height, width = dims[-2:] if first else dims[-3:-1]
+    if isinstance(height, int) and isinstance(width, int):
+        return width, height
+    raise FeedError(
+        f"input {port.name!r} is {port.text}: it takes pictures of any size, and 'resize' meets a fixed one",
+        name=port.name,
+        hint="leave 'resize' out, or fix the axes first with graphkit dims",
+    )
+
+
 _BROKEN = (
     *(OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, OverflowError, MemoryError),
     *(AttributeError, KeyError, struct.error, zlib.error),
@@ -80,18 +165,34 @@ _BROKEN = (
 """What pillow's decoders raise for files that are none of theirs, or damaged."""
 
 
-def _check_size(port: Port, path: str, size: tuple[int, int], channels: int, *, first: bool, most: int) -> None:
+def _check_size(port: Port, path: str, size: tuple[int, int], channels: int, *, first: bool) -> None:
     width, height = size
     batch = (1,) * (len(port.dims or ()) == 4)
     inner = (channels, height, width) if first else (height, width, channels)
     shape = (height, width) if len(port.dims or ()) == 2 else (*batch, *inner)
-    check_fit(port, onnx.helper.tensor_dtype_to_np_dtype(port.data_type), shape)
+    try:
+        check_fit(port, onnx.helper.tensor_dtype_to_np_dtype(port.data_type), shape)
+    except FeedError as error:
+        if _another_size(port, size, first=first):
+            error.hint = Hint(f"let it be resized: @{path}:resize; or ", error.hint or "")
+        raise
+
+
+def _check_pixels(port: Port, path: str, size: tuple[int, int], channels: int, most: int) -> None:
+    width, height = size
     if width * height * channels > most:
         raise FeedError(
             f"{path} would unpack to {width} x {height} pixels, far more than the file holds",
             name=port.name,
             hint="where that is meant, give the pixels as a .npy file",
         )
+
+
+def _another_size(port: Port, size: tuple[int, int], *, first: bool) -> bool:
+    """Whether an input declares a height or width, and a picture has others."""
+    dims = port.dims or ()
+    height, width = dims[-2:] if first or len(dims) == 2 else dims[-3:-1]
+    return (isinstance(height, int) and height != size[1]) or (isinstance(width, int) and width != size[0])
 
 
 def _layout(port: Port) -> tuple[int, bool]:
@@ -131,6 +232,28 @@ def picture_bytes(name: str, array: Array, path: str, form: PictureFormat = PLAI
     import io
 
     image = _pillow("writing a picture")
+    pixels = _bytes_of(name, array, path, form)
+    if form.bgr and pixels.ndim == 3 and pixels.shape[2] == 3:
+        pixels = pixels[:, :, ::-1]
+    buffer = io.BytesIO()
+    suffix = os.path.splitext(path)[1].lower()
+    image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format=image.registered_extensions().get(suffix, "PNG"))
+    return buffer.getvalue()
+
+
+def told(array: Array, form: PictureFormat) -> str:
+    """What the numbers of an output were taken for that ``picture_bytes`` wrote."""
+    shape = [size for size in array.shape if size != 1]
+    channels = 1 if len(shape) < 3 else shape[0] if shape[0] in _MODES else shape[-1]
+    return form.told(channels, floats=array.dtype != np.uint8)
+
+
+def _bytes_of(name: str, array: Array, path: str, form: PictureFormat) -> Array:
+    """An output as uint8[h,w] or uint8[h,w,channels]; its channels are in the order that they have.
+
+    Raises:
+        SaveError: It is not shaped like one picture.
+    """
     pixels = np.asarray(array)
     while pixels.ndim > 3 and pixels.shape[0] == 1:
         pixels = pixels[0]
@@ -154,12 +277,7 @@ def picture_bytes(name: str, array: Array, path: str, form: PictureFormat = PLAI
         unit = form.unit(pixels)
         _warn_outside(name, unit, path, form)
         pixels = np.rint(np.clip(np.nan_to_num(unit), 0, 1) * 255).astype(np.uint8)
-    if form.bgr and pixels.ndim == 3 and pixels.shape[2] == 3:
-        pixels = pixels[:, :, ::-1]
-    buffer = io.BytesIO()
-    suffix = os.path.splitext(path)[1].lower()
-    image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format=image.registered_extensions().get(suffix, "PNG"))
-    return buffer.getvalue()
+    return pixels
 
 
 def _warn_outside(name: str, unit: Array, path: str, form: PictureFormat) -> None:

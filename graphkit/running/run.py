@@ -11,6 +11,7 @@ import numpy as np
 
 from graphkit.errors import FeedError
 from graphkit.model import ModelLike
+from graphkit.reading.files import picture_note
 from graphkit.result import Result
 from graphkit.running.chain import is_chain, run_chain
 from graphkit.runtime.session import Optimization, Session, session
@@ -38,7 +39,8 @@ def run(
         model: A path, a ModelProto or a Model; or the folder of a split model, whose stages run one after the other.
         feeds: Input name -> what to feed. An array or torch tensor must have the declared dtype. A number or nested
             list takes the declared dtype, and a single number fills the declared shape (``{"factor": 2.5}``). A text
-            is a specification: ``"@photo.png"`` (0..1 for float inputs, 0..255 for uint8, NCHW or NHWC as declared),
+            is a specification: ``"@photo.png"`` (0..1 for float inputs, 0..255 for uint8, NCHW or NHWC as declared;
+            ``"@photo.png:bgr:0-255:resize"`` and such say otherwise),
             ``"@x.npy"``, ``"@x.npz"`` (the member called like the input, or the only one), ``"random"``, or a number
             or list as text (``"2,3"``). None, or nothing in it, draws every input as "random" does; what is no mapping is
             for the only input of the model.
@@ -135,8 +137,9 @@ def run_report(
         fed = _fed(made, feeds)
         arrays = made.run(fed, outputs, seed=seed)
     summaries = {name: summary(array) for name, array in arrays.items()}
+    read = tuple(note for name, value in fed.items() if (note := picture_note(made.inputs[name], value)) is not None)
     drawn = () if feeds or not fed else (f"inputs that were drawn at random (seed {seed}): {', '.join(fed)}",)
-    return Ran(made.name, made.device, made.providers, summaries, arrays, (*made.notes, *drawn))
+    return Ran(made.name, made.device, made.providers, summaries, arrays, (*made.notes, *read, *drawn))
 
 
 def _fed(made: Session, feeds: Mapping[str, Any] | Any | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from graphkit.errors import SaveError
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.reading.picture_format import PictureFormat, split_format
-from graphkit.reading.pictures import picture_bytes
+from graphkit.reading.pictures import picture_bytes, told
 from graphkit.storage.commit import write_file
 from graphkit.tensor import storable
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from graphkit.tensor import Array
 
 
-def save_arrays(arrays: Mapping[str, Array], path: str | os.PathLike[str]) -> None:
+def save_arrays(arrays: Mapping[str, Array], path: str | os.PathLike[str]) -> str | None:
     """Write named arrays to one file, whole or not at all.
 
     Args:
@@ -33,6 +33,9 @@ def save_arrays(arrays: Mapping[str, Array], path: str | os.PathLike[str]) -> No
             float8 and float4 as float32, int4 and int2 as int8, uint4 and uint2 as uint8. A feed from such a file is
             taken back as the type that the input declares.
 
+    Returns:
+        Of a picture, what the output's numbers were taken for, such as ``0..1, RGB``; None of other files.
+
     Raises:
         TextError: A mean or deviation behind the path cannot be read.
         SaveError: The target cannot be written, or the arrays do not fit the kind of file.
@@ -43,6 +46,7 @@ def save_arrays(arrays: Mapping[str, Array], path: str | os.PathLike[str]) -> No
     path, form = split_format(os.fspath(path))
     suffix = os.path.splitext(path)[1].lower()
     write_file(path, archive(arrays, path) if suffix == ".npz" else _single(arrays, path, suffix, form))
+    return told(next(iter(arrays.values())), form) if suffix in PICTURES else None
 
 
 def archive(arrays: Mapping[str, Array], path: str = "the archive") -> bytes:
@@ -69,6 +73,9 @@ def archive(arrays: Mapping[str, Array], path: str = "the archive") -> bytes:
     return buffer.getvalue()
 
 
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""Suffixes of files that hold a picture."""
+
 _DATE = (1980, 1, 1, 0, 0, 0)
 """The date of each member, so that the same arrays make the same bytes (the earliest date that a zip file can say)."""
 
@@ -92,7 +99,7 @@ def _single(arrays: Mapping[str, Array], path: str, suffix: str, form: PictureFo
         buffer = io.BytesIO()
         np.save(buffer, _storable(name, array, path), allow_pickle=False)
         return buffer.getvalue()
-    if suffix in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"):
+    if suffix in PICTURES:
         return picture_bytes(name, array, path, form)
     raise SaveError(
         f"{path}: {suffix or 'a file without suffix'} is no kind of file for arrays",

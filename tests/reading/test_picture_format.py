@@ -80,3 +80,56 @@ def test_the_command_feeds_and_saves_bgr_of_0_to_255_and_says_what_does_not_fit(
     assert "clipped" not in capsys.readouterr().err
     assert main(["run", model, "--feed", f"x=@{photo}:0-255", "--save", out]) == 0
     assert "out.png:0-255" in capsys.readouterr().err
+
+
+def same(tmp_path, shape):
+    """A model that gives what it is fed, as a path."""
+    text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[{shape}] x) => (float[{shape}] y) {{ y = Identity(x) }}'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "same.onnx")
+    return str(tmp_path / "same.onnx")
+
+
+@pytest.mark.parametrize(
+    ("word", "mode"),
+    [
+        ("resize", "BILINEAR"),
+        ("resize=bicubic", "BICUBIC"),
+        ("resize=nearest", "NEAREST"),
+        ("resize=lanczos", "LANCZOS"),
+    ],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_a_fixed_size_is_met_by_resizing_when_asked(photo, word, mode, last):
+    wanted = np.asarray(Image.open(photo).resize((5, 3), Image.Resampling[mode]), np.float32) / 255
+    shape = (1, 3, 5, 3) if last else (1, 3, 3, 5)
+    port = Port("x", onnx.TensorProto.FLOAT, shape, f"float32{list(shape)}")
+    expected = wanted if last else wanted.transpose(2, 0, 1)
+    np.testing.assert_allclose(value_for(port, f"@{photo}:{word}")[0], expected, rtol=0, atol=1e-6)
+
+
+def test_another_size_without_a_word_is_refused_and_the_word_is_named(photo):
+    port = Port("x", onnx.TensorProto.FLOAT, (1, 3, 4, 6), "float32[1,3,4,6]")
+    with pytest.raises(gk.FeedError, match=r"must be 4") as caught:
+        value_for(port, f"@{photo}")
+    assert f"@{photo}:resize" in caught.value.hint
+    assert value_for(port, f"@{photo}:resize").shape == (1, 3, 4, 6)
+
+
+def test_resize_needs_a_fixed_size_and_a_filter_that_exists(photo):
+    free = Port("x", onnx.TensorProto.FLOAT, (1, 3, "h", 6), "float32[1,3,h,6]")
+    with pytest.raises(gk.FeedError, match="any size"):
+        value_for(free, f"@{photo}:resize")
+    with pytest.raises(gk.TextError, match="no filter 'soft'"):
+        value_for(FLOAT, f"@{photo}:resize=soft")
+
+
+def test_the_command_says_range_order_and_size_in_and_out(photo, tmp_path, capsys):
+    model, out = same(tmp_path, "1,3,4,4"), str(tmp_path / "out.png")
+    assert main(["run", model, "--feed", f"x=@{photo}:bgr:0-255:resize", "--save", f"{out}:0-255"]) == 0
+    said = capsys.readouterr().err
+    assert "input 'x': photo.png as float32 of 0..255, BGR, resized (bilinear)" in said
+    assert "y taken as 0..255, RGB" in said
+    assert main(["run", same(tmp_path, "1,1,2,2"), "--feed", f"x=@{photo}", "--save", out]) == 0
+    said = capsys.readouterr().err
+    assert "photo.png as float32 of 0..1, grey" in said
+    assert "y taken as 0..1, grey" in said

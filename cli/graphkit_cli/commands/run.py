@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     help="Write the outputs: .npz; .npy or .png for a single one. Floats are taken as 0..1 and RGB in a picture; "
     "out.png:0-255, :bgr, :mean=..., :std=... say otherwise.",
 )
+@click.option(
+    "--luma",
+    is_flag=True,
+    help="For nets of one channel: feed the luma of a colour photograph; resize its chroma (bicubic), merge, give RGB.",
+)
 @output_options
 def command(
     render: Render,
@@ -62,6 +67,7 @@ def command(
     trt_calibration: str | None,
     seed: int,
     save: str | None,
+    luma: bool,
 ) -> None:
     r"""Run a model in ONNX Runtime; show or save its outputs.
 
@@ -70,31 +76,32 @@ def command(
     \b
     graphkit run model.onnx
     graphkit run model.onnx --feed image=@photo.png --feed factor=2.5 --save larger.png
+    graphkit run espcn.onnx --feed luma=@photo.png --luma --save larger.png
     """
     import graphkit as gk
 
     given = pairs(feeds, "--feed", model)
     if save is not None:
         check_target(save)
+    options: dict[str, Any] = {
+        "outputs": outputs or None,
+        "device": device,
+        "tensorrt": tensorrt_choice(device, trt_profiles, trt_calibration, trt_fp16=trt_fp16, trt_int8=trt_int8),
+        "tf32": tf32,
+        "allow_cpu_nodes": allow_cpu_nodes,
+        "optimization": optimization,
+        "seed": seed,
+    }
     with render.progress(f"running {model}"):
-        ran = gk.run_report(
-            model,
-            given,
-            outputs=outputs or None,
-            device=device,
-            tensorrt=tensorrt_choice(device, trt_profiles, trt_calibration, trt_fp16=trt_fp16, trt_int8=trt_int8),
-            tf32=tf32,
-            allow_cpu_nodes=allow_cpu_nodes,
-            optimization=optimization,
-            seed=seed,
-        )
-    if save is not None:
-        gk.save_arrays(ran.arrays, save)
+        ran = gk.run_luma(model, given, save=save, **options) if luma else gk.run_report(model, given, **options)
+    taken = None
+    if save is not None and not luma:
+        taken = gk.save_arrays(ran.arrays, save)
     render.result(_summary(ran, save), lambda: gk.text(ran))
     for note in ran.notes:
         render.note(note)
     if save is not None:
-        render.note(f"wrote {save}")
+        render.note(f"wrote {save}" + (f": {', '.join(ran.arrays)} taken as {taken}" if taken else ""))
 
 
 def _summary(ran: gk.Ran, save: str | None) -> dict[str, object]:
