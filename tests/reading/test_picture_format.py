@@ -100,8 +100,8 @@ def same(tmp_path, shape):
 )
 @pytest.mark.parametrize("last", [False, True])
 def test_a_fixed_size_is_met_by_resizing_when_asked(photo, word, mode, last):
-    wanted = np.asarray(Image.open(photo).resize((5, 3), Image.Resampling[mode]), np.float32) / 255
-    shape = (1, 3, 5, 3) if last else (1, 3, 3, 5)
+    wanted = np.asarray(Image.open(photo).resize((5, 6), Image.Resampling[mode]), np.float32) / 255
+    shape = (1, 6, 5, 3) if last else (1, 3, 6, 5)
     port = Port("x", onnx.TensorProto.FLOAT, shape, f"float32{list(shape)}")
     expected = wanted if last else wanted.transpose(2, 0, 1)
     np.testing.assert_allclose(value_for(port, f"@{photo}:{word}")[0], expected, rtol=0, atol=1e-6)
