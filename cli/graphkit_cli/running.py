@@ -65,6 +65,15 @@ optimization_option = click.option(
     help="How far ONNX Runtime may rewrite the model before it runs it.",
 )
 
+custom_ops_option = click.option(
+    "--custom-ops",
+    "custom_ops",
+    metavar="LIBRARY",
+    multiple=True,
+    type=click.Path(),
+    help="Load this shared library of custom operators into ONNX Runtime; repeats. GRAPHKIT_CUSTOM_OPS does it everywhere.",
+)
+
 cpu_nodes_option = click.option(
     "--allow-cpu-nodes",
     is_flag=True,
@@ -181,7 +190,7 @@ def one_reference(given: Mapping[str, Any]) -> None:
 def comparison_options(*, several: bool = False) -> Callable[[FC], FC]:
     """Where to run and on what, and how exactly: options that ``read_comparison`` makes the library's keywords.
 
-    ``--device``, ``--tf32``, ``--bind``, ``--feed``, ``--map``, ``--seed``, ``--rtol``, ``--atol``.
+    ``--device``, ``--tf32``, ``--custom-ops``, ``--bind``, ``--feed``, ``--map``, ``--seed``, ``--rtol``, ``--atol``.
 
     Args:
         several: ``--bind`` and ``--feed`` take several values for one name.
@@ -192,6 +201,7 @@ def comparison_options(*, several: bool = False) -> Callable[[FC], FC]:
     return together(
         device_option,
         tf32_option,
+        custom_ops_option,
         click.option("--bind", metavar="DIM=SIZES", multiple=True, help=text),
         feed_option,
         click.option(

@@ -22,6 +22,7 @@ from graphkit.hint import Blank, Hint, call
 from graphkit.inspection.onnx_checker import checker_faults
 from graphkit.model import Model, ModelLike
 from graphkit.result import Result
+from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.semantics.conforms import wrong_types
 from graphkit.semantics.known_operators import unknown_operator
 from graphkit.semantics.valid import report_faults
@@ -53,12 +54,13 @@ class Checked(Result):
         return self.valid
 
 
-def check(model: ModelLike, *, runtime: bool = True) -> Checked:
+def check(model: ModelLike, *, runtime: bool = True, custom_ops: Libraries = ()) -> Checked:
     """Find all that is wrong with a model: by ONNX's rules, by onnx.checker, and by loading it into ONNX Runtime.
 
     Args:
         model: A path, a ModelProto or a Model. A path is opened as ``load(path, strict=False)`` does.
         runtime: Load it into ONNX Runtime too, on the CPU and with its optimizer off, where that is installed.
+        custom_ops: Shared libraries of custom operators for the runtime, as ``session`` takes them.
 
     Returns:
         The verdict, and a finding for each fault: rule, message, and node or value where it is about one.
@@ -66,6 +68,7 @@ def check(model: ModelLike, *, runtime: bool = True) -> Checked:
     Raises:
         ModelFileError, FormatError: The file cannot be read at all.
         MissingExtraError: The address needs a package that is not installed.
+        SessionError: A library cannot be loaded.
 
     Changes: nothing.
     Scope: main graph, bodies, functions. Where a value is defined twice, types are not looked at.
@@ -93,7 +96,7 @@ def check(model: ModelLike, *, runtime: bool = True) -> Checked:
             found.append(Finding("onnx-checker", f"onnx.checker: {said}", node=node))
     asked = None
     if runtime and importlib.util.find_spec("onnxruntime") is not None:
-        asked, refusal = _by_runtime(source, found)
+        asked, refusal = _by_runtime(source, found, custom_ops)
         found += refusal
     return Checked(not found, tuple(dict.fromkeys(found)), asked)
 
@@ -212,14 +215,17 @@ def _types(model: onnx.ModelProto, versions: dict[str, int], functions: set[walk
             yield Finding("shape", f"{op_type} {named!r}: {why}" if op_type else why, node=named)
 
 
-def _by_runtime(source: Model, found: list[Finding]) -> tuple[str, list[Finding]]:
+def _by_runtime(source: Model, found: list[Finding], custom_ops: Libraries) -> tuple[str, list[Finding]]:
     """(the runtime's name and version, what it has against the model that was not found before it was asked)."""
     from graphkit.runtime.failures import import_runtime
-    from graphkit.runtime.session import session
+    from graphkit.runtime.session import session, session_settings
 
-    version = f"onnxruntime {import_runtime().__version__}"
+    runtime = import_runtime()
+    version = f"onnxruntime {runtime.__version__}"
+    with custom_operators(custom_ops):
+        session_settings(runtime, "none")  # a library that cannot be loaded is no fault of the model's
     try:
-        session(source, device="cpu", optimize=False, threads=1)
+        session(source, device="cpu", optimize=False, threads=1, custom_ops=custom_ops)
     except GraphkitError as error:
         if isinstance(error, WeightsError) or any(error.message == finding.message for finding in found):
             return version, []

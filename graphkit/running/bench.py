@@ -18,6 +18,7 @@ from graphkit.model import Model, ModelLike
 from graphkit.reading.values import value_for
 from graphkit.result import Result
 from graphkit.running.memory import MemoryUse, memory_of
+from graphkit.runtime.custom_ops import Libraries, library_paths
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.profiling import NodeTime, node_times
 from graphkit.runtime.session import Optimization, Session, session
@@ -151,6 +152,7 @@ def bench(
     profile: bool = False,
     memory: bool = True,
     seed: int = 0,
+    custom_ops: Libraries = (),
     progress: Progress | None = None,
 ) -> Benchmark:
     """Measure how long a run of a model takes, and how much memory; of two models, beside each other.
@@ -172,12 +174,13 @@ def bench(
         profile: Say where the time goes, by operator and by node, with ONNX Runtime's profiler.
         memory: Measure memory too, in a process of its own; on Linux only.
         seed: For random feeds.
+        custom_ops: Shared libraries of custom operators, as ``session`` takes them.
         progress: Called with (done, total, what).
 
     Raises:
         FeedError: A feed does not fit, or ``bind`` names no open dim.
         NameNotFoundError: No model has an input that is fed.
-        SessionError: The runtime refuses a model, or failed.
+        SessionError: The runtime refuses a model or a library, or failed.
         ProviderError: The device did not load.
         MissingExtraError: onnxruntime is not installed.
         ValueError: ``runs``, ``seconds`` or a level is none.
@@ -189,7 +192,14 @@ def bench(
         raise ValueError("runs and seconds are more than 0, and there is an optimization at least")
     models = [as_model(one) for one in (model, other) if one is not None]
     names = _names(models)
-    options = {"device": device, "tf32": tf32, "threads": threads, "allow_cpu_nodes": True}
+    libraries = library_paths(custom_ops)
+    options = {
+        "device": device,
+        "tf32": tf32,
+        "threads": threads,
+        "allow_cpu_nodes": True,
+        "custom_ops": libraries,
+    }
     randoms = [RandomFeeds(one, seed=seed) for one in models]
     known = [name for random in randoms for name in random.ports]
     if unknown := next((name for name in feeds or {} if name not in known), None):

@@ -46,7 +46,7 @@ def memory_of(model: Model, feeds: Mapping[str, Array], options: Mapping[str, An
     Args:
         model: The model; one that is no longer the file that it was loaded from is written to a temporary one.
         feeds: Input -> array of the declared dtype.
-        options: Of ``graphkit.session``: device, optimization, threads, tf32.
+        options: Of ``graphkit.session``: device, optimization, threads, tf32, custom_ops.
 
     Raises:
         GraphkitError: The process ended without an answer.

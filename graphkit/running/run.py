@@ -14,6 +14,7 @@ from graphkit.model import ModelLike
 from graphkit.reading.files import picture_note
 from graphkit.result import Result
 from graphkit.running.chain import is_chain, run_chain
+from graphkit.runtime.custom_ops import Libraries
 from graphkit.runtime.session import Optimization, Session, session
 from graphkit.runtime.tensorrt import TensorRT
 from graphkit.storage.load import as_model
@@ -32,6 +33,7 @@ def run(
     optimization: Optimization = "all",
     seed: int = 0,
     tensorrt: TensorRT | None = None,
+    custom_ops: Libraries = (),
 ) -> dict[str, Array]:
     """Run a model in ONNX Runtime.
 
@@ -49,6 +51,7 @@ def run(
         outputs: Values to give: graph outputs, or any value of the main graph; None for the graph outputs.
         seed: For inputs that are drawn.
         tensorrt: With device "tensorrt": profiles of dynamic shapes, fp16, int8.
+        custom_ops: Shared libraries of custom operators, as ``session`` takes them.
 
     Returns:
         Output name -> array on the host, in the order asked for.
@@ -56,7 +59,7 @@ def run(
     Raises:
         FeedError: An input has no feed, or one of another dtype or shape.
         NameNotFoundError: A feed or output that the model does not have.
-        SessionError: The runtime refuses the model, or failed.
+        SessionError: The runtime refuses the model or a library, or failed.
         ProviderError: The device was asked for and is not what would run.
         MissingExtraError: onnxruntime, or pillow for a picture, is not installed.
 
@@ -64,10 +67,10 @@ def run(
     Scope: values of the main graph.
     Cost: a session is built for every call; use ``graphkit.session`` for more than one run.
     """
+    loading = {"device": device, "optimization": optimization, "tensorrt": tensorrt, "custom_ops": custom_ops}
     if is_chain(model):
-        loading = {"device": device, "optimization": optimization, "tensorrt": tensorrt}
         return run_chain(os.fspath(model), feeds, outputs=outputs, seed=seed, **loading)[0]  # type: ignore[arg-type]  # a path
-    made = session_for(model, outputs, device=device, optimization=optimization, tensorrt=tensorrt)
+    made = session_for(model, outputs, **loading)
     return made.run(_fed(made, feeds), outputs, seed=seed)
 
 
@@ -126,14 +129,22 @@ def run_report(
     optimization: Optimization = "all",
     seed: int = 0,
     tensorrt: TensorRT | None = None,
+    custom_ops: Libraries = (),
 ) -> Ran:
     """``run``, and which providers ran it. Arguments and errors as ``run`` and ``session`` have them."""
-    loading = {"device": device, "tf32": tf32, "allow_cpu_nodes": allow_cpu_nodes, "optimization": optimization}
+    loading = {
+        "device": device,
+        "tf32": tf32,
+        "allow_cpu_nodes": allow_cpu_nodes,
+        "optimization": optimization,
+        "tensorrt": tensorrt,
+        "custom_ops": custom_ops,
+    }
     fed: Mapping[str, Any] = {}
     if is_chain(model):
-        arrays, made = run_chain(os.fspath(model), feeds, outputs=outputs, seed=seed, tensorrt=tensorrt, **loading)  # type: ignore[arg-type]  # a path
+        arrays, made = run_chain(os.fspath(model), feeds, outputs=outputs, seed=seed, **loading)  # type: ignore[arg-type]  # a path
     else:
-        made = session_for(model, outputs, tensorrt=tensorrt, **loading)
+        made = session_for(model, outputs, **loading)
         fed = _fed(made, feeds)
         arrays = made.run(fed, outputs, seed=seed)
     summaries = {name: summary(array) for name, array in arrays.items()}

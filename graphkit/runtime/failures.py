@@ -92,6 +92,7 @@ _INVALID = "the model contradicts itself there: make it again with the tool that
 
 _OTHER_OPSET = call("opset", to=Blank("N"))
 _DEFINED = call("define", function=Blank("FILE"))
+_LIBRARY = Argument("custom_ops", [Blank("LIBRARY")])
 
 _HINTS: tuple[tuple[str, str], ...] = (
     (
@@ -104,7 +105,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
         Hint(
             "the installed onnxruntime has no kernel for this operator: give it a body with `",
             _DEFINED,
-            "`, or register the library that has it",
+            "`, or load the library that has it with ",
+            _LIBRARY,
         ),
     ),
     *((sign, _BAKED) for sign in _OTHER_SIZE),

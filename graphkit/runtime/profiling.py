@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphkit.graph.ports import input_ports
 from graphkit.runtime import providers
+from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.runtime.failures import import_runtime, translated
 from graphkit.runtime.handover import carry
 from graphkit.runtime.ort_values import to_runtime
@@ -48,6 +49,7 @@ def node_times(
     runs: int,
     threads: int | None = None,
     tf32: bool = False,
+    custom_ops: Libraries = (),
 ) -> tuple[NodeTime, ...]:
     """The time of each node, the slowest first.
 
@@ -59,15 +61,17 @@ def node_times(
         runs: Runs to take the mean of.
         threads: Threads inside an operator; None for all cores.
         tf32: As in ``session``.
+        custom_ops: As in ``session``.
 
     Raises:
-        SessionError: The runtime refuses the model, or failed.
+        SessionError: The runtime refuses the model or a library, or failed.
 
     Scope: nodes of the main graph and of bodies; a node that holds bodies has their time too.
     Cost: a session and the runs; the profiler itself costs some microseconds a node.
     """
     runtime = import_runtime()
-    settings = session_settings(runtime, optimization, threads=threads)
+    with custom_operators(custom_ops):
+        settings = session_settings(runtime, optimization, threads=threads)
     settings.enable_profiling = True
     with (
         tempfile.TemporaryDirectory(prefix="graphkit-") as folder,

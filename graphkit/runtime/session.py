@@ -15,6 +15,7 @@ from graphkit.graph.walk import model_nodes
 from graphkit.hint import Argument, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.runtime import providers
+from graphkit.runtime.custom_ops import Libraries, custom_operators, register
 from graphkit.runtime.failures import import_runtime, translated
 from graphkit.runtime.handover import CarriedModel, carry, require_runnable
 from graphkit.runtime.host_nodes import named, shape_nodes
@@ -191,6 +192,7 @@ def session(
     allow_cpu_nodes: bool = False,
     threads: int | None = None,
     tensorrt: TensorRT | None = None,
+    custom_ops: Libraries = (),
 ) -> Session:
     """Load a model into ONNX Runtime.
 
@@ -208,10 +210,13 @@ def session(
             error. Shape computations, which belong on the CPU, are neither.
         threads: Threads inside an operator; None for what the variable GRAPHKIT_THREADS says, else all cores.
         tensorrt: With device "tensorrt": profiles of dynamic shapes, fp16, int8.
+        custom_ops: Shared libraries of custom operators, as ONNX Runtime's ``register_custom_ops_library`` takes them. The
+            variable GRAPHKIT_CUSTOM_OPS names more, for every session there is.
 
     Raises:
         ProviderError: The device was asked for and did not load, or nodes fell to the CPU.
-        SessionError: The runtime refuses the model, or functions that double each other would be expanded without end.
+        SessionError: The runtime refuses the model or a library, or functions that double each other would be expanded
+            without end.
         InvalidGraphError: A Resize is given no size, over which the runtime would end the process.
         FormatError: The file is no ONNX model.
         WeightsError: Weights were stripped, or are not where a tensor says.
@@ -237,7 +242,8 @@ def session(
     level = optimization if optimize else "none"
     if level not in _LEVELS:
         raise ValueError(f"optimization is one of {', '.join(_LEVELS)}, not {optimization!r}")
-    settings = session_settings(runtime, level, threads=threads)
+    with custom_operators(custom_ops):
+        settings = session_settings(runtime, level, threads=threads)
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     path = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     with translated(f"loading {source.path or source.proto.graph.name}"):
@@ -249,9 +255,14 @@ def session(
 
 
 def session_settings(runtime: Any, optimization: Optimization, *, threads: int | None = None) -> Any:
-    """The runtime's own options of a session: quiet, and with its rewrites as asked."""
+    """The runtime's own options of a session: quiet, with its rewrites as asked, and the custom operators that are in force.
+
+    Raises:
+        SessionError: A library of custom operators cannot be loaded.
+    """
     settings = runtime.SessionOptions()
     settings.log_severity_level = 4
+    register(settings)
     settings.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, _LEVELS[optimization])
     if threads is None and os.environ.get(THREADS_VARIABLE, "").isdigit():
         threads = int(os.environ[THREADS_VARIABLE])

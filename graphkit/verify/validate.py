@@ -16,6 +16,7 @@ from graphkit.feeds.random import RandomFeeds
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.reading.fits import check
 from graphkit.reading.values import value_for
+from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.runtime.session import Session, session
 from graphkit.runtime.tensorrt import TensorRT
 from graphkit.storage.load import as_model
@@ -62,6 +63,7 @@ def validate(
     optimization: Optimization = "all",
     progress: Progress | None = None,
     tensorrt: TensorRT | None = None,
+    custom_ops: Libraries = (),
     save: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Run a candidate and a reference on the same feeds and compare every output.
@@ -103,6 +105,7 @@ def validate(
         allow_cpu_nodes: On a GPU, accept nodes that fell to the CPU, and list them in the notes.
         optimization: Which of its rewrites the runtime applies to models, on both sides: as ``session`` takes it.
         progress: Called after every run.
+        custom_ops: Shared libraries of custom operators for both sides, as ``session`` takes them.
         save: Keep the outputs of both sides in this ``.npz`` file; ``validate_saved`` judges them by other tolerances.
 
     Returns:
@@ -114,7 +117,7 @@ def validate(
         FeedError: A feed does not fit, or a bound dim does not exist.
         NameNotFoundError: ``map``, ``feeds`` or ``outputs`` name something that is not there.
         FactoryError: The factory gives no torch module.
-        SessionError: The runtime refuses a model, failed, or ran out of memory.
+        SessionError: The runtime refuses a model or a library, failed, or ran out of memory.
         ProviderError: The device was asked for and is not what ran.
         SaveError: ``save`` cannot be written.
         ValueError: Neither or both of ``against`` and ``torch``; ``samples`` below 1.
@@ -134,6 +137,7 @@ def validate(
         allow_cpu_nodes=allow_cpu_nodes,
         optimization=optimization,
         tensorrt=tensorrt,
+        custom_ops=custom_ops,
     )
     given, mapping = dict(feeds or {}), dict(map or {})
     _check_names(made, given, mapping, has_other_inputs=against is not None)
@@ -155,7 +159,7 @@ def validate(
     plan = _Plan(made, reference, bind or {}, given, samples, seed)
     kept = Results() if save is not None else None
     tally = _Tally(made.inputs, reference, policy, any_dtype=any_dtype, equal_nan=equal_nan, kept=kept)
-    with reference.opened():
+    with custom_operators(custom_ops), reference.opened():
         for case in plan.cases():
             try:
                 _run_case(made, reference, case, tally)

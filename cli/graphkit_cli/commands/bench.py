@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from graphkit_cli.options import model_argument, output_options
-from graphkit_cli.running import bound_sizes, device_option, feed_option, pairs, tf32_option
+from graphkit_cli.running import bound_sizes, custom_ops_option, device_option, feed_option, pairs, tf32_option
 
 if TYPE_CHECKING:
     from graphkit_cli.render import Render
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads inside an operator [default: the runtime's].")
 @tf32_option
+@custom_ops_option
 @click.option("--profile", is_flag=True, help="Say where the time goes, by operator and node.")
 @click.option("--no-memory", is_flag=True, help="Do not measure memory, which takes a process for each model.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Where the random feeds start.")
@@ -59,6 +60,7 @@ def command(
     seconds: float,
     threads: int | None,
     tf32: bool,
+    custom_ops: tuple[str, ...],
     profile: bool,
     no_memory: bool,
     seed: int,
@@ -87,6 +89,7 @@ def command(
             seconds=seconds,
             threads=threads,
             tf32=tf32,
+            custom_ops=custom_ops,
             profile=profile,
             memory=not no_memory,
             seed=seed,

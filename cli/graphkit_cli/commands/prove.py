@@ -10,7 +10,7 @@ import click
 from graphkit_cli.fleet import many
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import Pages, feed_option, pairs, show, with_pages
+from graphkit_cli.running import Pages, custom_ops_option, feed_option, pairs, show, with_pages
 
 NO = 1
 
@@ -19,7 +19,7 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     """What ``prove`` is given for each of many models."""
     if given["feeds"]:
         raise click.UsageError("--feed is for one model.")
-    return {"samples": given["samples"], "seed": given["seed"]}
+    return {"samples": given["samples"], "seed": given["seed"], "custom_ops": given["custom_ops"]}
 
 
 @click.command()
@@ -34,6 +34,7 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     help="Runs at the usual sizes; 5, or fewer where a run is slow.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Where the random numbers start.")
+@custom_ops_option
 @output_options
 @with_pages
 def command(
@@ -43,6 +44,7 @@ def command(
     feeds: tuple[str, ...],
     samples: int | None,
     seed: int,
+    custom_ops: tuple[str, ...],
     pages: Pages,
 ) -> int:
     r"""Prove an edited model against its original, step by step.
@@ -59,6 +61,8 @@ def command(
 
     given = pairs(feeds, "--feed", edited, original)
     with render.progress(f"proving {edited}") as progress:
-        proof = gk.prove(edited, original, feeds=given, samples=samples, seed=seed, progress=progress)
+        proof = gk.prove(
+            edited, original, feeds=given, samples=samples, seed=seed, custom_ops=custom_ops, progress=progress
+        )
     show(render, proof, pages, edited)
     return 0 if proof else NO

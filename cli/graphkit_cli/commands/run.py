@@ -11,6 +11,7 @@ from graphkit_cli.options import model_argument, output_options
 from graphkit_cli.render import Render
 from graphkit_cli.running import (
     cpu_nodes_option,
+    custom_ops_option,
     device_option,
     feed_option,
     optimization_option,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @cpu_nodes_option
 @optimization_option
 @tensorrt_options
+@custom_ops_option
 @click.option("--seed", type=int, default=0, show_default=True, help="For inputs fed with random.")
 @click.option(
     "--save",
@@ -65,6 +67,7 @@ def command(
     trt_fp16: bool,
     trt_int8: bool,
     trt_calibration: str | None,
+    custom_ops: tuple[str, ...],
     seed: int,
     save: str | None,
     luma: bool,
@@ -90,6 +93,7 @@ def command(
         "tf32": tf32,
         "allow_cpu_nodes": allow_cpu_nodes,
         "optimization": optimization,
+        "custom_ops": custom_ops,
         "seed": seed,
     }
     with render.progress(f"running {model}"):

@@ -46,6 +46,7 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
         "equal_nan",
         "allow_cpu_nodes",
         "optimization",
+        "custom_ops",
     )
     return {name: given[name] for name in names if name in given}
 

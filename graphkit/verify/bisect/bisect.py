@@ -12,6 +12,7 @@ from graphkit.errors import ComparisonError
 from graphkit.hint import Argument, Blank, Call, Hint
 from graphkit.reading.sizes import parse_bytes
 from graphkit.runtime import providers
+from graphkit.runtime.custom_ops import Libraries, custom_operators, library_paths
 from graphkit.semantics.kinds import CONTROL_FLOW
 from graphkit.verify.bisect.bisection import Bisection, Row, first_of
 from graphkit.verify.bisect.bodies import inside
@@ -51,6 +52,7 @@ def bisect(
     any_dtype: bool = False,
     isolate: bool = False,
     memory: int | str = "2GB",
+    custom_ops: Libraries = (),
     progress: Progress | None = None,
 ) -> Bisection:
     """Run candidate and reference on the same feeds and find the first inner value that differs.
@@ -98,6 +100,7 @@ def bisect(
             all the same, and a note says so; where the process alone is beyond the limit, it holds for the values. What
             kernels need beside their results, and pages of mapped files, which the system takes back when it wants to,
             are not counted.
+        custom_ops: Shared libraries of custom operators for both sides, as ``session`` takes them.
         progress: Called after every stretch.
 
     Returns:
@@ -108,7 +111,7 @@ def bisect(
             value.
         InvalidGraphError: A model contradicts itself.
         FeedError: A feed does not fit.
-        SessionError: The runtime refused or failed; also where every value agrees and the candidate as a whole, with what
+        SessionError: The runtime refused a model or a library, or failed; also where every value agrees and the candidate as a whole, with what
             no value needs and the branches that are not taken, is refused.
         ProviderError: A device was asked for and did not load.
         ValueError: Neither or both of ``against`` and ``torch``; a memory limit that is no size.
@@ -166,25 +169,28 @@ def bisect(
                 whole = where == other_where and WHOLE * sum(pair.candidate.sizes().values()) <= limit
         return result, whole
 
-    result, whole = one(chosen.sample)
-    if whole:
-        given = {
-            "against": None if subject is not None else against,
-            "torch": subject,
-            "device": where,
-            "bind": bind,
-            "feeds": feeds,
-            "map": map,
-            "seed": seed,
-            "rtol": rtol,
-            "atol": atol,
-            "tf32": tf32,
-            "any_dtype": any_dtype,
-            "equal_nan": True,
-            "allow_cpu_nodes": True,
-        }
-        assert model is not None
-        result = compared_as_a_whole(result, model, given, sample, lambda number: one(number)[0])
+    libraries = library_paths(custom_ops)
+    with custom_operators(libraries):
+        result, whole = one(chosen.sample)
+        if whole:
+            given = {
+                "against": None if subject is not None else against,
+                "torch": subject,
+                "device": where,
+                "bind": bind,
+                "feeds": feeds,
+                "map": map,
+                "seed": seed,
+                "rtol": rtol,
+                "atol": atol,
+                "tf32": tf32,
+                "any_dtype": any_dtype,
+                "equal_nan": True,
+                "allow_cpu_nodes": True,
+            }
+            assert model is not None
+            result = compared_as_a_whole(result, model, given, sample, lambda number: one(number)[0])
+    result = replace(result, custom_ops=libraries)
     return _turned(result) if swapped else result
 
 

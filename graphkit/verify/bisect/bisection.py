@@ -136,6 +136,7 @@ class Bisection(Result):
         feeds: Input -> its type, and its value where that is short.
         notes: What the user should know.
         failing: The smallest model that shows the first difference, for ``save_repro``.
+        custom_ops: The libraries of custom operators that were loaded.
     """
 
     diverges: bool
@@ -156,6 +157,7 @@ class Bisection(Result):
     feeds: dict[str, str]
     notes: tuple[str, ...] = ()
     failing: Failing | None = field(default=None, repr=False, compare=False, metadata={"json": False})
+    custom_ops: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return not self.diverges

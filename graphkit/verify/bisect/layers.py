@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from graphkit.reading.sizes import parse_bytes
 from graphkit.result import Result
 from graphkit.runtime import providers
+from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.verify.bisect.module_side import ModuleSide
 from graphkit.verify.bisect.onnx_side import OnnxSide
 from graphkit.verify.bisect.pair import Chosen, Pair, interface
@@ -93,6 +94,7 @@ def layers(
     atol: float | None = None,
     tf32: bool = False,
     memory: int | str = "2GB",
+    custom_ops: Libraries = (),
     progress: Progress | None = None,
 ) -> Layers:
     """Compare what every submodule of a torch module returns, and every mark, with the model's values.
@@ -113,6 +115,7 @@ def layers(
         atol: Absolute tolerance for every dtype.
         tf32: Allow TF32 on a GPU, on both sides.
         memory: As ``bisect`` has it.
+        custom_ops: Shared libraries of custom operators, as ``session`` takes them.
         progress: Called as the table grows.
 
     Returns:
@@ -133,7 +136,7 @@ def layers(
     own = interface(candidate)
     where, note = providers.resolve(device)
     chosen = Chosen(bind or {}, dict(feeds or {}), dict(map or {}), seed, sample or 0, where, tf32)
-    with contextlib.ExitStack() as stack:
+    with custom_operators(custom_ops), contextlib.ExitStack() as stack:
         pair = torch_pair(own, torch, chosen, stack, modules=True)
         between = "gpu" if where != "cpu" else "cpu"
         policy = Policy(between, tf32 and where != "cpu", rtol, atol)
@@ -141,11 +144,11 @@ def layers(
             pair.candidate, pair.reference, pair.twins, policy, parse_bytes(memory), isolate=False, stop=False
         )
         search.run(progress)
-    found = {row.value: row.metrics for row in search.rows}
+        found = {row.value: row.metrics for row in search.rows}
+        assert isinstance(pair.candidate, OnnxSide)
+        if all(metrics.match for metrics in found.values()):
+            pair.candidate.load()
     assert isinstance(pair.reference, ModuleSide)
-    assert isinstance(pair.candidate, OnnxSide)
-    if all(metrics.match for metrics in found.values()):
-        pair.candidate.load()
     rows = tuple(_layer(call, key, pair, found) for call in pair.reference.calls for key in call.keys)
     return Layers(
         match=all(row.match is not False for row in rows),

@@ -27,7 +27,7 @@ WHAT = {what}
 here = Path(__file__).parent
 options = ort.SessionOptions()
 options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-session = ort.InferenceSession(here / "model.onnx", options, providers={providers})
+{libraries}session = ort.InferenceSession(here / "model.onnx", options, providers={providers})
 with np.load(here / "feeds.npz") as archive:
     feeds = {{name: archive[name] for name in archive.files}}
 {run}
@@ -97,6 +97,7 @@ def save_repro(bisection: Bisection, folder: str | os.PathLike[str]) -> tuple[st
     script = SCRIPT.format(
         what=ascii(f"{what} Found between {bisection.candidate} and {bisection.reference}."),
         providers=ascii(list(bisection.providers)),
+        libraries="".join(f"options.register_custom_ops_library({path!a})\n" for path in bisection.custom_ops),
         run=_run_lines(failing),
     )
     write_file(paths["script"], script.encode())

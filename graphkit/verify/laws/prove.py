@@ -14,6 +14,7 @@ from graphkit.graph.ports import input_ports
 from graphkit.hint import Call, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.operation import operation_of, replayed
+from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.step import HISTORY_KEY, Original
 from graphkit.storage.load import as_model, load
 from graphkit.storage.save import versions_written
@@ -41,6 +42,7 @@ def prove(
     samples: int | None = None,
     seed: int = 0,
     replay: bool = True,
+    custom_ops: Libraries = (),
     progress: Progress | None = None,
 ) -> Proof:
     """Prove an edited model against the one that its history begins with.
@@ -61,12 +63,14 @@ def prove(
         samples: Runs at the usual sizes; those at other sizes come on top. None: 5, or fewer where a run is slow.
         seed: Where the random numbers start.
         replay: Ask the first question too.
+        custom_ops: Shared libraries of custom operators for both models, as ``session`` takes them.
         progress: Called after every step.
 
     Returns:
         The proof; ``bool(proof)`` is whether everything was proved. What could not be asked is "unproved", never "proved".
 
     Raises:
+        SessionError: A library cannot be loaded.
         GraphkitError: The model has no history, the original is not found, or what was given is another model.
         FormatError: The history is damaged.
         FeedError: A feed fits no input.
@@ -86,9 +90,22 @@ def prove(
     """
     if samples is not None and samples < 1:
         raise ValueError("samples must be at least 1")
-    if isinstance(edited, Split):
-        return _split(edited, original, feeds or {}, samples, seed)
-    last = as_model(edited)
+    asked = Asked(samples, seed, dict(feeds or {}))
+    with custom_operators(custom_ops):
+        if isinstance(edited, Split):
+            return _split(edited, original, asked)
+        return _proved(as_model(edited), original, asked, progress, replay=replay)
+
+
+def _proved(
+    last: Model,
+    original: ModelLike | Mapping[str, ModelLike] | None,
+    asked: Asked,
+    progress: Progress | None,
+    *,
+    replay: bool,
+) -> Proof:
+    """The proof of one model with a history."""
     if not last.history:
         raise GraphkitError(
             "the model has no history, so nobody knows what was done to it",
@@ -98,16 +115,15 @@ def prove(
             ),
         )
     if is_merge(last):
-        return _merged(last, original, feeds or {}, samples, seed)
+        return _merged(last, original, asked)
     if isinstance(original, Mapping):
         raise TypeError("only what merge made is proved against several models")
     first = as_model(original) if original is not None else _found(last)
-    _check_feeds(feeds or {}, last, first)
+    _check_feeds(asked.feeds, last, first)
     chain = _Chain(last, first, progress)
     answer = chain.replay_question() if replay else None
     if answer is not None and not answer:
         _tell_apart(last, first)
-    asked = Asked(samples, seed, dict(feeds or {}))
     laws = chain.laws(asked)
     verdicts: list[Verdict] = [*([answer.verdict] if answer is not None else []), *(law.verdict for law in laws)]
     return Proof(
@@ -118,7 +134,7 @@ def prove(
         answer,
         tuple(laws),
         _tolerance(laws),
-        seed,
+        asked.seed,
         tuple(chain.notes),
         versions(),
     )
@@ -127,36 +143,32 @@ def prove(
 def _split(
     parts: Split,
     original: ModelLike | Mapping[str, ModelLike] | None,
-    feeds: Mapping[str, Any],
-    samples: int | None,
-    seed: int,
+    asked: Asked,
 ) -> Proof:
     """The proof of a split: the stages in a chain against the whole."""
     if original is None or isinstance(original, Mapping):
         raise TypeError("what split gave is proved against the model that was split")
     whole = as_model(original)
-    _check_feeds(feeds, whole)
-    held = held_chained(parts, whole, feeds=feeds, samples=samples, seed=seed)
+    _check_feeds(asked.feeds, whole)
+    held = held_chained(parts, whole, feeds=asked.feeds, samples=asked.samples, seed=asked.seed)
     said = f"{len(parts.stages)} stages"
     name = whole.path or whole.proto.graph.name
-    return Proof(held.verdict, said, name, ("split",), None, (held,), _tolerance([held]), seed, (), versions())
+    return Proof(held.verdict, said, name, ("split",), None, (held,), _tolerance([held]), asked.seed, (), versions())
 
 
 def _merged(
     last: Model,
     models: ModelLike | Mapping[str, ModelLike] | None,
-    feeds: Mapping[str, Any],
-    samples: int | None,
-    seed: int,
+    asked: Asked,
 ) -> Proof:
     """The proof of a merge: its law needs no replay, because the models are run as they are."""
     if models is not None and not isinstance(models, Mapping):
         raise TypeError("what merge made is proved against its models: {'A': 'a.onnx', ...}")
-    _check_feeds(feeds, last)
-    held = held_joined(last, models, feeds=feeds, samples=samples, seed=seed)
+    _check_feeds(asked.feeds, last)
+    held = held_joined(last, models, feeds=asked.feeds, samples=asked.samples, seed=asked.seed)
     names = ", ".join(last.history[0].arguments["models"])
     edited = last.path or last.proto.graph.name
-    return Proof(held.verdict, edited, names, ("merge",), None, (held,), _tolerance([held]), seed, (), versions())
+    return Proof(held.verdict, edited, names, ("merge",), None, (held,), _tolerance([held]), asked.seed, (), versions())
 
 
 def _found(edited: Model) -> Model:

@@ -12,6 +12,7 @@ from graphkit.errors import FeedError, NameNotFoundError, SessionError
 from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.index import GraphIndex
 from graphkit.model import Model, ModelLike
+from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.runtime.refusals import failed_node, refused_axes
 from graphkit.runtime.session import Session, session
 from graphkit.storage.load import as_model
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 from graphkit.verify.probe.attempt import Attempt, Blame, Shapes
 
 
-def probe(model: ModelLike, shapes: Iterable[Shapes], *, seed: int = 0) -> tuple[Attempt, ...]:
+def probe(
+    model: ModelLike, shapes: Iterable[Shapes], *, seed: int = 0, custom_ops: Libraries = ()
+) -> tuple[Attempt, ...]:
     """Try input shapes on a model.
 
     Inputs that are not named are fed with random values of their declared shape.
@@ -31,6 +34,7 @@ def probe(model: ModelLike, shapes: Iterable[Shapes], *, seed: int = 0) -> tuple
         model: A path, a ModelProto or a Model.
         shapes: One mapping for each attempt.
         seed: For the random values.
+        custom_ops: Shared libraries of custom operators, as ``session`` takes them.
 
     Returns:
         One attempt for each mapping. Where a node inside of the model failed and another attempt was accepted, each
@@ -38,7 +42,7 @@ def probe(model: ModelLike, shapes: Iterable[Shapes], *, seed: int = 0) -> tuple
 
     Raises:
         NameNotFoundError: A shape for an input that the model does not have.
-        SessionError: The runtime refuses the model itself.
+        SessionError: The runtime refuses the model itself, or a library.
         FeedError: An input that is not named has no shape that could be drawn.
         MissingExtraError: onnxruntime is not installed.
 
@@ -46,7 +50,11 @@ def probe(model: ModelLike, shapes: Iterable[Shapes], *, seed: int = 0) -> tuple
     Cost: one session, one run for each attempt and for each axis that is tried alone; for each attempt that is refused up
         to twenty sessions more, until a remedy is found.
     """
-    source = as_model(model)
+    with custom_operators(custom_ops):
+        return _tried(as_model(model), shapes, seed)
+
+
+def _tried(source: Model, shapes: Iterable[Shapes], seed: int) -> tuple[Attempt, ...]:
     loaded = session(source, device="cpu")
     wanted = [{name: tuple(shape) for name, shape in one.items()} for one in shapes]
     for one in wanted:
