@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import onnx
 
+from graphkit.counted import counted
 from graphkit.errors import NameNotFoundError, TensorError, WeightsError
 from graphkit.graph.values import constant_tensor, is_constant_node
 from graphkit.graph.walk import tensors
@@ -110,7 +111,7 @@ class Model:
 
     def __repr__(self) -> str:
         graph = self.proto.graph
-        return f"<Model {self.path or graph.name!r}: {len(graph.node)} nodes, {len(graph.initializer)} initializers>"
+        return f"<Model {self.path or graph.name!r}: {counted(len(graph.node), 'node')}, {counted(len(graph.initializer), 'initializer')}>"
 
     @property
     def edited(self) -> bool:

@@ -205,7 +205,7 @@ def save_edited(
             render.result(proof, lambda: f"{gk.text(proof)}\n\nnothing was written: {out} is as it was")
             return NO
         more = {**(more or {}), "proof": proof}
-        render.note(_said(proof))
+        render.note(said(proof))
     external, saved = saving.external, None
     replaced = is_another(out, model)
     if not saving.dry_run:
@@ -261,12 +261,12 @@ def save_merged(render: Render, model: gk.Model, models: Mapping[str, gk.ModelLi
         if not proof:
             render.result(proof, lambda: f"{gk.text(proof)}\n\nnothing was written: {out} is as it was")
             return NO
-        render.note(_said(proof))
+        render.note(said(proof))
         more = {"proof": proof}
     return save_edited(render, model, out, dataclasses.replace(saving, prove=False), more=more)
 
 
-def _said(proof: gk.Proof) -> str:
+def said(proof: gk.Proof) -> str:
     """A proof in one line."""
     feeds = sum(held.runs for held in proof.laws)
     also = [text for held in proof.laws for text in held.also]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from graphkit.counted import counted
 from graphkit.edit.branches import resolve_branches
 from graphkit.edit.evaluation import computable, evaluated
 from graphkit.edit.nodes import set_nodes
@@ -75,7 +76,11 @@ def fold_sizes(model: Model, proto: onnx.ModelProto, names: list[str], limit: in
 
 
 def _told(count: int) -> list[str]:
-    return [f"{count} nodes were computed beforehand" if count else "nothing could be computed beforehand"]
+    return [
+        counted(count, "node was computed beforehand", "nodes were computed beforehand")
+        if count
+        else "nothing could be computed beforehand"
+    ]
 
 
 def _fold(model: Model, proto: onnx.ModelProto, names: list[str], limit: int, *, sizes: bool) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx
 
+from graphkit.counted import counted
 from graphkit.edit.body import Body, Placing
 from graphkit.edit.new_types import fits, follow_types, require_fit
 from graphkit.edit.nodes import sort_nodes
@@ -266,8 +267,8 @@ class Insertion:
         made = sum(len(plan.keys) for plan in self._plans.values())
         more = f" and {len(self._places) - 8} more" if len(self._places) > 8 else ""
         places = ", ".join(map(repr, self._places[:8]))
-        readers = f", read by {changed} nodes" if changed else ""
-        return f"{self._body.title} is put behind {places}{more}: {made} nodes{readers}"
+        readers = f", read by {counted(changed, 'node')}" if changed else ""
+        return f"{self._body.title} is put behind {places}{more}: {counted(made, 'node')}{readers}"
 
     def _sort(self, plan: _Plan) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from graphkit.counted import counted
 from graphkit.edit.forgetting import forget_values
 from graphkit.edit.nodes import NodeWriter, delete_nodes, sort_nodes
 from graphkit.edit.readers import read_instead
@@ -165,10 +166,11 @@ class Interface:
         order = sorted(range(len(keys)), key=keys.__getitem__)
         delete_nodes(self._graph, {place for place, old in enumerate(order) if old in self._gone})
         self.gone = len(self._gone)
-        notes = [f"{self.made} nodes convert"] if self.made else []
+        notes = [counted(self.made, "node converts", "nodes convert")] if self.made else []
         if self.folded:
             notes.append(
-                f"{self.folded} nodes took a conversion in" + (f", {self.gone} of them went" if self.gone else "")
+                f"{counted(self.folded, 'node')} took a conversion in"
+                + (f", {self.gone} of them went" if self.gone else "")
             )
         return notes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphkit.counted import counted
 from graphkit.edit.simplification.passes import share_weights
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
@@ -31,6 +32,5 @@ def deduplicate(model: Model) -> Edit:
     """
     proto = model.copy_proto()
     count = share_weights(model, proto)
-    return Edit(
-        proto, [f"{count} weights that were there twice are there once" if count else "no weight is there twice"]
-    )
+    said = counted(count, "weight that was there twice is there once", "weights that were there twice are there once")
+    return Edit(proto, [said if count else "no weight is there twice"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import onnx
@@ -10,6 +11,7 @@ import onnx
 from graphkit.edit.converting import inline_all, level_versions
 from graphkit.edit.dim_places import Asked, Place, dim_at, proto_dim, set_dim, sorted_out, spelt, substitute
 from graphkit.edit.folding import fold_sizes
+from graphkit.edit.following.context import SizeFinding
 from graphkit.edit.following.walk import Followed, follow
 from graphkit.edit.stale import refresh, sharpen
 from graphkit.errors import EditError
@@ -184,18 +186,44 @@ def _said(proto: onnx.ModelProto, followed: Followed, names: Mapping[Place, str]
     notes: list[str] = []
     said: list[str] = []
     doubts: list[str] = []
+    changed: list[SizeFinding] = []
     for finding in followed.findings:
         if finding.kind == "limit":
             notes.append(str(finding))
             continue
-        if finding.done:
-            notes.append(str(finding) if repair else Hint("with ", Argument("repair_shapes"), f" {finding}"))
+        if finding.done and repair:
+            changed.append(finding)
+        elif finding.done:
+            notes.append(Hint("with ", Argument("repair_shapes"), f" {finding}"))
         if not finding.done or not repair or finding.kind == "choice":
             remedy = f"; {finding.remedy}" if finding.remedy else ""
             doubt = "may be wrong" if finding.kind == "choice" and repair else "fails, or is wrong,"
             sentence = f"{finding.text}: it {doubt} at {cause}{remedy}"
             (doubts if repair and finding.kind == "choice" else said).append(sentence)
+    notes += _changed(changed)
     return _Said(notes, said + _outputs_left_behind(proto, followed, names), doubts)
+
+
+MOST_TOLD = 4
+"""Nodes of one operator of which each has a note of its own: a transformer has hundreds of Reshapes that follow."""
+
+
+def _changed(findings: Sequence[SizeFinding]) -> list[str]:
+    """A note for each node that follows now, or one for all nodes of an operator where they are many."""
+    kinds = defaultdict(list)
+    for finding in findings:
+        kinds[finding.op_type].append(finding)
+    notes: list[str] = []
+    for op_type, alike in kinds.items():
+        if len(alike) <= MOST_TOLD:
+            notes += map(str, alike)
+            continue
+        named = ", ".join(repr(finding.node) for finding in alike[:3])
+        notes.append(
+            f"{len(alike)} {op_type} nodes held a fixed size and follow now: {named} and {len(alike) - 3} more; "
+            "the report of dims lists each"
+        )
+    return notes
 
 
 def _tried(model: Model, proto: onnx.ModelProto, followed: Followed, names: Mapping[Place, str], said: _Said) -> _Said:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from graphkit.counted import counted
 from graphkit.edit.folding import FOLD_LIMIT, fold_constants
 from graphkit.edit.frozen import note_frozen
 from graphkit.edit.stale import sharpen
@@ -83,7 +84,13 @@ def freeze(
     ]
     bound = _bind_defaults(proto) if defaults else []
     if bound:
-        notes.append(f"{len(bound)} inputs with a default value are constants now")
+        notes.append(
+            counted(
+                len(bound),
+                "input with a default value is a constant now",
+                "inputs with a default value are constants now",
+            )
+        )
     if fold:
         notes += fold_constants(model, proto, [*values, *bound], fold_limit)
         sharpen(proto)

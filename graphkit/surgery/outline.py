@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from graphkit.counted import counted
 from graphkit.edit import node_set
 from graphkit.edit.nodes import set_nodes
 from graphkit.errors import EditError, InvalidGraphError, NameNotFoundError
@@ -80,7 +81,8 @@ def outline(model: Model, modules: str | Iterable[str], *, domain: str = "graphk
     if all(entry.domain != domain for entry in proto.opset_import):
         proto.opset_import.add(domain=domain, version=1)
     return Edit(
-        proto, [f"{path}: {len(positions)} nodes became {domain}::{_name(path)}" for path, positions in regions]
+        proto,
+        [f"{path}: {counted(len(positions), 'node')} became {domain}::{_name(path)}" for path, positions in regions],
     )
 
 

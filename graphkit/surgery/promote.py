@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
+from graphkit.counted import counted
 from graphkit.edit.attribute_inputs import attribute_as_input
 from graphkit.edit.constants import Constant, find_constant
 from graphkit.edit.frozen import FormerInput, former_input
@@ -101,9 +102,9 @@ def _promote_all(model: Model, *, keep_default: bool) -> Edit:
     del graph.value_info[:]
     graph.value_info.extend(declared)
     refresh(proto, shaped_by(graph, names, proto.functions))
-    role = "inputs that may be left out" if keep_default else "inputs"
+    more = " that may be left out" if keep_default else ""
     left = [sparse.values.name for sparse in graph.sparse_initializer]
-    notes = [f"{len(names)} weights are {role} now"]
+    notes = [counted(len(names), f"weight is an input{more} now", f"weights are inputs{more} now")]
     return Edit(proto, notes + ([f"sparse weights stay constants: {', '.join(left)}"] if left else []))
 
 

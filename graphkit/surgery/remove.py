@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from graphkit.counted import counted
 from graphkit.edit.forgetting import forget_values
 from graphkit.edit.new_types import fits, follow_types, require_fit
 from graphkit.edit.nodes import delete_nodes
@@ -183,7 +184,9 @@ class _Removal:
         removed = f"removed {len(self._found)} node{'s' if len(self._found) != 1 else ''}: {names}{more}"
         notes = [removed]
         if pruned:
-            notes.append(f"{pruned} nodes that only they needed are gone too")
+            notes.append(
+                counted(pruned, "node that only they needed is gone too", "nodes that only they needed are gone too")
+            )
         if self._identities:
             notes.append(f"{self._identities} Identity nodes give outputs of the graph their names")
         if self._changed:
@@ -231,7 +234,9 @@ def _drop_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> list[str]:
     count = sum(1 for _ in walk.nodes(proto.graph))
     idle = prune(proto, [name for name in names if name not in {value.name for value in proto.graph.output}])
     count -= sum(1 for _ in walk.nodes(proto.graph))
-    notes = [f"dropped the outputs {', '.join(map(repr, names))}, and {count} nodes that only they needed"]
+    role = "output" if len(names) == 1 else "outputs"
+    more = f", and {counted(count, 'node')} that nothing else needed" if count else ""
+    notes = [f"dropped the {role} {', '.join(map(repr, names))}{more}"]
     return notes + ([f"nothing reads the inputs {', '.join(map(repr, idle))} any more"] if idle else [])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from graphkit.counted import counted
 from graphkit.edit.nodes import sort_nodes
 from graphkit.errors import NameNotFoundError
 from graphkit.graph.addresses import Addresses
@@ -82,7 +83,11 @@ def _sort(proto: onnx.ModelProto) -> str:
             order = topological_order(site.nodes)
             moved += sum(position != place for place, position in enumerate(order))
             sort_nodes(site.holder, sorted(range(len(order)), key=order.__getitem__))
-    return f"{moved} nodes have another place" if moved else "the nodes were sorted already"
+    return (
+        counted(moved, "node has another place", "nodes have another place")
+        if moved
+        else "the nodes were sorted already"
+    )
 
 
 def _name_all(proto: onnx.ModelProto) -> str:
@@ -94,4 +99,4 @@ def _name_all(proto: onnx.ModelProto) -> str:
             if not node.name:
                 node.name = names.fresh(f"{node.op_type}_{count}")
                 count += 1
-    return f"{count} nodes have a name now"
+    return counted(count, "node has a name now", "nodes have a name now")

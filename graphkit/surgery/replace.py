@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx
 
+from graphkit.counted import counted
 from graphkit.edit.body import Body, Placing, fit, read_body
 from graphkit.edit.forgetting import forget_values
 from graphkit.edit.new_types import fits, require_fit
@@ -212,7 +213,7 @@ class _Work:
         """What was done."""
         more = f" and {len(self._holes) - 8} more" if len(self._holes) > 8 else ""
         titles = ", ".join(hole.title for hole in self._holes[:8])
-        return f"{self._body.title} stands in place of {titles}{more}: {self._gone} nodes went, {self._made} came"
+        return f"{self._body.title} stands in place of {titles}{more}: {counted(self._gone, 'node')} went, {self._made} came"
 
 
 def _known(found: onnx.TypeProto | None) -> onnx.TypeProto | None:

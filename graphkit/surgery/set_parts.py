@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 
+from graphkit.counted import counted
 from graphkit.edit.attributes import attribute_for, clear_attribute, set_attribute
 from graphkit.edit.model_fields import (
     clear_everywhere,
@@ -111,12 +112,12 @@ def set_parts(
     notes += [import_domain(proto, domain, version) for domain, version in (opset_import or {}).items()]
     notes += [set_ir(proto, ir)] if ir is not None else []
     if strip_weights:
-        notes.append(f"{strip(proto)} weights lost their values")
+        notes.append(counted(strip(proto), "weight lost its values", "weights lost their values"))
     if restore_weights is not None:
         count, work.sources = restore(model, proto, as_model(restore_weights))
-        notes.append(f"{count} weights have their values again")
+        notes.append(counted(count, "weight has its values again", "weights have their values again"))
     if fill_weights is not None:
-        notes.append(f"{fill(proto, fill_weights)} weights are {fill_weights}")
+        notes.append(counted(fill(proto, fill_weights), f"weight is {fill_weights}", f"weights are {fill_weights}"))
     if shapes is not None:
         notes.append(infer_shapes(proto) if shapes == "infer" else clear_shapes(proto))
     obstacle = "the weights came from another model" if restore_weights is not None else ""

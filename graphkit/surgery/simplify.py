@@ -6,6 +6,7 @@ from collections import Counter
 
 import onnx
 
+from graphkit.counted import counted
 from graphkit.edit.branches import resolve_branches
 from graphkit.edit.folding import FOLD_LIMIT
 from graphkit.edit.simplification.passes import remove_dead, share_weights, simplify_once
@@ -65,8 +66,22 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         done += now
         if not now:
             break
-    notes = [f"{before} nodes became {len(proto.graph.node)}", *(f"{count} {what}" for what, count in done.items())]
+    notes = [f"{counted(before, 'node')} became {len(proto.graph.node):,}"]
+    notes += [counted(count, ONE.get(what, what), what) for what, count in done.items()]
     return Edit(proto, notes if done else ["there was nothing to leave out"])
+
+
+ONE = {
+    "nodes that change nothing are gone": "node that changes nothing is gone",
+    "nodes that nothing reads are gone": "node that nothing reads is gone",
+    "nodes that were there twice are there once": "node that was there twice is there once",
+    "nodes do the work of the node before them": "node does the work of the node before it",
+    "nodes were computed beforehand": "node was computed beforehand",
+    "Constant nodes became initializers": "Constant node became an initializer",
+    "Ifs with a constant condition became the branch that runs": "If with a constant condition became the branch that runs",
+    "weights that were there twice are there once": "weight that was there twice is there once",
+}
+"""What was done, to many and to one."""
 
 
 def _weight_bytes(proto: onnx.ModelProto) -> int:

@@ -77,7 +77,7 @@ def test_freeze_and_promote_again(graphkit, folder, value):
 
 def test_freeze_folds(graphkit, folder):
     code, _, err = graphkit("freeze", "batch.onnx", "out.onnx", "--set", "batch_factor=3", "--fold")
-    assert (code, "1 nodes were computed beforehand" in err) == (0, True)
+    assert (code, "1 node was computed beforehand" in err) == (0, True)
     assert [node.op_type for node in onnx.load("out.onnx").graph.node] == ["Mul"]
 
 

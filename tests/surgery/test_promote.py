@@ -419,7 +419,7 @@ def test_defaults_frozen_and_promoted_again():
     text = "g (float[2] x, float[2] a) => (float[2] y) <float[2] a = {1, 2}> { y = Add(x, a) }"
     frozen = gk.freeze(parse(text), defaults=True)
     assert [v.name for v in frozen.proto.graph.input] == ["x"]
-    assert frozen.history[-1].notes == ("1 inputs with a default value are constants now",)
+    assert frozen.history[-1].notes == ("1 input with a default value is a constant now",)
     back = gk.promote(frozen, ["a"], keep_default=True)
     assert [v.name for v in back.proto.graph.input] == ["x", "a"]
     x = np.float32([10, 20])

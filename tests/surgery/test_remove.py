@@ -76,7 +76,7 @@ def test_a_shape_that_changes_is_declared_again():
 def test_outputs_go_with_what_only_they_needed():
     edited = gk.remove(net(), outputs=["z"])
     assert [node.name for node in edited.nodes] == ["scale", "exp", "drop"]
-    assert edited.history[-1].notes[0].startswith("dropped the outputs 'z', and 4 nodes")
+    assert edited.history[-1].notes[0].startswith("dropped the output 'z', and 4 nodes")
     assert "'c'" in edited.history[-1].notes[1]
     assert_same(run_ort(gk.remove(edited, inputs=["c", "spare"]), {"x": X}), {"y": np.exp(X * W)})
     with pytest.raises(gk.EditError, match="no output would be left"):

@@ -234,9 +234,9 @@ def test_notes_count_what_was_done():
         .notes
     )
     assert notes[0] == "5 nodes became 2"
-    assert "1 Constant nodes became initializers" in notes
-    assert "1 nodes that change nothing are gone" in notes
-    assert "1 nodes that were there twice are there once" in notes
+    assert "1 Constant node became an initializer" in notes
+    assert "1 node that changes nothing is gone" in notes
+    assert "1 node that was there twice is there once" in notes
 
 
 def test_equal_weights_are_stored_once():
@@ -248,7 +248,7 @@ def test_equal_weights_are_stored_once():
     )
     shared = gk.deduplicate(model)
     assert [t.name for t in shared.proto.graph.initializer] == ["a", "c", "d"]
-    assert shared.history[-1].notes == ("1 weights that were there twice are there once",)
+    assert shared.history[-1].notes == ("1 weight that was there twice is there once",)
     for got, want in zip(run(shared, {"x": X}), run(model, {"x": X}), strict=True):
         np.testing.assert_array_equal(got, want)
 

@@ -73,7 +73,7 @@ def command(
         keep_nodes=keep_nodes,
         only_ops=only_ops,
         keep_auto=keep_auto,
-        feeds={name: values if len(values) > 1 else values[0] for name, values in given.items()},
+        feeds={name: values if len(values) > 1 else values[0] for name, values in given.items()} or None,
         samples=samples,
         seed=seed,
         per_channel=per_channel,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from graphkit_cli.edit import said
 from graphkit_cli.options import model_argument, output_options
 
 if TYPE_CHECKING:
@@ -71,8 +72,10 @@ def command(
         if not dry_run:
             parts.save(folder, external=external, history=not no_history)
     more = {"proof": proof} if proof is not None else {}
-    said = {"folder": folder, "dry_run": dry_run, **parts.plan(), **more}
-    render.result(said, lambda: _text(parts, folder, dry_run=dry_run))
+    told = {"folder": folder, "dry_run": dry_run, **parts.plan(), **more}
+    render.result(told, lambda: _text(parts, folder, dry_run=dry_run))
+    if proof is not None:
+        render.note(said(proof))
     return 0
 
 

@@ -20,6 +20,8 @@ NAME = 44
 
 TEXT = 220
 """Characters of a node or a value."""
+NUMBERS = 60
+"""Characters of a weight that moved."""
 
 MARKS = {"added": "+", "removed": "-", "renamed": "=", "moved": ">", "changed": "~"}
 
@@ -118,7 +120,8 @@ def _said(name: str, change: Change) -> str:
     moved = f"; {movement_text(change.movement)}" if change.movement is not None else ""
     if change.before == change.after:
         return f"{subject} {shortened(change.before or '', TEXT)}{moved}"
-    return f"{subject}: {shortened(change.before or 'none', TEXT)} -> {shortened(change.after or 'none', TEXT)}{moved}"
+    most = NUMBERS if moved else TEXT  # how far they moved says more than sixteen numbers twice
+    return f"{subject}: {shortened(change.before or 'none', most)} -> {shortened(change.after or 'none', most)}{moved}"
 
 
 def movement_text(moved: Movement) -> str:

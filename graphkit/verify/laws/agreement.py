@@ -37,8 +37,9 @@ def joined(parts: Sequence[Any], made: Any) -> Any:
 
 
 def passed(metrics: Metrics, why: str = "") -> Metrics:
-    """The same numbers, that agree by another measure."""
-    return replace(metrics, match=True, problem=None, tolerance=why or metrics.tolerance)
+    """The same numbers, that agree by another measure; one that is said stands in place of the tolerances."""
+    agreed = replace(metrics, match=True, problem=None)
+    return replace(agreed, tolerance=why, rtol=None, atol=None) if why else agreed
 
 
 @dataclass(frozen=True)
