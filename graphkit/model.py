@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import onnx
 
-from graphkit.counted import counted
 from graphkit.errors import NameNotFoundError, TensorError, WeightsError
 from graphkit.graph.values import constant_tensor, is_constant_node
 from graphkit.graph.walk import tensors
 from graphkit.late import late
+from graphkit.plural import counted
 from graphkit.step import HISTORY_KEY, History, Original, Step, read_history
 from graphkit.tensor import data_range, decode, dense, embed, expected_bytes
 

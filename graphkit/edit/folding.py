@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from graphkit.counted import counted
 from graphkit.edit.branches import resolve_branches
 from graphkit.edit.evaluation import computable, evaluated
 from graphkit.edit.nodes import set_nodes
@@ -18,6 +17,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.opset import opset_of
 from graphkit.graph.symbols import tensor_types
 from graphkit.model import Model
+from graphkit.plural import counted
 from graphkit.semantics.kinds import SHAPE_ONLY
 from graphkit.shapes.dependents import dependents
 from graphkit.shapes.inference import inferred

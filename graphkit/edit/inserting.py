@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import onnx
 
-from graphkit.counted import counted
 from graphkit.edit.body import Body, Placing
 from graphkit.edit.new_types import fits, follow_types, require_fit
 from graphkit.edit.nodes import sort_nodes
@@ -17,6 +16,7 @@ from graphkit.graph.addresses import Found, Site
 from graphkit.graph.names import Names
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.values import dims, format_type, is_typed, tensor_type
+from graphkit.plural import counted
 from graphkit.shapes.types_of import types_of
 
 

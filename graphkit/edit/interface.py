@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import onnx
 
-from graphkit.counted import counted
 from graphkit.edit.forgetting import forget_values
 from graphkit.edit.nodes import NodeWriter, delete_nodes, sort_nodes
 from graphkit.edit.readers import read_instead
@@ -20,6 +19,7 @@ from graphkit.graph import walk
 from graphkit.graph.addresses import Site, wildcard
 from graphkit.graph.names import Names
 from graphkit.graph.values import is_typed
+from graphkit.plural import counted
 
 Attributes = Mapping[str, Any]
 

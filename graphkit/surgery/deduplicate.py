@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from graphkit.counted import counted
 from graphkit.edit.simplification.passes import share_weights
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.plural import counted
 
 
 @operation(law="same")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from graphkit.counted import counted
 from graphkit.edit.folding import FOLD_LIMIT, fold_constants
 from graphkit.edit.frozen import note_frozen
 from graphkit.edit.stale import sharpen
@@ -16,6 +15,7 @@ from graphkit.graph.ports import input_ports
 from graphkit.graph.values import dims, format_type
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.plural import counted
 from graphkit.reading.values import value_for
 
 if TYPE_CHECKING:

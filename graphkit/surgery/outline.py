@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
-from graphkit.counted import counted
 from graphkit.edit import node_set
 from graphkit.edit.nodes import set_nodes
 from graphkit.errors import EditError, InvalidGraphError, NameNotFoundError
@@ -18,6 +17,7 @@ from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.upstream import downstream
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.plural import counted
 
 FIRST_IR = 8
 """The IR version since which a model may hold functions (onnx/docs/IR.md)."""

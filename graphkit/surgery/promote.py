@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
-from graphkit.counted import counted
 from graphkit.edit.attribute_inputs import attribute_as_input
 from graphkit.edit.constants import Constant, find_constant
 from graphkit.edit.frozen import FormerInput, former_input
@@ -20,6 +19,7 @@ from graphkit.graph.values import format_type, is_typed, tensor_type
 from graphkit.hint import Argument, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.plural import counted
 from graphkit.runtime.written import check_written
 from graphkit.shapes.dependents import shaped_by
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
-from graphkit.counted import counted
 from graphkit.edit.forgetting import forget_values
 from graphkit.edit.new_types import fits, follow_types, require_fit
 from graphkit.edit.nodes import delete_nodes
@@ -23,6 +22,7 @@ from graphkit.graph.values import format_type, is_typed
 from graphkit.hint import Hint, call
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.plural import counted
 from graphkit.semantics.schemas import Schema, schema_of
 from graphkit.shapes.types_of import types_of
 

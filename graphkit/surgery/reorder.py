@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
-from graphkit.counted import counted
 from graphkit.edit.nodes import sort_nodes
 from graphkit.errors import NameNotFoundError
 from graphkit.graph.addresses import Addresses
@@ -14,6 +13,7 @@ from graphkit.graph.names import Names
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.plural import counted
 
 
 @operation(law="same", valid=False)

@@ -7,7 +7,6 @@ from typing import Any
 
 import onnx
 
-from graphkit.counted import counted
 from graphkit.edit.body import Body, Placing, fit, read_body
 from graphkit.edit.forgetting import forget_values
 from graphkit.edit.new_types import fits, require_fit
@@ -24,6 +23,7 @@ from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.values import format_type, is_typed
 from graphkit.model import Model, ModelLike
 from graphkit.operation import Edit, operation
+from graphkit.plural import counted
 from graphkit.shapes.types_of import types_of
 
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 
-from graphkit.counted import counted
 from graphkit.edit.attributes import attribute_for, clear_attribute, set_attribute
 from graphkit.edit.model_fields import (
     clear_everywhere,
@@ -31,6 +30,7 @@ from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.values import constant_tensor, is_constant_node
 from graphkit.model import Model, ModelLike, Source
 from graphkit.operation import Edit, operation
+from graphkit.plural import counted
 from graphkit.shapes.one_node import OneNode
 from graphkit.shapes.types_of import types_of
 from graphkit.storage.load import as_model

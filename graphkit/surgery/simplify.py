@@ -6,13 +6,13 @@ from collections import Counter
 
 import onnx
 
-from graphkit.counted import counted
 from graphkit.edit.branches import resolve_branches
 from graphkit.edit.folding import FOLD_LIMIT
 from graphkit.edit.simplification.passes import remove_dead, share_weights, simplify_once
 from graphkit.graph import walk
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.plural import counted
 from graphkit.tensor import stored_bytes
 
 ROUNDS = 12
