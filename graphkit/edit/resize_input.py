@@ -14,7 +14,7 @@ from graphkit.hint import Argument, Hint
 
 if TYPE_CHECKING:
     from graphkit.edit.wiring import Form
-    from graphkit.shapes.resamplers import Resampler
+    from graphkit.shapes.resize_patterns import Resampler
     from graphkit.tensor import Array
 
 

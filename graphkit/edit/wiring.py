@@ -14,7 +14,7 @@ from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.graph.opset import opset_of
 from graphkit.hint import Argument, Hint
-from graphkit.shapes.resamplers import Resampler, Semantics, is_resampler
+from graphkit.shapes.resize_patterns import Resampler, Semantics, is_resampler
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -34,7 +34,7 @@ Place = tuple[int, str]
 
 
 def places(model: onnx.ModelProto) -> dict[Place, onnx.NodeProto]:
-    """Every node that resizes, in the order of ``resampling.resamplers``."""
+    """Every node that resizes, in the order of ``graphkit.shapes.resize_patterns.resamplers``."""
     return {
         (number, node.output[0]): node
         for number, graph in enumerate(walk.graphs(model.graph))

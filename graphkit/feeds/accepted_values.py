@@ -1,53 +1,20 @@
-"""What a node wants of the numbers that it is given as indices, sizes, axes, lengths: the range that it can run on."""
+"""What a node wants of the numbers that it is given as sizes, axes, lengths: the range that it can run on.
+
+Indices, token ids among them, have their rules in ``graphkit.feeds.token_ids``.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import TypeAlias
-
-import onnx
+from collections.abc import Callable
+from dataclasses import replace
 
 from graphkit.feeds.ranges import FACTORS, POSITIVE, Range
+from graphkit.feeds.reader import Dims, Reader, Want
+from graphkit.feeds.token_ids import CONTRIB_INDICES, INDICES
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.intervals import Interval
 from graphkit.semantics.kinds import RECURRENT, REDUCTIONS
-
-Dims: TypeAlias = "list[int | str | None] | None"
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A node that reads numbers of a graph input.
-
-    Attributes:
-        node: The node.
-        place: Which of its inputs they are.
-        whole: Whether the node reads the graph input itself: its length is the node's business then, too.
-        dims_of: The dims of a value as far as they are known.
-        interval_of: The interval of a value.
-    """
-
-    node: onnx.NodeProto
-    place: int
-    whole: bool
-    dims_of: Callable[[str], Dims]
-    interval_of: Callable[[str], Interval]
-
-    def dims(self, place: int) -> Dims:
-        """The dims of another input of the node."""
-        name = self.node.input[place] if place < len(self.node.input) else ""
-        return self.dims_of(name) if name else None
-
-    def number(self, place: int) -> float | None:
-        """The value of another input of the node, where it is one number."""
-        low, high = self.interval_of(self.node.input[place]) if place < len(self.node.input) else (0.0, 1.0)
-        return low if low == high else None
-
-    def vector(self, wanted: Range, length: int | None) -> Range:
-        """A range that is also a length, where the node reads the graph input itself."""
-        return replace(wanted, length=length) if self.whole else wanted
 
 
 def wanted(reader: Reader) -> Range | None:
@@ -58,46 +25,8 @@ def wanted(reader: Reader) -> Range | None:
     Cost: O(1), and what ``dims_of`` costs.
     """
     node = reader.node
-    rule = (_WANTS if node.domain in ("", "ai.onnx") else _CONTRIB).get((node.op_type, reader.place))
+    rule = (_WANTS if node.domain in ("", "ai.onnx") else CONTRIB_INDICES).get((node.op_type, reader.place))
     return rule(reader) if callable(rule) else rule
-
-
-def below(sizes: Iterable[int | str | None]) -> Range:
-    """Indices below every one of some sizes; 0 where one is unknown."""
-    known = list(sizes)
-    if not known or not all(isinstance(size, str) or (size is not None and size > 0) for size in known):
-        return Range(0, 0)
-    fixed = [size for size in known if isinstance(size, int)]
-    return Range(
-        0,
-        min(fixed) - 1 if fixed else None,
-        below=tuple(dict.fromkeys(size for size in known if isinstance(size, str))),
-    )
-
-
-def _rows(reader: Reader, data: int = 0) -> Range:
-    """Indices along one axis of another input."""
-    dims = reader.dims(data)
-    axis = int(attribute_value(reader.node, "axis", 0))
-    return below([dims[axis]]) if dims and -len(dims) <= axis < len(dims) else Range(0, 0)
-
-
-def _first_rows(place: int) -> Callable[[Reader], Range]:
-    return lambda reader: below((reader.dims(place) or [None])[:1])
-
-
-def _tuples(reader: Reader) -> Range:
-    """Indices that are tuples, one number for each of the leading axes of the data (GatherND, ScatterND)."""
-    dims, indices = reader.dims(0), reader.dims(1)
-    if not dims or not indices or not isinstance(indices[-1], int):
-        return below(dims or [None])
-    first = int(attribute_value(reader.node, "batch_dims", 0))
-    return below(dims[first : first + indices[-1]])
-
-
-def _one_hot(reader: Reader) -> Range | None:
-    depth = reader.number(1)
-    return None if depth is None else Range(0, depth - 1)
 
 
 def _most(reader: Reader) -> Range:
@@ -164,10 +93,6 @@ def _parts(reader: Reader) -> Range | None:
     return reader.vector(Range(size // parts, size // parts), parts)
 
 
-def _classes(reader: Reader) -> Range:
-    return below((reader.dims(0) or [None, None])[1:2])
-
-
 def _attended_lengths(reader: Reader) -> Range:
     return lengths((reader.dims(1) or [None, None])[-2])
 
@@ -205,15 +130,11 @@ def _axes(reader: Reader) -> Range:
     return reader.vector(Range(0, 0, order="counting"), 1)
 
 
-Want: TypeAlias = Range | Callable[[Reader], Range | None]
-
 _WANTS: dict[tuple[str, int], Want] = {
-    **{(op, 1): _rows for op in ("Gather", "GatherElements", "ScatterElements", "Scatter")},
-    **{(op, 1): _tuples for op in ("GatherND", "ScatterND")},
+    **INDICES,
     **{(op, 4): _sequence_lengths for op in RECURRENT},
     **{(op, 1): _axes for op in REDUCTIONS},
     **{(op, 1): POSITIVE for op in ("QuantizeLinear", "DequantizeLinear")},
-    **{(op, 1): _classes for op in ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")},
     **{(f"{kind}Window", 0): Range(4, 8) for kind in ("Blackman", "Hamming", "Hann")},
     ("AffineGrid", 1): _grid,
     ("Attention", 6): _attended_lengths,
@@ -235,7 +156,6 @@ _WANTS: dict[tuple[str, int], Want] = {
     ("NonMaxSuppression", 2): _one(Range(3, 9)),
     ("NonMaxSuppression", 3): _one(Range(0.3, 0.7)),
     ("NonMaxSuppression", 4): _one(Range(0, 0.2)),
-    ("OneHot", 0): _one_hot,
     ("OneHot", 1): _one(Range(2, 8)),
     ("Pad", 1): _sized(Range(0, 2), per_axis=2),
     ("Pad", 3): _axes,
@@ -248,7 +168,6 @@ _WANTS: dict[tuple[str, int], Want] = {
     ("Resize", 3): _sizes,
     ("ReverseSequence", 1): _reversed_lengths,
     ("RoiAlign", 1): Range(0, 16, order="corners"),
-    ("RoiAlign", 2): _first_rows(0),
     ("STFT", 1): Range(4, 4),
     ("STFT", 3): Range(8, 8),
     ("SequenceAt", 1): Range(0, 0),
@@ -266,15 +185,6 @@ _WANTS: dict[tuple[str, int], Want] = {
     ("Upsample", 1): _scales(1),
 }
 """(operator of ai.onnx, which input) -> what it wants there."""
-
-_CONTRIB: dict[tuple[str, int], Want] = {
-    ("EmbedLayerNormalization", 0): _first_rows(2),
-    ("EmbedLayerNormalization", 1): _first_rows(4),
-    ("EmbedLayerNormalization", 8): _first_rows(3),
-    ("GatherBlockQuantized", 1): _first_rows(0),
-    ("RotaryEmbedding", 1): _first_rows(2),
-}
-"""The same for the operators that ONNX Runtime adds (com.microsoft)."""
 
 
 def is_ramp(interval: Interval) -> bool:

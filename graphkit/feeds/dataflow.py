@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from graphkit.feeds.accepted_values import Dims, Reader, wanted
+from graphkit.feeds.accepted_values import wanted
 from graphkit.feeds.evidence import Signs
 from graphkit.feeds.facts import NOTHING, WEIGHT, Fact, Trace, either, grown, of_tensor
+from graphkit.feeds.reader import Dims, Reader
 from graphkit.graph import values, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.values import attribute_value

@@ -9,9 +9,10 @@ from typing import Literal, TypeAlias
 
 import onnx
 
-from graphkit.feeds.accepted_values import Dims, is_ramp, up_to
+from graphkit.feeds.accepted_values import is_ramp, up_to
 from graphkit.feeds.facts import Fact, Trace
 from graphkit.feeds.ranges import Range
+from graphkit.feeds.reader import Dims
 from graphkit.graph.values import attribute_value
 
 MASKED = -1000.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from graphkit.errors import NameNotFoundError
 from graphkit.feeds.feeds import RANDOM
 from graphkit.feeds.random import RandomFeeds
 from graphkit.model import Model, ModelLike
+from graphkit.progress import Progress
 from graphkit.reading.values import value_for
 from graphkit.result import Result
 from graphkit.running.memory import MemoryUse, memory_of
@@ -38,8 +39,6 @@ MOST = 2000
 
 PROFILED = 10
 """Runs that a profile is the mean of, or fewer where a number is given."""
-
-Progress = Callable[[int, int | None, str], None]
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,6 +9,7 @@ import importlib.util
 import io
 import os
 import re
+from collections.abc import Collection
 from typing import Any, Literal, TypeAlias, get_args
 
 from graphkit.errors import ProviderError
@@ -159,3 +160,14 @@ def resolve(device: str) -> tuple[str, str | None]:
     if problem := problem_with(device):
         raise ProviderError(f"device {device!r} was asked for and cannot be used: {problem}", hint=remedy(problem))
     return device, None
+
+
+def require(device: str, loaded: Collection[str]) -> None:
+    """The provider of a device is among those that a session loaded.
+
+    Raises:
+        ProviderError: It is not.
+    """
+    if wanted_provider(device) not in loaded:
+        problem = library_problem(device)
+        raise ProviderError(f"device {device!r} was asked for and did not load: {problem}", hint=remedy(problem))

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-from graphkit.errors import NameNotFoundError, ProviderError
+from graphkit.errors import NameNotFoundError
 from graphkit.feeds.feeds import complete
 from graphkit.graph.misnamed import node_hint
 from graphkit.graph.opset import opset_of
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
-from graphkit.hint import Argument, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.runtime import providers
 from graphkit.runtime.custom_ops import Libraries, custom_operators, register
 from graphkit.runtime.failures import import_runtime, translated
 from graphkit.runtime.handover import CarriedModel, carry, require_runnable
-from graphkit.runtime.host_nodes import named, shape_nodes
 from graphkit.runtime.ort_values import apart, from_run, lent_outputs, to_runtime
+from graphkit.runtime.placement import Placed, named, nodes_on_cpu
 from graphkit.runtime.tensorrt import TensorRT
 from graphkit.semantics.node_rules import check_sized
-from graphkit.shapes.resamplers import is_resampler
+from graphkit.shapes.resize_patterns import is_resampler
 from graphkit.storage.load import as_model
 
 Optimization = Literal["all", "extended", "basic", "none"]
@@ -42,14 +41,6 @@ if TYPE_CHECKING:
     import torch
 
     from graphkit.tensor import Array
-
-
-class Placed(NamedTuple):
-    """A node of the optimised graph and the provider that runs it."""
-
-    node: str
-    op_type: str
-    provider: str
 
 
 class Session:
@@ -250,7 +241,9 @@ def session(
         carried = CarriedModel(path) if path is not None and source is given and os.path.exists(path) else carry(source)
         raw = raw_session(runtime, carried, settings, providers.options(device, tf32=tf32, tensorrt=tensorrt))
     made = Session(source, raw, device, [note] if note else [], keep=carried)
-    made.notes += _check_placement(made, allow_cpu_nodes=allow_cpu_nodes)
+    if device != "cpu":
+        providers.require(device, made.providers)
+        made.notes += nodes_on_cpu(made.model, made.placed, device, allow_cpu_nodes=allow_cpu_nodes)
     return made
 
 
@@ -320,25 +313,3 @@ def raw_session(runtime: Any, carried: CarriedModel, settings: Any, wanted: list
         for name, value in zip(carried.names, values, strict=True):
             settings.add_initializer(name, value)  # without this the session keeps a copy of each
     return runtime.InferenceSession(carried.content, settings, providers=wanted)
-
-
-def _check_placement(made: Session, *, allow_cpu_nodes: bool) -> tuple[str, ...]:
-    if made.device == "cpu":
-        return ()
-    wanted = providers.wanted_provider(made.device)
-    if wanted not in made.providers:
-        problem = providers.library_problem(made.device)
-        raise ProviderError(
-            f"device {made.device!r} was asked for and did not load: {problem}", hint=providers.remedy(problem)
-        )
-    belong = shape_nodes(made.model.proto.graph)
-    fallen = [p for p in made.placed if p.provider == providers.CPU and p.node not in belong]
-    if not fallen:
-        return ()
-    listed = ", ".join(f"{p.op_type} {p.node!r}" for p in fallen[:8]) + (" ..." if len(fallen) > 8 else "")
-    if not allow_cpu_nodes:
-        raise ProviderError(
-            f"{len(fallen)} nodes of {made.name} run on the CPU although {made.device!r} was asked for: {listed}",
-            hint=Hint("allow it with ", Argument("allow_cpu_nodes"), "; the nodes are listed then"),
-        )
-    return (f"{len(fallen)} nodes run on the CPU: {listed}",)

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from graphkit.graph.values import attribute_value
-from graphkit.shapes import resamplers
+from graphkit.shapes import resize_patterns
 from graphkit.shapes.inference import Chain, at_shapes
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ def agreeing_factors(
     """
     given = np.atleast_1d(np.asarray(factor, np.float64))
     best, meant = given.astype(np.float32), given.copy()
-    nodes = [_Driven(site, name) for site in resamplers.resamplers(at_shapes(model, shapes)) if name in site.inputs]
+    nodes = [
+        _Driven(site, name) for site in resize_patterns.resamplers(at_shapes(model, shapes)) if name in site.inputs
+    ]
     for position in range(len(given)):
         if not 0 < given[position] < math.inf:
             continue  # no size follows from it; the runtime says so
@@ -115,13 +117,13 @@ def agreeing_factors(
 
 def drives_resize(model: onnx.ModelProto, name: str) -> bool:
     """Whether a graph input goes into the scales or sizes of a Resize. Cost: O(nodes); weights are not read."""
-    return any(name in site.inputs for site in resamplers.resamplers(model))
+    return any(name in site.inputs for site in resize_patterns.resamplers(model))
 
 
 class _Driven:
     """One Resize whose scales or sizes depend on the input."""
 
-    def __init__(self, site: resamplers.Resampler, name: str) -> None:
+    def __init__(self, site: resize_patterns.Resampler, name: str) -> None:
         self._name = name
         self._chain = Chain(site.scope, site.source)
         self._opset = site.opset
@@ -157,7 +159,7 @@ class _Driven:
         return self._chain.evaluate(self._opset, given={self._name: fed.astype(np.float32)})
 
 
-def _is_torchs_nearest(site: resamplers.Resampler) -> bool:
+def _is_torchs_nearest(site: resize_patterns.Resampler) -> bool:
     """Whether a node copies pixels as torch's mode nearest does: the one at or before the place."""
     node = site.node
     if attribute_value(node, "mode", "nearest") != "nearest":

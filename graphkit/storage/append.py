@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from graphkit.storage.alignment import PAGE
 from graphkit.storage.source import REQUEST, LocalFile
 from graphkit.storage.wire import Piece, Range
 
-PAGE = 4096
 BUFFER = 1 << 20
 """Bytes of a local file that are in memory at once. Larger buffers fall out of the processor's cache and are slower."""
 

@@ -28,9 +28,10 @@ from graphkit.errors import GraphkitError, SaveError
 from graphkit.graph import walk
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model, is_own_location
+from graphkit.progress import BytesProgress
 from graphkit.storage.join import Joiner, Place, Role, embedded
 from graphkit.storage.load import load
-from graphkit.storage.new_file import NewFile, Progress, mark, temporary_name
+from graphkit.storage.new_file import NewFile, mark, temporary_name
 from graphkit.storage.source import LocalFile
 from graphkit.storage.wire import Piece, Range
 from graphkit.tensor import data_range, refer
@@ -61,7 +62,7 @@ class Commit:
     explicit: bool = True
     links: Mapping[str, LocalFile] = field(default_factory=dict)
     check: Callable[[], None] | None = None
-    progress: Progress | None = None
+    progress: BytesProgress | None = None
 
     def run(self) -> None:
         """Write the files and put them in place.

@@ -7,15 +7,14 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from graphkit.progress import BytesProgress
 from graphkit.storage.append import Appender
 from graphkit.storage.source import RemoteFile
 from graphkit.storage.wire import Piece, Range
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -33,7 +32,7 @@ class NewFile:
     _temporary: str = ""
     _fd: int = -1
 
-    def write(self, written: int = 0, total: int = 0, progress: Progress | None = None) -> int:
+    def write(self, written: int = 0, total: int = 0, progress: BytesProgress | None = None) -> int:
         """Write the pieces and flush them to the disk.
 
         Args:

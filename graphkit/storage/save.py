@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,8 +16,10 @@ from google.protobuf.message import DecodeError, EncodeError
 from graphkit.errors import SaveError
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import BASES_KEY, Model, ModelLike, Source
+from graphkit.progress import BytesProgress
 from graphkit.result import Result
 from graphkit.step import HISTORY_KEY, History
+from graphkit.storage.alignment import aligned
 from graphkit.storage.commit import Commit, target_file, write_file
 from graphkit.storage.join import Joiner, Role, embedded
 from graphkit.storage.load import STDIN, as_model
@@ -72,7 +73,7 @@ def save(
     external: str | None = None,
     weights: Weights = "auto",
     history: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: BytesProgress | None = None,
 ) -> Saved:
     """Write a model, whole or not at all.
 
@@ -294,9 +295,8 @@ class _Layout:
         key = (id(data.source), data.offset, length) if isinstance(data, Range) else None
         offset = self._placed.get(key) if key else None
         if offset is None:
-            padding = -self.data_size % _alignment(length)
-            offset = self.data_size + padding
-            self.data_pieces += [bytes(padding), data]
+            offset = aligned(self.data_size, length)
+            self.data_pieces += [bytes(offset - self.data_size), data]
             self.data_size = offset + length
             if key:
                 self._placed[key] = offset
@@ -358,13 +358,6 @@ class _Layout:
                 path=self.target,
                 hint=Hint("save under another name, or with ", Argument("weights", "auto")),
             )
-
-
-def _alignment(length: int) -> int:
-    """Where a tensor may begin in a data file: at whole pages where it is large enough to be mapped, 64 KiB (Windows'
-    unit of mapping, onnx/docs/ExternalData.md) where it has 1 MiB or more, and at whole cache lines otherwise.
-    """
-    return 1 << 16 if length >= 1 << 20 else 1 << 12 if length >= 1 << 16 else 64
 
 
 def _reference(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> tuple[bytes, list[Piece], bytes]:

@@ -24,9 +24,9 @@ from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.runtime.written import check_written
-from graphkit.shapes import resamplers
+from graphkit.shapes import resize_patterns
 from graphkit.shapes.inference import inferred
-from graphkit.shapes.resamplers import Resampler, Semantics
+from graphkit.shapes.resize_patterns import Resampler, Semantics
 from graphkit.shapes.size_dependence import Comparison, breaking, breaking_in_bodies, sizes_with_free_dims_set
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def resize(
         )
     proto = model.copy_proto()
     notes = _take_scales_as_input(proto)
-    sites = dict(zip(places(proto), resamplers.resamplers(inferred(proto)), strict=True))
+    sites = dict(zip(places(proto), resize_patterns.resamplers(inferred(proto)), strict=True))
     chosen = _choose(proto, sites, nodes)
     notes += _left_alone(proto, sites, chosen)
     notes += _beware(proto, chosen, separate=separate, relative=relative, repair=repair_shapes)
@@ -151,14 +151,14 @@ def _choose(model: onnx.ModelProto, sites: Sites, nodes: Sequence[str] | None) -
 def _take_scales_as_input(proto: onnx.ModelProto) -> list[str]:
     """Raise a model of opset 7 or 8 to 9, the first whose Upsample has its scales as an input."""
     opset = opset_of(proto)
-    if opset >= 9 or not any(resamplers.is_resampler(node) for node in walk.nodes(proto.graph)):
+    if opset >= 9 or not any(resize_patterns.is_resampler(node) for node in walk.nodes(proto.graph)):
         return []
     return convert_opset(proto, 9)
 
 
 def _why_none(model: onnx.ModelProto) -> str:
     """Why a model without a Resize has none, as far as that can be told."""
-    inside = [f"{function.name!r}" for function, _ in resamplers.in_functions(model)]
+    inside = [f"{function.name!r}" for function, _ in resize_patterns.in_functions(model)]
     if inside:
         return (
             f"every Resize is inside of a function ({', '.join(dict.fromkeys(inside))}), which cannot read the inputs "
@@ -274,7 +274,7 @@ def _left_alone(model: onnx.ModelProto, sites: Sites, chosen: Sites) -> list[str
     """The nodes that nobody would expect to stay as they are."""
     hidden = [
         f"{label(node)!r} is inside of the function {function.name!r} and is left as it is"
-        for function, node in resamplers.in_functions(model)
+        for function, node in resize_patterns.in_functions(model)
     ]
     return hidden + [
         f"{site.where} follows the size of {', '.join(map(repr, site.measured))} at run time and is left as it is"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from graphkit.errors import ComparisonError, NameNotFoundError
 from graphkit.feeds.random import RandomFeeds
 from graphkit.hint import Argument, Blank, Hint
+from graphkit.progress import Progress
 from graphkit.reading.fits import check
 from graphkit.reading.values import value_for
 from graphkit.runtime.custom_ops import Libraries, custom_operators
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from graphkit.graph.ports import Port
     from graphkit.model import ModelLike
     from graphkit.runtime.session import Optimization
-
-Progress = Callable[[int, "int | None", str], None]
-"""(done, total or None, what is being done): how long work says how far it is."""
 
 
 def validate(

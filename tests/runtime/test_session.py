@@ -6,7 +6,7 @@ import pytest
 
 import graphkit as gk
 from graphkit.runtime import providers
-from graphkit.runtime.host_nodes import named, shape_nodes
+from graphkit.runtime.placement import named, shape_nodes
 from oracle import assert_same
 
 RELU = onnx.parser.parse_model("""

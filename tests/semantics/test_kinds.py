@@ -4,7 +4,7 @@ import onnx
 import pytest
 
 from graphkit.edit.repair import KEEPS_ELEMENTS
-from graphkit.runtime.host_nodes import HOST_INPUTS
+from graphkit.runtime.placement import HOST_INPUTS
 from graphkit.semantics import kinds
 from graphkit.semantics.elementwise import BOOLEAN, ONE_BY_ONE
 from graphkit.semantics.shape_inputs import SHAPED_BY

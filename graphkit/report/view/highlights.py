@@ -22,7 +22,7 @@ from graphkit.report.printable import shown
 from graphkit.report.to_json import to_json
 from graphkit.report.view.drawing import Drawing, Place
 from graphkit.report.view.marks import boxes_of
-from graphkit.runtime.host_nodes import named
+from graphkit.runtime.placement import named
 from graphkit.runtime.session import Session, session
 from graphkit.storage.load import load
 from graphkit.surgery.suggest import Cut

@@ -22,7 +22,7 @@ from graphkit.graph.opset import opset_of
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
 from graphkit.runtime.failures import import_runtime
-from graphkit.runtime.host_nodes import reads_on_host, shape_nodes
+from graphkit.runtime.placement import reads_on_host, shape_nodes
 from graphkit.runtime.written import Unfit, unfit
 from graphkit.semantics.kinds import CONTROL_FLOW
 from graphkit.shapes.inference import inferred, objection

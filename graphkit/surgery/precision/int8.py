@@ -23,7 +23,7 @@ from graphkit.graph.opset import opset_of
 from graphkit.hint import Argument, Hint, call
 from graphkit.model import Model
 from graphkit.runtime.failures import import_runtime
-from graphkit.runtime.host_nodes import shape_nodes
+from graphkit.runtime.placement import shape_nodes
 from graphkit.surgery.precision.accuracy import BOUND, CLOSE, Accuracy
 from graphkit.surgery.precision.calibration import Calibration, Range, absurd, absurd_weights, ranges
 from graphkit.surgery.precision.kept import Kept, kept_nodes, number_nodes

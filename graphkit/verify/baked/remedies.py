@@ -11,7 +11,7 @@ from graphkit.finding import Finding
 from graphkit.hint import Argument, Hint, Part, call, joined
 from graphkit.model import Model
 from graphkit.runtime.session import session
-from graphkit.shapes.resamplers import is_resampler
+from graphkit.shapes.resize_patterns import is_resampler
 from graphkit.surgery.promote import promote
 from graphkit.torch_export.export import export_report
 from graphkit.torch_export.job import EXPORTERS

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError
 from graphkit.hint import Argument, Blank, Call, Hint
+from graphkit.progress import Progress
 from graphkit.reading.sizes import parse_bytes
 from graphkit.runtime import providers
 from graphkit.runtime.custom_ops import Libraries, custom_operators, library_paths
@@ -28,7 +29,6 @@ from graphkit.verify.reference.bind_model import bind_model
 from graphkit.verify.reference.binding import Constant, Inner, ResizedBy, SameInput
 from graphkit.verify.reference.run_model import ModelRunner
 from graphkit.verify.reference.runner import Loading
-from graphkit.verify.validate import Progress
 
 if TYPE_CHECKING:
     from graphkit.model import Model, ModelLike

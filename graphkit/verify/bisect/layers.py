@@ -22,8 +22,8 @@ from graphkit.verify.compare.tolerance import Policy
 
 if TYPE_CHECKING:
     from graphkit.model import ModelLike
+    from graphkit.progress import Progress
     from graphkit.verify.bisect.module_side import Call
-    from graphkit.verify.validate import Progress
 
 
 @dataclass(frozen=True, repr=False)

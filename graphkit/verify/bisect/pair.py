@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.ports import Port, input_ports, output_ports
-from graphkit.shapes.resamplers import check_resamplers
+from graphkit.shapes.resize_patterns import check_resamplers
 from graphkit.storage.load import as_valid_model
 from graphkit.verify.bisect.bodies import Inner
 from graphkit.verify.bisect.side import Side

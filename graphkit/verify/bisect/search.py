@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from graphkit.verify.compare.blocks import Blocks, blocks
 from graphkit.verify.compare.metrics import Metrics, dtype_name, measure, small_numbers_differ
 
 if TYPE_CHECKING:
+    from graphkit.progress import Progress
     from graphkit.tensor import Array
     from graphkit.verify.compare.tolerance import Policy
 
@@ -68,7 +69,7 @@ class Search:
     failing: Failing | None = None
     _budget: Budget = field(init=False, repr=False)
 
-    def run(self, progress: Callable[[int, int | None, str], None] | None = None) -> None:
+    def run(self, progress: Progress | None = None) -> None:
         """Compare stretch after stretch."""
         places = [place for place in self.candidate.places() if place.value in self.twins]
         self.candidate.expect([place.value for place in places])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from graphkit.graph.ports import input_ports
 from graphkit.hint import Call, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.operation import operation_of, replayed
+from graphkit.progress import Progress
 from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.step import HISTORY_KEY, Original
 from graphkit.storage.load import as_model, load
@@ -27,9 +28,6 @@ from graphkit.verify.laws.proof import Held, Proof, Replayed, Verdict, worst
 from graphkit.verify.laws.same_bytes import first_byte_difference
 from graphkit.verify.laws.table import binding_of
 from graphkit.verify.validate import versions
-
-Progress = Callable[[int, "int | None", str], None]
-
 
 NAMED = Hint("name it: ", Call("prove", (), ("edited, original", "EDITED ORIGINAL")))
 

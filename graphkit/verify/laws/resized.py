@@ -12,7 +12,7 @@ from graphkit.edit.wiring import Place, fix_scales, places
 from graphkit.graph.ports import input_ports
 from graphkit.model import Model
 from graphkit.shapes.inference import inferred
-from graphkit.shapes.resamplers import Resampler, resamplers
+from graphkit.shapes.resize_patterns import Resampler, resamplers
 from graphkit.verify.laws.binding import Binding, Change, Computed, Constant, Link, Other, Unproved
 from graphkit.verify.laws.loose import loosened
 from graphkit.verify.laws.same import identity

@@ -18,7 +18,7 @@ from graphkit.model import Model
 from graphkit.runtime.ort_values import from_run, lent_outputs, to_runtime
 from graphkit.runtime.session import PieceSession
 from graphkit.semantics.node_rules import check_sized
-from graphkit.shapes.resamplers import is_resampler
+from graphkit.shapes.resize_patterns import is_resampler
 from graphkit.storage.source import LocalFile
 
 if TYPE_CHECKING:

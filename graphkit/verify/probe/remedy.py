@@ -16,7 +16,7 @@ from graphkit.graph.names import title
 from graphkit.graph.upstream import upstream
 from graphkit.graph.values import constant, dims, format_type, tensor_type
 from graphkit.hint import Argument, Blank, Call, Hint, call
-from graphkit.shapes.resamplers import is_resampler
+from graphkit.shapes.resize_patterns import is_resampler
 from graphkit.surgery.dims import dims as with_dims
 from graphkit.surgery.resize import resize
 

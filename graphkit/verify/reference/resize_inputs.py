@@ -12,7 +12,7 @@ import onnx
 from graphkit.errors import ComparisonError
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.shapes.inference import Chain, inferred
-from graphkit.shapes.resamplers import Resampler, resamplers
+from graphkit.shapes.resize_patterns import Resampler, resamplers
 from graphkit.verify.compare.blocks import on_host
 
 if TYPE_CHECKING:

@@ -1,13 +1,23 @@
-"""Which nodes compute shapes: ONNX Runtime keeps those on the CPU on purpose, because kernels read them there."""
+"""Which provider runs which node, and which nodes belong on the CPU.
+
+ONNX Runtime keeps the nodes that compute shapes on the CPU on purpose, because kernels read them there. Any other node of
+a session on a GPU that is placed on the CPU is an error, or a note where it is allowed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import onnx
 
+from graphkit.errors import ProviderError
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
 from graphkit.graph.walk import captures
+from graphkit.hint import Argument, Hint
 from graphkit.model import Model
+from graphkit.runtime.providers import CPU
 from graphkit.semantics.kinds import SHAPE_ONLY
 from graphkit.semantics.shape_inputs import SHAPED_BY
 
@@ -18,6 +28,42 @@ HOST_INPUTS: dict[str, tuple[int, ...]] = {**{op: SHAPED_BY[op] for op in _HOST}
 """Inputs that ONNX Runtime's CUDA kernels read on the CPU (onnxruntime/core/providers/cuda, ``InputMemoryType``): of these
 operators, those that decide the shape; and an axis.
 """
+
+
+class Placed(NamedTuple):
+    """A node of the optimised graph and the provider that runs it."""
+
+    node: str
+    op_type: str
+    provider: str
+
+
+def nodes_on_cpu(model: Model, placed: Sequence[Placed], device: str, *, allow_cpu_nodes: bool) -> tuple[str, ...]:
+    """A note on the nodes that run on the CPU although they do not belong there; none where there are none.
+
+    Args:
+        model: The model of a session on a GPU, its nodes named.
+        placed: Where each node runs.
+        device: The device that was asked for, for messages.
+        allow_cpu_nodes: Whether such nodes are no error.
+
+    Raises:
+        ProviderError: There are such nodes, and they are not allowed.
+
+    Cost: O(graph).
+    """
+    belong = shape_nodes(model.proto.graph)
+    fallen = [p for p in placed if p.provider == CPU and p.node not in belong]
+    if not fallen:
+        return ()
+    listed = ", ".join(f"{p.op_type} {p.node!r}" for p in fallen[:8]) + (" ..." if len(fallen) > 8 else "")
+    if not allow_cpu_nodes:
+        raise ProviderError(
+            f"{len(fallen)} nodes of {model.path or model.proto.graph.name} run on the CPU although {device!r} was asked "
+            f"for: {listed}",
+            hint=Hint("allow it with ", Argument("allow_cpu_nodes"), "; the nodes are listed then"),
+        )
+    return (f"{len(fallen)} nodes run on the CPU: {listed}",)
 
 
 def shape_nodes(graph: onnx.GraphProto) -> set[str]:

@@ -1,4 +1,5 @@
-"""Nodes that resize: Upsample 7 and 9, Resize 10, 11, 13, 18, 19, and what torch's exporters put around them.
+"""The patterns that resize recognises: Upsample 7 and 9, Resize 10, 11, 13, 18, 19, and what torch's exporters put around
+them.
 
 The spellings differ in where the size comes from (an attribute, scales, sizes), in how it is written down (a Constant,
 an initializer that several nodes share, a chain that starts at Shape, a graph input) and in what the numbers are about
@@ -16,6 +17,7 @@ import onnx
 
 from graphkit.errors import InvalidGraphError
 from graphkit.graph.names import label, title
+from graphkit.graph.opset import opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import attribute_value
 from graphkit.graph.walk import nested, nodes
@@ -23,7 +25,6 @@ from graphkit.shapes.inference import Chain, inferred
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
-from graphkit.graph.opset import opset_of
 
 Semantics = Literal["scales", "sizes"]
 """What decides the output: ``scales``: size = trunc(in * scale), sampled at 1 / scale; ``sizes``: the size is given and
