@@ -114,6 +114,8 @@ from graphkit.running.bench import OperatorTime as OperatorTime
 from graphkit.running.bench import Profile as Profile
 from graphkit.running.bench import Timing as Timing
 from graphkit.running.bench import bench as bench
+from graphkit.running.calibration_table import CalibrationTable as CalibrationTable
+from graphkit.running.calibration_table import calibrate as calibrate
 from graphkit.running.diagnosis import Check as Check
 from graphkit.running.diagnosis import Diagnosis as Diagnosis
 from graphkit.running.diagnosis import doctor as doctor

@@ -80,6 +80,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("graphkit_cli.commands.doctor", "Show versions, limits and the providers that really load."),
     "run": ("graphkit_cli.commands.run", "Run a model in ONNX Runtime; show or save its outputs."),
     "bench": ("graphkit_cli.commands.bench", "Measure how long a run takes and how much memory."),
+    "calibrate": ("graphkit_cli.commands.calibrate", "Note how large values become, for int8 in TensorRT."),
     "probe": ("graphkit_cli.commands.probe", "Try input shapes on models, and say which axis is to blame."),
     "ops": ("graphkit_cli.commands.ops", "Look operators up: in ONNX, and in torch's two exporters."),
     "define": ("graphkit_cli.commands.define", "Give an operator of a custom domain a body."),
@@ -89,7 +90,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 GROUPS = {
     "Look": "inspect check diff view lint ops doctor",
-    "Run": "run bench probe",
+    "Run": "run bench probe calibrate",
     "Interface and shapes": "dims rename reorder retype layout image promote freeze tap resize",
     "Cut and join": "extract split merge",
     "Nodes and weights": "insert remove replace define rewrite set",

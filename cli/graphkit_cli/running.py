@@ -91,7 +91,7 @@ tensorrt_options = together(
     ),
     click.option("--trt-fp16", is_flag=True, help="With --provider tensorrt: let layers compute in float16."),
     click.option("--trt-int8", is_flag=True, help="With --provider tensorrt: let layers compute in int8."),
-    click.option("--trt-calibration", metavar="FILE", help="With --trt-int8: the table that a calibration wrote."),
+    click.option("--trt-calibration", metavar="FILE", help="With --trt-int8: the table that graphkit calibrate wrote."),
 )
 
 
@@ -309,6 +309,18 @@ def feed_lists(texts: Sequence[str], *models: str | None) -> dict[str, list[str]
     for name, value in every_pair(texts, "--feed", *models):
         found.setdefault(name, []).append(value)
     return found
+
+
+def single_or_many(texts: Sequence[str], *models: str | None) -> dict[str, Any]:
+    """``--feed`` texts of calibration runs: one for all runs, or one a run.
+
+    Raises:
+        click.UsageError: As ``feed_lists``, or inputs are given another number of times.
+    """
+    given = feed_lists(texts, *models)
+    if len({len(values) for values in given.values()} - {1}) > 1:
+        raise click.UsageError("--feed: every input is given once, or as often as the others.")
+    return {name: values if len(values) > 1 else values[0] for name, values in given.items()}
 
 
 def bound_sizes(texts: Sequence[str], *models: str | None) -> dict[str, list[int]]:

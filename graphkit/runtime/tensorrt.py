@@ -24,7 +24,7 @@ class TensorRT:
             dynamic input is named, every dynamic input must be.
         fp16: Let layers compute in float16.
         int8: Let layers compute in int8. Without a calibration table the model must hold QuantizeLinear nodes.
-        calibration_table: The file that ONNX Runtime's calibration wrote.
+        calibration_table: The file that ``graphkit.calibrate(...).save`` wrote.
     """
 
     profiles: Mapping[str, str] = field(default_factory=dict)

@@ -4,11 +4,13 @@ import importlib.util
 import os
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 import graphkit as gk
 from graphkit.runtime import providers
+from graphkit_cli.main import main
 
 MODEL = onnx.parser.parse_model(
     """
@@ -105,3 +107,70 @@ def test_without_its_libraries_it_says_what_is_missing():
     with pytest.raises(gk.ProviderError, match="'tensorrt' was asked for and cannot be used") as caught:
         gk.run(MODEL, {"x": "random", "k": "random"}, device="tensorrt")
     assert caught.value.hint == providers.remedy(providers.tensorrt_problem())
+
+
+def read_back(path):
+    """The table as ONNX Runtime's TensorRT provider reads it: name -> the number that a text says."""
+    from onnxruntime.quantization.CalTableFlatBuffers.TrtTable import TrtTable
+
+    table = TrtTable.GetRootAs(path.read_bytes())
+    pairs = [table.Dict(place) for place in range(table.DictLength())]
+    return {pair.Key().decode(): float(pair.Value()) for pair in pairs}
+
+
+CALIBRATED = onnx.parser.parse_model(
+    """
+    <ir_version: 10, opset_import: ["": 20]>
+    g (float[n, 2] x) => (float[n, 2] y) <float[2] w = {1, -4}, int64[1] one = {1}> {
+      low = Mul(x, w)  shape = Shape(x)  y = Neg(low)
+    }
+    """
+)
+
+
+# R53
+def test_a_calibration_table_holds_the_largest_size_of_each_float_on_the_feeds(tmp_path):
+    feeds = [
+        np.array([[1, 2]], np.float32),
+        np.array([[-3, 0.5], [0.1, 0.1]], np.float32),
+        np.zeros((1, 2), np.float32),
+    ]
+    table = gk.calibrate(CALIBRATED, {"x": [*feeds, np.full((1, 2), -0.25, np.float32)]})
+    assert (table.largest, table.runs, table.notes) == ({"x": 3.0, "low": 8.0, "y": 8.0}, 4, ())
+    table.save(tmp_path / "table.flatbuffers")
+    assert read_back(tmp_path / "table.flatbuffers") == table.largest
+    chosen = gk.TensorRT(int8=True, calibration_table=str(tmp_path / "table.flatbuffers"))
+    assert chosen.provider_options()["trt_int8_calibration_table_name"] == str(tmp_path / "table.flatbuffers")
+
+
+# R53
+def test_the_command_writes_the_table_and_says_what_was_random(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    onnx.save(CALIBRATED, "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    np.save("a.npy", np.array([[1, 2]], np.float32))
+    np.save("b.npy", np.array([[-5, 2]], np.float32))
+    assert main(["calibrate", "m.onnx", "t.flatbuffers", "--feed", "x=@a.npy", "--feed", "x=@b.npy"]) == 0
+    assert read_back(tmp_path / "t.flatbuffers") == {"x": 5.0, "low": 8.0, "y": 8.0}
+    assert "3 values over 2 runs" in capsys.readouterr().out
+    assert main(["calibrate", "m.onnx", "t.flatbuffers", "--samples", "2"]) == 0
+    assert "drawn at random (seed 0): x" in capsys.readouterr().err
+    assert main(["calibrate", "m.onnx", "nowhere/t.flatbuffers"]) == 3
+    assert main(["calibrate", "m.onnx", "t.flatbuffers", "--feed", "z=1"]) == 3
+
+
+def test_values_that_say_nothing_are_left_out_of_the_table_and_named():
+    model = onnx.parser.parse_model(
+        """
+        <ir_version: 10, opset_import: ["": 20, "shop": 1]>
+        g (float[2] x) => (float[2] y) { n = Log(x)  y = Relu(n) }
+        """
+    )
+    table = gk.calibrate(model, {"x": np.array([-1, 1], np.float32)})
+    assert table.largest == {"x": 1.0}
+    assert "not finite: 'n', 'y'" in table.notes[0]
+    with pytest.raises(gk.EditError, match="nothing to calibrate"):
+        gk.calibrate(
+            onnx.parser.parse_model(
+                '<ir_version: 8, opset_import: ["":18]> g (int64[2] x) => (int64[2] y) { y = Neg(x) }'
+            )
+        )

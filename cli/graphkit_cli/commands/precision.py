@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from graphkit_cli.edit import edit_command
-from graphkit_cli.running import feed_lists, feed_option
+from graphkit_cli.running import feed_option, single_or_many
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -60,9 +60,7 @@ def command(
         raise click.UsageError("--keep-auto goes with float16.")
     if (half and feeds and not keep_auto) or (per_channel and to not in ("int8", "int8-dynamic")):
         raise click.UsageError("--feed goes with int8, int4 and --keep-auto; --per-channel with int8 and int8-dynamic.")
-    given = feed_lists(feeds, model)
-    if len({len(values) for values in given.values()} - {1}) > 1:
-        raise click.UsageError("--feed: every input is given once, or as often as the others.")
+    given = single_or_many(feeds, model)
     import graphkit as gk
 
     return gk.precision(
@@ -73,7 +71,7 @@ def command(
         keep_nodes=keep_nodes,
         only_ops=only_ops,
         keep_auto=keep_auto,
-        feeds={name: values if len(values) > 1 else values[0] for name, values in given.items()} or None,
+        feeds=given or None,
         samples=samples,
         seed=seed,
         per_channel=per_channel,

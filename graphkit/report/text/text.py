@@ -15,6 +15,7 @@ from graphkit.inspection.summary import Summary
 from graphkit.report.columns import aligned
 from graphkit.report.text.bench import bench_text
 from graphkit.report.text.bisection import bisection_text
+from graphkit.report.text.calibration import calibration_text
 from graphkit.report.text.checked import checked_text
 from graphkit.report.text.diagnosis import diagnosis_text
 from graphkit.report.text.diff import diff_text
@@ -31,6 +32,7 @@ from graphkit.report.text.summary import summary_text
 from graphkit.report.text.validation import validation_text
 from graphkit.result import Result, short
 from graphkit.running.bench import Benchmark
+from graphkit.running.calibration_table import CalibrationTable
 from graphkit.running.diagnosis import Diagnosis
 from graphkit.running.explanation import Explanation
 from graphkit.running.run import Ran
@@ -46,6 +48,7 @@ from graphkit.verify.report import Report
 _WRITERS: dict[type, Callable[[Any], str]] = {
     Benchmark: bench_text,
     Bisection: bisection_text,
+    CalibrationTable: calibration_text,
     Checked: checked_text,
     Diagnosis: diagnosis_text,
     Difference: diff_text,

@@ -18,6 +18,7 @@ from graphkit.model import Model
 from graphkit.runtime.session import session
 
 if TYPE_CHECKING:
+    from graphkit.model import Source
     from graphkit.tensor import Array
 
 LEVELS = 127
@@ -93,15 +94,15 @@ class Calibration:
         self.random = sorted(name for name, port in self._ports.items() if port.required and name not in feeds)
         runs = lengths.pop() if lengths else samples if self.random else 1
         self._held_out = 1 if self._lists and runs >= 4 else 0
-        self.count = runs - self._held_out
+        self.every, self.count = runs, runs - self._held_out
 
-    def runs(self) -> Iterator[dict[str, Array]]:
-        """The feeds of each run.
+    def runs(self, *, every: bool = False) -> Iterator[dict[str, Array]]:
+        """The feeds of each run; of the one that is held out too where ``every`` is asked for.
 
         Raises:
             FeedError, NameNotFoundError: A feed does not fit.
         """
-        return (self._run(i, self._seed + i) for i in range(self.count))
+        return (self._run(i, self._seed + i) for i in range(self.every if every else self.count))
 
     def unseen(self) -> tuple[list[dict[str, Array]], str]:
         """At most two runs that ``runs`` has not, and what they are."""
@@ -131,8 +132,13 @@ def _reversed(array: Array) -> Array:
     return np.ascontiguousarray(np.flip(array, tuple(range(1, array.ndim)))) if is_data else array
 
 
-def ranges(proto: onnx.ModelProto, values: Sequence[str], runs: Iterator[dict[str, Array]]) -> dict[str, Range]:
-    """The range of each of some float32 values of the main graph over some runs.
+def ranges(
+    proto: onnx.ModelProto,
+    values: Sequence[str],
+    runs: Iterator[dict[str, Array]],
+    sources: Mapping[str, Source] | None = None,
+) -> dict[str, Range]:
+    """The range of each of some float32 values of the main graph over some runs; its weights may lie in ``sources``.
 
     Raises:
         FeedError: A feed does not fit.
@@ -151,7 +157,7 @@ def ranges(proto: onnx.ModelProto, values: Sequence[str], runs: Iterator[dict[st
             kind = onnx.TensorProto.INT64 if op == "Size" else onnx.TensorProto.FLOAT
             model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, []))
     found = {value: Range() for value in values}
-    running = session(Model(model), device="cpu", optimize=False)
+    running = session(Model(model, sources), device="cpu", optimize=False)
     for feeds in runs:
         answer = running.run_arrays(feeds)
         for value in values:
