@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import onnx
 
@@ -12,7 +12,7 @@ from graphkit.edit.nodes import sort_nodes
 from graphkit.edit.readers import read_instead
 from graphkit.edit.renaming import rename_in_node
 from graphkit.errors import EditError, InvalidGraphError
-from graphkit.graph.addresses import Found, Site
+from graphkit.graph.addresses import Addresses, Found, Site
 from graphkit.graph.names import Names
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.values import dims, format_type, is_typed, tensor_type
@@ -220,7 +220,8 @@ class Insertion:
             raise EditError(f"the input {each.name!r} becomes {format_type(given)}, so all its readers have to change")
         if result is None:
             self._unsure.append(each.address)
-        next(value for value in self._proto.graph.input if value.name == each.name).type.CopyFrom(given)
+        value = next(value for value in self._proto.graph.input if value.name == each.name)
+        value.type.CopyFrom(_pinned(given, result, own))
 
     def _further(self, site: Site, formal: str, result: onnx.TypeProto | None) -> str:
         """A further output of the body becomes one of the main graph."""
@@ -286,6 +287,27 @@ class Insertion:
             raise EditError(f"none of the readers reads {', '.join(map(repr, self._places[:3]))}")
 
 
+def chosen_readers(
+    addresses: Addresses, found: Sequence[Found], readers: str | Iterable[str] | None
+) -> dict[int, set[int | str]] | None:
+    """Site -> the positions of nodes, and the outputs, that are to read the result; None where all are.
+
+    Raises:
+        NameNotFoundError: There is no such node.
+    """
+    if readers is None:
+        return None
+    chosen: dict[int, set[int | str]] = {}
+    outputs = {each.address: each for each in found if each.name in each.site.outputs}
+    for text in [readers] if isinstance(readers, str) else readers:
+        if text in outputs:
+            chosen.setdefault(id(outputs[text].site), set()).add(outputs[text].name)
+            continue
+        for node in addresses.nodes(text):
+            chosen.setdefault(id(node.site), set()).add(node.position)
+    return chosen
+
+
 def _as_graph(function: onnx.FunctionProto) -> onnx.GraphProto:
     return onnx.GraphProto(node=function.node, input=[onnx.ValueInfoProto(name=name) for name in function.input])
 
@@ -295,6 +317,15 @@ def _with_dims(declared: onnx.TypeProto, own: onnx.TypeProto) -> onnx.TypeProto:
     if dims(declared) is not None or declared.WhichOneof("value") != "tensor_type":
         return declared
     return tensor_type(declared.tensor_type.elem_type, dims(own))
+
+
+def _pinned(given: onnx.TypeProto, result: onnx.TypeProto | None, own: onnx.TypeProto | None) -> onnx.TypeProto:
+    """What a body takes, of the sizes at which it makes what the model wants: a symbol of its result is the model's size."""
+    made, wanted, taken = (None if each is None else dims(each) for each in (result, own, given))
+    if not made or not wanted or not taken:
+        return given
+    sizes = {one: other for one, other in zip(made, wanted, strict=False) if isinstance(one, str) and other is not None}
+    return tensor_type(given.tensor_type.elem_type, [sizes.get(d, d) if isinstance(d, str) else d for d in taken])
 
 
 def _rename_beside(graph: onnx.GraphProto, old: str, new: str) -> None:

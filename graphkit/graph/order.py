@@ -29,8 +29,8 @@ def is_ordered(nodes: Sequence[onnx.NodeProto]) -> bool:
     return True
 
 
-def sort_nodes(graph: onnx.GraphProto) -> None:
-    """Put the nodes of a graph into an order as ``topological_order`` gives it, where they are in none. Changes the graph.
+def sort_nodes(graph: onnx.GraphProto | onnx.FunctionProto) -> None:
+    """Put the nodes of a graph or function into an order as ``topological_order`` gives it, where they are in none. Changes it.
 
     Raises:
         InvalidGraphError: The nodes read from each other in a cycle.

@@ -29,6 +29,8 @@ def check_node(node: onnx.NodeProto, opset: int, *, inside_function: bool) -> No
     inputs, outputs = node.input[:], node.output[:]
     if not rule.inputs[0] <= len(inputs) <= rule.inputs[1] or "" in inputs:
         _check_names(node, opset, "input", inputs, rule.inputs, rule.given)
+        if rule.more and "" in inputs[len(rule.given) - 1 :]:
+            raise _broken(node, f"one of its inputs {rule.more!r} left out, which none may be")
     if not rule.outputs[0] <= len(outputs) <= rule.outputs[1] or "" in outputs:
         _check_names(node, opset, "output", outputs, rule.outputs, rule.made)
     found = _check_attributes(node, rule.kinds, inside_function=inside_function) if node.attribute else ()
@@ -41,12 +43,13 @@ def check_node(node: onnx.NodeProto, opset: int, *, inside_function: bool) -> No
 
 class _Rule(NamedTuple):
     """What a version of an operator wants: numbers of inputs and outputs, positions that may not be left out, kinds of
-    attributes, attributes that must be there.
+    attributes, attributes that must be there. ``more`` is the input that there may be any number of, "" for none.
     """
 
     inputs: tuple[int, int]
     outputs: tuple[int, int]
     given: tuple[str, ...]
+    more: str
     made: tuple[str, ...]
     kinds: dict[str, int]
     required: tuple[str, ...]
@@ -69,6 +72,7 @@ def _rule(op: str, opset: int) -> _Rule | None:
         (schema.min_input, MANY if later else schema.max_input),
         (schema.min_output, MANY if later else schema.max_output),
         tuple(_singles(schema.inputs)),
+        next((formal.name for formal in schema.inputs if formal.option == Option.Variadic), ""),
         tuple(_singles(schema.outputs)),
         {name: int(rule.type) for name, rule in schema.attributes.items()},  # type: ignore[call-overload]  # the stubs say no enum
         tuple(name for name, rule in schema.attributes.items() if rule.required and not later),
@@ -78,7 +82,10 @@ def _rule(op: str, opset: int) -> _Rule | None:
 def _singles(formals: Sequence[onnx.defs.OpSchema.FormalParameter]) -> Iterator[str]:
     """The names of the first parameters, "" for one that may be left out."""
     for formal in formals:
-        yield formal.name if formal.option == onnx.defs.OpSchema.FormalParameterOption.Single else ""
+        yield formal.name if formal.option == Option.Single else ""
+
+
+Option = onnx.defs.OpSchema.FormalParameterOption
 
 
 def _check_names(

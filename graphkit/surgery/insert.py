@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from graphkit.edit.body import fit, read_body
-from graphkit.edit.inserting import Insertion
+from graphkit.edit.inserting import Insertion, chosen_readers
 from graphkit.errors import EditError
-from graphkit.graph.addresses import Addresses, Found
+from graphkit.graph.addresses import Addresses
 from graphkit.graph.opset import opset_of
 from graphkit.model import Model, ModelLike
 from graphkit.operation import Edit, operation
@@ -70,23 +70,6 @@ def insert(
     if len(body.outputs) < max(count, 1):
         raise EditError(f"{body.title} has {len(body.outputs)} outputs, fewer than the {count} values it is put behind")
     notes = fit(body, proto)
-    work = Insertion(model.proto, proto, body, _chosen(addresses, found, readers))
+    work = Insertion(model.proto, proto, body, chosen_readers(addresses, found, readers))
     notes.append(work.at([found] if count > 1 else [[each] for each in found]))
     return Edit(proto, notes, warnings=work.warnings, arguments=body.written)
-
-
-def _chosen(
-    addresses: Addresses, found: Sequence[Found], readers: str | Iterable[str] | None
-) -> dict[int, set[int | str]] | None:
-    """Site -> the positions of nodes, and the outputs, that are to read the result."""
-    if readers is None:
-        return None
-    chosen: dict[int, set[int | str]] = {}
-    outputs = {each.address: each for each in found if each.name in each.site.outputs}
-    for text in [readers] if isinstance(readers, str) else readers:
-        if text in outputs:
-            chosen.setdefault(id(outputs[text].site), set()).add(outputs[text].name)
-            continue
-        for node in addresses.nodes(text):
-            chosen.setdefault(id(node.site), set()).add(node.position)
-    return chosen

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-import numpy as np
 import onnx
 
 from graphkit.edit.attributes import attribute_for, clear_attribute, set_attribute
@@ -18,24 +17,22 @@ from graphkit.edit.model_fields import (
     set_metadata,
 )
 from graphkit.edit.new_types import follow_types, require_fit
+from graphkit.edit.new_values import array_of, dtype_of, fitted, loaded, weight_at
 from graphkit.edit.nodes import sort_nodes
 from graphkit.edit.prune import prune
 from graphkit.edit.weights_out import fill, restore, strip
-from graphkit.errors import EditError, InvalidGraphError, NameNotFoundError, TensorError
+from graphkit.errors import EditError, InvalidGraphError
 from graphkit.graph.addresses import Addresses, Found, Site
-from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names, title
 from graphkit.graph.opset import opset_of
 from graphkit.graph.order import is_ordered, topological_order
-from graphkit.graph.values import constant_tensor, is_constant_node
 from graphkit.model import Model, ModelLike, Source
 from graphkit.operation import Edit, operation
 from graphkit.plural import counted
 from graphkit.shapes.one_node import OneNode
-from graphkit.shapes.types_of import types_of
 from graphkit.storage.load import as_model
 from graphkit.storage.source import Buffer
-from graphkit.tensor import DataRange, numpy_type, refer, type_name
+from graphkit.tensor import DataRange, refer, type_name
 
 MOST_NOTES = 20
 """Attributes that are named in the notes; of more, the number is said."""
@@ -128,7 +125,7 @@ def _written(restore_weights: object, tensors: Mapping[str, Any] | None) -> dict
     """Arguments as a history keeps them: no other model, and arrays in the place of their files."""
     written: dict[str, Any] = {"restore_weights": None} if restore_weights is not None else {}
     if tensors:
-        written["tensors"] = {name: _loaded(name, value) for name, value in tensors.items()}
+        written["tensors"] = {name: loaded(name, value) for name, value in tensors.items()}
     return written
 
 
@@ -233,7 +230,7 @@ class _Work:
             if not value.lstrip("+-").startswith(tuple("0123456789.[@")):
                 self._addresses.value(value)
                 raise EditError(f"{value!r} cannot be read where the node stands")
-        array = _array_of(value, self._dtype_of(site, old))
+        array = array_of(value, dtype_of(self._model.proto, site, old))
         if self._names is None:
             self._names = Names(self.proto.graph)
         name = self._names.fresh(f"{old or 'operand'}_set")
@@ -244,19 +241,11 @@ class _Work:
             site.holder.node.insert(0, onnx.helper.make_node("Constant", [], [name], value=tensor))
         return name
 
-    def _dtype_of(self, site: Site, name: str) -> Any:
-        """The dtype of what an operand was; None where it is not known."""
-        if site.graph is self.proto.graph:
-            known = types_of(self._model.proto, GraphIndex(self._model.proto.graph), [name] if name else []).get(name)
-        else:
-            known = site.types.get(name)
-        return None if known is None else numpy_type(known.tensor_type.elem_type)
-
     def tensor(self, name: str, value: Any) -> None:
         """Give a weight other values."""
         found = self._addresses.value(name, "weight")
-        tensor = _weight(found)
-        array = _fitted(name, tensor, _loaded(name, value))
+        tensor = weight_at(found)
+        array = fitted(name, tensor, loaded(name, value))
         data = onnx.numpy_helper.from_array(array)
         if array.nbytes < EXTERNAL_FROM or not data.raw_data:
             for field in ("raw_data", *_FIELDS, "external_data", "data_location"):
@@ -307,79 +296,6 @@ def _is_main(site: Site) -> bool:
 
 
 _FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
-
-
-def _weight(found: Found) -> onnx.TensorProto:
-    site = found.site
-    if site.graph is not None:
-        for tensor in site.graph.initializer:
-            if tensor.name == found.name:
-                return tensor
-    position = site.producer.get(found.name)
-    if position is not None and is_constant_node(site.nodes[position]):
-        held = constant_tensor(site.nodes[position])
-        if held is not None:
-            attribute = onnx.helper.make_attribute("value", held)
-            if len(site.nodes[position].attribute) != 1 or not site.nodes[position].attribute[0].HasField("t"):
-                site.nodes[position].attribute[0].CopyFrom(attribute)
-            return site.nodes[position].attribute[0].t
-    raise NameNotFoundError("weight", found.address, hint="weights are initializers and Constant nodes")
-
-
-def _loaded(name: str, value: Any) -> Any:
-    """The array of a file, for ``@w.npy``; anything else as it is."""
-    if not isinstance(value, str) or not value.startswith("@"):
-        return value
-    try:
-        array = np.load(value[1:], mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise EditError(f"the values of {name!r} cannot be read from {value[1:]!r}: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise EditError(f"{value[1:]!r} holds several arrays, and {name!r} is one")
-    return array
-
-
-def _fitted(name: str, tensor: onnx.TensorProto, value: Any) -> np.ndarray[Any, Any]:
-    """An array of a weight's dtype and shape.
-
-    Raises:
-        TensorError: It is of another.
-    """
-    dtype = numpy_type(tensor.data_type)
-    wanted = f"{type_name(tensor.data_type)}{list(tensor.dims)}"
-    array = value if isinstance(value, np.ndarray) else _array_of(value, dtype)
-    if not isinstance(value, np.ndarray) and array.ndim == 0 and tensor.dims:
-        array = np.full(tuple(tensor.dims), array)
-    if array.dtype != dtype and not (array.dtype.kind in "US" and tensor.data_type == onnx.TensorProto.STRING):
-        raise TensorError(
-            f"{name!r} is {wanted}, and the values are {array.dtype}", name=name, hint="convert them first"
-        )
-    if list(array.shape) != list(tensor.dims):
-        raise TensorError(
-            f"{name!r} is {wanted}, and the values have the shape {list(array.shape)}", name=name, hint=None
-        )
-    return array
-
-
-def _array_of(value: Any, dtype: Any) -> np.ndarray[Any, Any]:
-    """Numbers, lists or text of them as an array; of a dtype where one is given and nothing is lost by it."""
-    import ast
-
-    value = _loaded("the operand", value)
-    if isinstance(value, np.ndarray | np.generic):
-        return np.asarray(value)
-    if isinstance(value, str):
-        try:
-            value = ast.literal_eval(value)
-        except (ValueError, SyntaxError) as error:
-            raise EditError(f"{value!r} is neither a value of the model nor a number or list") from error
-    plain = np.asarray(value)
-    if dtype is None:
-        return plain.astype(np.float32) if plain.dtype == np.float64 else plain
-    array = plain.astype(dtype)
-    if np.dtype(dtype).kind in "iub" and not np.array_equal(plain, array):
-        raise EditError(f"{value!r} does not fit {np.dtype(dtype)}")
-    return array
 
 
 def _shown(attribute: onnx.AttributeProto) -> str:

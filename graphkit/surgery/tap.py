@@ -58,7 +58,7 @@ def tap(model: Model, names: str | Iterable[str], *, replace: bool = False, rege
         each
         for text in wanted
         for each in addresses.values(text, regex=regex, made=True)
-        if each.site.outer is None or regex or "*" not in text or "/" in text
+        if each.site is addresses.main or regex or "*" not in text or "/" in text
     ]
     types = _types(model.proto, found)
     outputs: dict[str, onnx.TypeProto | None] = {}

@@ -37,6 +37,10 @@ CASES = {
         "g (float[2] x) => (float[2] y, int64[2] y) { y = Neg(x) }",
         "the graph output 'y' is declared twice, with two types",
     ),
+    "one of many inputs left out": (
+        f"{X} {{ [max] y = Max(x, , x) }}",
+        "Max 'max' has one of its inputs 'data_0' left out, which none may be",
+    ),
     "too few inputs": (f"{X} {{ [sum] y = Add(x) }}", "Add 'sum' has 1 input, and Add of opset 18 has 2"),
     "too many inputs": (f"{X} {{ y = Relu(x, x) }}", "Relu 'y' has 2 inputs, and Relu of opset 18 has 1"),
     "none of many inputs": (f"{X} {{ y = Concat <axis: int = 0>() }}", "has 0 inputs, .* has 1 or more"),

@@ -192,3 +192,14 @@ def test_weights_go_come_back_and_are_stood_in_for(tmp_path):
         gk.set_parts(tmp_path / "bare.onnx", restore_weights=tmp_path / "bare.onnx")
     with pytest.raises(gk.EditError, match="'w' is of another type or shape"):
         gk.set_parts(tmp_path / "bare.onnx", restore_weights=net())
+
+
+def test_an_operand_that_a_branch_captures_keeps_its_dtype():
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[3] x, bool c) => (float[3] y) <float[3] w = {1, 2, 3}> {
+        [choose] y = If(c) <then_branch = t () => (float[3] p) { [in] p = Mul(x, w) },
+                            else_branch = e () => (float[3] q) { q = Neg(x) }> }"""
+    )
+    edited = gk.set_parts(model, operands={"choose.then_branch/in:1": [2, 0, 1]})
+    got = run_ort(edited, {"x": np.float32([1, 2, 3]), "c": np.array(True)})["y"]
+    assert got.tolist() == [2, 0, 3]

@@ -109,3 +109,11 @@ def test_what_cannot_be_handed_out_is_refused():
         gk.tap(model, "function:my::F/h")
     with pytest.raises(gk.NameNotFoundError, match=r"write 'if\.then_branch/h'"):
         gk.tap(net(), "h")
+
+
+def test_a_pattern_without_a_slash_leaves_functions_alone():
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18, "my" : 1]> g (float[2] x) => (float[2] y) { a = Neg(x) y = my.F(a) }
+        <domain: "my", opset_import: ["" : 18]> F (d) => (f) { e = Abs(d) f = Tanh(e) }"""
+    )
+    assert [value.name for value in gk.tap(model, "*").outputs] == ["y", "a"]

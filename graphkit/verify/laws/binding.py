@@ -165,28 +165,33 @@ class Binding:
         inputs: Every input that after must have -> what it is in before. The inputs that are ``Fed`` come in this order.
         outputs: Every output that after must have, in order -> what it is in before.
         given: Input of before -> the value that after holds in its place.
+        inner: Further values of after that must be what they are in before, such as those that a change must not reach.
         names: Inner value of after -> its name in before, where the two differ.
         close: How near the numbers must be; None: the same, but for rounding.
         freed: Axes of inputs that had one size.
-        before: What stands for the model before where it cannot serve itself (its nodes had different factors).
+        before: What stands for the model before where it cannot serve itself: its nodes had different factors, or it is
+            what the step should have made of it.
         prepare: What is done to the model before, or to one before that, so that it runs (a body for an operator).
         others: Further pairs that must agree.
-        known: Whether ``outputs`` are all of the outputs. False where nobody can say what a change meant: what has not
-            changed upstream must be the same then, and the model must run.
         ordered: Whether after's inputs must come in the order of ``inputs``.
     """
 
     inputs: Mapping[str, Link]
     outputs: Mapping[str, Outcome]
     given: Mapping[str, Array] = field(default_factory=dict)
+    inner: Mapping[str, Outcome] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     close: Closeness | None = None
     freed: tuple[Freed, ...] = ()
     before: Model | None = None
     prepare: Callable[[Model], Model] | None = None
     others: tuple[Other, ...] = ()
-    known: bool = True
     ordered: bool = True
+
+    @property
+    def compared(self) -> dict[str, Outcome]:
+        """Every value of after that is compared, inner ones first."""
+        return {**self.inner, **self.outputs}
 
 
 class Unproved(Exception):  # noqa: N818 (an answer, not an error: it never leaves this room)

@@ -22,9 +22,9 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
         index: The first model's.
 
     Returns:
-        None where they are no one binding: a value between is none of the first model.
+        None where they are no one binding: a value between is none of the first model, or a step is about inner values.
     """
-    if not (first.known and second.known) or second.before is not None:
+    if first.inner or second.inner or second.before is not None:
         return None
     join = _Join(first, index)
     try:

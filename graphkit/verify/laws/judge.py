@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from graphkit.errors import FeedError, GraphkitError, SessionError
+from graphkit.errors import FeedError, GraphkitError, InvalidGraphError, SessionError, TensorError
 from graphkit.graph.names import label
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
 from graphkit.semantics.kinds import draws
+from graphkit.semantics.valid import require_valid
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.laws.agreement import Near, Total, as_finite, elements, joined, nans, passed, why_not
 from graphkit.verify.laws.binding import Binding, Broken, Fed, Link, Unproved
@@ -110,6 +111,7 @@ class _Judge:
         Raises:
             Broken, Unproved: Why.
         """
+        self._check_valid()
         self._check_interface()
         try:
             plan = Plan(self._binding, self._base, self._after, seed=self._asked.seed, given=self._asked.feeds)
@@ -152,6 +154,21 @@ class _Judge:
                         return True
         return False
 
+    def _check_valid(self) -> None:
+        """Refuse a model that contradicts itself where the one before does not: the runtime may end the process over it.
+
+        Raises:
+            Broken: It does.
+        """
+        try:
+            require_valid(self._after.proto)
+        except (InvalidGraphError, TensorError) as error:
+            try:
+                require_valid(self._base.proto)
+            except (InvalidGraphError, TensorError):
+                return
+            raise Broken(f"the model contradicts itself: {error.message}") from error
+
     def _check_interface(self) -> None:
         mine, made = list(input_ports(self._after.proto)), list(output_ports(self._after.proto))
         wanted = list(self._binding.inputs)
@@ -162,14 +179,11 @@ class _Judge:
         fed = [name for name in wanted if isinstance(self._binding.inputs[name], Fed)]
         if self._binding.ordered and [name for name in mine if name in fed] != fed:
             raise Broken(f"the inputs come in another order: {', '.join(mine)} instead of {', '.join(wanted)}")
-        if self._binding.known and made != list(self._binding.outputs):
+        if made != list(self._binding.outputs):
             raise Broken(f"the outputs are {', '.join(made)} and should be {', '.join(self._binding.outputs)}")
 
     def _check_compared(self) -> None:
         seen = self._seen
-        if not self._binding.known and not seen.compared:
-            seen.also.append("it runs; no output is computed as before, and what was meant is not known")
-            return
         if not seen.compared:
             raise Unproved("no value was compared: the outputs have no elements")
         if seen.nan == seen.compared:
@@ -200,16 +214,16 @@ class _Round:
         Raises:
             Broken, Unproved: Why.
         """
-        wanted = [*needs(self._links), *(outcome.value for outcome in self._binding.outputs.values())]
+        wanted = [*needs(self._links), *(outcome.value for outcome in self._binding.compared.values())]
         told = self._told_before()
         expected, why = self._run_before(trials, wanted, told)
-        if not any(expected) and self._binding.known:
+        if not any(expected):
             if self._what:
                 return False
             raise Unproved(f"the model before does not run: {why}")
         excused = self._excused(trials, expected, told)
         try:
-            side = load(self._after, self._binding.outputs, self._said)
+            side = load(self._after, self._binding.compared, self._said)
         except NoKernelError as error:
             raise Unproved(f"the model after cannot be run: {error}") from error
         except SessionError as error:
@@ -222,7 +236,7 @@ class _Round:
         for trial, runs in zip(trials, expected, strict=True):
             if (trial.kind == "other" and len(wider) == 2) or id(trial) in self._skipped:
                 continue
-            if not runs and trial.kind != "other" and self._binding.known:
+            if not runs and trial.kind != "other":
                 continue
             problem = self._one(side, trial, runs, excused)
             if problem is None and trial.kind == "other":
@@ -242,7 +256,7 @@ class _Round:
         try:
             side = load(self._before, wanted, told)
         except GraphkitError as error:
-            if self._binding.known and not self._what:
+            if not self._what:
                 raise Unproved(f"the model before cannot be run: {error}") from error
             return [[] for _ in trials], str(error)
         made: list[list[Ran]] = []
@@ -269,7 +283,7 @@ class _Round:
             Unproved: An output hangs on a random draw.
         """
         drawing = [node for node in model_nodes(self._before.proto) if draws(node)]
-        if not drawing or not self._binding.known:
+        if not drawing:
             return
         try:
             once, again = (side.run(trials[0].before[0]).values for _ in range(2))
@@ -318,7 +332,7 @@ class _Round:
 
     def _compare(self, trial: Trial, runs: Sequence[Ran], made: Ran, feeds: Mapping[str, Any]) -> None:
         found = {}
-        for name, outcome in self._binding.outputs.items():
+        for name, outcome in self._binding.compared.items():
             parts = [ran.values[outcome.value] for ran in runs]
             if outcome.convert is not None:
                 parts = [outcome.convert(part) for part in parts]
@@ -335,7 +349,8 @@ class _Round:
         bad = next((name for name, metrics in found.items() if not metrics.match), None)
         if bad is not None:
             self._look_for_the_first(trial.before[0] if trial.kind == "base" else None, feeds)
-            raise Broken(f"output {bad!r} differs ({self._where(trial)}): {why_not(found[bad])}")
+            what = "output" if bad in self._binding.outputs else "value"
+            raise Broken(f"{what} {bad!r} differs ({self._where(trial)}): {why_not(found[bad])}")
         self._seen.runs += 1
         self._seen.sizes.append(trial.what)
         if trial.kind == "stacked":

@@ -1,94 +1,136 @@
-"""meant: what was meant to change changed, and nothing upstream of it did."""
+"""meant: what was meant to change changed, nothing upstream of it did, and the rest changed only through it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
 
+from graphkit.bridge.edit import in_place
 from graphkit.graph import walk
+from graphkit.graph.addresses import Addresses, Found
 from graphkit.graph.index import GraphIndex
-from graphkit.graph.names import label
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.upstream import downstream
-from graphkit.verify.laws.binding import Alone, Binding, Broken, Change, Fed, Link, Outcome
+from graphkit.model import Model
+from graphkit.verify.laws.binding import Binding, Broken, Change, Fed, Outcome, Unproved
+from graphkit.verify.laws.expected import inserted, removed, with_parts
+from graphkit.verify.laws.loose import loosened
 from graphkit.verify.laws.same import identity, listed
 from graphkit.verify.laws.unchanged import unchanged
 
 
 def tap(change: Change) -> Binding:
     """The old outputs as they were, and the tapped values, which the model before computes too."""
-    names = listed(change.arguments["names"])
+    given = change.arguments
+    addresses = Addresses(change.before.proto)
+    names: list[str] = []
+    for text in listed(given["names"]):
+        for each in addresses.values(text, regex=bool(given.get("regex")), made=True):
+            if each.site is addresses.main:
+                names.append(each.name)
+            elif given.get("regex") or "*" not in text or "/" in text:
+                raise Unproved(f"{each.address!r} is inside of a body, and what it is there is not known from outside")
     plain = identity(change)
-    index = GraphIndex(change.before.proto.graph)
-    kept = plain.outputs if not change.arguments.get("replace") else set(names).intersection(plain.outputs)
-    if change.arguments.get("regex") or not all(index.has(name) for name in names):  # patterns, values of bodies
-        made = [name for name in output_ports(change.after.proto) if index.has(name)]
-        missing = [name for name in plain.outputs if name not in made and not change.arguments.get("replace")]
-        if missing:
-            raise Broken(f"the output {missing[0]!r} is missing")
-        return replace(plain, outputs={name: Outcome(name) for name in made}, known=False)
-    old = {name: outcome for name, outcome in plain.outputs.items() if name in kept}
+    old = {name: outcome for name, outcome in plain.outputs.items() if name in names or not given.get("replace")}
     return replace(plain, outputs={**old, **{name: Outcome(name) for name in names if name not in old}})
 
 
 def edit(change: Change) -> Binding:
-    """Whatever is computed as before must be the same; what was meant by the rest is not known, and it must run."""
-    before, after = input_ports(change.before.proto), change.after
-    inputs: dict[str, Link] = {name: Fed(name) if name in before else Alone() for name in input_ports(after.proto)}
-    same = unchanged(change.before, after)
-    outputs = {name: Outcome(name) for name in output_ports(after.proto) if name in same}
-    return Binding(inputs=inputs, outputs=outputs, known=False, ordered=False)
+    """What the edited skeleton computes, as the history holds it; whatever it computes as before is the same."""
+    proto = in_place(change.before, change.arguments["result"])
+    expected = Model(proto, change.before.sources, path=change.before.path)
+    same = unchanged(change.before, expected)
+    index = GraphIndex(proto.graph)
+    changed = [position for position, node in enumerate(index.nodes) if not same.issuperset(filter(None, node.output))]
+    border = dict.fromkeys(name for position in changed for name in index.reads(position) if name in same)
+    return _beside(change, loosened(expected, ()), [name for name in border if name in index.producer])
 
 
 def insert(change: Change) -> Binding:
-    """What does not read the value that a body was put behind, and the value itself, must be the same."""
-    return _spared(change, listed(change.arguments["at"]), own=True)
+    """What a model computes that calls the body there; the values that it was put behind are as they were."""
+    addresses = Addresses(change.before.proto)
+    given = change.arguments
+    found = addresses.values(listed(given["at"]), regex=bool(given.get("regex")), made=True)
+    border = _border(change.before, found, own=True)
+    return _beside(change, inserted(change.before, given), border)
 
 
 def remove(change: Change) -> Binding:
-    """What does not read what was taken out must be the same."""
+    """What a model computes in which each node hands on what it read, inputs are nobody's operand, and outputs none."""
+    addresses = Addresses(change.before.proto)
     given = change.arguments
-    named = [name for what in ("nodes", "inputs") for name in listed(given.get(what))]
-    return _spared(change, named, gone=listed(given.get("outputs")))
+    found = addresses.nodes(listed(given.get("nodes")), regex=bool(given.get("regex")))
+    found += [addresses.value(name) for name in listed(given.get("inputs"))]
+    chosen = {what: listed(given.get(what)) for what in ("nodes", "inputs", "outputs")}
+    return _beside(change, removed(change.before, {**given, **chosen}), _border(change.before, found))
 
 
 def set_parts(change: Change) -> Binding:
-    """What does not read what was set must be the same; all of it, where no node and no weight was."""
+    """What a model computes in which this is set, and nothing else; all as before, where no node and no weight was."""
     given = change.arguments
-    if any(given.get(what) for what in ("strip_weights", "fill_weights", "restore_weights", "opset_import")):
-        return edit(change)
-    places = [*(given.get("attributes") or {}), *(given.get("operands") or {})]
-    places += [name for name in listed(given.get("clear")) if name not in ("metadata", "docs")]
-    return _spared(change, [*(place.rpartition(":")[0] for place in places), *(given.get("tensors") or {})])
+    if given.get("strip_weights"):
+        raise Unproved("a model without its weights does not run")
+    cleared = [name for name in listed(given.get("clear")) if name not in ("metadata", "docs")]
+    places = [*(given.get("attributes") or {}), *(given.get("operands") or {}), *cleared]
+    if not any((places, given.get("tensors"), given.get("opset_import"), given.get("fill_weights"))):
+        return identity(change)
+    addresses = Addresses(change.before.proto)
+    found = [addresses.node(place.rpartition(":")[0]) for place in places]
+    found += [addresses.value(name, "weight") for name in given.get("tensors") or {}]
+    expected = with_parts(change.before, {**given, "clear": cleared})
+    everywhere = given.get("opset_import") or given.get("fill_weights")
+    return _beside(change, expected, [] if everywhere else _border(change.before, found))
 
 
-def _spared(change: Change, named: Iterable[str], *, gone: Iterable[str] = (), own: bool = False) -> Binding:
-    """Values of the main graph that do not hang on what was named.
+def _beside(change: Change, expected: Model, border: Iterable[str]) -> Binding:
+    """The binding to a model that stands for the one before: its outputs, in order, and inner values of both.
+
+    Outputs that only the model after names, for values that got fresh names, are those behind the others.
+    """
+    made, wanted = list(output_ports(change.after.proto)), list(output_ports(expected.proto))
+    own = set(output_ports(change.before.proto))
+    if len(made) < len(wanted):
+        raise Broken(f"the outputs are {', '.join(made)} and should be {', '.join(wanted)}")
+    names = [name if name in own else made[place] for place, name in enumerate(wanted)]
+    inner = {name for node in change.after.proto.graph.node for name in node.output}
+    return Binding(
+        inputs={name: Fed(name) for name in input_ports(expected.proto)},
+        outputs={name: Outcome(value) for name, value in zip(names, wanted, strict=True)},
+        inner={name: Outcome(name) for name in border if name in inner and name not in names},
+        before=expected,
+    )
+
+
+def _border(before: Model, found: Iterable[Found], *, own: bool = False) -> list[str]:
+    """The values that nodes make in the main graph, do not hang on what was changed, and are read where something does.
 
     Args:
-        change: The step.
-        named: Values and nodes; where one is none of the main graph, what has not changed is found by comparing the models.
-        gone: Outputs that were taken out.
-        own: Whether a named value is itself as it was, and only its readers may be others.
+        before: The model before.
+        found: The nodes and values that were changed; one inside of a body or a function is all that the main graph's
+            nodes make of it.
+        own: Whether the values are themselves as they were, and only their readers may read others.
     """
-    index = GraphIndex(change.before.proto.graph)
-    nodes = {label(node): node for node in index.nodes} | {node.name: node for node in index.nodes if node.name}
-    begun: set[str] = set()
-    for name in named:
-        if change.arguments.get("regex") or not (name in nodes or index.has(name)):
-            return edit(change)
-        begun.update([name] if index.has(name) and (own or name not in nodes) else nodes[name].output)
+    index = GraphIndex(before.proto.graph)
+    begun = [name for each in found for name in _in_the_main_graph(before, index, each)]
     touched = downstream(index, begun).values
-    outputs = [name for name in output_ports(change.before.proto) if name not in touched and name not in set(gone)]
     read = [name for node in index.nodes if not touched.keys().isdisjoint(node.output) for name in walk.reads(node)]
-    border = [
+    mine = {each.name for each in found if each.site.outer is None and each.site.function is None} if own else set()
+    return [
         name
-        for name in dict.fromkeys(read)
-        if name in index.producer and (name not in touched or (own and name in begun))
+        for name in dict.fromkeys([*read, *mine])
+        if name in index.producer and (name not in touched or name in mine) and name not in index.outputs
     ]
-    made = {name for node in change.after.proto.graph.node for name in node.output}
-    plain = identity(change)
-    inputs = {name: link for name, link in plain.inputs.items() if name in input_ports(change.after.proto)}
-    kept = [name for name in border if name not in index.outputs and name in made]
-    found = {name: Outcome(name) for name in dict.fromkeys([*outputs, *kept])}
-    return replace(plain, inputs=inputs, outputs=found, known=not touched and not list(gone), ordered=False)
+
+
+def _in_the_main_graph(before: Model, index: GraphIndex, each: Found) -> list[str]:
+    """The values of the main graph that a node makes, a value is, or what is inside of a body or function leads to."""
+    site = each.site
+    if site.function is not None:
+        key, functions = walk.function_key(site.function), before.proto.functions
+        calling = (node for node in index.nodes if key in walk.called_functions([node], functions))
+        return [name for node in calling for name in node.output if name]
+    if site.owner is None:
+        return [name for name in each.node.output if name] if each.position >= 0 else [each.name]
+    while site.outer is not None and site.outer.owner is not None:
+        site = site.outer
+    return [name for name in site.owner.output if name] if site.owner is not None else []

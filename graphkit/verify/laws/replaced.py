@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import onnx
 import onnx.inliner
 
+from graphkit.graph.addresses import Addresses
 from graphkit.model import Model
-from graphkit.verify.laws.binding import Binding, Change, Unproved
-from graphkit.verify.laws.same import identity
+from graphkit.verify.laws.binding import Binding, Change, Outcome, Unproved
+from graphkit.verify.laws.same import identity, listed
 
 
 def define(change: Change) -> Binding:
@@ -27,4 +28,16 @@ def define(change: Change) -> Binding:
         flat = onnx.inliner.inline_selected_functions(proto, [(function.domain, function.name)])
         return Model(flat, model.sources, path=model.path)
 
-    return replace(identity(change), prepare=with_body)
+    return dataclasses.replace(identity(change), prepare=with_body)
+
+
+def replace(change: Change) -> Binding:
+    """All outputs, and the values at the boundary: those that the old nodes made and the body makes now."""
+    given, plain = change.arguments, identity(change)
+    addresses = Addresses(change.before.proto)
+    found = addresses.nodes(listed(given.get("nodes")), regex=bool(given.get("regex")))
+    made = [name for each in found for name in each.node.output if each.site is addresses.main]
+    made += [name for name in listed(given.get("outputs")) if addresses.main.has(name)]
+    inner = {name for node in change.after.proto.graph.node for name in node.output if name}
+    boundary = {name: Outcome(name) for name in made if name in inner and name not in plain.outputs}
+    return dataclasses.replace(plain, inner=boundary)

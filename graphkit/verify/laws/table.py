@@ -24,7 +24,7 @@ from graphkit.verify.laws.close import precision, rewrite
 from graphkit.verify.laws.interface import image, layout, retype
 from graphkit.verify.laws.meant import edit, insert, remove, set_parts, tap
 from graphkit.verify.laws.part import extract
-from graphkit.verify.laws.replaced import define
+from graphkit.verify.laws.replaced import define, replace
 from graphkit.verify.laws.resized import resize
 from graphkit.verify.laws.same import identity, rename, reorder
 
@@ -42,7 +42,7 @@ BINDINGS: dict[str, Callable[[Change], Binding]] = {
     "remove": remove,
     "rename": rename,
     "reorder": reorder,
-    "replace": identity,
+    "replace": replace,
     "resize": resize,
     "retype": retype,
     "rewrite": rewrite,
