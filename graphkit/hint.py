@@ -1,7 +1,5 @@
 """A hint is data: free text, arguments to give, calls to make. Python spells it here, the command line as options."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self, TypeAlias, Union
 
@@ -77,7 +75,7 @@ class Hint(str):
         made.parts = flat
         return made
 
-    def __reduce__(self) -> tuple[type[Hint], tuple[str | Argument | Call, ...]]:
+    def __reduce__(self) -> tuple[type["Hint"], tuple[str | Argument | Call, ...]]:
         return Hint, self.parts
 
     def spelt(self, argument: Callable[[Argument], str], call: Callable[[Call], str]) -> str:

@@ -346,5 +346,5 @@ def recorded(proto: onnx.ModelProto) -> History:
     return History(None, ()) if text is None else read_history(text)
 
 
-ModelLike: TypeAlias = "Model | onnx.ModelProto | str | os.PathLike[str]"
+ModelLike: TypeAlias = Model | onnx.ModelProto | str | os.PathLike[str]
 """What every public function accepts: a Model, a ModelProto, a path or an address."""

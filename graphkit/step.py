@@ -5,8 +5,6 @@ The arguments of a step are JSON. What JSON does not have is an object with one 
 is known by its digest; whoever replays the step finds its bytes in the edited model or hands them in.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
@@ -15,7 +13,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import onnx
@@ -99,7 +97,7 @@ class Original:
     digest: str
 
     @classmethod
-    def of(cls, proto: onnx.ModelProto, path: str | None = None) -> Original:
+    def of(cls, proto: onnx.ModelProto, path: str | None = None) -> Self:
         """A model in memory, as the original of what is made of it.
 
         Cost: O(proto), 2 ms a MB.
@@ -236,7 +234,7 @@ def decoded(value: Any, find: Find | None = None) -> Any:
     raise _damaged(f"an argument is written as {mark!r:.40}, which this graphkit does not know")
 
 
-def _tensor(array: Array) -> dict[str, Any]:
+def _tensor(array: "Array") -> dict[str, Any]:
     """An array: its type and dims, and its bytes or their digest."""
     if array.dtype.kind in "US":
         array = array.astype(object)
@@ -256,7 +254,7 @@ def _tensor(array: Array) -> dict[str, Any]:
     return held
 
 
-def _array(held: dict[str, Any], find: Find | None) -> Array:
+def _array(held: dict[str, Any], find: Find | None) -> "Array":
     if "data" in held:
         tensor = onnx.TensorProto.FromString(base64.b64decode(held["data"], validate=True))
         return onnx.numpy_helper.to_array(tensor) if tensor.string_data else decode(tensor, None)

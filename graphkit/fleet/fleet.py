@@ -47,6 +47,7 @@ def run_fleet(
 
     Raises:
         ClusterError: The scheduler is not there, its workers have another graphkit, or it went away.
+        GraphkitError: There is a memory limit, and this system has none for a process.
         SaveError: The journal cannot be written.
         FormatError: The journal to go on from cannot be read.
 

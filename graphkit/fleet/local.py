@@ -14,8 +14,10 @@ from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from typing import ParamSpec, TypeVar
 
+from graphkit.errors import GraphkitError
 from graphkit.fleet.outcomes import Outcome
 from graphkit.fleet.work import Job
+from graphkit.hint import Argument, Hint
 from graphkit.runtime.session import THREADS_VARIABLE
 
 P = ParamSpec("P")
@@ -33,7 +35,16 @@ class LocalWorkers:
     """
 
     def __init__(self, count: int, *, memory: int | None = None) -> None:
-        """``count`` processes; ``memory`` is the most bytes that one of them may allocate (not counting mapped files)."""
+        """``count`` processes; ``memory`` is the most bytes that one of them may allocate (not counting mapped files).
+
+        Raises:
+            GraphkitError: There is a memory limit, and the system has none for a process.
+        """
+        if memory is not None and not _can_limit():
+            raise GraphkitError(
+                "this system cannot limit the memory of a process",
+                hint=Hint("leave out ", Argument("memory"), "; fewer processes at once take less"),
+            )
         self.window = count
         self._memory = memory
         self._pool: ProcessPoolExecutor | None = None
@@ -115,12 +126,21 @@ def begin(memory: int | None) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    if memory is None or sys.platform == "win32":
+    if memory is None:
         return
     import resource
 
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
+
+
+def _can_limit() -> bool:
+    """Whether a process of this system can be given a limit: Windows has no module ``resource``."""
+    try:
+        import resource
+    except ImportError:
+        return False
+    return hasattr(resource, "RLIMIT_DATA")
 
 
 def _end_with(sentinel: int) -> None:

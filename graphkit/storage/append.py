@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
-from functools import cache
-from typing import Any
 
+from graphkit.storage import system
 from graphkit.storage.alignment import PAGE
 from graphkit.storage.source import REQUEST, LocalFile
 from graphkit.storage.wire import Piece, Range
@@ -17,8 +15,6 @@ BUFFER = 1 << 20
 
 WRITEBACK = 16 << 20
 """After this many bytes the kernel is asked to begin writing them to the disk, so that the last flush finds little to do."""
-
-_NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
 class Appender:
@@ -61,12 +57,7 @@ class Appender:
         end = offset + length
         if (offset - self.written) % PAGE == 0:
             while offset < end:
-                try:
-                    count = os.copy_file_range(fd, self._fd, min(end - offset, WRITEBACK), offset)
-                except OSError as error:
-                    if error.errno not in _NO_KERNEL_COPY:
-                        raise
-                    break
+                count = system.copy_in_kernel(fd, self._fd, min(end - offset, WRITEBACK), offset)
                 if not count:
                     break
                 offset += count
@@ -74,7 +65,7 @@ class Appender:
         if offset < end and not self._buffer:
             self._buffer = memoryview(bytearray(BUFFER))
         while offset < end:
-            count = os.preadv(fd, [self._buffer[: min(BUFFER, end - offset)]], offset)
+            count = system.read_into(fd, self._buffer[: min(BUFFER, end - offset)], offset)
             if not count:
                 source.read(offset, end - offset)  # says that the file became shorter
             offset += count
@@ -89,18 +80,6 @@ class Appender:
     def _wrote(self, count: int) -> int:
         self.written += count
         if self.written - self._flushed >= WRITEBACK:
-            _begin_writeback()(self._fd, self._flushed, self.written - self._flushed)
+            system.begin_writeback()(self._fd, self._flushed, self.written - self._flushed)
             self._flushed = self.written
         return self.written
-
-
-@cache
-def _begin_writeback() -> Any:
-    """Linux' ``sync_file_range(fd, offset, length, SYNC_FILE_RANGE_WRITE)``: a hint, done by nothing where it is absent."""
-    import ctypes
-
-    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
-    if function is None:
-        return lambda _fd, _offset, _length: None
-    function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
-    return lambda fd, offset, length: function(fd, offset, length, 2)

@@ -14,7 +14,6 @@ and the next save to that target removes it. Saves into one folder take turns.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 import time
@@ -29,6 +28,7 @@ from graphkit.graph import walk
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model, is_own_location
 from graphkit.progress import BytesProgress
+from graphkit.storage import system
 from graphkit.storage.join import Joiner, Place, Role, embedded
 from graphkit.storage.load import load
 from graphkit.storage.new_file import NewFile, mark, temporary_name
@@ -146,12 +146,15 @@ def _turn(folder: str) -> Iterator[None]:
     Raises:
         SaveError: Another process does not come to an end.
     """
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    fd = system.open_folder(folder)
+    if fd is None:
+        yield
+        return
     try:
         until = time.monotonic() + LOCK_SECONDS
         while True:
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                system.lock(fd)
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
@@ -160,11 +163,8 @@ def _turn(folder: str) -> Iterator[None]:
                         path=folder,
                     ) from None
                 time.sleep(0.01)
-            except OSError:
-                break
         yield
-        with suppress(OSError):  # a process forked meanwhile holds the lock too: closing does not end it
-            fcntl.flock(fd, fcntl.LOCK_UN)
+        system.unlock(fd)
     finally:
         os.close(fd)
 
@@ -295,7 +295,7 @@ def _remove_leftovers(folder: str, target: str) -> None:
     left = [name for name in os.listdir(folder) if name.startswith(mark(target))]
     for name in left:
         if name.endswith(".tmp"):
-            _remove_unlocked(os.path.join(folder, name))
+            system.remove_unlocked(os.path.join(folder, name))
     links = {name for name in left if name.endswith(".data")}
     if links:
         models = {name for name in os.listdir(folder) if name.endswith(".onnx")} | {os.path.basename(target)}
@@ -306,19 +306,10 @@ def _remove_leftovers(folder: str, target: str) -> None:
             os.unlink(os.path.join(folder, name))
 
 
-def _remove_unlocked(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(path)
-    except BlockingIOError:  # its save is still going on
-        pass
-    finally:
-        os.close(fd)
-
-
 def _flush_folder(folder: str) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    fd = system.open_folder(folder)
+    if fd is None:
+        return
     try:
         os.fsync(fd)
     finally:

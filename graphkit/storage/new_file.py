@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import os
 import stat
@@ -12,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from graphkit.progress import BytesProgress
+from graphkit.storage import system
 from graphkit.storage.append import Appender
 from graphkit.storage.source import RemoteFile
 from graphkit.storage.wire import Piece, Range
@@ -55,24 +54,19 @@ class NewFile:
                     if progress:
                         progress(written + done, total)
         if os.path.exists(self.path):
-            os.fchmod(self._fd, stat.S_IMODE(os.stat(self.path).st_mode))
+            system.keep_mode(self._fd, stat.S_IMODE(os.stat(self.path).st_mode))
         os.fsync(self._fd)
         return written + self.size
 
     def _create(self) -> None:
-        flags = os.O_WRONLY | os.O_CLOEXEC
-        if os.path.isdir("/proc/self/fd"):  # without it, a file without a name cannot get one
-            try:
-                self._fd = os.open(os.path.dirname(self.path), os.O_TMPFILE | flags, 0o666)
-            except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
-                    raise
-        if self._fd < 0:
+        unnamed = system.open_unnamed(os.path.dirname(self.path))
+        if unnamed is not None:
+            self._fd = unnamed
+        else:
             name = temporary_name(os.path.dirname(self.path), self.target, ".tmp")
-            self._fd = os.open(name, os.O_CREAT | os.O_EXCL | flags, 0o666)
+            self._fd = system.open_new(name)
             self._temporary = name
-        with suppress(OSError):  # some file systems have no locks; what is not locked is never taken for left over
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        system.lock(self._fd)
 
     def give_name(self) -> None:
         """Give the file a temporary name, where it has none yet."""
@@ -85,7 +79,10 @@ class NewFile:
     def put(self) -> None:
         """Rename the file over its target."""
         self.give_name()
-        os.rename(self._temporary, self.path)
+        if not system.REPLACES_OPEN:
+            os.close(self._fd)
+            self._fd = -1
+        os.replace(self._temporary, self.path)
         self._temporary = ""
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import MissingExtraError, ModelFileError, WeightsError
 from graphkit.optional import EXTRAS, optional
+from graphkit.storage import system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,15 +51,14 @@ class LocalFile:
         fd = self._open()
         self._status = os.fstat(fd)
         self.size = self._status.st_size
-        if keep_open:
+        if keep_open and system.REPLACES_OPEN:
             self._fd = fd
         else:
             os.close(fd)
 
     def _open(self) -> int:
         try:
-            # O_NONBLOCK: opening a FIFO must not wait for somebody who writes to it.
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = system.open_to_read(self.path)
         except OSError as error:
             raise ModelFileError(f"cannot read {self.name}: {_reason(error)}", path=self.name) from error
         mode = os.fstat(fd).st_mode
@@ -111,7 +111,7 @@ class LocalFile:
 
     def _pread(self, fd: int, offset: int, length: int) -> bytes:
         try:
-            return os.pread(fd, length, offset)
+            return system.read_at(fd, length, offset)
         except OSError as error:
             raise WeightsError(f"cannot read {self.name}: {_reason(error)}", path=self.name) from error
 
@@ -123,6 +123,8 @@ class LocalFile:
         """
         if not length:
             return memoryview(b"")
+        if not system.REPLACES_OPEN:  # nobody could save over a file that is mapped
+            return memoryview(self.read(offset, length))
         with self.opened() as fd:
             # Memory behind the end of a file that became shorter cannot be read: the process would be killed.
             if os.fstat(fd).st_size < offset + length:
@@ -130,7 +132,7 @@ class LocalFile:
             mapped = self._map
             if mapped is None:
                 try:
-                    mapped = mmap.mmap(fd, 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
+                    mapped = system.map_to_read(fd)
                 except OSError as error:
                     raise WeightsError(f"cannot map {self.name}: {_reason(error)}", path=self.name) from error
             if self._fd >= 0:
@@ -139,8 +141,8 @@ class LocalFile:
 
     def release(self) -> None:
         """Let the system have the memory of mapped pages; what is read again is mapped again."""
-        if self._map is not None and hasattr(self._map, "madvise"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+        if self._map is not None:
+            system.release(self._map)
 
     def check_unchanged(self) -> None:
         """Nobody has written into the file since it was opened.

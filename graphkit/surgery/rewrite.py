@@ -1,7 +1,5 @@
 """rewrite: patterns are looked for and replaced, by rules that are built in, in files, or made in Python."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple

@@ -14,7 +14,7 @@ from graphkit.reading.names import read_pair, unquoted
 if TYPE_CHECKING:
     import torch
 
-DynamicAxes: TypeAlias = "Mapping[str, Mapping[int, str] | Sequence[int]] | Iterable[str]"
+DynamicAxes: TypeAlias = Mapping[str, Mapping[int, str] | Sequence[int]] | Iterable[str]
 """Which input axes are dynamic: ``{"x": {2: "h", 3: "w"}}``, or ``["x:2=h", "x:3=w"]`` as on the command line.
 
 ``{"x": [2, 3]}`` will do too, as in torch's ``dynamic_axes``: the axes are called ``x_2`` and ``x_3``.

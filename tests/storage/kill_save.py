@@ -20,7 +20,7 @@ import time
 import graphkit as gk
 from graphkit.storage import commit
 
-STEPS = ("open", "write", "copy_file_range", "fchmod", "link", "rename", "unlink")
+STEPS = ("open", "write", "copy_file_range", "fchmod", "link", "replace", "unlink")
 """The calls that change files."""
 
 

@@ -28,7 +28,7 @@ from graphkit.storage.load import load
 from graphkit.surgery.suggest import Cut
 from graphkit.verify.bisect.bisection import Bisection
 
-Highlight: TypeAlias = "str | Cut | Bisection | Difference | Session | Mapping[str, str]"
+Highlight: TypeAlias = str | Cut | Bisection | Difference | Session | Mapping[str, str]
 """What can be highlighted: a text as the command line takes it, a result of graphkit, or node -> label."""
 
 FORMS = "NAME, cut:INPUTS->OUTPUTS, module:PATH, step:N, bisect:FILE or placement:DEVICE"
