@@ -69,6 +69,11 @@ def runtime_limits() -> RuntimeLimits:
     """What the installed ONNX Runtime loads, told from its version without importing it.
 
     Where none is installed, the limits are those of the oldest supported release.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.runtime_limits().opset >= 21
+        True
     """
     version = _runtime_version()
     if not version:
@@ -134,6 +139,13 @@ def build(
     Changes: nothing; the protos given are copied.
     Scope: main graph, bodies, functions.
     Cost: O(model): the checker serialises it, weights included.
+
+    Example:
+        >>> import graphkit as gk, onnx
+        >>> relu = onnx.helper.make_node("Relu", ["x"], ["y"])
+        >>> model = gk.build([relu], {"x": "float[2]"}, {"y": "float[2]"})
+        >>> gk.run(model, {"x": [-1, 2]})["y"].tolist()
+        [0.0, 2.0]
     """
     ordered = list(nodes)
     graph = onnx.GraphProto(name=name)

@@ -255,6 +255,13 @@ def replay(edited: ModelLike, original: ModelLike, *, arrays: Find | None = None
         NameNotFoundError: A step is no operation of this graphkit.
 
     Cost: that of the steps; tensors of ``edited`` are read where a step was given large arrays.
+
+    Example:
+        >>> import graphkit as gk
+        >>> edited = gk.rename("model.onnx", values={"image": "picture"})
+        >>> again = gk.replay(edited, "model.onnx")
+        >>> [value.name for value in again.inputs][:2]
+        ['picture', 'x']
     """
     done = [as_model(original)]
     done += (after for _, _, after in replayed(edited, done[0], arrays=arrays))

@@ -39,6 +39,11 @@ def to_graphsurgeon(model: ModelLike) -> Any:
     Changes: Nothing.
     Scope: main graph, bodies, functions.
     Cost: O(graph); weights are not read.
+
+    Example:
+        >>> import graphkit as gk
+        >>> len(gk.to_graphsurgeon("model.onnx").nodes) == len(gk.load("model.onnx").nodes)
+        True
     """
     source = as_model(model)
     return _import(source, source.copy_proto())
@@ -60,6 +65,13 @@ def from_graphsurgeon(graph: Any, *, like: ModelLike) -> Model:
     Changes: Nothing; returns a new model over the bytes of ``like`` and the arrays of the graph.
     Scope: main graph, bodies, functions.
     Cost: O(graph); of the weights only those are read whose ``values`` the script asked for.
+
+    Example:
+        >>> import graphkit as gk
+        >>> graph = gk.to_graphsurgeon("model.onnx")
+        >>> graph.nodes[0].name = "first"
+        >>> gk.from_graphsurgeon(graph, like="model.onnx").nodes[0].name
+        'first'
     """
     source = as_model(like).without_record()
     proto = source.copy_proto()

@@ -53,6 +53,12 @@ def run_fleet(
 
     Changes: what the work writes, and the journal.
     Cost: a process costs its start, about 1 s. With a journal every model and output is digested, 1 s a GB.
+
+    Example:
+        >>> import graphkit as gk
+        >>> jobs = [gk.Job("model.onnx"), gk.Job("custom.onnx")]
+        >>> for outcome in gk.run_fleet(gk.Checking(), jobs):  # doctest: +SKIP
+        ...     print(gk.told(outcome))
     """
     version = importlib.metadata.version(PACKAGE)
     most = None if memory is None else parse_bytes(memory)

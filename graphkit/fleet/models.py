@@ -38,6 +38,11 @@ def named_models(texts: Iterable[str]) -> list[Named]:
         ModelFileError: There is nothing of that name, or nothing in it.
         NameTakenError: A model is named twice.
         MissingExtraError: An address has a pattern, and fsspec is not installed.
+
+    Example:
+        >>> import graphkit as gk
+        >>> [one.path for one in gk.named_models(["*.onnx"])]
+        ['custom.onnx', 'model.onnx']
     """
     found: list[Named] = []
     for text in texts:
@@ -81,10 +86,17 @@ def _within(folder: str) -> list[Named]:
 
 
 def list_lines(path: str) -> list[str]:
-    """The lines of a list file, without comments and blank ones.
+    r"""The lines of a list file, without comments and blank ones.
 
     Raises:
         ModelFileError: It cannot be read, or names nothing.
+
+    Example:
+        >>> import graphkit as gk
+        >>> from pathlib import Path
+        >>> _ = Path("models.txt").write_text("# ours\nmodel.onnx\n")
+        >>> gk.list_lines("models.txt")
+        ['model.onnx']
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -133,6 +145,11 @@ def output_paths(models: Sequence[Named], out: str, *, folder: bool = False) -> 
     Raises:
         SaveError: The pattern has another word in braces.
         NameTakenError: Two models would write one file, or one would be written over.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.output_paths([gk.Named("model.onnx", "model.onnx")], "out/", folder=True)
+        ['out/model']
     """
     found: dict[str, str] = {}
     mine = {os.path.realpath(model.path) for model in models if not is_url(model.path)}

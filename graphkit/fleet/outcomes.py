@@ -93,7 +93,14 @@ _KINDS: dict[str, type[Done | Failed | Skipped]] = {"done": Done, "failed": Fail
 
 
 def as_row(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as an object of JSON; its ``outcome`` says which of the three it is."""
+    """An outcome as an object of JSON; its ``outcome`` says which of the three it is.
+
+    Example:
+        >>> import graphkit as gk
+        >>> failed = gk.Failed("model.onnx", "EditError", "no node has that name", None, 0.1, 1, "")
+        >>> gk.as_row(failed)["outcome"]
+        'failed'
+    """
     return {"outcome": type(outcome).__name__.lower(), **asdict(outcome)}
 
 

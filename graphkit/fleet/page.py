@@ -31,18 +31,33 @@ def ordered(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def counted(outcomes: Sequence[Outcome]) -> str:
-    """How many of each, in a line."""
+    """How many of each, in a line.
+
+    Example:
+        >>> import graphkit as gk
+        >>> failed = gk.Failed("model.onnx", "EditError", "no node has that name", None, 0.1, 1, "")
+        >>> gk.counted([failed])
+        '1 model: 1 failed'
+    """
     counts = {
         "failed": sum(isinstance(one, Failed) for one in outcomes),
         "no": sum(not isinstance(one, Failed) and not one for one in outcomes),
         "done": sum(isinstance(one, Done) and bool(one) for one in outcomes),
         "done before": sum(not isinstance(one, Done | Failed) and bool(one) for one in outcomes),
     }
-    return f"{len(outcomes)} models: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return f"{len(outcomes)} model{'' if len(outcomes) == 1 else 's'}: {told}"
 
 
 def told(outcome: Outcome) -> tuple[str, str]:
-    """The state of a model in a word, and what there is to say."""
+    """The state of a model in a word, and what there is to say.
+
+    Example:
+        >>> import graphkit as gk
+        >>> failed = gk.Failed("model.onnx", "EditError", "no node has that name", None, 0.1, 1, "")
+        >>> gk.told(failed)
+        ('failed: EditError', 'no node has that name')
+    """
     if isinstance(outcome, Failed):
         hint = f" (hint: {outcome.hint})" if outcome.hint else ""
         return f"failed: {outcome.kind}", outcome.message.strip().rpartition("\n")[
@@ -67,6 +82,12 @@ def outcomes_page(title: str, outcomes: Sequence[Outcome], about: str) -> str:
         title: Its title.
         outcomes: One a model.
         about: graphkit's version, the date, the command.
+
+    Example:
+        >>> import graphkit as gk
+        >>> failed = gk.Failed("model.onnx", "EditError", "no node has that name", None, 0.1, 1, "")
+        >>> gk.outcomes_page("nightly", [failed], "graphkit apply").startswith("<!doctype html>")
+        True
     """
     rows = []
     for one in ordered(outcomes):

@@ -19,6 +19,12 @@ def junit(title: str, outcomes: Sequence[Outcome]) -> str:
     Args:
         title: Of the whole.
         outcomes: One a model.
+
+    Example:
+        >>> import graphkit as gk
+        >>> failed = gk.Failed("model.onnx", "EditError", "no node has that name", None, 0.1, 1, "")
+        >>> "<failure" in gk.junit("nightly", [failed])
+        True
     """
     suites, cases, bad = [], 0, 0
     for one in outcomes:
@@ -72,6 +78,12 @@ def markdown(title: str, outcomes: Sequence[Outcome]) -> str:
     Args:
         title: Of the whole.
         outcomes: One a model.
+
+    Example:
+        >>> import graphkit as gk
+        >>> failed = gk.Failed("model.onnx", "EditError", "no node has that name", None, 0.1, 1, "")
+        >>> gk.markdown("nightly", [failed]).splitlines()[0]
+        '### nightly'
     """
     rows = ["| model | outcome | seconds | what it says |", "|---|---|---:|---|"]
     details = []

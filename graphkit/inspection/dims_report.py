@@ -63,6 +63,10 @@ def dims_report(model: ModelLike, values: Mapping[str, int | str]) -> DimsReport
     ::
 
         >>> gk.dims_report("model.onnx", {"x:0": "n"})     # doctest: +SKIP
+
+    Example:
+        >>> import graphkit as gk
+        >>> report = gk.dims_report("model.onnx", {"image:0": "batch"})
     """
     source = as_valid_model(model)
     proto = source.copy_proto()

@@ -56,6 +56,12 @@ def inspect(model: ModelLike, *, infer: bool = False, bind: Mapping[str, int] | 
     Scope: main graph, bodies, functions.
     Cost: O(graph); with ``infer`` 20 microseconds a node more, with ``bind`` 40. Of weights, those of 16 elements or fewer
         are read.
+
+    Example:
+        >>> import graphkit as gk
+        >>> summary = gk.inspect("model.onnx")
+        >>> summary.operators["Relu"]
+        1
     """
     source = as_model(model)
     proto = source.proto

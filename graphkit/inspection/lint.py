@@ -98,6 +98,11 @@ def lint(model: ModelLike, target: str = "tensorrt", version: str | None = None)
     Changes: nothing.
     Scope: main graph and bodies. Functions are taken for what a target has to know itself.
     Cost: O(graph), one shape inference; weights are not read.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.lint("model.onnx", target="tensorrt").target
+        'tensorrt'
     """
     if target not in TARGETS:
         raise ValueError(f"target is one of {', '.join(TARGETS)}, not {target!r}")

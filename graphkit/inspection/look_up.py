@@ -159,6 +159,11 @@ def look_up_value(model: ModelLike, name: str) -> ValueDetails:
     Changes: nothing.
     Scope: main graph, bodies, functions; types are inferred in the main graph.
     Cost: O(graph); a constant is read in pieces.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.look_up_value("model.onnx", "relu_3").is_output
+        False
     """
     source = as_model(model)
     found = Addresses(source.proto).value(name)
@@ -260,6 +265,11 @@ def neighbours(model: ModelLike, node: str, *, hops: int = 1) -> Neighbours:
     Changes: nothing.
     Scope: the graph that the node is in.
     Cost: O(graph).
+
+    Example:
+        >>> import graphkit as gk
+        >>> len(gk.neighbours("model.onnx", "relu_3", hops=1).nodes)
+        3
     """
     source = as_model(model)
     found = Addresses(source.proto).node(node)
@@ -306,6 +316,11 @@ def find(model: ModelLike, text: str) -> Matches:
     Changes: nothing.
     Scope: main graph, bodies, functions.
     Cost: O(graph).
+
+    Example:
+        >>> import graphkit as gk
+        >>> [match.name for match in gk.find("model.onnx", "softmax").matches]
+        ['Softmax_7']
     """
     source = as_model(model)
     wanted = text.lower()

@@ -51,6 +51,11 @@ def trtexec(
 
     Changes: nothing.
     Cost: O(graph). Written after trtexec's own help and source; nothing is run.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.trtexec("model.onnx", fp16=True)
+        'trtexec --onnx=model.onnx --saveEngine=model.engine --fp16'
     """
     source = as_model(model)
     name = path or source.path or "model.onnx"

@@ -50,6 +50,11 @@ def read_pairs(
         TextError: A text is not of that form, or fits the names of the model in several ways: both are named.
 
     Cost: O(length); O(graph) where a text can be read in several ways.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.read_pairs(["input.1=1,3", "x=2"], "model.onnx")
+        [('input.1', '1,3'), ('x', '2')]
     """
     fits = cache(lambda: _fitting(models, of))
     return [_split(text, fits, of, form, alone=alone) for text in texts]
@@ -91,7 +96,13 @@ def _split(
 
 
 def unquoted(text: str) -> str:
-    """A name that is written as a JSON string, without its quotes; any other text as it is."""
+    """A name that is written as a JSON string, without its quotes; any other text as it is.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.unquoted('"a=b"'), gk.unquoted('plain')
+        ('a=b', 'plain')
+    """
     begun = _quoted(text)
     return begun[0] if begun is not None and not begun[1] else text
 

@@ -17,6 +17,11 @@ def read_sizes(text: str) -> list[int]:
 
     Raises:
         TextError: It is none.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.read_sizes("1,2,8")
+        [1, 2, 8]
     """
     sizes = read_shape(text)
     if not sizes:
@@ -29,6 +34,11 @@ def read_shape(text: str) -> list[int]:
 
     Raises:
         TextError: It is none.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.read_shape("1x3x64x64")
+        [1, 3, 64, 64]
     """
     parts = [part.strip() for part in re.split("[,x]", text.strip().strip("[]"))] if text.strip() else []
     if parts and not parts[-1]:
@@ -43,6 +53,11 @@ def parse_bytes(size: int | str) -> int:
 
     Raises:
         TextError: The text is no size, or the size is not positive; also a ValueError.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.parse_bytes("2GB"), gk.parse_bytes("1GiB")
+        (2000000000, 1073741824)
     """
     match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([KMG]?I?B?)\s*", str(size).upper(), re.ASCII)
     if match is None or match[2] not in _UNITS or float(match[1]) <= 0:

@@ -51,6 +51,12 @@ def save_recipe(
 
     Changes: ``path`` and the files beside it.
     Cost: O(history); with ``portable`` that of the steps. Weights are read where a step was given large arrays.
+
+    Example:
+        >>> import graphkit as gk
+        >>> edited = gk.rename("model.onnx", values={"image": "picture"})
+        >>> gk.save_recipe(edited, "recipe.toml")
+        ('recipe.toml',)
     """
     target = os.fspath(path)
     source = as_model(model)

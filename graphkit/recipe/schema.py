@@ -118,6 +118,10 @@ def recipe_schema() -> Schema:
 
     Changes: nothing.
     Cost: every operation is imported.
+
+    Example:
+        >>> import graphkit as gk
+        >>> schema = gk.recipe_schema()
     """
     steps = []
     when = {"$ref": "#/$defs/when"}

@@ -15,6 +15,10 @@ def save_markdown(result: Difference, path: str | os.PathLike[str]) -> None:
     Raises:
         SaveError: The file cannot be written.
         TypeError: It is another result.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.save_markdown(gk.diff("model.onnx", "custom.onnx"), "changes.md")
     """
     if not isinstance(result, Difference):
         raise TypeError(f"there is no Markdown for {type(result).__name__}")

@@ -25,7 +25,8 @@ def printable(text: str, *, lines: bool = True) -> str:
     Cost: O(length).
 
     Example:
-        >>> printable("\x1b[2Jname\n", lines=False)
+        >>> import graphkit as gk
+        >>> gk.printable("\x1b[2Jname\n", lines=False)
         '\\x1b[2Jname\\n'
     """
     pattern = _TEXT if lines else _LINE

@@ -31,6 +31,11 @@ def to_json(result: object, *, indent: int | None = 2) -> str:
 
     Changes: nothing.
     Cost: O(size of the result).
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.to_json(gk.check("model.onnx", runtime=False), indent=None)
+        '{"valid": true, "findings": [], "runtime": null}'
     """
     return json_safe(json.dumps(_plain(result), indent=indent, ensure_ascii=False, allow_nan=False))
 

@@ -186,6 +186,12 @@ def bench(
 
     Changes: nothing.
     Cost: for each row a session and ``seconds`` of runs, and for each model one process.
+
+    Example:
+        >>> import graphkit as gk
+        >>> timed = gk.bench("model.onnx", runs=3, memory=False)
+        >>> [timing.optimization for timing in timed.timings]
+        ['all', 'none']
     """
     if (runs is not None and runs < 1) or seconds <= 0 or not optimizations:
         raise ValueError("runs and seconds are more than 0, and there is an optimization at least")

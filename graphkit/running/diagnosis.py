@@ -75,6 +75,11 @@ def doctor() -> Diagnosis:
 
     Changes: nothing.
     Cost: about a second; torch is not imported unless CUDA libraries are looked for.
+
+    Example:
+        >>> import graphkit as gk
+        >>> bool(gk.doctor())
+        True
     """
     checks = [
         Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),

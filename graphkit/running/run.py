@@ -66,6 +66,12 @@ def run(
     Changes: nothing.
     Scope: values of the main graph.
     Cost: a session is built for every call; use ``graphkit.session`` for more than one run.
+
+    Example:
+        >>> import graphkit as gk
+        >>> outputs = gk.run("model.onnx")  # random feeds
+        >>> outputs["kept"].shape
+        (2,)
     """
     loading = {"device": device, "optimization": optimization, "tensorrt": tensorrt, "custom_ops": custom_ops}
     if is_chain(model):
@@ -131,7 +137,13 @@ def run_report(
     tensorrt: TensorRT | None = None,
     custom_ops: Libraries = (),
 ) -> Ran:
-    """``run``, and which providers ran it. Arguments and errors as ``run`` and ``session`` have them."""
+    """``run``, and which providers ran it. Arguments and errors as ``run`` and ``session`` have them.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.run_report("model.onnx", outputs=["kept"]).providers
+        ('CPUExecutionProvider',)
+    """
     loading = {
         "device": device,
         "tf32": tf32,

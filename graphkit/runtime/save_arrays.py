@@ -42,6 +42,10 @@ def save_arrays(arrays: Mapping[str, Array], path: str | os.PathLike[str]) -> st
         MissingExtraError: A picture, and pillow is not installed.
 
     Cost: O(bytes), in memory once more while the file is made.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.save_arrays(gk.run("model.onnx"), "outputs.npz")
     """
     path, form = split_format(os.fspath(path))
     suffix = os.path.splitext(path)[1].lower()

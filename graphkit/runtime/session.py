@@ -217,6 +217,12 @@ def session(
 
     Changes: nothing.
     Cost: O(model); weights are read by the runtime.
+
+    Example:
+        >>> import graphkit as gk
+        >>> session = gk.session("model.onnx", device="cpu")
+        >>> session.providers
+        ('CPUExecutionProvider',)
     """
     if tensorrt is not None and device != "tensorrt":
         raise ValueError(f"options of TensorRT go with device 'tensorrt', not {device!r}")

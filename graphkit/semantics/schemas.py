@@ -103,6 +103,11 @@ def operator(name: str, opset: int | None = None, domain: str = "") -> Operator:
         GraphkitError: There is no such operator; names that look like it are suggested.
 
     Cost: about 20 ms the first time (all definitions are read).
+
+    Example:
+        >>> import graphkit as gk
+        >>> [version.since for version in gk.operator("Resize").versions]
+        [10, 11, 13, 18, 19]
     """
     found = _all(domain)
     exact = name if name in found else {known.lower(): known for known in found}.get(name.lower())
@@ -120,7 +125,13 @@ def operator(name: str, opset: int | None = None, domain: str = "") -> Operator:
 
 
 def operators(domain: str = "") -> dict[str, tuple[int, ...]]:
-    """Every operator of a domain -> the opsets that changed it, oldest first."""
+    """Every operator of a domain -> the opsets that changed it, oldest first.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.operators()["Relu"]
+        (1, 6, 13, 14)
+    """
     return {name: tuple(schema.since_version for schema in schemas) for name, schemas in sorted(_all(domain).items())}
 
 

@@ -40,6 +40,11 @@ def exact_scale(size_in: int, factor: float) -> np.float32:
 
     Raises:
         ValueError: The size or the factor is not positive, or no such scale exists (above 2**24 elements an axis).
+
+    Example:
+        >>> import graphkit as gk
+        >>> float(gk.exact_scale(8, 2.5))
+        2.5
     """
     if size_in < 1 or not 0 < factor < math.inf:
         raise ValueError(f"a size of at least 1 and a positive factor are needed, not {size_in} and {factor}")

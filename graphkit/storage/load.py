@@ -55,6 +55,12 @@ def load(path: str | os.PathLike[str], *, strict: bool = True) -> Model:
         MissingExtraError: The address needs a package that is not installed.
 
     Cost: time and memory O(skeleton); weights are not read.
+
+    Example:
+        >>> import graphkit as gk
+        >>> model = gk.load("model.onnx")
+        >>> [value.name for value in model.outputs]
+        ['logits', 'large', 'kept', 'moved']
     """
     report = refuse if strict else Faults()
     return _load(os.fspath(path), report)

@@ -117,6 +117,11 @@ def save(
     Changes: ``path``, and the data file that ``external`` names or that "auto" needs; no other file.
     Scope: main graph, bodies, functions.
     Cost: time O(skeleton) plus the copying of the bytes that are written; memory O(skeleton).
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.save(gk.simplify("model.onnx"), "small.onnx").data_path is None
+        True
     """
     if os.fspath(path) == STDIN:
         return _to_stdout(as_model(model), external, history=history)

@@ -61,9 +61,12 @@ def merge(
     Law: joined: the merged model equals the models run one after the other.
 
     Example:
-        >>> merged = gk.merge({"A": "model.onnx", "B": "model.onnx"}, connect={"A:y": "B:x"})
+        >>> import graphkit as gk
+        >>> front = gk.extract("model.onnx", inputs=["image"], outputs=["a"])
+        >>> back = gk.extract("model.onnx", inputs=["a", "x"], outputs=["relu_3"])
+        >>> merged = gk.merge({"front": front, "back": back}, connect={"front:a": "back:a"})
         >>> [value.name for value in merged.inputs], [value.name for value in merged.outputs]
-        (['x'], ['B/y'])
+        (['image', 'x'], ['relu_3'])
     """
     named = {name: as_valid_model(model) for name, model in _named(models).items()}
     if len(named) < 2:

@@ -159,9 +159,10 @@ def split(
     Law: part: the stages in a chain equal the whole.
 
     Example:
-        >>> parts = gk.split("model.onnx", at=["h"])
-        >>> [stage.inputs for stage in parts.stages]
-        [{'x': 'input'}, {'h': 'stage0.onnx'}]
+        >>> import graphkit as gk
+        >>> trunk = gk.extract("model.onnx", outputs=["relu_3"])
+        >>> [stage.inputs for stage in gk.split(trunk, at=["b"]).stages]
+        [{'image': 'input', 'x': 'input'}, {'b': 'stage0.onnx'}]
     """
     if sum(given is not None for given in (stages, at, modules)) != 1:
         raise ValueError("say how to split in one way: stages=N, at=[VALUE, ...] or modules=[PATH, ...]")

@@ -77,6 +77,11 @@ def suggest(
     Changes: Nothing.
     Scope: The main graph; bodies count with the node that holds them.
     Cost: O(graph), for outputs alone times the number of inputs found; weights are not read.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.suggest("model.onnx", outputs=["logits"]).inputs
+        ('d',)
     """
     inputs, outputs, nodes = names(inputs), names(outputs), names(nodes)
     check_options(inputs, outputs, module, nodes, hops)

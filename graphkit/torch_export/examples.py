@@ -51,6 +51,11 @@ def example_inputs(module: torch.nn.Module, texts: Sequence[str]) -> Examples:
 
     Raises:
         ExportError: A text of another form, an unknown dtype, an input twice, only some of the names are parameters.
+
+    Example:
+        >>> import graphkit as gk, torch
+        >>> gk.example_inputs(torch.nn.Linear(8, 2), ["input=1,8"]).names
+        ('input',)
     """
     examples = [_example(text) for text in texts]
     tensors = dict(examples)

@@ -101,6 +101,13 @@ def export(
 
     Changes: nothing; the module's training mode is what it was before.
     Cost: dynamo takes about a second for a small module, torchscript a tenth of that.
+
+    Example:
+        >>> import graphkit as gk, torch
+        >>> module, args = torch.nn.ReLU(), (torch.ones(1, 3),)
+        >>> model = gk.export(module, args, exporter="torchscript", dynamic={"input": {0: "batch"}})
+        >>> [node.op_type for node in model.nodes]
+        ['Relu']
     """
     report = export_report(
         module,
@@ -169,6 +176,12 @@ def export_report(
 
     Changes: nothing.
     Cost: see ``export``.
+
+    Example:
+        >>> import graphkit as gk, torch
+        >>> exported = gk.export_report(torch.nn.ReLU(), (torch.ones(1, 3),), exporter="torchscript")
+        >>> [finding.message for finding in exported.findings]
+        []
     """
     import_torch("exporting a module")
     if exporter not in EXPORTERS or parameters not in PARAMETERS:

@@ -56,6 +56,10 @@ def load_factory(reference: str) -> TorchSubject:
         MissingExtraError: torch is not installed.
 
     Cost: importing torch takes about a second.
+
+    Example:
+        >>> import graphkit as gk
+        >>> subject = gk.load_factory("torch.nn:ReLU")
     """
     torch = import_torch("a torch factory")
     path, colon, attribute = reference.partition(":")

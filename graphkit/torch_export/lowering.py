@@ -85,6 +85,11 @@ def torch_lowering(name: str) -> Lowering:
         MissingExtraError: torch or onnxscript is not installed.
 
     Cost: about two seconds the first time: both tables are imported.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.torch_lowering("relu").operator
+        'aten::relu'
     """
     operator = canonical(name)
     packet = _packet(operator)

@@ -57,6 +57,11 @@ def mark(value: torch.Tensor, name: str) -> torch.Tensor:
     Changes: nothing.
     Scope: the forward of any module, branches of ``torch.cond`` included.
     Cost: none outside of an export.
+
+    Example:
+        >>> import graphkit as gk, torch
+        >>> gk.mark(torch.ones(2), "features").tolist()
+        [1.0, 1.0]
     """
     if not name or not hasattr(value, "dtype"):
         raise TypeError(f"mark takes a tensor and a name, not {type(value).__name__} and {name!r}")

@@ -77,6 +77,11 @@ def load_checkpoint(
 
     Changes: the module's parameters and buffers.
     Cost: time and memory O(weights of the checkpoint).
+
+    Example:
+        >>> import graphkit as gk, torch
+        >>> torch.save(torch.nn.Linear(2, 2).state_dict(), "weights.pth")
+        >>> module = gk.load_checkpoint(torch.nn.Linear(2, 2), "weights.pth")
     """
     import_torch("loading a checkpoint")
     state = _state(checkpoint, key)

@@ -123,6 +123,12 @@ def validate(
     Changes: nothing; a torch module has its mode, device and attributes back afterwards.
     Scope: graph inputs and outputs.
     Cost: one session a model, whatever the number of runs; every output is compared in float64.
+
+    Example:
+        >>> import graphkit as gk
+        >>> report = gk.validate("model.onnx", against=gk.simplify("model.onnx"), samples=2)
+        >>> bool(report)
+        True
     """
     if (against is None) == (torch is None):
         raise ValueError("validate needs either against= or torch=")

@@ -1,7 +1,10 @@
-"""The docstring of each operation says its law and has an example, which is run on a small model."""
+"""Each public function has an example, which is run on a small model; operations also say their law."""
 
 import ast
 import doctest
+import inspect
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -24,6 +27,12 @@ g (float[1, 3, 8, 8] image, float[1, 3, 8, 8] x, bool mask, int64[2] ids, float[
 
 CUSTOM = """<ir_version: 10, opset_import: ["" : 20, "mine" : 1]>
 g (float[2] x) => (float[2] y) { y = mine.Twice(x) }"""
+
+
+FORMER = ("lint_text", "operators_text", "probe_text", "report_text", "summary_text")
+"""Functions that warn and call another one."""
+
+FUNCTIONS = [name for name in gk.__all__ if inspect.isfunction(getattr(gk, name)) and name not in FORMER]
 
 
 @pytest.fixture
@@ -63,14 +72,39 @@ class AnyRepr(doctest.OutputChecker):
 
 
 @pytest.mark.filterwarnings("ignore::graphkit.GraphkitWarning")
-@pytest.mark.parametrize("name", operations())
-def test_the_example_of_an_operation_runs(folder, name):
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_example_of_a_function_runs(folder, name):
     globs = {"gk": gk, "np": np, "model": gk.load(folder / "model.onnx")}
-    test = doctest.DocTestParser().get_doctest(described(name), globs, name, None, 0)
+    text = described(name) if name in operations() else inspect.getdoc(getattr(gk, name))
+    assert "\nExample:" in text or "\n    Example:" in text, name
+    test = doctest.DocTestParser().get_doctest(text, globs, name, None, 0)
     for example in test.examples:
         ast.parse(example.source)
-        example.options.pop(doctest.SKIP, None)  # help() shows them as examples for a model of one's own
+        if name in operations():  # help() shows them as examples for a model of one's own
+            example.options.pop(doctest.SKIP, None)
     failures = []
     ran = doctest.DocTestRunner(checker=AnyRepr(), verbose=False).run(test, out=failures.append)
-    assert ran.attempted, name
+    assert test.examples, name
     assert not ran.failed, "".join(failures)
+
+
+def test_one_command_builds_the_reference_without_a_warning(tmp_path):
+    pytest.importorskip("pdoc", reason="pdoc is not installed: pip install 'onnx-graphkit[docs]'")
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "pdoc",
+        "-d",
+        "google",
+        "--no-show-source",
+        "-o",
+        tmp_path,
+        "graphkit",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    page = (tmp_path / "graphkit.html").read_text()
+    assert [name for name in gk.__all__ if f'id="{name}"' not in page] == []

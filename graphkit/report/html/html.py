@@ -41,6 +41,10 @@ def report_html(result: object, *, view: str | None = None) -> str:
 
     Raises:
         TypeError: It is no result.
+
+    Example:
+        >>> import graphkit as gk
+        >>> page = gk.report_html(gk.diff("model.onnx", "custom.onnx"))
     """
     draw = next((_PAGES[kind] for kind in type(result).__mro__ if kind in _PAGES), None)
     if draw is not None:
@@ -60,5 +64,9 @@ def save_html(result: object, path: str | os.PathLike[str], *, view: str | None 
     Raises:
         SaveError: The file cannot be written.
         TypeError: It is no result.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.save_html(gk.validate("model.onnx", against="model.onnx"), "report.html")
     """
     write_file(os.fspath(path), report_html(result, view=view).encode())

@@ -85,6 +85,11 @@ def text(result: object, *, nodes: bool = False, values: bool = False) -> str:
 
     Changes: nothing.
     Cost: O(what is listed).
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.text(gk.check("model.onnx", runtime=False))
+        'valid; no runtime was asked to load it'
     """
     if isinstance(result, Summary):
         return summary_text(result, nodes=nodes, values=values)

@@ -125,6 +125,10 @@ def check_operators(
     Scope: submodules, branches and loops too.
     Cost: two or three exports with each exporter, more where an operator needs a later opset than its rule says, and
         about four seconds for the tables the first time.
+
+    Example:
+        >>> import graphkit as gk, torch
+        >>> print(gk.text(gk.check_operators(torch.nn.GELU(), torch.ones(2))))  # doctest: +SKIP
     """
     import_torch("checking a module's operators")
     import_onnxscript("checking a module's operators")

@@ -98,6 +98,10 @@ def find_baked(
     Changes: nothing.
     Cost: one export and one run of the module for each set of arguments, and up to two more exports where something is
     found; generated arguments take up to twenty runs of the module.
+
+    Example:
+        >>> import graphkit as gk, torch
+        >>> found = gk.find_baked(torch.nn.ReLU(), [(torch.ones(2),), (torch.ones(3),)])  # doctest: +SKIP
     """
     keywords = list(kwargs_list or [{}] * len(args_list))
     sets = [bind(module, args, kwargs, input_names) for args, kwargs in zip(args_list, keywords, strict=True)]

@@ -123,6 +123,11 @@ def bisect(
     first is; with ``isolate`` every node of the candidate once more. Time grows with nodes + bytes of all values. Where
     nothing differs, both sides are run as a whole too, on three samples, if the memory limit allows that: the runtime's
     optimizer may change what every node has right.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.bisect("model.onnx", against="model.onnx").diverges
+        False
     """
     if (against is None) == (torch is None):
         raise ValueError("bisect needs either against= or torch=")

@@ -132,6 +132,13 @@ def layers(
     Cost: one run of the model; two of the module, and one more for each stretch that the memory limit makes. Where
     modules return several tensors, another run of the model and one of the module for each 64 MiB of them. Where
     everything agrees, the model is loaded as a whole.
+
+    Example:
+        >>> import graphkit as gk, torch
+        >>> module = torch.nn.Sequential(torch.nn.ReLU())
+        >>> model = gk.export(module, (torch.ones(1, 4),))
+        >>> bool(gk.layers(model, torch=module))
+        True
     """
     own = interface(candidate)
     where, note = providers.resolve(device)

@@ -73,6 +73,11 @@ def save_repro(bisection: Bisection, folder: str | os.PathLike[str]) -> tuple[st
 
     Raises:
         SaveError: Nothing diverges, or a file cannot be written.
+
+    Example:
+        >>> import graphkit as gk
+        >>> found = gk.bisect("model.onnx", against="other.onnx")  # doctest: +SKIP
+        >>> gk.save_repro(found, "repro")  # doctest: +SKIP
     """
     folder = os.fspath(folder)
     failing = bisection.failing

@@ -81,8 +81,8 @@ def prove(
         pieces of 16 MiB.
 
     Example:
-        >>> gk.rename("model.onnx", values={"x": "image"}).save("renamed.onnx").path
-        'renamed.onnx'
+        >>> import graphkit as gk
+        >>> saved = gk.rename("model.onnx", values={"image": "picture"}).save("renamed.onnx")
         >>> gk.prove("renamed.onnx", "model.onnx").verdict
         'proved'
     """

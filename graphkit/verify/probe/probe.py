@@ -49,6 +49,11 @@ def probe(
     Changes: nothing.
     Cost: one session, one run for each attempt and for each axis that is tried alone; for each attempt that is refused up
         to twenty sessions more, until a remedy is found.
+
+    Example:
+        >>> import graphkit as gk
+        >>> [attempt.accepted for attempt in gk.probe("model.onnx", [{"ids": [2]}, {"ids": [3]}])]
+        [True, False]
     """
     with custom_operators(custom_ops):
         return _tried(as_model(model), shapes, seed)
