@@ -119,7 +119,8 @@ def rewrite(
     Args:
         model: A path, a ModelProto or a Model.
         rules: One rule or several.
-        target: A runtime, "tensorrt": after the rules, those that take out operators which it does not support.
+        target: A runtime, "tensorrt" or "tensorrt-8.5": after the rules, those that take out operators which it does not
+            document as supported. What ONNX defines an operator by computes sizes that are constant; ``simplify`` folds them.
 
     Raises:
         NameNotFoundError: There is no such rule; names that look alike are suggested.

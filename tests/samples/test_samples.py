@@ -163,6 +163,10 @@ def test_deploy_time_patches(tmp_path: Path) -> None:
     for way, exporter in expected:
         graph = onnx.load(tmp_path / f"clipped_{way}_{exporter}.onnx").graph
         assert (graph.node[-1].op_type, graph.output[0].name) == ("Clip", "larger")
+    assert re.findall(r"^for (\w+) +(\w+) +TensorRT lacks: (\S+)", told, re.MULTILINE) == [
+        ("onnxruntime", "Resize", "resize-mode"),
+        ("tensorrt", "CubicResize", "custom-operator"),
+    ]
 
 
 # R46, R47

@@ -25,7 +25,12 @@ CLI_ONLY = {"list_rules": "shows what gk.rewrite_rules() gives, and needs no mod
     multiple=True,
     help="A built-in rule (NAME, or NAME:KEY=VALUE,... with parameters), a rule file, or a folder of them; repeat it.",
 )
-@click.option("--for", "target", metavar="TARGET", help="Take out what a runtime does not support: tensorrt.")
+@click.option(
+    "--for",
+    "target",
+    type=click.Choice(["tensorrt", "tensorrt-8.5"]),
+    help="Take out what a runtime does not document as supported; the newest TensorRT, or 8.5, whose last opset is 17.",
+)
 @click.option("--list", "list_rules", is_flag=True, help="Show the built-in rules; MODEL and OUT may be left out.")
 @with_saving
 @output_options
@@ -57,8 +62,6 @@ def command(
         raise click.UsageError(f"Missing argument '{'MODEL' if model is None else 'OUT'}'.")
     if not rules and target is None:
         raise click.UsageError("Missing option '--rule'; --list shows the built-in rules.")
-    if target not in (None, "tensorrt"):
-        raise click.UsageError(f"--for takes tensorrt, not {target!r}.")
     check_target(out, saving)
     with render.progress(f"rewrite {model}"):
         edited = gk.rewrite(model, rules, target=target)

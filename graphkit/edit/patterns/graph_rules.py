@@ -285,8 +285,10 @@ def _tables(rules: list[GraphRule]) -> dict[str, GraphRule]:
 
 _DEFINED = {
     "center-crop-pad": "CenterCropPad",
+    "cross-entropy-loss": "SoftmaxCrossEntropyLoss",
     "group-norm": "GroupNormalization",
     "layer-norm": "LayerNormalization",
+    "nll-loss": "NegativeLogLikelihoodLoss",
     "rms-norm": "RMSNormalization",
     "rotary-embedding": "RotaryEmbedding",
 }

@@ -20,10 +20,33 @@ SUFFIX = ".txt"
 MOST_BYTES = 1 << 20
 """A rule file is text of a few lines; a larger file is something else."""
 
+_TENSORRT = (
+    "remove-memcpy",
+    "expand-quick-gelu",
+    "expand-center-crop-pad",
+    "expand-cross-entropy-loss",
+    "expand-nll-loss",
+)
+
 TARGETS = {
-    "tensorrt": ("remove-memcpy", "expand-quick-gelu", "expand-center-crop-pad"),
+    "tensorrt": _TENSORRT,
+    "tensorrt-8.5": (
+        *_TENSORRT,
+        "expand-attention",
+        "expand-rotary-embedding",
+        "expand-rms-norm",
+        "expand-layer-norm",
+        "expand-group-norm",
+        "expand-silu",
+        "expand-gelu",
+        "expand-mish",
+        "expand-hard-swish",
+    ),
 }
-"""Target -> the rules that take out what it does not document as supported (``graphkit lint`` has its table)."""
+"""Target -> the rules that take out what it does not document as supported (``graphkit lint`` has its table).
+
+TensorRT 8.5 documents opsets up to 17: what came later is taken apart, so that ``opset`` can write the model in 17.
+"""
 
 
 @cache
