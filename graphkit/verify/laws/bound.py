@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -13,13 +13,15 @@ from graphkit.edit.constants import find_constant
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.opset import opset_of
 from graphkit.graph.ports import input_ports
 from graphkit.graph.values import attribute_value, constant
 from graphkit.model import Model
 from graphkit.reading.names import Axis, axis_or_symbol, symbols_of
 from graphkit.reading.values import value_for
+from graphkit.semantics.schemas import schema_of
 from graphkit.tensor import numpy_type
-from graphkit.verify.laws.binding import Binding, Broken, Change, Constant, Freed, Link, Other, Unproved
+from graphkit.verify.laws.binding import Binding, Broken, Change, Constant, Fed, Freed, Link, Other, Unproved
 from graphkit.verify.laws.same import identity
 
 if TYPE_CHECKING:
@@ -66,6 +68,11 @@ def promote(change: Change) -> Binding:
     stands: dict[str, str] = {}
     for name, chosen in wanted.items():
         new = _new_input(name, chosen, plain.inputs, ports, fresh)
+        if name in plain.inputs:  # it had a default value, and any other could be fed
+            if new != name and not change.arguments.get("only"):
+                inputs.pop(name, None)
+            inputs[new] = Fed(name)
+            continue
         inputs[new] = Constant(_value(change.before, name, ports[new]))
         stands[new] = name
     others = () if change.arguments.get("only") else _other_values(change.before, stands, inputs)
@@ -95,10 +102,22 @@ def _value(before: Model, name: str, port: Port) -> Array:
         for node in walk.nodes(before.proto.graph):
             if owner and owner in (node.name, *node.output):
                 found = attribute_value(node, attribute)
+                if found is None:
+                    found = _default(node, attribute, opset_of(before.proto))
                 if found is not None:
-                    return np.asarray(found, numpy_type(port.data_type))
+                    array = np.asarray(found, numpy_type(port.data_type))
+                    return array.reshape(1) if port.dims is not None and len(port.dims) == 1 > array.ndim else array
         raise Unproved(f"what {name!r} is in the model before cannot be found") from None
     return np.asarray(before.array_of(tensor))
+
+
+def _default(node: onnx.NodeProto, attribute: str, opset: int) -> Any:
+    """What an attribute that a node does not have is by the operator's definition; None where that says nothing."""
+    schema = schema_of(node.op_type, opset)
+    rule = schema.attributes.get(attribute) if schema is not None else None
+    if rule is None or not rule.default_value.name:
+        return None
+    return onnx.helper.get_attribute_value(rule.default_value)
 
 
 def _other_values(before: Model, stands: Mapping[str, str], inputs: Mapping[str, Link]) -> tuple[Other, ...]:

@@ -27,6 +27,8 @@ def first_difference(
     fed_before: Mapping[str, Any],
     fed_after: Mapping[str, Any],
     measured: Callable[[str, Any, Any], Metrics],
+    *,
+    reference: bool = False,
 ) -> str | None:
     """The first value, in the order of after's nodes, that is not what before computes under its name; None for none.
 
@@ -45,8 +47,8 @@ def first_difference(
     for at in range(0, len(names), AT_ONCE):
         chunk = names[at : at + AT_ONCE]
         try:
-            theirs = load(before, [pairs[name] for name in chunk], ()).run(fed_before).values
-            mine = load(after, chunk, ()).run(fed_after).values
+            theirs = load(before, [pairs[name] for name in chunk], (), reference=reference).run(fed_before).values
+            mine = load(after, chunk, (), reference=reference).run(fed_after).values
         except GraphkitError:
             return None
         for name in chunk:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graphkit.errors import FeedError, GraphkitError, InvalidGraphError, SessionError, TensorError
+from graphkit.errors import FeedError, GraphkitError, InvalidGraphError, MissingExtraError, SessionError, TensorError
 from graphkit.graph.names import label
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
@@ -23,6 +23,7 @@ from graphkit.verify.laws.declared import declared, untrue
 from graphkit.verify.laws.first import first_difference
 from graphkit.verify.laws.loose import loosened
 from graphkit.verify.laws.proof import Held
+from graphkit.verify.laws.repaired import repaired
 from graphkit.verify.laws.side import NoKernelError, Ran, Side, load
 from graphkit.verify.laws.trials import STACKED, TIMES, Plan, Trial, needs
 
@@ -49,15 +50,23 @@ class Asked:
 
 
 def ask(binding: Binding, before: Model, after: Model, steps: Sequence[str], law: str, asked: Asked) -> Held:
-    """Ask whether a binding holds between two models."""
-    trial = _Judge(binding, before, after, asked)
+    """Ask whether a binding holds between two models; in onnx.reference where the runtime refuses the model before."""
+    judge = _Judge(binding, before, after, asked)
+    first = _answer(judge, steps, law)
+    if not judge.refused:
+        return first
+    again = _answer(_Judge(binding, before, after, asked, reference=True), steps, law)
+    return repaired(binding, before, after, first) if again.verdict == "unproved" else again
+
+
+def _answer(judge: _Judge, steps: Sequence[str], law: str) -> Held:
     try:
-        trial.judge()
+        judge.judge()
     except Broken as error:
-        return trial.held("broken", steps, law, str(error))
+        return judge.held("broken", steps, law, str(error))
     except Unproved as error:
-        return trial.held("unproved", steps, law, str(error))
-    return trial.held("proved", steps, law, "")
+        return judge.held("unproved", steps, law, str(error))
+    return judge.held("proved", steps, law, "")
 
 
 @dataclass
@@ -76,9 +85,16 @@ class _Seen:
 
 
 class _Judge:
-    """Asks one binding."""
+    """Asks one binding.
 
-    def __init__(self, binding: Binding, before: Model, after: Model, asked: Asked) -> None:
+    Attributes:
+        reference: Whether both sides run in onnx.reference.
+        refused: Whether the runtime refused the model before, so that onnx.reference may still say something.
+    """
+
+    def __init__(self, binding: Binding, before: Model, after: Model, asked: Asked, *, reference: bool = False) -> None:
+        self.reference = reference
+        self.refused = False
         self._binding = binding
         self._before = before
         self._after = after
@@ -143,7 +159,9 @@ class _Judge:
         if not feeds:
             return False
         try:
-            side = load(self._base, [outcome.value for outcome in self._binding.outputs.values()], ())
+            side = load(
+                self._base, [outcome.value for outcome in self._binding.outputs.values()], (), reference=self.reference
+            )
             runs = [side.run(each).values for each in feeds]
         except GraphkitError:
             return False
@@ -221,9 +239,12 @@ class _Round:
             if self._what:
                 return False
             raise Unproved(f"the model before does not run: {why}")
+        spared = [bool(runs) or trial.kind != "base" for trial, runs in zip(trials, expected, strict=True)]
+        if self._judge.reference and not all(spared):  # it may run on those feeds that do not reach what is wrong
+            raise Unproved(f"the model before does not run on every feed: {why}")
         excused = self._excused(trials, expected, told)
         try:
-            side = load(self._after, self._binding.compared, self._said)
+            side = load(self._after, self._binding.compared, self._said, reference=self._judge.reference)
         except NoKernelError as error:
             raise Unproved(f"the model after cannot be run: {error}") from error
         except SessionError as error:
@@ -254,9 +275,10 @@ class _Round:
     ) -> tuple[list[list[Ran]], str]:
         """Every trial's runs of before; none where it does not run at those sizes, and the last reason."""
         try:
-            side = load(self._before, wanted, told)
+            side = load(self._before, wanted, told, reference=self._judge.reference)
         except GraphkitError as error:
             if not self._what:
+                self._judge.refused = not isinstance(error, NoKernelError | MissingExtraError)
                 raise Unproved(f"the model before cannot be run: {error}") from error
             return [[] for _ in trials], str(error)
         made: list[list[Ran]] = []
@@ -358,7 +380,9 @@ class _Round:
 
     def _look_for_the_first(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         if before is not None:
-            self._seen.first = first_difference(self._before, self._after, self._binding, before, after, self._near)
+            self._seen.first = first_difference(
+                self._before, self._after, self._binding, before, after, self._near, reference=self._judge.reference
+            )
 
     def _near(self, name: str, actual: Any, expected: Any) -> Metrics:
         """An inner value beside that of before."""

@@ -13,10 +13,10 @@ from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.upstream import downstream
 from graphkit.model import Model
 from graphkit.verify.laws.binding import Binding, Broken, Change, Fed, Outcome, Unproved
+from graphkit.verify.laws.computations import unchanged
 from graphkit.verify.laws.expected import inserted, removed, with_parts
 from graphkit.verify.laws.loose import loosened
 from graphkit.verify.laws.same import identity, listed
-from graphkit.verify.laws.unchanged import unchanged
 
 
 def tap(change: Change) -> Binding:

@@ -116,7 +116,7 @@ def _proved(
         return _merged(last, original, asked)
     if isinstance(original, Mapping):
         raise TypeError("only what merge made is proved against several models")
-    first = as_model(original) if original is not None else _found(last)
+    first = _opened(original, last) if original is not None else _found(last)
     _check_feeds(asked.feeds, last, first)
     chain = _Chain(last, first, progress)
     answer = chain.replay_question() if replay else None
@@ -181,7 +181,20 @@ def _found(edited: Model) -> Model:
     path = os.path.join(os.path.dirname(edited.path), file)
     if os.path.realpath(path) == os.path.realpath(edited.path) or not os.path.exists(path):
         raise GraphkitError(f"the original {file!r} is not beside {edited.path}", hint=NAMED)
-    return load(path)
+    return _opened(path, edited)
+
+
+def _opened(original: ModelLike, edited: Model) -> Model:
+    """The original; with what is wrong in its file where it is the one that was edited, which may have repaired it."""
+    try:
+        return as_model(original)
+    except GraphkitError:
+        if not isinstance(original, str | os.PathLike) or edited.original is None:
+            raise
+        opened = load(original, strict=False)
+        if opened.identity is None or opened.identity.digest != edited.original.digest:
+            raise
+        return opened
 
 
 def _check_feeds(feeds: Mapping[str, Any], *models: Model) -> None:

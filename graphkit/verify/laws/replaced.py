@@ -8,6 +8,7 @@ import onnx
 import onnx.inliner
 
 from graphkit.graph.addresses import Addresses
+from graphkit.graph.opset import opset_of
 from graphkit.model import Model
 from graphkit.verify.laws.binding import Binding, Change, Outcome, Unproved
 from graphkit.verify.laws.same import identity, listed
@@ -21,7 +22,11 @@ def define(change: Change) -> Binding:
 
     def with_body(model: Model) -> Model:
         proto = model.copy_proto()
-        proto.functions.append(function)
+        body = proto.functions.add()
+        body.CopyFrom(function)
+        for entry in body.opset_import:  # another version is taken only where its operators are the same
+            if entry.domain in ("", "ai.onnx"):
+                entry.version = opset_of(proto)
         proto.ir_version = max(proto.ir_version, 8)
         if function.domain not in {entry.domain for entry in proto.opset_import}:
             proto.opset_import.add(domain=function.domain, version=1)
