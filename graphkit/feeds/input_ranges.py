@@ -62,6 +62,17 @@ def input_ranges(model: Model, index: GraphIndex, names: Collection[str]) -> dic
     return _Choice(model.proto, reader, choices, kinds).best()
 
 
+def normalised(model: Model, index: GraphIndex, names: Collection[str]) -> list[str]:
+    """Those of the inputs that are drawn as pictures of 0 to 1, and may be as well what mean and deviation make of them.
+
+    No operator leaves its domain where their numbers are of a standard normal distribution.
+    """
+    pictures = [name for name, found in input_ranges(model, index, names).items() if found == PIXELS]
+    if not pictures or Walk(model.proto, index).over(dict.fromkeys(pictures, (-FAR, FAR))).violations:
+        return []
+    return pictures
+
+
 def _usual(index: GraphIndex, name: str) -> Range:
     info = index.inputs[name].type
     dims, dtype = values.dims(info), numpy_type(info.tensor_type.elem_type)

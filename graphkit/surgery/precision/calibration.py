@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 
 from graphkit.feeds.feeds import complete
+from graphkit.feeds.input_ranges import normalised
+from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import input_ports
 from graphkit.model import Model
 from graphkit.runtime.session import session
@@ -93,6 +95,7 @@ class Calibration:
         self._ports = input_ports(model.proto)
         self.random = sorted(name for name, port in self._ports.items() if port.required and name not in feeds)
         runs = lengths.pop() if lengths else samples if self.random else 1
+        self.normal = normalised(model, GraphIndex(model.proto.graph), self.random) if self.random else []
         self._held_out = 1 if self._lists and runs >= 4 else 0
         self.every, self.count = runs, runs - self._held_out
 
@@ -110,13 +113,29 @@ class Calibration:
             return [self._run(self.count, self._seed + self.count)], "the last feed, which was held out"
         if self.random:
             seeds = (self._seed + self.count + 1, self._seed + self.count + 2)
-            return [self._run(0, seed) for seed in seeds], "feeds that calibration did not see"
+            return [self._run(i, seed) for i, seed in enumerate(seeds)], "feeds that calibration did not see"
         return [{k: _reversed(v) for k, v in self._run(0, self._seed).items()}], "the feed with its axes reversed"
 
     def _run(self, number: int, seed: int) -> dict[str, Array]:
         random = dict.fromkeys(self.random, "random")
-        own = {name: values[number] for name, values in self._lists.items()}
-        return complete(self._model, self._ports, {**random, **self._feeds, **own}, seed=seed)
+        own = {name: values[number % len(values)] for name, values in self._lists.items()}
+        feeds = complete(self._model, self._ports, {**random, **self._feeds, **own}, seed=seed)
+        if number % 2:
+            generator = np.random.default_rng(seed)
+            feeds |= {
+                name: generator.standard_normal(feeds[name].shape).astype(feeds[name].dtype) for name in self.normal
+            }
+        return feeds
+
+    @property
+    def drawn(self) -> str:
+        """What was random, as the end of a sentence; "" where nothing was."""
+        if not self.random:
+            return ""
+        said = f", random numbers for {', '.join(map(repr, self.random))}"
+        if self.normal:
+            said += f" ({', '.join(map(repr, self.normal))}: 0 to 1 and standard normal in turns)"
+        return said + ": feed your own for ranges that fit them"
 
 
 def _alternatives(value: Any) -> bool:

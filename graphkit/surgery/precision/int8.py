@@ -167,12 +167,9 @@ class _Static:
             each = [f"{', '.join(left)} left in float32"] if left else []
             each += ["a scale for each channel of a weight"] if channels and not per_channel else []
             said.append(f"{' and '.join(each)}: with all as asked the relative L2 error is {tried[0][0]:.2g}")
-        drawn = (
-            f", random numbers for {', '.join(map(repr, self.calibration.random))}" if self.calibration.random else ""
-        )
         count = self.calibration.count
         said += self._in_bodies()
-        said.append(f"ranges are from {count} run{'s' if count > 1 else ''}{drawn}")
+        said.append(f"ranges are from {count} run{'s' if count > 1 else ''}{self.calibration.drawn}")
         said.append(f"relative L2 error {error:.2g} on {what}" + (", which is large" if error > BOUND else ""))
         return proto, [*notes, *more, *said]
 

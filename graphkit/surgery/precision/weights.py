@@ -53,6 +53,9 @@ _CHANNELS: dict[str, dict[int, Callable[[onnx.NodeProto, int], int]]] = {
 }
 """Operator -> input that is a weight -> the axis of its channels, by the node and the weight's rank."""
 
+_HELD = {8: tuple(_CHANNELS), 4: ("MatMul", "Gemm")}
+"""Bits -> the operators whose weights are stored in so many."""
+
 _ONNX = ("", "ai.onnx")
 
 
@@ -235,7 +238,10 @@ def _int4(whole: onnx.ModelProto, kept: Kept, block: int) -> list[str]:
 
 def _written(whole: onnx.ModelProto, graphs: _Weights, readers: Counter[str], bits: int) -> list[str]:
     if not readers:
-        raise NothingFoundError(f"the model has no weight for int{bits}", hint="float16 may serve it")
+        raise NothingFoundError(
+            f"the model has no weight for int{bits}: of {', '.join(_HELD[bits])}, with {LEAST} numbers or more",
+            hint="float16 may serve it",
+        )
     graphs.write()
     whole.ir_version = max(whole.ir_version, 7) if whole.ir_version < 4 else whole.ir_version
     counts = Counter(text.split(" ", 2)[2] for text in readers)

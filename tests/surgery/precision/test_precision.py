@@ -173,7 +173,8 @@ def test_int8_keeps_nodes_and_says_that_feeds_were_random(net):
     small = gk.precision(net, to="int8", keep_nodes=["v"], samples=2)
     assert small.history[-1].notes[:2] == (
         "quantized: 1 Conv",
-        "ranges are from 2 runs, random numbers for 't', 'x'",
+        "ranges are from 2 runs, random numbers for 't', 'x' ('x': 0 to 1 and standard normal in turns): "
+        "feed your own for ranges that fit them",
     )
     assert "v_scale" not in {tensor.name for tensor in small.proto.graph.initializer}
     assert "v_scale" in {tensor.name for tensor in gk.precision(net, to="int8").proto.graph.initializer}
@@ -244,3 +245,33 @@ def test_a_body_may_call_a_weight_as_the_main_graph_does():
     for c in (np.array(True), np.array(False)):
         want = run_ort(model, {"x": np.array([1, 5], np.float32), "c": c})
         assert_same(wide(run_ort(half, {"x": np.array([1, 5], np.float16), "c": c})), want)
+
+
+def test_a_picture_may_be_normalised_so_both_ranges_calibrate():
+    rng = np.random.default_rng(5)
+    w = rng.standard_normal((4, 3, 3, 3)).astype("f")
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [node],
+        "g",
+        [info("x", onnx.TensorProto.FLOAT, [1, 3, 8, 8])],
+        [info("y", onnx.TensorProto.FLOAT, [1, 4, 6, 6])],
+        [onnx.numpy_helper.from_array(w, "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    small = gk.precision(model, to="int8")
+    assert "'x': 0 to 1 and standard normal in turns" in " ".join(small.history[-1].notes)
+    for x in (rng.random((1, 3, 8, 8)), rng.standard_normal((1, 3, 8, 8))):
+        expected, actual = (run_ort(each, {"x": x.astype("f")})["y"] for each in (model, small))
+        assert np.linalg.norm(actual - expected) <= 0.1 * np.linalg.norm(expected)
+
+
+def test_a_root_of_a_picture_is_calibrated_on_0_to_1_alone():
+    text = """<ir_version: 9, opset_import: ["" : 17]> g (float[1,3,8,8] x) => (float[1,3,8,8] y) {
+        a = Sqrt(x)
+        y = Mul(a, x)
+    }"""
+    notes = " ".join(gk.precision(onnx.parser.parse_model(text), to="int8").history[-1].notes)
+    assert "random numbers for 'x'" in notes
+    assert "standard normal" not in notes
