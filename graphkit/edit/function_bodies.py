@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx
 
+from graphkit.edit.evaluation import computable, evaluated
 from graphkit.edit.inlining import call_body
 from graphkit.errors import EditError
+from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.graph.scopes import Scope
+from graphkit.graph.values import constant_tensor
 from graphkit.semantics.schemas import schema_of
+from graphkit.tensor import decode
 
 
 def expanded_operator(node: onnx.NodeProto, scope: Scope, opset: int, names: Names) -> list[onnx.NodeProto] | None:
@@ -37,13 +42,49 @@ def expanded_operator(node: onnx.NodeProto, scope: Scope, opset: int, names: Nam
     function = _body(call, schema, scope, opset)
     if function is None:
         return None
-    nodes = call_body(call, function, names)
     made = set(node.output) - {""}
+    nodes = _settled(call_body(call, function, names), made, scope, opset)
     for one in nodes:
         if not made.isdisjoint(one.output):
             one.name, one.doc_string = node.name, node.doc_string
             break
     return nodes
+
+
+def _settled(nodes: list[onnx.NodeProto], outputs: set[str], scope: Scope, opset: int) -> list[onnx.NodeProto]:
+    """The nodes of a body with what follows from ranks and constants alone computed: a list of axes, for instance.
+
+    Older versions take such lists as attributes, so they must not be computed by nodes.
+    """
+    known: dict[str, Any] = {}
+    shapes: dict[str, str] = {}
+    kept = []
+    for node in nodes:
+        tensor = constant_tensor(node)
+        found = None
+        if tensor is not None:
+            known[node.output[0]] = decode(tensor, None)
+        elif node.op_type == "Shape" and not node.attribute:
+            shapes[node.output[0]] = node.input[0]
+        elif node.op_type == "Size" and node.input[0] in shapes:
+            dims = scope.dims_of(shapes[node.input[0]])
+            found = None if dims is None else {node.output[0]: np.array(len(dims), np.int64)}
+        elif node.input and all(name in known for name in node.input if name) and computable(node, opset):
+            found = evaluated(node, known, opset)
+        if found is None:
+            kept.append(node)
+            continue
+        known |= found
+        for name, array in found.items():
+            value = onnx.numpy_helper.from_array(array, name)
+            kept.append(onnx.helper.make_node("Constant", [], [name], name=node.name, value=value))
+    read = set(outputs)
+    left = []
+    for node in reversed(kept):
+        if not read.isdisjoint(node.output):
+            read.update(walk.reads(node))
+            left.append(node)
+    return left[::-1]
 
 
 def _body(node: onnx.NodeProto, schema: Any, scope: Scope, opset: int) -> onnx.FunctionProto | None:

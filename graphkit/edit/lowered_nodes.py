@@ -181,8 +181,22 @@ def _reduce(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
     given = len(node.input) > 1 and node.input[1]
     empty = not given or place.array(node.input[1], "list of axes").size == 0
     if attribute_value(node, "noop_with_empty_axes", 0) and empty:
-        raise EditError("noop_with_empty_axes=1 without axes came later")
+        return _reduced_over_nothing(node)
     set_attribute(node, "noop_with_empty_axes", None)
+    return [node]
+
+
+_OF_ONE = {"ReduceL1": "Abs", "ReduceL2": "Abs", "ReduceLogSum": "Log"}
+"""What a reduction is over no axes, where each number stands alone; the others leave it as it is, or square it."""
+
+
+def _reduced_over_nothing(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """No axes and noop_with_empty_axes: every number is reduced by itself."""
+    name = node.input[0]
+    square = node.op_type == "ReduceSumSquare"
+    node.op_type = "Mul" if square else _OF_ONE.get(node.op_type, "Identity")
+    set_inputs(node, [name, name] if square else [name])
+    del node.attribute[:]
     return [node]
 
 

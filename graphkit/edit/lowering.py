@@ -184,7 +184,8 @@ def _attributes(
             kept.append(attribute)
         elif not _is_default(attribute, new):
             value = onnx.helper.get_attribute_value(attribute)
-            raise _refusal(origin, place, f"{attribute.name}={value!r} came later")
+            said = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+            raise _refusal(origin, place, f"{attribute.name}={said} came later")
     given = {attribute.name for attribute in kept}
     for name, definition in new.attributes.items():
         if name in given or name not in old.attributes or not definition.default_value.type:

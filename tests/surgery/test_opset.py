@@ -134,3 +134,24 @@ def test_an_opset_that_nobody_knows_here_is_not_taken_for_the_newest(net):
     with pytest.raises(gk.EditError, match="imports opset 999, and the installed onnx knows") as caught:
         gk.opset(net, to=18)
     assert "newer onnx" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["Mean", "Sum", "L1", "L2", "SumSquare", "LogSum", "LogSumExp", "Max", "Prod"])
+def test_a_reduction_over_no_axes_is_of_each_number_alone(kind):
+    text = f'<ir_version: 9, opset_import: ["": 20]> g (float[2,3] x) => (float[2,3] y) {{ y = Reduce{kind}<noop_with_empty_axes = 1>(x) }}'
+    model = onnx.parser.parse_model(text)
+    x = {"x": np.random.default_rng(0).random((2, 3), dtype=np.float32) - (0.0 if "Log" in kind else 0.5)}
+    assert_same(run_ort(gk.opset(model, to=11), x), run_ort(model, x))
+
+
+@pytest.mark.parametrize("to", [22, 17, 11])
+def test_axes_that_follow_from_the_rank_are_attributes_below_18(to):
+    text = """<ir_version: 11, opset_import: ["": 23]> g (float[n,3,4] x) => (float[n,3,4] y) {
+        w = Constant<value_floats = [1.0, 2.0, 3.0, 4.0]>()
+        y = RMSNormalization(x, w)
+    }"""
+    model = onnx.parser.parse_model(text)
+    x = {"x": np.random.default_rng(0).random((2, 3, 4), dtype=np.float32)}
+    lowered = gk.opset(model, to=to)
+    assert "Range" not in {node.op_type for node in lowered.nodes}
+    assert_same(run_ort(lowered, x), run_ort(model, x))

@@ -173,8 +173,10 @@ def test_int8_keeps_nodes_and_says_that_feeds_were_random(net):
     small = gk.precision(net, to="int8", keep_nodes=["v"], samples=2)
     assert small.history[-1].notes[:2] == (
         "quantized: 1 Conv",
-        "ranges are from 2 runs, random numbers for 't', 'x' ('x': 0 to 1 and standard normal in turns): "
-        "feed your own for ranges that fit them",
+        (
+            "ranges are from 2 runs, random numbers for 't', 'x' ('x': 0 to 1 and standard normal in turns): "
+            "feed your own for ranges that fit them"
+        ),
     )
     assert "v_scale" not in {tensor.name for tensor in small.proto.graph.initializer}
     assert "v_scale" in {tensor.name for tensor in gk.precision(net, to="int8").proto.graph.initializer}
