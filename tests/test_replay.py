@@ -33,6 +33,9 @@ g (float[2] x, float[2] k) => (float[2] y) <float[2] k = {1, 2}> { y = Add(x, k)
 
 DEFINED = CUSTOM + """ <domain: "mine", opset_import: ["" : 18]> Twice (a) => (b) { b = Add(a, a) }"""
 
+LARGE = f"""<ir_version: 10, opset_import: ["" : 18]>
+g (float[300] x) => (float[300] y) {{ w = Constant<value = float[300] {{{", ".join(["1"] * 300)}}}>() y = Add(x, w) }}"""
+
 TWICE = '<domain: "mine", opset_import: ["" : 18]> Twice (a) => (b) { b = Add(a, a) }'
 
 
@@ -136,7 +139,7 @@ CASES = {
         ),
         (NET, {"metadata": {"a": "b"}, "doc": "text", "opset_import": {"": 19}, "ir": 9, "shapes": "infer"}),
         (NET, {"strip_weights": True, "clear": ["conv:pads", "docs"]}),
-        (NET, {"strip_weights": True, "fill_weights": "random"}),
+        (LARGE, {"strip_weights": True, "fill_weights": "random"}),
     ],
     "tap": [(NET, {"names": "c", "replace": True}), (NET, {"names": ["[cr]"], "regex": True})],
 }

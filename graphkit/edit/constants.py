@@ -103,6 +103,23 @@ class Constant:
                 del graph.sparse_initializer[position]
 
 
+def initializer_of(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    """What a Constant node holds as an initializer of the same name, with the node's doc string and metadata; None for a
+    sparse one. Bytes stay where they are.
+    """
+    tensor = constant_tensor(node)
+    if tensor is None:
+        return None
+    kept = onnx.TensorProto()
+    kept.CopyFrom(tensor)
+    kept.name = node.output[0]
+    if node.doc_string and not kept.doc_string:
+        kept.doc_string = node.doc_string
+    known = {entry.key for entry in kept.metadata_props}
+    kept.metadata_props.extend(entry for entry in node.metadata_props if entry.key not in known)
+    return kept
+
+
 def find_constant(proto: onnx.ModelProto, name: str) -> Constant:
     """The constant of a name, in the main graph or in one of its bodies.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import onnx
 
@@ -61,14 +62,13 @@ def _remove(graph: onnx.GraphProto, dead: set[str]) -> None:
     for position in range(len(graph.node) - 1, -1, -1):
         if any(output in dead for output in graph.node[position].output):
             del graph.node[position]
-    for position in range(len(graph.initializer) - 1, -1, -1):
-        name = graph.initializer[position].name
-        if name in dead and name not in inputs:
-            del graph.initializer[position]
-    for position in range(len(graph.sparse_initializer) - 1, -1, -1):
-        name = graph.sparse_initializer[position].values.name
-        if name in dead and name not in inputs:
-            del graph.sparse_initializer[position]
-    for position in range(len(graph.value_info) - 1, -1, -1):
-        if graph.value_info[position].name in dead - inputs:
-            del graph.value_info[position]
+    keep(graph.initializer, lambda tensor: tensor.name not in dead or tensor.name in inputs)
+    keep(graph.sparse_initializer, lambda sparse: sparse.values.name not in dead or sparse.values.name in inputs)
+    keep(graph.value_info, lambda value: value.name not in dead or value.name in inputs)
+
+
+def keep(entries: Any, wanted: Callable[[Any], bool]) -> None:
+    """Take out of a repeated field what is not wanted. Changes it. Cost: O(entries), and again for each that goes."""
+    for position in range(len(entries) - 1, -1, -1):
+        if not wanted(entries[position]):
+            del entries[position]

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 import onnx
 
-from graphkit.errors import EditError
+from graphkit.errors import EditError, NothingFoundError
 from graphkit.graph import walk
 from graphkit.graph.names import label
+from graphkit.hint import Argument, Hint
 from graphkit.model import Model, Source
 from graphkit.tensor import bits, data_range, expected_bytes, is_stripped, numpy_type, stored_bytes
 
@@ -61,6 +62,9 @@ def fill(proto: onnx.ModelProto, kind: Literal["zeros", "random"]) -> int:
 
     Returns:
         How many weights got values.
+
+    Raises:
+        NothingFoundError: No weight is stripped.
     """
     generator = np.random.default_rng(RANDOM_SEED)
     count = 0
@@ -76,6 +80,11 @@ def fill(proto: onnx.ModelProto, kind: Literal["zeros", "random"]) -> int:
         fan_in = max(1, math.prod(tensor.dims[1:]))
         values = generator.standard_normal(math.prod(tensor.dims), dtype=np.float32) / math.sqrt(fan_in)
         tensor.raw_data = values.astype(dtype).tobytes()
+    if not count:
+        raise NothingFoundError(
+            f"no weight of the model is stripped, so none is filled; weights below {SMALL} bytes always keep their values",
+            hint=Hint(Argument("strip_weights"), " takes the values out first, in the same step too"),
+        )
     return count
 
 

@@ -23,7 +23,7 @@ def deduplicate(model: Model) -> Edit:
         ModelFileError, FormatError, WeightsError: As ``load``.
 
     Changes: nothing; returns a new model. The notes count the weights that went.
-    Scope: initializers of the main graph, and who reads them in bodies.
+    Scope: initializers of the main graph; those of a body that it has twice, or that the main graph has too.
     Cost: O(graph). Bytes are read, one weight at a time, where another one has the same type, dims and size.
     Law: same.
 

@@ -84,6 +84,7 @@ def set_parts(
         EditError: The operator has no such attribute or one of another type; a value does not fit; an operator does not
             exist in an opset that is set.
         TensorError: An array is of another dtype or shape than the weight.
+        NothingFoundError: Weights are to be filled, and none is stripped.
         ModelFileError: A file cannot be read.
         ValueError: Nothing is to be set.
 

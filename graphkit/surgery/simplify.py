@@ -9,6 +9,7 @@ import onnx
 from graphkit.edit.branches import resolve_branches
 from graphkit.edit.folding import FOLD_LIMIT
 from graphkit.edit.simplification.passes import remove_dead, share_weights, simplify_once
+from graphkit.edit.simplification.unused import remove_unused
 from graphkit.graph import walk
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
@@ -26,7 +27,8 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
     Rounds of: constants are computed, and so are sizes that follow from declared shapes; nodes that change nothing go
     (Identity, a Cast to the same type, a Transpose that keeps the order, a Reshape to the same shape, Dropout, + 0, * 1,
     ...); two Transposes, Casts or Reshapes in a row become one; nodes that are there twice are there once; equal weights
-    are stored once; what nothing reads goes.
+    are stored once; what nothing reads goes, in bodies and functions too, and so do optional results, functions that nothing
+    calls and imports that nothing needs.
 
     Quantized weights stay quantized, random operators are drawn as often as before, and inputs stay inputs: also those
     that nothing reads, and initializers that callers may override.
@@ -42,7 +44,7 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         ModelFileError, FormatError, WeightsError: As ``load``.
 
     Changes: nothing; returns a new model. The notes count what was done.
-    Scope: the main graph; bodies read the values that are left. Functions stay as they are: ``inline`` them first.
+    Scope: the main graph. Bodies and functions lose what nothing reads; their other nodes stay: ``inline`` functions first.
     Cost: O(graph) a round, with one shape inference each. Constants are read where something is computed from them, and
         weights that have the type and size of another one, one at a time.
     Law: same.
@@ -60,6 +62,7 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         now = simplify_once(model, proto, most - _weight_bytes(proto))
         if branches := resolve_branches(proto):
             now["Ifs with a constant condition became the branch that runs"] = len(branches)
+        now += remove_unused(proto)
         if not now and (shared := share_weights(model, proto)):  # nodes that read them may be equal now
             now["weights that were there twice are there once"] = shared
             remove_dead(proto, {name for body in walk.nested(proto.graph.node) for name in walk.defined_names(body)})
@@ -79,6 +82,10 @@ ONE = {
     "nodes were computed beforehand": "node was computed beforehand",
     "Constant nodes became initializers": "Constant node became an initializer",
     "Ifs with a constant condition became the branch that runs": "If with a constant condition became the branch that runs",
+    "functions that nothing calls are gone": "function that nothing calls is gone",
+    "imports that nothing needs are gone": "import that nothing needs is gone",
+    "outputs that were computed twice are copied": "output that was computed twice is copied",
+    "optional results that nothing reads are left out": "optional result that nothing reads is left out",
     "weights that were there twice are there once": "weight that was there twice is there once",
 }
 """What was done, to many and to one."""

@@ -188,6 +188,9 @@ def test_weights_go_come_back_and_are_stood_in_for(tmp_path):
     random = gk.set_parts(tmp_path / "bare.onnx", fill_weights="random")
     assert 0.5 < random.array("w").std() * 8 < 2
     assert_same(random.array("w"), gk.set_parts(tmp_path / "bare.onnx", fill_weights="random").array("w"))
+    with pytest.raises(gk.NothingFoundError, match="no weight of the model is stripped") as refused:
+        gk.set_parts(tmp_path / "whole.onnx", fill_weights="zeros")
+    assert "strip_weights" in refused.value.hint
     with pytest.raises(gk.EditError, match="no values for 'w'"):
         gk.set_parts(tmp_path / "bare.onnx", restore_weights=tmp_path / "bare.onnx")
     with pytest.raises(gk.EditError, match="'w' is of another type or shape"):

@@ -280,3 +280,53 @@ def test_nodes_that_read_equal_weights_are_one():
     assert [node.op_type for node in once.nodes] == ["Clip", "Add"]
     assert gk.prove(once, model)
     assert gk.simplify(once).proto.graph == once.proto.graph
+
+
+FUNCTION = '<domain: "own", opset_import: ["" : 18]> f (a) => (c) { b = Exp(a) d = Neg(a) c = Abs(b) }'
+
+
+def test_what_is_declared_of_a_functions_values_stays_while_something_calls_it():
+    """Before IR 10 the main graph declares them as ``domain::function/value``."""
+    model = onnx.parser.parse_model(
+        f'<ir_version: 9, opset_import: ["" : 18, "own" : 1]> g (float[2] x) => (float[2] y) {{ h = Identity(x) y = own.f(h) }} {FUNCTION}'
+    )
+    model.graph.value_info.append(onnx.helper.make_tensor_value_info("own::f/b", 1, [2]))
+    after = gk.simplify(model)
+    assert [value.name for value in after.proto.graph.value_info] == ["own::f/b"]
+    assert [node.op_type for node in after.proto.functions[0].node] == ["Exp", "Abs"]
+    x = {"x": np.float32([1, 2])}
+    np.testing.assert_array_equal(run(after, x)[0], run(model, x)[0])
+    del model.graph.node[1]
+    model.graph.node.add(op_type="Neg", input=["h"], output=["y"])
+    bare = gk.simplify(model).proto
+    assert (len(bare.functions), len(bare.graph.value_info), len(bare.opset_import)) == (0, 0, 1)
+
+
+def test_a_loop_keeps_its_results_and_loses_what_its_body_does_not_need():
+    model = parse(
+        """y, s = Loop(n, , x) <body = b (int64 i, bool c, float[2] v) => (bool k, float[2] w, float[2] e) <float[2] dead = {1, 2}> {
+        k = Identity(c) u = Add(v, dead) w = Neg(v) e, j = TopK(v, z) }>""",
+        inputs="float[2] x, int64 n",
+        outputs="float[2] y, float[n, 2] s",
+        constants="int64[1] z = {2}",
+    )
+    after = gk.simplify(model)
+    (body,) = [a.g for a in after.nodes[0].attribute]
+    assert [node.op_type for node in body.node] == ["Identity", "Neg", "TopK"]
+    assert [*body.node[2].output] == ["e", "j"], "TopK has two results, and none is optional"
+    assert not body.initializer
+    feeds = {"x": np.float32([1, -2]), "n": np.array(3)}
+    for got, want in zip(run(after, feeds), run(model, feeds), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("opset", [9, 13])
+def test_batch_normalization_that_has_no_mode_keeps_its_results(opset):
+    """Up to opset 13 it trains where it has five results, and infers where it has one."""
+    model = parse(
+        "y, m, v, a, b = BatchNormalization(x, s, s, s, s)",
+        inputs="float[1, 3, 4] x, float[3] s",
+        outputs="float[1, 3, 4] y",
+        opset=opset,
+    )
+    assert len(gk.simplify(model).nodes[0].output) == 5

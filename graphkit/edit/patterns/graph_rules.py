@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from graphkit.edit.constants import initializer_of
 from graphkit.edit.function_bodies import expanded_operator
 from graphkit.edit.nodes import set_nodes
+from graphkit.edit.prune import keep
 from graphkit.edit.readers import read_instead
 from graphkit.errors import FormatError
 from graphkit.graph import values, walk
@@ -67,14 +69,11 @@ def _constants_to_initializers(_model: Model, proto: onnx.ModelProto, _given: Ma
         kept = []
         outputs = {value.name for value in graph.output}
         for node in graph.node:
-            tensor = values.constant_tensor(node) if values.is_constant_node(node) else None
+            tensor = initializer_of(node) if values.is_constant_node(node) else None
             if tensor is None or node.output[0] in outputs:
                 kept.append(node)
                 continue
-            copy = graph.initializer.add()
-            copy.CopyFrom(tensor)
-            copy.name = node.output[0]
-            copy.doc_string = tensor.doc_string or node.doc_string
+            graph.initializer.append(tensor)
             done.append(title(node))
         if len(kept) < len(graph.node):
             set_nodes(graph, kept)
@@ -109,9 +108,7 @@ def _lift_initializers(_model: Model, proto: onnx.ModelProto, _given: Mapping[st
 
 
 def _drop_declaration(graph: onnx.GraphProto, name: str) -> None:
-    for place in range(len(graph.value_info) - 1, -1, -1):
-        if graph.value_info[place].name == name:
-            del graph.value_info[place]
+    keep(graph.value_info, lambda value: value.name != name)
 
 
 def _default_attributes(_model: Model, proto: onnx.ModelProto, _given: Mapping[str, Any]) -> list[str]:
@@ -154,6 +151,22 @@ def _identity_outputs(_model: Model, proto: onnx.ModelProto, _given: Mapping[str
             graph.node.add(op_type="Identity", name=names.fresh(f"{fresh}_Identity"), input=[name], output=[fresh])
             output.name = fresh
             done.append(f"{name!r}")
+    for function in proto.functions:
+        done += _identity_results(function, names)
+    return done
+
+
+def _identity_results(function: onnx.FunctionProto, names: Names) -> list[str]:
+    """The same for the results of a function. Changes it."""
+    made = {name for node in function.node for name in node.output}
+    done: list[str] = []
+    for place, name in enumerate(function.output):
+        if name in made and name not in function.output[:place]:
+            continue
+        fresh = names.fresh(f"{name}_output")
+        function.node.add(op_type="Identity", name=names.fresh(f"{fresh}_Identity"), input=[name], output=[fresh])
+        function.output[place] = fresh
+        done.append(f"{name!r}")
     return done
 
 

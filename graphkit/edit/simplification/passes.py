@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from graphkit.edit.constants import initializer_of
 from graphkit.edit.nodes import set_inputs, set_nodes
+from graphkit.edit.prune import keep
 from graphkit.edit.simplification.known import learn
 from graphkit.edit.simplification.neighbours import merged
 from graphkit.edit.simplification.no_ops import passes_through
 from graphkit.edit.simplification.view import View
 from graphkit.graph import walk
-from graphkit.graph.values import constant_tensor
 from graphkit.model import Model
 from graphkit.semantics.kinds import MAY_DRAW
 from graphkit.tensor import stored_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 def simplify_once(model: Model, proto: onnx.ModelProto, limit: int) -> Counter[str]:
@@ -68,13 +69,12 @@ def simplify_once(model: Model, proto: onnx.ModelProto, limit: int) -> Counter[s
 
 def _lifted(view: View, node: onnx.NodeProto) -> bool:
     """A Constant node as an initializer, where that is not one of the graph's outputs."""
-    tensor = constant_tensor(node)
+    tensor = initializer_of(node)
     if tensor is None or node.output[0] in view.outputs or view.proto.ir_version < 4:
         return False
-    kept = view.proto.graph.initializer.add()
-    kept.CopyFrom(tensor)
-    kept.name = node.output[0]
-    view.lifted(kept)
+    kept = view.proto.graph.initializer
+    kept.append(tensor)
+    view.lifted(kept[-1])
     return True
 
 
@@ -88,22 +88,44 @@ def _is_left_out(view: View, node: onnx.NodeProto, twins: dict[bytes, onnx.NodeP
     if _is_there_already(view, node, twins):
         done["nodes that were there twice are there once"] += 1
         return True
+    if _copies_its_twin(view, node, twins):
+        done["outputs that were computed twice are copied"] += 1
     return False
+
+
+def _twin(node: onnx.NodeProto, twins: dict[bytes, onnx.NodeProto]) -> onnx.NodeProto:
+    """The first node that computes the same, which may be this one."""
+    if node.op_type in MAY_DRAW or not node.output or node.domain not in ("", "ai.onnx"):
+        return node
+    if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
+        return node
+    attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+    key = b"\0".join([node.op_type.encode(), *(name.encode() for name in node.input), b"|", *attributes])
+    return twins.setdefault(key, node)
+
+
+def _copies_its_twin(view: View, node: onnx.NodeProto, twins: dict[bytes, onnx.NodeProto]) -> bool:
+    """Let a node whose only result is a graph output be an Identity of an equal one before it. Changes the node."""
+    if node.op_type == "Identity" or [*node.output] != [name for name in node.output if name in view.outputs]:
+        return False
+    twin = _twin(node, twins)
+    if twin is node or len(node.output) != 1 or [*twin.output] == [""] or twin.output[0] in view.inner:
+        return False
+    del node.attribute[:]
+    node.op_type = "Identity"
+    set_inputs(node, [twin.output[0]])
+    return True
 
 
 def _is_there_already(view: View, node: onnx.NodeProto, twins: dict[bytes, onnx.NodeProto]) -> bool:
     """Let a node's readers read an equal node that stands before it."""
-    if node.op_type in MAY_DRAW or not node.output or node.domain not in ("", "ai.onnx"):
-        return False
-    if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
-        return False
-    attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
-    key = b"\0".join([node.op_type.encode(), *(name.encode() for name in node.input), b"|", *attributes])
-    twin = twins.setdefault(key, node)
+    twin = _twin(node, twins)
     if twin is node or len(twin.output) < len(node.output):
         return False
     pairs = [(mine, his) for mine, his in zip(node.output, twin.output, strict=False) if mine]
-    if not all(his and view.may_replace(mine, his) for mine, his in pairs) or any(m in view.outputs for m, _ in pairs):
+    if len(pairs) > 1 and any(mine in view.outputs for mine, _ in pairs):
+        return False
+    if not all(his and view.may_replace(mine, his) for mine, his in pairs):
         return False
     for mine, his in pairs:
         view.replace(mine, his)
@@ -184,62 +206,82 @@ def remove_dead(proto: onnx.ModelProto, inner: set[str]) -> int:
         set_nodes(graph, alive[::-1])
     given = {value.name for value in graph.input}
     stays = needed | given
-    for place in range(len(graph.initializer) - 1, -1, -1):
-        if graph.initializer[place].name not in stays:
-            del graph.initializer[place]
-    for place in range(len(graph.sparse_initializer) - 1, -1, -1):
-        if graph.sparse_initializer[place].values.name not in stays:
-            del graph.sparse_initializer[place]
-    _forget(graph, inner)
+    keep(graph.initializer, lambda tensor: tensor.name in stays)
+    keep(graph.sparse_initializer, lambda sparse: sparse.values.name in stays)
+    _forget(proto, inner)
     return len(nodes) - len(alive)
 
 
-def _forget(graph: onnx.GraphProto, inner: set[str]) -> None:
-    """Drop declarations of values that nothing makes any more. Changes the graph."""
+def _forget(proto: onnx.ModelProto, inner: set[str]) -> None:
+    """Drop declarations of values that nothing makes any more; those of values of functions stay. Changes the model."""
+    graph = proto.graph
     made = {value.name for value in graph.input} | {name for node in graph.node for name in node.output}
     made.update(tensor.name for tensor in graph.initializer)
     made.update(sparse.values.name for sparse in graph.sparse_initializer)
-    for place in range(len(graph.value_info) - 1, -1, -1):
-        if graph.value_info[place].name not in made | inner:
-            del graph.value_info[place]
-    for place in range(len(graph.quantization_annotation) - 1, -1, -1):
-        if graph.quantization_annotation[place].tensor_name not in made:
-            del graph.quantization_annotation[place]
+    functions = [walk.function_key(function) for function in proto.functions]
+    known = made | inner
+    keep(graph.value_info, lambda value: value.name in known or walk.is_function_value(value.name, functions))
+    keep(graph.quantization_annotation, lambda entry: entry.tensor_name in made)
 
 
 def share_weights(model: Model, proto: onnx.ModelProto) -> int:
-    """Let equal initializers of the main graph be one. Changes the model.
+    """Let equal initializers be one: those of the main graph, and in a body those that it or the main graph has. Changes
+    the model.
 
     Returns:
         How many went.
 
     Cost: O(initializers); the bytes of those are read, one at a time, that have the type, dims and size of another one.
     """
-    graph = proto.graph
-    fixed = {value.name for value in (*graph.input, *graph.output)} | {
-        entry.tensor_name for entry in graph.quantization_annotation
-    }
-    inner = {name for body in walk.nested(graph.node) for name in walk.defined_names(body)}
-    groups: dict[tuple[object, ...], list[onnx.TensorProto]] = {}
-    for tensor in graph.initializer:
-        if tensor.name not in fixed and tensor.name not in inner:
-            groups.setdefault((tensor.data_type, tuple(tensor.dims), stored_bytes(tensor)), []).append(tensor)
-    same: dict[str, str] = {}
-    for group in groups.values():
-        first: dict[bytes, str] = {}
-        for tensor in group if len(group) > 1 else ():
-            name = first.setdefault(_digest(model, tensor), tensor.name)
-            if name != tensor.name:
-                same[tensor.name] = name
+    inner = {name for body in walk.nested(proto.graph.node) for name in walk.defined_names(body)}
+    outer = _Equals(model)
+    count = _shared(proto.graph, outer, inner)
+    for body in walk.nested(proto.graph.node):
+        if body.initializer:
+            count += _shared(body, outer.copy(), set())
+    return count
+
+
+def _shared(graph: onnx.GraphProto, equals: _Equals, apart: set[str]) -> int:
+    """Let initializers of one graph be equal ones that are known. Changes the graph, and what is known."""
+    fixed = apart | {value.name for value in (*graph.input, *graph.output)}
+    fixed |= {entry.tensor_name for entry in graph.quantization_annotation}
+    same = equals.find([tensor for tensor in graph.initializer if tensor.name not in fixed])
     if same:
         _read_instead(graph, same)
-        for place in range(len(graph.initializer) - 1, -1, -1):
-            if graph.initializer[place].name in same:
-                del graph.initializer[place]
-        for place in range(len(graph.value_info) - 1, -1, -1):
-            if graph.value_info[place].name in same:
-                del graph.value_info[place]
+        keep(graph.initializer, lambda tensor: tensor.name not in same)
+        keep(graph.value_info, lambda value: value.name not in same)
     return len(same)
+
+
+class _Equals:
+    """Weights that stand in for equal ones. Bytes are read only of two that could be equal."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._alone: dict[tuple[object, ...], onnx.TensorProto] = {}
+        self._known: dict[tuple[object, ...], dict[bytes, str]] = {}
+
+    def copy(self) -> _Equals:
+        """The same, to learn more without changing this one."""
+        other = _Equals(self._model)
+        other._alone = {**self._alone}
+        other._known = {kind: {**known} for kind, known in self._known.items()}
+        return other
+
+    def find(self, tensors: Iterable[onnx.TensorProto]) -> dict[str, str]:
+        """Those of some weights that another one equals, and its name."""
+        same: dict[str, str] = {}
+        for tensor in tensors:
+            kind = (tensor.data_type, tuple(tensor.dims), stored_bytes(tensor))
+            first = self._alone.setdefault(kind, tensor)
+            if first is tensor:
+                continue
+            known = self._known.get(kind) or self._known.setdefault(kind, {_digest(self._model, first): first.name})
+            name = known.setdefault(_digest(self._model, tensor), tensor.name)
+            if name != tensor.name:
+                same[tensor.name] = name
+        return same
 
 
 def _read_instead(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
