@@ -1,9 +1,15 @@
 """What every test shares."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# The models are tiny: threads inside an operator only wait for each other, and for those of the other worker (README: -n 2).
+# Set before torch is imported; the processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GRAPHKIT_THREADS", "1")
 
 # No test is timed: a slow machine is no failure. What fails is printed so that it can be run again.
 settings.register_profile("graphkit", deadline=None, print_blob=True)

@@ -69,6 +69,7 @@ def test_memory_that_a_worker_may_not_have_is_a_row(tmp_path):
 
 def test_a_worker_has_one_thread_and_is_another_process_and_the_parents_variables_stay(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("GRAPHKIT_THREADS", raising=False)
     (row,) = gk.run_fleet(Telling(), [gk.Job("x")])
     assert row.said == "1 1"
     assert row.result["pid"] != os.getpid()

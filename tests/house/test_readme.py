@@ -33,7 +33,7 @@ def test_the_readme_has_two_lines_that_set_up_and_the_rest_is_run(root):
     assert all(line.startswith(SETS_UP) and "\n" not in line for line in lines)
     job, tests = lines
     assert job.endswith(" && .venv/bin/python samples/dynamic_super_resolution.py")
-    assert tests.endswith(" && .venv/bin/python -m pytest")
+    assert tests.endswith(" && .venv/bin/python -m pytest -n 2 --dist worksteal")
     assert {info for info, _ in blocks(root)} <= {"sh", "sh run", "python run", "text"}
 
 
