@@ -87,7 +87,9 @@ class Written:
 
     def text(self) -> str:
         """One line for the model file, one for the data file, one for the files that it refers to."""
-        interface = f"{self.nodes} nodes, {', '.join(self.inputs)} -> {', '.join(self.outputs)}"
+        interface = (
+            f"{self.nodes} node{'' if self.nodes == 1 else 's'}, {', '.join(self.inputs)} -> {', '.join(self.outputs)}"
+        )
         if self.size is None:
             replacing = f"\nwould replace {self.path}, which is another file" if self.replaced else ""
             return f"would write {self.path}: {interface}{replacing}"

@@ -188,7 +188,7 @@ def axis_or_symbol(key: str, ports: Mapping[str, Port], symbols: Collection[str]
         return symbol
     if axis is None:
         name, colon, place = key.rpartition(":")
-        wanted = unquoted(name if colon and _AXIS.fullmatch(place) else key)
+        wanted = unquoted(name if colon and _AXIS.fullmatch(place) and key not in ports else key)
         raise NameNotFoundError(
             "input or symbolic dim", wanted, [*ports, *sorted(symbols)], hint=_axes(wanted, ports, value)
         )

@@ -148,3 +148,17 @@ def test_sizes_and_shapes():
             gk.parse_bytes(bad + "Q")
     with pytest.raises(gk.TextError):
         gk.read_sizes("")
+
+
+def test_an_axis_that_is_missing_is_proposed_for_that_very_name(graphkit, tmp_path):
+    onnx.save(model_with("x:0", "a=b"), tmp_path / "m.onnx")
+    code, _, err = graphkit("dims", tmp_path / "m.onnx", tmp_path / "o.onnx", "--set", "x:0=5")
+    assert (code, "--set x:0:0=5" in err) == (3, True)
+
+
+@pytest.mark.parametrize("option", [("retype", "--io", "a=b=float16"), ("set", "--tensor", "a=b=@w.npy")])
+def test_commands_of_values_take_a_name_with_a_sign_in_it(graphkit, tmp_path, option):
+    onnx.save(model_with("a=b", "x"), tmp_path / "m.onnx")
+    code, _, err = graphkit(option[0], tmp_path / "m.onnx", tmp_path / "o.onnx", *option[1:])
+    assert code == 0 or "'a=b'" in err
+    assert "b=float16" not in err

@@ -34,7 +34,7 @@ def test_a_node_by_a_body_with_fewer_inputs_whose_weight_goes():
     s = np.cos(X * W)
     assert_same(outputs(edited), {"y": np.sqrt(np.exp(s)), "z": -np.exp(s)})
     assert [t.name for t in edited.proto.graph.initializer] == ["w"]
-    assert edited.history[-1].notes == ("'body' stands in place of Add 'shift': 1 nodes went, 2 came",)
+    assert edited.history[-1].notes == ("'body' stands in place of Add 'shift': 1 node went, 2 came",)
 
 
 def test_one_node_by_one_keeps_the_nodes_name():

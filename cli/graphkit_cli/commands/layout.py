@@ -31,4 +31,4 @@ def command(model: str, io: tuple[str, ...]) -> gk.Model:
     """
     import graphkit as gk
 
-    return gk.layout(model, pairs(io, "--io"))
+    return gk.layout(model, pairs(io, "--io", model, of="value", form="NAME=LAYOUT"))

@@ -30,4 +30,4 @@ def command(model: str, io: tuple[str, ...]) -> gk.Model:
     """
     import graphkit as gk
 
-    return gk.retype(model, pairs(io, "--io"))
+    return gk.retype(model, pairs(io, "--io", model, of="value", form="NAME=TYPE"))

@@ -79,7 +79,7 @@ def command(
         model,
         attributes=_table(attributes, "--attribute"),
         operands=_table(operands, "--operand"),
-        tensors=pairs(tensors, "--tensor"),
+        tensors=pairs(tensors, "--tensor", model, of="value", form="NAME=@FILE"),
         metadata=_table(metadata, "--metadata"),
         doc=doc,
         opset_import=_versions(opset_import),
