@@ -330,3 +330,32 @@ def test_batch_normalization_that_has_no_mode_keeps_its_results(opset):
         opset=opset,
     )
     assert len(gk.simplify(model).nodes[0].output) == 5
+
+
+@pytest.mark.parametrize(
+    ("chain", "written"),
+    [
+        ("s = Shape(x) b = Gather(s, zero) u = Unsqueeze(b, first) t = Concat<axis = 0>(u, rest)", [0, -1]),
+        ("b = Shape<start = 0, end = 1>(x) c = Mul(b, three) t = Concat<axis = 0>(c, four)", [-1, 4]),
+        ("b = Shape<start = 0, end = 2>(x) t = Concat<axis = 0>(b, four)", [0, 0, 4]),
+        ("b = Shape<start = 0, end = 1>(x) c = Shape<start = 1, end = 2>(x) t = Concat<axis = 0>(c, b, four)", None),
+    ],
+)
+def test_a_target_that_is_computed_from_free_sizes_becomes_a_constant(chain, written):
+    constants = (
+        "int64 zero = {0}, int64[1] first = {0}, int64[1] rest = {-1}, int64[1] three = {3}, int64[1] four = {4}"
+    )
+    net = parse(f"{chain} y = Reshape(x, t)", "float[n,m,4] x", "float y", constants)
+    net.graph.output[0].type.tensor_type.ClearField("shape")
+    edited = gk.simplify(net)
+    empty = [(0, 3, 4)] if written in ([-1, 4], [0, 0, 4]) else []  # the others fail on that before, too
+    for shape in ((2, 3, 4), (1, 3, 4), (5, 3, 4), *empty):
+        x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+        (now,), (was,) = run(edited, {"x": x}), run(net, {"x": x})
+        assert now.shape == was.shape
+        assert np.array_equal(now, was)
+    if written is None:
+        assert len(edited.nodes) > 1
+    else:
+        assert [node.op_type for node in edited.nodes] == ["Reshape"]
+        assert edited.array(edited.nodes[0].input[1]).tolist() == written

@@ -95,7 +95,21 @@ def _count_like_inputs(view: View, node: onnx.NodeProto) -> int | None:
 
 
 _PARTS = frozenset(
-    ("Shape", "Gather", "Slice", "Concat", "Unsqueeze", "Squeeze", "Cast", "Identity", "Reshape", "Size")
+    (
+        "Shape",
+        "Gather",
+        "Slice",
+        "Concat",
+        "Unsqueeze",
+        "Squeeze",
+        "Cast",
+        "Identity",
+        "Reshape",
+        "Size",
+        "Add",
+        "Mul",
+        "Div",
+    )
 )
 """Operators through which the elements of a shape are followed one by one."""
 
@@ -126,20 +140,39 @@ def _part(view: View, node: onnx.NodeProto) -> list[int | None] | None:
         assert isinstance(start, int)
         assert end is None or isinstance(end, int)
         return sizes[start:end]
+    if op in ("Mul", "Add", "Div"):
+        return _reckoned(view, node)
     if op == "Concat":
         parts = [_elements(view, name) for name in node.input]
         return None if None in parts else [element for part in parts if part is not None for element in part]
     if not node.input or (held := _elements(view, node.input[0])) is None:
         return None
-    if op == "Gather":
-        return _gathered(view, node, held)
-    if op == "Slice":
-        return _sliced(view, node, held)
+    if op in ("Gather", "Slice"):
+        return (_gathered if op == "Gather" else _sliced)(view, node, held)
     if op == "Cast" and view.attribute(node, "to") not in (onnx.TensorProto.INT64, onnx.TensorProto.INT32):
         return None
     if op == "Reshape" and (view.shape(node.output[0]) is None or len(view.shape(node.output[0]) or ()) > 1):
         return None
     return held
+
+
+def _reckoned(view: View, node: onnx.NodeProto) -> list[int | None] | None:
+    """Sizes that are added, multiplied or divided: none of them is below 0, so neither is what comes out."""
+    one, other = (_elements(view, name) for name in node.input)
+    if not one or not other or not (len(one) == len(other) or 1 in (len(one), len(other))):
+        return None
+    if any(element is not None and element < 0 for element in (*one, *other)):
+        return None
+    count = max(len(one), len(other))
+    pairs = zip(one * (count // len(one) or 1), other * (count // len(other) or 1), strict=True)
+    return [_whole(node.op_type, a, b) for a, b in pairs]
+
+
+def _whole(op: str, one: int | None, other: int | None) -> int | None:
+    if one is None or other is None or (op == "Div" and not other):
+        return None
+    found = {"Add": one + other, "Mul": one * other, "Div": one // (other or 1)}[op]
+    return found if found < 1 << 31 else None
 
 
 def _gathered(view: View, node: onnx.NodeProto, held: list[int | None]) -> list[int | None] | None:
@@ -164,6 +197,31 @@ def _sliced(view: View, node: onnx.NodeProto, held: list[int | None]) -> list[in
     if steps[0] < 0 and end is not None and end < -len(held):
         end = None
     return held[starts[0] : end : steps[0]]
+
+
+def target(view: View, node: onnx.NodeProto) -> list[int] | None:
+    """What a Reshape's target says that is computed from sizes of which some are free; None where no constant says it.
+
+    A size that the input has at the same axis is 0; one that follows from all the others is -1. The two are used together
+    only where the -1 was there: where the size that 0 copies is 0 in a run, nothing follows from it.
+    """
+    if node.op_type != "Reshape" or node.domain not in ("", "ai.onnx") or len(node.input) != 2:
+        return None
+    elements = view.partly.get(node.input[1])
+    before, after = view.dims(node.input[0]), view.dims(node.output[0])
+    if elements is None or None not in elements or elements.count(-1) > 1:
+        return None
+    if any(element is not None and element < 1 and element != -1 for element in elements):
+        return None
+    if elements.count(None) == 1 and -1 not in elements:
+        return [-1 if element is None else element for element in elements]
+    if before is None or after is None or len(after) != len(elements) or view.attribute(node, "allowzero", 0):
+        return None
+    same = [isinstance(one, str) and one == other for one, other in zip(before, after, strict=False)]
+    places = [axis for axis, element in enumerate(elements) if element is None]
+    if any(axis >= len(same) or not same[axis] for axis in places):
+        return None
+    return [0 if element is None else element for element in elements]
 
 
 def _shaped(view: View, node: onnx.NodeProto, elements: list[int | None]) -> Array | None:

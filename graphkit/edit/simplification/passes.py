@@ -11,7 +11,7 @@ import onnx
 from graphkit.edit.constants import initializer_of
 from graphkit.edit.nodes import set_inputs, set_nodes
 from graphkit.edit.prune import keep
-from graphkit.edit.simplification.known import learn
+from graphkit.edit.simplification.known import learn, target
 from graphkit.edit.simplification.neighbours import merged
 from graphkit.edit.simplification.no_ops import passes_through
 from graphkit.edit.simplification.view import View
@@ -52,6 +52,9 @@ def simplify_once(model: Model, proto: onnx.ModelProto, limit: int) -> Counter[s
         if learn(view, node, limit):
             folded.append(node)
             continue
+        if (sizes := target(view, node)) is not None and proto.ir_version >= 4:
+            set_inputs(node, [node.input[0], view.constant(f"{node.output[0]}_shape", sizes)])
+            done["Reshapes have a constant target"] += 1
         before = sum(done.values())
         while merged(view, node):
             done["nodes do the work of the node before them"] += 1

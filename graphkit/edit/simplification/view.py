@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import onnx
 from graphkit.edit.nodes import set_inputs
 from graphkit.graph import values, walk
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.names import Names
 from graphkit.graph.opset import opset_of
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.model import Model
@@ -58,6 +60,12 @@ class View:
         self._index = GraphIndex(inferred(proto).graph)
         self._own = GraphIndex(graph)
         self._dims: dict[str, list[int | str | None] | None] = {}
+        self._made: dict[tuple[int, ...], str] = {}
+
+    @cached_property
+    def _names(self) -> Names:
+        training = [graph for part in self.proto.training_info for graph in (part.initialization, part.algorithm)]
+        return Names(self.proto.graph, *training)
 
     def name(self, value: str) -> str:
         """What a value is called now."""
@@ -106,6 +114,16 @@ class View:
         """A constant is an initializer now."""
         self._own.producer.pop(tensor.name, None)
         self._own.initializers[tensor.name] = tensor
+
+    def constant(self, wish: str, numbers: list[int]) -> str:
+        """The name of a new initializer of int64; equal ones are one."""
+        name = self._made.get(tuple(numbers))
+        if name is None:
+            name = self._made[tuple(numbers)] = self._names.fresh(wish)
+            kept = self.proto.graph.initializer.add()
+            kept.CopyFrom(onnx.numpy_helper.from_array(np.array(numbers, np.int64), name))
+            self.lifted(kept)
+        return name
 
     def array(self, value: str, most: int = READ) -> Array | None:
         """The numbers of a constant of at most so many bytes, computed ones included; None for anything else."""
