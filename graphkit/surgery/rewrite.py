@@ -110,7 +110,8 @@ def rewrite(
     Operands of Add, Mul and the like are matched in either order; Constant nodes of a pattern match constants of any
     spelling, floats up to rounding; attributes that a pattern leaves out have to have their defaults; values inside of a
     match may have no other reader (``shared`` allows it); ``optional`` operands may be missing, ``default`` says what stands
-    for them. ``where constant(w)`` has the replacement compute new constants from ``w``. What a rule wrote may be matched
+    for them. ``where constant(w)`` has the replacement compute new constants from ``w``, and ``written d`` writes the node
+    that makes ``d`` all the same. What a rule wrote may be matched
     again; a rule for which that never ends is refused.
 
     The values at the boundary keep their names, and nodes take over names, doc strings and metadata of those that they

@@ -84,6 +84,7 @@ ONE = {
     "Ifs with a constant condition became the branch that runs": "If with a constant condition became the branch that runs",
     "functions that nothing calls are gone": "function that nothing calls is gone",
     "imports that nothing needs are gone": "import that nothing needs is gone",
+    "Reshapes have a constant target": "Reshape has a constant target",
     "outputs that were computed twice are copied": "output that was computed twice is copied",
     "optional results that nothing reads are left out": "optional result that nothing reads is left out",
     "weights that were there twice are there once": "weight that was there twice is there once",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from graphkit.edit.patterns.rule import Condition
     from graphkit.tensor import Array
 
-SMALL = 1 << 12
+SMALL = 1 << 16
 """Bytes of a constant that a condition may look at; only a fold reads larger ones."""
 
 MOST_ELEMENTS = 1 << 24

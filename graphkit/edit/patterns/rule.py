@@ -86,6 +86,7 @@ class Alternative:
         shared: Inner values that others may read too.
         constants: Variables that have to be constant, and are computed with.
         parameters: The rule's parameters, which are constants too.
+        written: Values of the replacement whose nodes are written, though constants say what they are.
         lowest: The first opset that it is for.
         highest: The last one, or None.
     """
@@ -99,6 +100,7 @@ class Alternative:
     shared: frozenset[str] = frozenset()
     constants: frozenset[str] = frozenset()
     parameters: frozenset[str] = frozenset()
+    written: frozenset[str] = frozenset()
     lowest: int = 1
     highest: int | None = None
 
@@ -107,7 +109,11 @@ class Alternative:
         """Values of the replacement that are constants, whatever the match."""
         known = {*self.pattern.constants, *self.defaults, *self.lets, *self.constants, *self.parameters}
         for node in self.replacement.node:
-            if not node.domain and all(name in known for name in node.input if name):
+            if (
+                not node.domain
+                and self.written.isdisjoint(node.output)
+                and all(name in known for name in node.input if name)
+            ):
                 known.update(node.output)
         return frozenset(known)
 

@@ -11,7 +11,8 @@ A file has one rule::
 row share what follows them, up to their ``replacement``; after that the next ones begin. ``either NAME (x) => (y) { ... }``,
 given more than once, is an operator of one's own that stands for any of its bodies. A node ``[label] y = Conv(...)`` that
 the replacement has too is the same node: attributes that the text leaves out stay as they are. Elsewhere they have to have
-the operator's default. ``<alpha: float = @alpha>`` binds an attribute.
+the operator's default. ``<alpha: float = @alpha>`` binds an attribute. What a replacement makes of constants alone is
+computed; ``written d`` keeps the node that makes ``d``.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ MOST_ALTERNATIVES = 64
 """How many patterns ``either`` may come to."""
 
 _KEYWORD = re.compile(
-    r"^[ \t]*(rule|law|opset|parameter|either|pattern|where|let|optional|default|shared|told|replacement)\b[ \t]*",
+    r"^[ \t]*(rule|law|opset|parameter|either|pattern|where|let|optional|default|shared|written|told|replacement)\b[ \t]*",
     re.MULTILINE,
 )
 _BLOCKS = ("either", "pattern", "replacement")
@@ -123,6 +124,7 @@ class _Group:
     optional: set[str] = field(default_factory=set)
     defaults: dict[str, Condition] = field(default_factory=dict)
     shared: set[str] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)
 
 
 class _Reader:
@@ -163,8 +165,9 @@ class _Reader:
                 name, value = _assigned(content)
                 (group.lets if keyword == "let" else group.defaults)[name] = parsed(value)
                 group.optional.update([name] if keyword == "default" else [])
-            case "optional" | "shared":
-                (group.optional if keyword == "optional" else group.shared).update(re.split(r"[,\s]+", content))
+            case "optional" | "shared" | "written":
+                chosen: set[str] = getattr(group, keyword)
+                chosen.update(re.split(r"[,\s]+", content))
             case "told":
                 self._told = content
             case "replacement":
@@ -291,6 +294,7 @@ def alternative(
         frozenset(said["shared"]),
         frozenset(constants & set(pattern.variables)),
         frozenset(said["parameters"]),
+        frozenset(said["written"]),
         *opset,
     )
 
@@ -322,6 +326,8 @@ def _check_names(pattern: Pattern, replacement: onnx.FunctionProto, said: Mappin
             if attribute.ref_attr_name and attribute.ref_attr_name not in bound | computed:
                 raise FormatError(f"the replacement uses @{attribute.ref_attr_name}, which the pattern does not bind")
     _check_connected(pattern)
+    for name in said["written"] - {name for node in replacement.node for name in node.output}:
+        raise FormatError(f"{name!r} is to be written, and the replacement does not make it")
     labels = [one.label for one in pattern.nodes if one.label]
     if len(set(labels)) < len(labels):
         raise FormatError("two nodes of the pattern have the same label")

@@ -72,6 +72,19 @@ def _two_relus(_view: View, before: onnx.NodeProto, node: onnx.NodeProto) -> boo
     return _read_through(before, node)
 
 
+def _there_and_back(view: View, before: onnx.NodeProto, node: onnx.NodeProto) -> bool:
+    """Axes of size 1 go and come back at the same places, or the other way round."""
+    first, second = _axes(view, before), _axes(view, node)
+    if first is None or second is None:
+        return False
+    if sorted(first) != sorted(second) or len({axis < 0 for axis in first}) > 1:
+        return False  # the rank would have to be known
+    node.op_type = "Identity"
+    del node.attribute[:]
+    set_inputs(node, [before.input[0]])
+    return True
+
+
 def _moved_past_an_axis(view: View, transpose: onnx.NodeProto, node: onnx.NodeProto) -> bool:
     """Unsqueeze, Transpose, Squeeze of the axis that the first one put in: a Transpose of the others."""
     unsqueeze = view.maker.get(transpose.input[0])
@@ -109,6 +122,8 @@ _RULES: dict[tuple[str, str], Rule] = {
     ("Cast", "Cast"): _two_casts,
     ("Relu", "Relu"): _two_relus,
     ("Transpose", "Squeeze"): _moved_past_an_axis,
+    ("Squeeze", "Unsqueeze"): _there_and_back,
+    ("Unsqueeze", "Squeeze"): _there_and_back,
     **{(first, "Reshape"): _shape_then_reshape for first in REGROUPS},
 }
 """(operator, the operator behind it) -> how the second one does both."""

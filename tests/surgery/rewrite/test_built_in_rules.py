@@ -429,6 +429,85 @@ CASES = [
         "(float[2,6,7] x) => (float[2,4,9] y) <int64[2] s = {4,9}> { y = CenterCropPad<axes = [1, 2]>(x, s) }",
         1,
     ),
+    (
+        "expand-simplified-layer-norm",
+        18,
+        "(float[2,3] x, float[3] g) => (float[2,3] y) { y = SimplifiedLayerNormalization<axis = 1>(x, g) }",
+        1,
+    ),
+    (
+        "expand-simplified-layer-norm",
+        18,
+        "(float[2,3] x, float[2,3] k, float[3] g) => (float[2,3] y) { y = com.microsoft.SkipSimplifiedLayerNormalization<epsilon = 0.1>(x, k, g) }",
+        1,
+    ),
+    (
+        "expand-simplified-layer-norm",
+        18,
+        '(float[2,3] x, float[2,3] k, float[3] g) => (float[2,3] z) { y, "", "", t = com.microsoft.SkipSimplifiedLayerNormalization(x, k, g) z = Mul(y, t) }',
+        1,
+    ),
+    (
+        "expand-microsoft-rotary-embedding",
+        18,
+        "(float[1,2,3,4] x, float[8,2] c, float[8,2] s) => (float[1,2,3,4] y) <int64[1,3] p = {0,5,7}> { y = com.microsoft.RotaryEmbedding(x, p, c, s) }",
+        1,
+    ),
+    (
+        "expand-microsoft-rotary-embedding",
+        18,
+        "(float[1,2,3,4] x, float[8,2] c, float[8,2] s) => (float[1,2,3,4] y) <int64[1,3] p = {0,5,7}> { y = com.microsoft.RotaryEmbedding<interleaved = 1>(x, p, c, s) }",
+        0,
+    ),
+    (
+        "rms-norm-to-lp",
+        18,
+        "(float[2,3] x, float[3] g) => (float[2,3] y) { y = SimplifiedLayerNormalization(x, g) }",
+        1,
+    ),
+    ("rms-norm-to-lp", 23, "(float[2,3] x, float[3] g) => (float[2,3] y) { y = RMSNormalization(x, g) }", 1),
+    (
+        "rms-norm-to-lp",
+        18,
+        "(float[2,3] x, float[3] g) => (float[2,3] y) <int64[1] a={-1}, float e={0.00001}> { q = Mul(x,x) v = ReduceMean(q,a) w = Add(v,e) r = Sqrt(w) n = Div(x,r) y = Mul(g,n) }",
+        1,
+    ),
+    (
+        "transpose-dequantize",
+        17,
+        "(float[2,3] x) => (float[2,2] y) <int8[3,2] w={1,2,3,4,5,6}, float[2] s={0.5,2}> { d = DequantizeLinear<axis=1>(w,s) y = MatMul(x,d) }",
+        1,
+    ),
+    (
+        "transpose-dequantize",
+        17,
+        "(float[2,3] x) => (float[2,2] y) <int8[2,3] w={1,2,3,4,5,6}, float[2] s={0.5,2}, int8[2] z={1,2}, float[2] b={1,2}> { d = DequantizeLinear<axis=-2>(w,s,z) y = Gemm<transB=1,alpha=2.0>(x,d,b) }",
+        1,
+    ),
+    (
+        "drop-g-idx",
+        21,
+        '(float[2,32] a) => (float[2,1] y) <uint8[1,2,8] b={1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}, float[2] s={1,2}, int32[32] g={0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1}> { y = com.microsoft.MatMulNBits<K=32,N=1,bits=4,block_size=16>(a,b,s,"",g) }',
+        1,
+    ),
+    (
+        "drop-g-idx",
+        21,
+        '(float[2,32] a) => (float[2,1] y) <uint8[1,2,8] b={1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}, float[2] s={1,2}, int32[32] g={1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,0}> { y = com.microsoft.MatMulNBits<K=32,N=1,bits=4,block_size=16>(a,b,s,"",g) }',
+        0,
+    ),
+    (
+        "expand-matmul-nbits",
+        21,
+        "(float[2,32] a) => (float[2,1] y) <uint8[1,2,8] b={1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,160}, float[2] s={1,2}> { y = com.microsoft.MatMulNBits<K=32,N=1,bits=4,block_size=16>(a,b,s) }",
+        1,
+    ),
+    (
+        "expand-matmul-nbits",
+        21,
+        "(float[2,32] a) => (float[2,1] y) <uint8[1,2,8] b={1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,160}, float[2] s={1,2}, uint8[1] z={115}> { y = com.microsoft.MatMulNBits<K=32,N=1,bits=4,block_size=16>(a,b,s,z) }",
+        1,
+    ),
 ]
 """(rule, opset, the graph, how many places are rewritten); a weight without numbers is drawn."""
 
