@@ -2,7 +2,12 @@
 
     python samples/first_graph.py [FOLDER]
 
-An ONNX file is one protobuf message: a ModelProto holds a GraphProto, which holds NodeProtos and ValueInfoProtos.
+Protocol Buffers (protobuf) is a way to write structured data as bytes, whatever the language of the program.
+A ``.proto`` file lists what a message may hold: fields, each with a number, a name and a type. ONNX's is ``onnx/onnx.proto``.
+A compiler, ``protoc``, makes classes of it: ``onnx.ModelProto`` is one, and C++ programs have theirs of the same file.
+An ONNX file is one such message: a ModelProto holds a GraphProto, which holds NodeProtos and ValueInfoProtos.
+The bytes hold numbers and no names of fields: nobody can read a file without the ``.proto``, and an old program skips new fields.
+
 Needs: pip install "onnx-graphkit[cpu]"
 """
 
@@ -36,9 +41,11 @@ def main(folder: Path) -> int:
     print(f"onnxruntime {limits.version} loads up to IR {limits.ir_version}, opset {limits.opset}")
     print(f"the file has IR {proto.ir_version}, opset {proto.opset_import[0].version}\n")
 
-    # Everything can be read as fields of the message.
+    # Everything can be read as fields of the message; a field has a number, which is what stands in the file.
     for node in proto.graph.node:
         print(f"{node.op_type}: {list(node.input)} -> {list(node.output)}")
+    numbers = {field.name: field.number for field in onnx.ModelProto.DESCRIPTOR.fields}
+    print(f"fields of ModelProto: graph is number {numbers['graph']}, opset_import {numbers['opset_import']}")
     first = proto.graph.input[0]
     print(f"{first.name}: {[dim.dim_value for dim in first.type.tensor_type.shape.dim]}\n")
     print(gk.text(gk.inspect(proto)), "\n")

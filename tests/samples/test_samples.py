@@ -34,10 +34,23 @@ def test_first_graph(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     told = tell("first_graph.py", tmp_path)
     assert "Mul: ['a', 'x'] -> ['c']" in told
+    assert "fields of ModelProto: graph is number 7, opset_import 8" in told
     assert "difference.onnx computes what it should" in told
     assert "did you mean 'c'?" in told
     assert [n.op_type for n in onnx.load(tmp_path / "linear.onnx").graph.node] == ["Mul", "Add"]
     assert [n.op_type for n in onnx.load(tmp_path / "difference.onnx").graph.node] == ["Mul", "Sub"]
+
+
+# R02, R23, R24
+def test_trace_and_script(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    told = tell("trace_and_script.py", tmp_path)
+    assert "fixed: image [1, 3, 8, 8], 16 x 16 refused" in told
+    assert "free: image [1, 3, 'h', 'w'], 16 x 16 (1, 4, 7, 7)" in told
+    assert "traced: inputs ['x'], no Loop, told 5 it adds 3" in told
+    assert "scripted: inputs ['rounds', 'x'], Loop, told 5 it adds 5" in told
+    assert re.search(r"^get_device\(\) [CG]PU, compiled in \d+ providers$", told, re.MULTILINE)
+    assert re.search(r"^loaded .*CPUExecutionProvider; nodes on ", told, re.MULTILINE)
 
 
 # R41, R42, R43, R44
