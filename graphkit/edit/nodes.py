@@ -46,6 +46,13 @@ def set_inputs(node: onnx.NodeProto, names: Sequence[str]) -> None:
     node.input.extend(names)
 
 
+def set_input(node: onnx.NodeProto, position: int, name: str) -> None:
+    """Make this the input at a position; those before it that the node does not have are left out. Changes the node."""
+    inputs = [*node.input, *[""] * (position + 1 - len(node.input))]
+    inputs[position] = name
+    set_inputs(node, inputs)
+
+
 class NodeWriter:
     """Makes nodes with names that nothing else has, and puts them on lists of the caller's choice.
 

@@ -93,7 +93,7 @@ def _reason(state: Following, name: str) -> tuple[Kind, str, str]:
     waiting = [name]
     while waiting:
         value = waiting.pop()
-        if value in seen:
+        if not value or value in seen:
             continue
         seen.add(value)
         maker = state.maker(value)

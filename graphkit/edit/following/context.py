@@ -11,7 +11,7 @@ import onnx
 
 from graphkit.edit.nodes import NodeWriter
 from graphkit.graph.names import Names, title
-from graphkit.graph.values import constant_tensor, is_constant_node
+from graphkit.graph.values import attribute_value, constant_tensor, is_constant_node
 from graphkit.result import Result
 from graphkit.shapes.at_points import Known, PointInference
 from graphkit.shapes.points import Dim, Sizes, product
@@ -67,6 +67,7 @@ class Place:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     sizes: dict[tuple[str, int], str] = field(default_factory=dict)
     grown: dict[tuple[object, ...], str | None] = field(default_factory=dict)
+    widest: dict[str, tuple[frozenset[int], str]] = field(default_factory=dict)
     makers: dict[str, onnx.NodeProto] = field(default_factory=dict)
     tensors: dict[str, onnx.TensorProto] = field(default_factory=dict)
     readers: dict[str, list[onnx.NodeProto]] = field(default_factory=dict)
@@ -255,12 +256,69 @@ class Following:
             size = self.add("Mul", [size, self.constant([want.times])], "size")
         return self.add("Add", [size, self.constant([want.more])], "size") if want.more else size
 
+    def counts_samples(self, name: str, samples: Sizes) -> bool:
+        """Whether what a value is computed from counts the places of an axis: a Range up to its size."""
+        seen: set[str] = set()
+        waiting = [name]
+        while waiting and len(seen) < 1000:
+            value = waiting.pop()
+            node = self.maker(value) if value and value not in seen else None
+            seen.add(value)
+            if node is None:
+                continue
+            if node.op_type in ("Range", "CumSum", "NonZero") and any(
+                dim.sizes == samples for dim in self.get(node.output[0]).dims or ()
+            ):
+                return True
+            waiting.extend(node.input)
+        return False
+
+    def parts(self, want: Want) -> list[Want]:
+        """The sizes that make up a wanted one, where the values that have it were joined along their axis; else none."""
+        name, axis = want.value, want.axis
+        for _ in range(20):
+            node = self.maker(name)
+            if node is None or want.more or want.times > 1:
+                return []
+            dims = self.get(name).dims or ()
+            if node.op_type == "Concat" and axis == attribute_value(node, "axis", 0) % max(len(dims), 1):
+                made = [(part, (self.get(part).dims or ())[axis : axis + 1]) for part in node.input]
+                if any(not dim or not dim[0].sizes for _, dim in made):
+                    return []
+                return [Want(dim[0].sizes, part, axis, factors=dim[0].factors) for part, dim in made]
+            places = ((n, a) for n in node.input for a, d in enumerate(self.get(n).dims or ()) if d.sizes == want.sizes)
+            found = next(places, None)
+            if found is None:
+                return []
+            name, axis = found
+        return []
+
+    def merged_of(self, want: Want, bases: Sequence[int]) -> list[Want] | None:
+        """The sizes that were merged into a wanted one, where they are these at the first point; None where they are not."""
+        factors = [sizes for sizes in want.factors if sizes[0] != 1 or any(size != 1 for size in sizes)]
+        if len(factors) < 2 or [sizes[0] for sizes in factors] != list(bases):
+            return None
+        found: list[Want] = []
+        for sizes in factors:
+            varies = any(size != sizes[0] for size in sizes)
+            value, axis = self.inference.origins.get(sizes, ("", 0))
+            if varies and not value:
+                return None
+            found.append(Want(sizes, value, axis, factors=(sizes,)))
+        return found
+
     def moving_sizes(self) -> list[tuple[int, str]]:
         """The sizes that the axes that become free have in the file, and one less each: (size, how it is said)."""
         if not self._moving:
             bases = {sizes[0] for sizes in self.freed}
             self._moving = [(base, word) for base in sorted(bases) for word in ("that of", "one below")]
         return self._moving
+
+    def is_product(self, number: int) -> bool:
+        """Whether a number is how many places an axis that becomes free and another axis of an input have together."""
+        bases = {sizes[0] for sizes in self.freed} - {0, 1}
+        others = {dim.base for info in self.places[0].graph.input for dim in self.get(info.name).dims or ()}
+        return any(number == base * other for base in bases for other in others if other > 1)
 
     def depends(self, name: str) -> bool:
         """Whether a value is computed from an input that varies."""

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 import onnx
 
-from graphkit.edit.following import tables
 from graphkit.edit.following.context import Following, Want
+from graphkit.edit.following.evident import Wants, evident, expanded
 from graphkit.edit.following.reshapes import follow_reshape
-from graphkit.edit.following.rotary import Rotary, rotary
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import BROADCASTING
 from graphkit.shapes.at_points import Known
 from graphkit.shapes.points import align, whole
 from graphkit.shapes.value_rules import axes_of
 
-Wants: TypeAlias = Mapping[int, Want]
-"""Axis -> the size that it shall have."""
+REDUCTIONS = (
+    *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax"),
+    *("ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
+)
 
 DEEPEST = 100
 """Nodes behind each other that are made again."""
@@ -58,7 +59,44 @@ def grow(state: Following, name: str, wants: Wants, depth: int = 0) -> str | Non
     ):
         made = None
     state.place.grown[key] = made
+    if made is not None:
+        axes = frozenset(axis for axis, want in open_wants.items() if want.factors or not want.more)
+        if len(axes) > len(state.place.widest.get(name, (frozenset(),))[0]):
+            state.place.widest[name] = axes, made
     return made
+
+
+def _wider(state: Following, name: str, wants: Wants, depth: int) -> str | None:
+    """As ``grow``; a value that has another size along further axes elsewhere is taken from there.
+
+    For what reads a whole axis, or its last place, and does not show in its result how long that is.
+    """
+    made = grow(state, name, wants, depth) if wants else name
+    for place in reversed(state.places):
+        axes, wider = place.widest.get(name, (frozenset(), ""))
+        if wider and axes >= wants.keys():
+            return wider
+    return made if wants else _regrown(state, name, depth)
+
+
+def _regrown(state: Following, name: str, depth: int) -> str:
+    """A value of the same shape, of the same constants as others that have other sizes elsewhere; itself where it is of none."""
+    node = state.maker(name)
+    known = state.get(name)
+    if node is None or depth > DEEPEST or not known.constant or state.tensor(name) is not None or known.dims is None:
+        return name
+    if not any(place.widest for place in state.places):
+        return name
+    inputs = []
+    for part in node.input:
+        widest = next((p.widest[part][1] for p in reversed(state.places) if part in p.widest), "")
+        inputs.append(widest or (_regrown(state, part, depth + 1) if part else part))
+    if inputs == list(node.input):
+        return name
+    made = _remade(state, node, list(inputs))
+    dims = state.get(made).dims if made is not None else None
+    same = dims is not None and [dim.sizes for dim in dims] == [dim.sizes for dim in known.dims]
+    return made if made is not None and same else name
 
 
 def _made(state: Following, name: str, known: Known, wants: dict[int, Want], depth: int) -> str | None:
@@ -68,7 +106,11 @@ def _made(state: Following, name: str, known: Known, wants: dict[int, Want], dep
     if (repeated := _repeated(state, name, known, wants, depth)) is not None:
         return repeated
     array = state.array(name) if state.tensor(name) is not None else state.baked(name)
-    if array is not None and (made := _constant(state, name, array, known, wants)) is not None:
+    if (
+        array is not None
+        and not _condensed(state, name)
+        and (made := evident(state, name, array, known, wants)) is not None
+    ):
         return made
     if state.tensor(name) is not None:
         return None
@@ -77,6 +119,18 @@ def _made(state: Following, name: str, known: Known, wants: dict[int, Want], dep
     if node is None or rule is None or not node.output or node.output[0] != name:
         return None
     return rule(state, node, known, wants, depth + 1)
+
+
+def _condensed(state: Following, name: str, depth: int = 0) -> bool:
+    """Whether one place or a sum stands for a whole axis in what a computed value is made of: its numbers hide the size."""
+    node = state.maker(name)
+    if node is None or depth > DEEPEST or state.tensor(name) is not None:
+        return False
+    if node.op_type in (*REDUCTIONS, "Slice", "Gather") and node.input[0]:
+        shapes = [state.get(value).shape_at(0) for value in (node.input[0], name)]
+        if None in shapes or sum(s > 1 for s in shapes[0] or ()) > sum(s > 1 for s in shapes[1] or ()):
+            return True
+    return any(part and _condensed(state, part, depth + 1) for part in node.input)
 
 
 def _repeated(state: Following, name: str, known: Known, wants: dict[int, Want], depth: int) -> str | None:
@@ -95,14 +149,6 @@ def _repeated(state: Following, name: str, known: Known, wants: dict[int, Want],
     return None
 
 
-def expanded(state: Following, name: str, known: Known, wants: Wants) -> str:
-    """A value whose axes of size 1 are repeated."""
-    rank = len(known.dims or ())
-    parts: list[int | str] = [state.wanted(wants[a]) if a in wants else 1 for a in range(rank)]
-    shape = state.concatenated(parts)
-    return state.add("Expand" if state.opset >= 8 else "Tile", [name, shape], f"{name}_sized")
-
-
 def shape_of(state: Following, known: Known, wants: Wants, keep: Callable[[int], int | str | None]) -> str | None:
     """A shape in which the wanted axes have the wanted sizes; ``keep`` gives the others."""
     parts: list[int | str] = []
@@ -112,143 +158,6 @@ def shape_of(state: Following, known: Known, wants: Wants, keep: Callable[[int],
             return None
         parts.append(part)
     return state.concatenated(parts)
-
-
-# Constants.
-
-
-def _constant(state: Following, name: str, array: np.ndarray, known: Known, wants: dict[int, Want]) -> str | None:
-    """What is uniform, rises evenly, or depends on the distance of two axes."""
-    rest = dict(wants)
-    for axis in wants:
-        if tables.uniform(array, axis):
-            array = np.take(array, [0], axis)
-            del rest[axis]
-    spread = {axis: want for axis, want in wants.items() if axis not in rest}
-    made = _evident(state, array, rest) if rest else state.constant(np.ascontiguousarray(array), f"{name}_one")
-    if made is None:
-        return None
-    return expanded(state, made, known, spread) if spread else made
-
-
-def _evident(state: Following, array: np.ndarray, wants: dict[int, Want]) -> str | None:
-    axes = sorted(wants)
-    if len(axes) == 2:
-        others = tuple(axis for axis in range(array.ndim) if axis not in axes)
-        square = array.squeeze(others) if all(array.shape[axis] == 1 for axis in others) else None
-        if square is not None and (found := tables.distances(square)) is not None:
-            return _by_distance(state, array, found, wants)
-        if square is not None and (sloped := tables.slope(square)) is not None:
-            return _sloped(state, array, sloped, wants)
-    if len(axes) == 1:
-        found_steps = tables.steps(array, axes[0])
-        if found_steps is not None:
-            return _stepped(state, array, found_steps, axes[0], wants[axes[0]])
-        if (turned := rotary(array, axes[0])) is not None:
-            return _turned(state, array, turned, axes[0], wants[axes[0]])
-    mesh = tables.grid(array, axes)
-    return None if mesh is None else _mesh(state, array, mesh, wants)
-
-
-def _counted(state: Following, want: Want, dtype: np.dtype, rank: int, axis: int) -> str:
-    """0, 1, 2, ... along an axis."""
-    zero, one = state.constant(np.array(0, np.int64), "zero"), state.constant(np.array(1, np.int64), "one")
-    count = state.add("Range", [zero, state.scalar(state.wanted(want)), one], "count")
-    if dtype != np.int64:
-        count = state.add("Cast", [count], "count", to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
-    others = [a for a in range(rank) if a != axis]
-    return state.unsqueezed(count, others, "count") if others else count
-
-
-def _stepped(state: Following, array: np.ndarray, found: tables.Steps, axis: int, want: Want) -> str:
-    dtype = array.dtype
-    work = (
-        dtype
-        if (dtype.kind == "f" and dtype.itemsize >= 4) or found.anchor in ("start", "end")
-        else np.dtype(np.float32)
-    )
-    count = _counted(state, want, work, array.ndim, axis)
-
-    def number(value: float | np.ndarray) -> str:
-        return state.constant(np.ascontiguousarray(np.asarray(value, work)), "step")
-
-    if found.anchor in ("span", "cells", "parts", "end"):
-        size = state.add("Cast", [state.wanted(want)], "size", to=onnx.helper.np_dtype_to_tensor_dtype(work))
-    if found.anchor == "span":
-        divisor = state.add("Sub", [size, number(1)], "steps")
-        count = state.add("Div", [state.add("Mul", [count, number(found.step)], "span"), divisor], "span")
-    elif found.anchor == "parts":
-        count = state.add("Div", [state.add("Mul", [count, number(found.step)], "span"), size], "span")
-    elif found.anchor == "cells":
-        middle = state.add("Add", [count, number(0.5)], "middle")
-        count = state.add("Div", [state.add("Mul", [middle, number(found.step)], "span"), size], "span")
-    else:
-        if found.anchor == "end":
-            count = state.add("Sub", [count, state.add("Sub", [size, number(1)], "last")], "count")
-        if not np.array_equal(found.step, 1):
-            count = state.add("Mul", [count, number(found.step)], "steps")
-    first = np.ascontiguousarray(found.first.astype(work))
-    if found.first.size > 1 or float(found.first.reshape(-1)[0]):
-        count = state.add("Add", [count, state.constant(first, "first")], "steps")
-    if work != dtype:
-        count = state.add("Cast", [count], "steps", to=onnx.helper.np_dtype_to_tensor_dtype(dtype))
-    return count
-
-
-def _by_distance(state: Following, array: np.ndarray, found: tables.Distances, wants: dict[int, Want]) -> str | None:
-    if state.opset < 9:
-        return None
-    row, column = sorted(wants)
-    int64 = np.dtype(np.int64)
-    rows = _counted(state, wants[row], int64, array.ndim, row)
-    columns = _counted(state, wants[column], int64, array.ndim, column)
-    distance = state.add("Sub", [rows, columns], "distance")
-    plain = array.dtype in (np.float32, np.int32, np.int64, np.uint8)
-    values = [value if plain else value.astype(np.float32) for value in found.values]  # no runtime has every Where
-    result = state.constant(values[-1], "value")
-    for bound, value in zip(reversed(found.bounds), reversed(values[:-1]), strict=True):
-        below = state.add("Less", [distance, state.constant(np.array(bound, np.int64), "bound")], "is_below")
-        result = state.add("Where", [below, state.constant(value, "value"), result], "mask")
-    elem = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-    return result if plain else state.add("Cast", [result], "mask", to=elem)
-
-
-def _sloped(state: Following, array: np.ndarray, found: tuple[float, bool], wants: dict[int, Want]) -> str:
-    """step * |row - column|."""
-    row, column = sorted(wants)
-    rows = _counted(state, wants[row], array.dtype, array.ndim, row)
-    columns = _counted(state, wants[column], array.dtype, array.ndim, column)
-    distance = state.add("Sub", [rows, columns], "distance")
-    if found[1]:
-        distance = state.add("Abs", [distance], "distance")
-    return state.add("Mul", [distance, state.constant(np.array(found[0], array.dtype), "slope")], "bias")
-
-
-def _turned(state: Following, array: np.ndarray, found: Rotary, axis: int, want: Want) -> str:
-    """cos(position * frequency)."""
-    count = _counted(state, want, array.dtype, array.ndim, axis)
-    angles = state.add("Mul", [count, state.constant(found.frequencies, "frequencies")], "angles")
-    return state.add(found.function, [angles], "rotary")
-
-
-def _mesh(state: Following, array: np.ndarray, mesh: tables.Grid, wants: dict[int, Want]) -> str | None:
-    """Coordinates along several axes; a step that is the size of another one of them follows that (y * width + x)."""
-    total = state.constant(mesh.first, "first")
-    for axis, step in mesh.steps.items():
-        count = _counted(state, wants[axis], array.dtype, array.ndim, axis)
-        number = int(np.abs(step.astype(np.float64)).max())
-        wide = [a for a in wants if a != axis and array.shape[a] == number and number > 1]
-        if wide and step.size == 1:
-            size = state.wanted(wants[wide[0]])
-            if array.dtype != np.int64:
-                size = state.add("Cast", [size], "size", to=onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
-            count = state.add("Mul", [count, size], "steps")
-        elif number > 1 and step.size == 1:
-            return None  # a stride that no size explains
-        elif not bool((step == 1).all()):
-            count = state.add("Mul", [count, state.constant(np.ascontiguousarray(step), "step")], "steps")
-        total = state.add("Add", [total, count], "grid")
-    return total
 
 
 # Nodes.
@@ -265,19 +174,73 @@ def _remade(state: Following, node: onnx.NodeProto, inputs: list[str | None]) ->
 def _elementwise(
     state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int
 ) -> str | None:
-    inputs: list[str | None] = []
     rank = len(known.dims or ())
-    for name in node.input:
+    own: dict[int, dict[int, Want]] = {}
+    for position, name in enumerate(node.input):
         dims = state.get(name).dims if name else None
-        own = {}
+        own[position] = {}
         for axis, want in wants.items():
             place = axis - rank + len(dims or ())
             if dims is not None and place >= 0 and dims[place].base != 1:
-                own[place] = want
-        if not own and name and _holds(state, name, wants):
+                own[position][place] = want
+        if not own[position] and name and _holds(state, name, wants):
             return None
-        inputs.append(grow(state, name, own, depth) if own else name)
+    inputs: list[str | None] = list(node.input)
+    for position in sorted(own, key=lambda p: -len(own[p])):  # the widest first: others may be made of the same value
+        name = node.input[position]
+        if name:
+            inputs[position] = (
+                grow(state, name, own[position], depth) if own[position] else _regrown(state, name, depth)
+            )
     return _remade(state, node, inputs)
+
+
+def _reduce(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    """The axes that are left of a reduction."""
+    dims = state.get(node.input[0]).dims
+    given = axes_of(node, [None, *(state.baked(name) if name else None for name in node.input[1:])])
+    if dims is None or given is None or known.dims is None:
+        return None
+    gone = {axis % len(dims) for axis in given}
+    if attribute_value(node, "keepdims", 1):
+        own = dict(wants)
+    else:
+        kept = [axis for axis in range(len(dims)) if axis not in gone]
+        own = {kept[axis]: want for axis, want in wants.items()}
+    if gone & own.keys():
+        return None
+    return _remade(state, node, [_wider(state, node.input[0], own, depth), *node.input[1:]])
+
+
+def diagonal(state: Following, node: onnx.NodeProto, data: str) -> str | None:
+    """The diagonal of a Trilu whose data has other sizes: as it is, or counted from the last corner; None where it is neither.
+
+    A triangle over a cache and what is new begins as far right as the cache is long.
+    """
+    old = node.input[1] if len(node.input) > 1 else ""
+    baked = state.baked(old) if old else np.array(0)
+    dims = state.get(data).dims
+    if baked is None or dims is None or len(dims) < 2 or not (dims[-1].sizes and dims[-2].sizes):
+        return None
+    number, rows, columns = int(baked.reshape(-1)[0]), dims[-2], dims[-1]
+    apart = [c - r for c, r in zip(columns.sizes, rows.sizes, strict=True)]
+    if all(offset == apart[0] for offset in apart):
+        near = abs(number) < max(rows.base - 2, 2) or number in (apart[0], apart[0] + 1)
+        return old if near else None
+    upper = attribute_value(node, "upper", 1)
+    if not apart[0] or number not in ((apart[0] + 1, apart[0]) if upper else (apart[0], apart[0] - 1)):
+        return old if abs(number) <= 1 else None
+    offset = state.add("Sub", [state.size(data, len(dims) - 1), state.size(data, len(dims) - 2)], "offset")
+    if number != apart[0]:
+        offset = state.add("Add", [offset, state.constant([number - apart[0]])], "offset")
+    return state.scalar(offset)
+
+
+def _triangle(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    del known
+    data = grow(state, node.input[0], wants, depth)
+    number = diagonal(state, node, data) if data is not None else None
+    return None if number is None else _remade(state, node, [data, number] if number else [data])
 
 
 def _holds(state: Following, name: str, wants: Wants) -> bool:
@@ -335,8 +298,15 @@ def _reshape(state: Following, node: onnx.NodeProto, known: Known, wants: dict[i
     own: dict[int, Want] = {}
     for axis, want in wants.items():
         found = align(source.dims, [dim.base for dim in known.dims], None, points)
-        if found is None or len(found.sources[axis]) != 1:
+        if found is None:
             return None
+        if len(found.sources[axis]) > 1:
+            several = [place for place in found.sources[axis] if source.dims[place].base != 1]
+            merged = state.merged_of(want, [source.dims[place].base for place in several])
+            if merged is None:
+                return None
+            own.update((p, w) for p, w in zip(several, merged, strict=True) if any(s != w.sizes[0] for s in w.sizes))
+            continue
         place = found.sources[axis][0]
         if source.dims[place].base != known.dims[axis].base:
             return None
@@ -440,7 +410,7 @@ def _slice(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int
         size = state.wanted(want)
         parts[position] = size if start == 0 else state.add("Add", [size, state.constant([start])], "end")
         limited[axis] = want
-    name = grow(state, node.input[0], through, depth) if through else node.input[0]
+    name = _wider(state, node.input[0], through, depth) if not limited else grow(state, node.input[0], through, depth)
     if name is None:
         return None
     ends_now = state.concatenated(parts)
@@ -495,9 +465,14 @@ def _gather(state: Following, node: onnx.NodeProto, known: Known, wants: dict[in
 
 def _concat(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
     axis = attribute_value(node, "axis", 0) % max(len(known.dims or ()), 1)
-    if axis in wants:
+    if axis not in wants:
+        return _remade(state, node, [grow(state, name, wants, depth) for name in node.input])
+    parts = state.parts(wants[axis])
+    dims = [(state.get(name).dims or ())[axis : axis + 1] for name in node.input]
+    if [part.sizes[0] for part in parts] != [dim[0].base if dim else -1 for dim in dims]:
         return None
-    return _remade(state, node, [grow(state, name, wants, depth) for name in node.input])
+    own = zip(node.input, parts, strict=True)
+    return _remade(state, node, [grow(state, name, {**wants, axis: part}, depth) for name, part in own])
 
 
 def _matmul(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
@@ -568,7 +543,8 @@ def _affine_grid(
 _RULES: dict[str, Rule] = {
     "AffineGrid": _affine_grid,
     **dict.fromkeys(BROADCASTING, _elementwise),
-    **dict.fromkeys(("CumSum", "Trilu", "Dropout", "Identity", "CastLike", "LayerNormalization"), _along),
+    **dict.fromkeys(("CumSum", "Dropout", "Identity", "CastLike", "LayerNormalization"), _along),
+    **dict.fromkeys(REDUCTIONS, _reduce),
     "Concat": _concat,
     "ConstantOfShape": _filled,
     "Expand": _expand,
@@ -583,5 +559,6 @@ _RULES: dict[str, Rule] = {
     "Squeeze": _moved_axes,
     "Tile": _tile,
     "Transpose": _transpose,
+    "Trilu": _triangle,
     "Unsqueeze": _moved_axes,
 }

@@ -9,11 +9,14 @@ import numpy as np
 import onnx
 
 from graphkit.edit.following.agreement import EXPORT
-from graphkit.edit.following.context import Following, Want
-from graphkit.edit.following.growing import grow
+from graphkit.edit.following.context import Following
+from graphkit.edit.following.growing import diagonal
+from graphkit.edit.following.lookups import follow_gather, follow_places, follow_scatter, in_short
+from graphkit.edit.following.numbers import PLACES_ONLY, follow_numbers
 from graphkit.edit.following.reshapes import follow_reshape
-from graphkit.edit.nodes import set_inputs
+from graphkit.edit.nodes import set_input, set_inputs
 from graphkit.graph.values import attribute_value
+from graphkit.semantics.elementwise import BROADCASTING, ONE_BY_ONE
 from graphkit.shapes.points import Dim
 
 TO_THE_END = np.iinfo(np.int64).max
@@ -24,12 +27,6 @@ def hold(state: Following, node: onnx.NodeProto) -> None:
     rule = _RULES.get(node.op_type)
     if rule is not None and node.domain in ("", "ai.onnx") and node.input and node.input[0]:
         rule(state, node)
-
-
-def _replace(node: onnx.NodeProto, position: int, name: str) -> None:
-    inputs = [*node.input, *[""] * (position + 1 - len(node.input))]
-    inputs[position] = name
-    set_inputs(node, inputs)
 
 
 def _set_attribute(node: onnx.NodeProto, name: str, value: object) -> None:
@@ -62,7 +59,7 @@ def _expand(state: Following, node: onnx.NodeProto) -> None:
         new[place] = 1
     if new != sizes:
         text = f"has the fixed target {_spelt(sizes)}{state.spelt(node.input[1])}"
-        _replace(node, 1, _list(state, node.input[1], new))
+        set_input(node, 1, _list(state, node.input[1], new))
         state.find("follows", node, text, value=node.input[0], done=f"it follows {node.input[0]!r} now")
 
 
@@ -85,6 +82,7 @@ def _slice(state: Following, node: onnx.NodeProto) -> None:
         return
     starts, ends, axes = bounds
     new_starts, new_ends = list(starts), list(ends)
+    halves: list[tuple[onnx.NodeProto, int, int]] = []
     for position, axis in enumerate(axes):
         dim, end = known.dims[axis], ends[position]
         if not dim.varies or position >= len(starts) or end is None:
@@ -94,8 +92,12 @@ def _slice(state: Following, node: onnx.NodeProto) -> None:
         rolled = _rolled(state, node, dim, starts[position], end)
         if rolled is not None:
             new_starts[position], new_ends[position] = rolled
+        elif (half := _half(state, node, axis, dim, (starts[position], end))) is not None:
+            halves = [(node, axis, half[0]), (half[1], axis, half[0])]
         else:
             _doubt_bounds(state, node, axis, dim, (starts[position], new_ends[position]))
+    for each, axis, cut in halves:
+        _cut_in_half(state, each, axis, cut)
     if new_ends == ends and new_starts == starts:
         return
     _set_bounds(state, node, (starts, new_starts), (ends, new_ends))
@@ -141,10 +143,10 @@ def _set_bounds(
         elem = state.get(node.input[place]).elem
         if elem == onnx.TensorProto.INT32 and None not in new:
             short = np.array([min(number, 2**31 - 1) for number in new if number is not None], np.int32)
-            _replace(node, place, state.constant(short, name))
+            set_input(node, place, state.constant(short, name))
         else:
             made = _list(state, node.input[place], new)
-            _replace(node, place, made)
+            set_input(node, place, made)
 
 
 def _rolled(state: Following, node: onnx.NodeProto, dim: Dim, start: int | None, end: int) -> tuple[int, int] | None:
@@ -165,12 +167,57 @@ def _rolled(state: Following, node: onnx.NodeProto, dim: Dim, start: int | None,
     return (cut - dim.base, TO_THE_END) if end >= dim.base else (0, cut - dim.base)
 
 
+def _half(
+    state: Following, node: onnx.NodeProto, axis: int, dim: Dim, bounds: tuple[int | None, int]
+) -> tuple[int, onnx.NodeProto] | None:
+    """The place in the middle of an axis, and the Slice that takes the other half of the value."""
+    start, end = bounds
+    cut = start if end >= dim.base else end
+    if start is None or cut is None or cut < 2 or dim.base - 2 * cut not in (0, 1) or (end < dim.base and start):
+        return None
+    first = end == cut
+    for mate in state.readers(node.input[0]):
+        own = _bounds(state, mate) if mate.op_type == "Slice" and mate is not node else None
+        if own is None or axis not in own[2]:
+            continue
+        at = own[2].index(axis)
+        begin, stop = own[0][at], own[1][at]
+        whole = stop is not None and stop >= dim.base
+        if (first and begin == cut and whole) or (not first and begin == 0 and stop == cut):
+            return cut, mate
+    return None
+
+
+def _cut_in_half(state: Following, node: onnx.NodeProto, axis: int, cut: int) -> None:
+    """Let a Slice begin or end in the middle of an axis."""
+    bounds = _bounds(state, node)
+    if bounds is None or attribute_value(node, "ends") is not None:
+        state.find("held", node, f"cuts axis {axis} of {node.input[0]!r} in halves at {cut}", axis=axis, remedy=EXPORT)
+        return
+    position = bounds[2].index(axis)
+    place = 1 if bounds[0][position] == cut else 2
+    half = state.add("Div", [state.size(node.input[0], axis), state.constant([2])], "half")
+    if state.get(node.input[place]).elem == onnx.TensorProto.INT32:
+        half = state.add("Cast", [half], "half", to=onnx.TensorProto.INT32)
+    parts = [half if p == position else state.element(node.input[place], p) for p in range(len(bounds[0]))]
+    set_input(node, place, state.concatenated(parts))
+    text = (
+        f"cuts axis {axis} of {node.input[0]!r} in halves at {cut}, and the file does not say that {cut} is not meant"
+    )
+    state.find("choice", node, text, value=node.input[0], axis=axis, done="it cuts in the middle now")
+
+
 def _doubt_bounds(
     state: Following, node: onnx.NodeProto, axis: int, dim: Dim, bounds: tuple[int | None, int | None]
 ) -> None:
     """A bound in the middle of the size, or behind, may be a number or may follow."""
     size = dim.base
     for bound in bounds:
+        if bound is not None and bound < -1 and abs(2 * bound + size) <= 1:  # a half that is counted from the end
+            text = (
+                f"cuts axis {axis} of {node.input[0]!r}, of size {size}, {-bound} before its end: that stays as it is"
+            )
+            state.find("held", node, text, value=node.input[0], axis=axis, remedy=EXPORT)
         if bound is None or not 1 < bound < size:
             continue
         if bound * 2 >= size or (size % bound == 0 and bound * 4 >= size and not _in_roll(state, node)):
@@ -183,84 +230,6 @@ def _in_roll(state: Following, node: onnx.NodeProto) -> bool:
     others = {name for r in state.readers(node.input[0]) if r.op_type == "Slice" and r is not node for name in r.output}
     joins = [reader for reader in state.readers(node.output[0]) if reader.op_type == "Concat"]
     return any(len(join.input) == 2 and set(join.input) & others for join in joins)
-
-
-# Gather.
-
-
-def _gather(state: Following, node: onnx.NodeProto) -> None:
-    """Indices that go over the whole of an axis that varies."""
-    known, places = state.get(node.input[0]), _fixed(state, node.input[1])
-    if not known.varies or known.dims is None or places is None:
-        return
-    axis = attribute_value(node, "axis", 0) % len(known.dims)
-    dim = known.dims[axis]
-    if not dim.varies:
-        return
-    if places.ndim == 1 and places.size == dim.base and places.size > 1:
-        made = _order(state, places, Want(dim.sizes, node.input[0], axis))
-        if made is not None:
-            _replace(node, 1, made)
-            text, done = f"takes the fixed places {_short(places)}", f"they follow axis {axis} of {node.input[0]!r} now"
-            state.find("follows", node, text, value=node.input[0], axis=axis, done=done)
-            return
-    if places.size > 1 and dim.base > 1 and places.max() == dim.base - 1:
-        text = f"takes fixed places of axis {axis} of {node.input[0]!r}: {_short(places)}"
-        state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
-    elif places.size == 1 and dim.base > 2 and int(places.reshape(-1)[0]) == dim.base - 1:
-        text = f"takes the place {dim.base - 1}, the last of axis {axis} of {node.input[0]!r}: that stays as it is"
-        state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
-
-
-def _fixed(state: Following, name: str) -> np.ndarray | None:
-    """Numbers that are the same at every size: small ones that are computed of constants, or a constant."""
-    baked = state.baked(name)
-    return baked if baked is not None else state.array(name)
-
-
-def _places(state: Following, node: onnx.NodeProto) -> None:
-    """Fixed places along an axis that varies, which are all places of it at the size in the file."""
-    known, places = state.get(node.input[0]), _fixed(state, node.input[1])
-    if not known.varies or known.dims is None or places is None or not places.size:
-        return
-    elements = node.op_type == "GatherElements"
-    skipped = attribute_value(node, "batch_dims", 0)
-    own = attribute_value(node, "axis", 0) % len(known.dims)
-    components = {own: places} if elements else {skipped + c: places[..., c] for c in range(places.shape[-1])}
-    for axis, numbers in components.items():
-        dim = known.dims[axis]
-        if dim.varies and np.array_equal(
-            np.unique(np.where(numbers < 0, numbers + dim.base, numbers)), np.arange(dim.base)
-        ):
-            text = f"takes fixed places of axis {axis} of {node.input[0]!r}, all of size {dim.base}: {_short(numbers)}"
-            state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
-
-
-def _order(state: Following, places: np.ndarray, want: Want) -> str | None:
-    """All places in order, backwards, or rolled by a fixed number."""
-    count = places.size
-    ordered = np.arange(count)
-    if np.array_equal(places, ordered):
-        return grow(state, state.constant(places.astype(np.int64), "places"), {0: want})
-    size = state.size(want.value, want.axis)
-
-    def number(value: int) -> str:
-        return state.constant(np.array(value, np.int64), "number")
-
-    if np.array_equal(places, ordered[::-1]) and count > 2:
-        last = state.add("Sub", [state.scalar(size), number(1)], "last")
-        return state.add("Range", [last, number(-1), number(-1)], "places")
-    shift = int(places[0])
-    if count > 2 and np.array_equal(places, (ordered + shift) % count):
-        shift = shift if shift <= count // 2 else shift - count
-        moved = state.add("Range", [number(0), state.scalar(size), number(1)], "places")
-        return state.add("Mod", [state.add("Add", [moved, number(shift)], "places"), state.scalar(size)], "places")
-    return None
-
-
-def _short(values: np.ndarray) -> str:
-    numbers = values.reshape(-1).tolist()
-    return str(numbers) if len(numbers) < 7 else f"[{', '.join(map(str, numbers[:6]))}, ...]"
 
 
 # Split.
@@ -308,7 +277,7 @@ def _top_k(state: Following, node: onnx.NodeProto) -> None:
     dim = known.dims[axis]
     number = int(count.reshape(-1)[0])
     if number == dim.base and number > 1:
-        _replace(node, 1, state.size(node.input[0], axis))
+        set_input(node, 1, state.size(node.input[0], axis))
         text, done = f"gives the fixed number of {number} largest, all of axis {axis}", "it gives all of any size now"
         state.find("follows", node, text, value=node.input[0], axis=axis, done=done)
     elif number * 2 in (dim.base, dim.base - 1) and number > 1:
@@ -345,7 +314,7 @@ def _resize(state: Following, node: onnx.NodeProto) -> None:
             part = state.size(node.input[0], axis)
         elif dim.varies:
             part, sure = _resized(state, node, axis, dim, size)
-            if not sure:
+            if not sure and part is not None:
                 guessed.append(axis)
         if part is None:
             text = f"resizes axis {axis} of {node.input[0]!r} to the fixed size {size}"
@@ -355,7 +324,7 @@ def _resize(state: Following, node: onnx.NodeProto) -> None:
         parts.append(part)
     if not changed:
         return
-    _replace(node, 3, state.concatenated(parts))
+    set_input(node, 3, state.concatenated(parts))
     text = f"resizes {node.input[0]!r} to the fixed sizes {_spelt(written)}"
     if guessed:
         text += ", and the file does not say that these are not meant"
@@ -368,12 +337,38 @@ def _resize(state: Following, node: onnx.NodeProto) -> None:
 
 def _resized(state: Following, node: onnx.NodeProto, axis: int, dim: Dim, size: int) -> tuple[str | None, bool]:
     """(the size that an axis is resized to, whether that is certain)."""
+    if (joined := _joined_with(state, node, axis, size)) is not None:
+        return joined, True
     if any(s * size % dim.base for s in dim.sizes):
-        return None, False
+        return _same_size(state, size)
     wanted = tuple(s * size // dim.base for s in dim.sizes)
     if wanted in state.inference.origins:
         return state.size(*state.inference.origins[wanted]), True
     return state.expression(wanted, [(node.input[0], axis)]), False
+
+
+def _joined_with(state: Following, node: onnx.NodeProto, axis: int, size: int) -> str | None:
+    """The size of what the result is joined with further on, where that varies and is this size in the file."""
+    name = node.output[0]
+    for _ in range(6):
+        readers = state.readers(name)
+        for reader in readers:
+            if reader.op_type != "Concat" and reader.op_type not in BROADCASTING:
+                continue
+            for other in reader.input:
+                dims = state.get(other).dims if other != name else None
+                if dims is not None and len(dims) > axis and dims[axis].varies and dims[axis].base == size:
+                    return state.size(other, axis)
+        if len(readers) != 1 or readers[0].op_type not in (*ONE_BY_ONE, "Cast", "BatchNormalization"):
+            return None
+        name = readers[0].output[0]
+    return None
+
+
+def _same_size(state: Following, size: int) -> tuple[str | None, bool]:
+    """The one size that was seen before and is this one in the file, where no factor gives it."""
+    found = [place for sizes, place in state.inference.origins.items() if sizes[0] == size]
+    return (state.size(*found[0]), True) if len(found) == 1 else (None, False)
 
 
 # Pools.
@@ -471,7 +466,7 @@ def _loop(state: Following, node: onnx.NodeProto) -> None:
         if known.dims is not None and known.dims[axis].varies and known.dims[axis].base == count:
             size = state.size(inner.input[0], axis % len(known.dims))
             dims = state.get(node.input[0]).dims
-            _replace(node, 0, state.scalar(size) if dims == () else size)
+            set_input(node, 0, state.scalar(size) if dims == () else size)
             text, done = f"has the fixed number of turns {count}", f"it follows axis {axis} of {inner.input[0]!r} now"
             state.find("follows", node, text, value=inner.input[0], axis=axis, done=done)
             return
@@ -487,141 +482,41 @@ def _lengths(state: Following, node: onnx.NodeProto) -> None:
     lengths = state.baked(node.input[4])
     steps = known.dims[1 if attribute_value(node, "layout", 0) else 0]
     if lengths is not None and lengths.size and bool((lengths == steps.base).all()):
-        _replace(node, 4, "")
-        text = f"has the fixed lengths {_short(lengths)}"
+        set_input(node, 4, "")
+        text = f"has the fixed lengths {in_short(lengths)}"
         state.find("follows", node, text, value=node.input[0], done="it goes over all steps now")
 
 
-def _scatter(state: Following, node: onnx.NodeProto) -> None:
-    """Updates that vary, into a value made of constants: places that follow, and a value that is as much larger."""
-    _places(state, node)
-    data, updates = state.get(node.input[0]), state.get(node.input[2])
-    if len(node.input) < 3 or data.dims is None or updates.dims is None or not updates.varies:
+def _triangle(state: Following, node: onnx.NodeProto) -> None:
+    """A triangle over an axis that varies, whose diagonal is how long a cache is."""
+    known = state.get(node.input[0])
+    if not known.varies or known.dims is None or len(known.dims) < 2:
         return
-    indices = state.get(node.input[1])
-    if indices.dims is None:
-        return
-    depth, outer = indices.dims[-1].base, len(indices.dims) - 1
-    wants: dict[int, Want] = {}
-    for axis in range(depth, len(data.dims)):
-        place = outer + axis - depth
-        if place < len(updates.dims) and updates.dims[place].varies and not data.dims[axis].varies:
-            wants[axis] = Want(updates.dims[place].sizes, node.input[2], place)
-    constant = state.array(node.input[1])
-    numbers = indices.data if indices.data is not None or constant is None else (constant,) * state.points
-    _scatter_batch(state, node, depth, outer, wants)
-    for axis in range(min(depth, len(data.dims))):
-        if data.dims[axis].varies or axis in wants or numbers is None or any(not array.size for array in numbers):
-            continue
-        highest = tuple(int(array[..., axis].max()) for array in numbers)
-        rising = [p for p in range(outer) if updates.dims[p].varies and _rises(numbers[0], p, axis)]
-        if not rising:
-            continue
-        place = rising[0]
-        sizes, margin = updates.dims[place].sizes, data.dims[axis].base - updates.dims[place].base
-        stride = data.dims[axis].base // sizes[0]
-        if highest == tuple(s + highest[0] - sizes[0] for s in sizes) and 0 <= margin <= 8:
-            wants[axis] = Want(tuple(s + margin for s in sizes), node.input[2], place, margin)
-        elif data.dims[axis].base == stride * sizes[0] and highest == tuple(
-            highest[0] + stride * (s - sizes[0]) for s in sizes
-        ):
-            wants[axis] = Want(tuple(s * stride for s in sizes), node.input[2], place, times=stride)
-        else:
-            text = f"writes into axis {axis} of {node.input[0]!r}, which has the fixed size {data.dims[axis].base}"
-            state.find("held", node, text, value=node.input[0], axis=axis, remedy=EXPORT)
-    if not wants:
-        return
-    made = grow(state, node.input[0], wants)
-    if made is None:
-        text = f"writes {node.input[2]!r} into {node.input[0]!r}, whose axes {list(wants)} do not follow"
-        state.find("held", node, text, value=node.input[0], axis=min(wants), remedy=EXPORT)
-        return
-    text, done = (
-        f"writes into {node.input[0]!r} of a fixed size",
-        f"its axes {list(wants)} follow {node.input[2]!r} now",
-    )
-    _replace(node, 0, made)
-    state.find("follows", node, text, value=node.input[0], axis=min(wants), done=done)
-
-
-def _scatter_batch(state: Following, node: onnx.NodeProto, depth: int, outer: int, wants: dict[int, Want]) -> None:
-    """Places that were made for one sample are all 0 along its axis: they count the samples."""
-    data, updates = state.get(node.input[0]).dims or (), state.get(node.input[2]).dims or ()
-    for axis in range(min(depth, outer, len(data))):
-        places = state.get(node.input[1]).data
-        if not (updates[axis].varies and updates[axis].base == 1 == data[axis].base) or data[axis].varies:
-            continue
-        if places is None or any(array[..., axis].any() for array in places):
-            continue
-        want = Want(updates[axis].sizes, node.input[2], axis)
-        zero, one = state.constant(np.array(0, np.int64), "zero"), state.constant(np.array(1, np.int64), "one")
-        count = state.add("Range", [zero, state.scalar(state.wanted(want)), one], "count")
-        count = state.unsqueezed(count, [a for a in range(outer + 1) if a != axis], "count")
-        only = state.constant((np.arange(depth) == axis).astype(np.int64), "component")
-        _replace(node, 1, state.add("Add", [node.input[1], state.add("Mul", [count, only], "steps")], "places"))
-        wants[axis] = want
-
-
-def _rises(places: np.ndarray, axis: int, component: int) -> bool:
-    """Whether a component of the places rises along an axis of them."""
-    part = places[..., component]
-    return part.shape[axis] > 1 and bool((np.diff(part, axis=axis) > 0).all())
-
-
-def _divide(state: Following, node: onnx.NodeProto) -> None:
-    """A number that is the size of an axis: the divisor of a mean, the width that coordinates are divided by."""
-    if len(node.input) != 2:
-        return
-    for place in (0, 1):
-        number = state.baked(node.input[place])
-        other = node.input[1 - place]
-        if number is None or number.size != 1 or number.dtype.kind not in "iuf":
-            continue
-        value = abs(float(number.reshape(-1)[0]))
-        size = next((size for size in state.moving_sizes() if _is_size(value, size, node.op_type)), None)
-        if size is None or not state.depends(other) or _is_scale(state, other, value):
-            continue
-        text = (
-            f"computes with the number {value:g}, which is {size[1]} {size[0]}, the size in the file: it stays as it is"
-        )
-        state.find("property", node, text, value=node.input[place], remedy=EXPORT)
-
-
-def _is_size(value: float, size: tuple[int, str], op_type: str) -> bool:
-    number = size[0] - 1 if size[1] == "one below" else size[0]
-    if number < 3:
-        return False
-    return abs(value - number) < 1e-6 or (op_type == "Mul" and abs(value * number - 1) < 1e-6)
-
-
-def _is_scale(state: Following, name: str, value: float) -> bool:
-    """Whether a number scales a product of attention: its square is the length of the vectors."""
-    node, length = state.maker(name), None
-    for _ in range(4):
-        if node is None:
-            return False
-        if node.op_type in ("MatMul", "Einsum"):
-            length = (state.get(node.input[0]).dims or (None,))[-1]
-            break
-        node = state.maker(node.input[0]) if node.input and node.input[0] else None
-    if length is None or not length.sizes or length.varies:
-        return False
-    return any(abs(x * x - length.base) < 1e-3 * length.base for x in (value, value * value, 1 / value))
+    old = node.input[1] if len(node.input) > 1 else ""
+    number = diagonal(state, node, node.input[0])
+    if number is None:
+        text = f"has a fixed diagonal{state.spelt(old)} over {node.input[0]!r}, which varies: it stays as it is"
+        state.find("held", node, text, value=old, remedy=EXPORT)
+    elif number != old:
+        set_input(node, 1, number)
+        text = f"has a fixed diagonal{state.spelt(old)} over {node.input[0]!r}"
+        state.find("follows", node, text, value=node.input[0], done="it ends in the last corner now")
 
 
 _RULES: dict[str, Callable[[Following, onnx.NodeProto], None]] = {
     **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _lengths),
-    **dict.fromkeys(("Div", "Mul"), _divide),
+    **dict.fromkeys(("Div", "Mul", *PLACES_ONLY), follow_numbers),
     "Expand": _expand,
-    "Gather": _gather,
-    **dict.fromkeys(("GatherElements", "GatherND"), _places),
+    "Gather": follow_gather,
+    **dict.fromkeys(("GatherElements", "GatherND"), follow_places),
     "Loop": _loop,
     "Reshape": follow_reshape,
     "Resize": _resize,
-    "ScatterND": _scatter,
+    "ScatterND": follow_scatter,
     "Slice": _slice,
     "Split": _split,
     "Squeeze": _squeeze,
     "TopK": _top_k,
+    "Trilu": _triangle,
 }

@@ -66,12 +66,24 @@ def _aligned(
     """The dims of the result; where a size is cut in two, what comes behind the node says which part varies."""
     open_axis = written.index(-1) if written.count(-1) == 1 else None
     found = align(dims, resolved, open_axis, state.points)
-    if found is None or not found.ambiguous:
+    if found is None:
+        return _permuted(dims, resolved)
+    if not found.ambiguous:
         return found
     settled = _settled(state, node, found)
     if settled == "first":
         return replace(found, ambiguous=())
     return align(dims, resolved, open_axis, state.points, inner=True) if settled == "second" else found
+
+
+def _permuted(dims: tuple[Dim, ...], resolved: list[int]) -> Alignment | None:
+    """The same sizes in another order, as in the shift of relative positions: [rows, columns + 1] -> [columns + 1, rows]."""
+    if sorted(resolved) != sorted(dim.base for dim in dims) or len({d.sizes for d in dims}) != len(
+        {d.base for d in dims}
+    ):
+        return None
+    own = {dim.base: (dim, axis) for axis, dim in enumerate(dims)}
+    return Alignment(tuple(own[size][0] for size in resolved), tuple((own[size][1],) for size in resolved))
 
 
 def _settled(state: Following, node: onnx.NodeProto, found: Alignment) -> Literal["first", "second"] | None:
@@ -81,9 +93,9 @@ def _settled(state: Following, node: onnx.NodeProto, found: Alignment) -> Litera
     into the channels and leaves the outer ones as height and width. A grid (MaxViT) has what is counted inside.
     """
     readers = state.readers(node.output[0])
-    if len(readers) != 1 or readers[0].op_type != "Transpose":
+    if len(readers) != 1:
         return None
-    perm = attribute_value(readers[0], "perm")
+    perm = _order_behind(readers[0])
     if perm is None or len(perm) != len(found.dims):
         return None
     place = {axis: position for position, axis in enumerate(perm)}
@@ -97,6 +109,17 @@ def _settled(state: Following, node: onnx.NodeProto, found: Alignment) -> Litera
     height_and_width = [found.dims[axis].base for axis in perm[-2:]]
     outer = {one for one, _ in found.ambiguous}
     return "first" if outer <= set(perm[-2:]) and last[-2:] == height_and_width else "second"
+
+
+def _order_behind(node: onnx.NodeProto) -> list[int] | None:
+    """The order of axes that a Transpose gives, or an Einsum that is one."""
+    if node.op_type == "Transpose":
+        order: list[int] | None = attribute_value(node, "perm")
+        return order
+    before, arrow, after = attribute_value(node, "equation", "").replace(" ", "").partition("->")
+    if node.op_type != "Einsum" or not arrow or "." in before or sorted(before) != sorted(after):
+        return None
+    return [before.index(letter) for letter in after]
 
 
 def _resolved(node: onnx.NodeProto, dims: tuple[Dim, ...], written: list[int], point: int = 0) -> list[int] | None:

@@ -18,10 +18,12 @@ class Rotary:
     Attributes:
         function: "Cos" or "Sin".
         frequencies: A slice of the table at position 1, as angles.
+        is_cosine: Where it is a cosine, for a table that holds both; None for one that holds one.
     """
 
     function: str
     frequencies: Array
+    is_cosine: Array | None = None
 
 
 def rotary(array: Array, axis: int) -> Rotary | None:
@@ -41,6 +43,8 @@ def rotary(array: Array, axis: int) -> Rotary | None:
         function, angles = "Cos", np.arccos(np.clip(table[1], -1, 1))
     elif not table[0].any():
         function, angles = "Sin", np.arcsin(np.clip(table[1], -1, 1))
+    elif np.isin(table[0], (0, 1)).all() and width % 2 == 0:
+        return _both(array, axis, table)
     else:
         return None
     if width <= 2 and (found := _fits(table, function, 1, 2.0)) is not None:
@@ -57,6 +61,22 @@ def rotary(array: Array, axis: int) -> Rotary | None:
                 if found is not None:
                     return Rotary(function, found.astype(np.float32).reshape(np.take(array, [0], axis).shape))
     return None
+
+
+def _both(array: Array, axis: int, table: Array) -> Rotary | None:
+    """The positions of Vaswani et al. (2017, section 3.5): sines and cosines, in turn or one behind the other."""
+    is_cosine = table[0] == 1
+    shape = np.take(array, [0], axis).shape
+    halves = {}
+    for kind, chosen in (("Cos", is_cosine), ("Sin", ~is_cosine)):
+        half = table[:, chosen].astype(np.float32)
+        found = rotary(half, 0)
+        if half.shape[1] * 2 != table.shape[1] or found is None or found.function != kind:
+            return None
+        halves[kind] = found.frequencies.reshape(-1)
+    frequencies = np.zeros(table.shape[1], np.float32)
+    frequencies[is_cosine], frequencies[~is_cosine] = halves["Cos"], halves["Sin"]
+    return Rotary("Sin", frequencies.reshape(shape), is_cosine.reshape(shape))
 
 
 def _fits(table: Array, function: str, half: int, base: float) -> Array | None:

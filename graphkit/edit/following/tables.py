@@ -34,10 +34,12 @@ class Distances:
     Attributes:
         bounds: The distances (row - column) from which on the next number holds, rising.
         values: The numbers: of the distances below the first bound, between, and from the last on.
+        from_end: Whether distances are those from the last row and column: that of the last corner is 0.
     """
 
     bounds: tuple[int, ...]
     values: tuple[Array, ...]
+    from_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,13 @@ def _rows(array: Array, axis: int) -> Steps | None:
 
 
 def distances(array: Array) -> Distances | None:
-    """A square matrix whose numbers depend on row - column alone and change once or twice; else None."""
-    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] < 2:
+    """A matrix whose numbers depend on row - column alone and change once or twice; else None.
+
+    In one that is not square they count from the first row and column, or from the last: a causal mask behind a cache.
+    """
+    if array.ndim == 2 and array.shape[0] != array.shape[1]:
+        return _oblong(array)
+    if array.ndim != 2 or array.shape[0] < 2:
         return None
     count = array.shape[0]
     if not np.array_equal(array[1:, 1:], array[:-1, :-1]):
@@ -138,16 +145,40 @@ def distances(array: Array) -> Distances | None:
     return Distances(bounds, tuple(np.array(value, array.dtype) for value in values))
 
 
-def slope(array: Array) -> tuple[float, bool] | None:
-    """(step, absolute) of a square matrix of step * |row - column|, or step * (row - column); else None."""
-    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] < 3 or array.dtype.kind not in "if":
+def _oblong(array: Array) -> Distances | None:
+    """A matrix with more columns than rows, or more rows, whose numbers change once: at a corner, or one off it."""
+    rows, columns = array.shape
+    if min(rows, columns) < 1 or not np.array_equal(array[1:, 1:], array[:-1, :-1]):
         return None
-    count = array.shape[0]
-    distance = np.arange(count)[:, None] - np.arange(count)[None, :]
-    step = float(array[1, 0])
+    line = np.concatenate([array[0, :0:-1], array[:, 0]])  # distance 1 - columns ... rows - 1
+    changes = [position for position in range(1, len(line)) if line[position] != line[position - 1]]
+    if len(changes) != 1:
+        return None
+    bound, corner = changes[0] - (columns - 1), rows - columns
+    values = (np.array(line[0], array.dtype), np.array(line[changes[0]], array.dtype))
+    if bound in (corner, corner + 1) and bound not in (0, 1):
+        return Distances((bound - corner,), values, from_end=True)
+    return Distances((bound,), values) if bound in (0, 1) and bound not in (corner, corner + 1) else None
+
+
+def slope(array: Array, row: int, column: int) -> tuple[Array, bool] | None:
+    """(step, absolute) of numbers that are step * |row - column|, or step * (row - column), for each place of other axes.
+
+    Args:
+        array: The numbers.
+        row: The axis of rows.
+        column: The axis of columns, behind that of rows and as long.
+    """
+    count = array.shape[row]
+    if count != array.shape[column] or count < 3 or array.dtype.kind not in "if":
+        return None
+    step = np.take(np.take(array, [1], row), [0], column)
+    shape = [1] * array.ndim
+    shape[row] = shape[column] = count
+    distance = (np.arange(count)[:, None] - np.arange(count)[None, :]).reshape(shape)
     for absolute in (True, False):
         made = (step * (np.abs(distance) if absolute else distance)).astype(array.dtype)
-        if step and np.array_equal(made, array):
+        if step.any() and np.array_equal(made, array):
             return step, absolute
     return None
 
@@ -172,6 +203,8 @@ def grid(array: Array, axes: list[int]) -> Grid | None:
         found[axis] = step.astype(array.dtype)
         if (step != np.round(step)).any() or (array.shape[axis] == 2 and not np.isin(step, (0, 1)).all()):
             return None
-    if not np.array_equal(made, array.astype(np.float64)) or np.abs(corner.astype(np.float64)).max() > 1:
+    counting = np.any([np.broadcast_to(step != 0, corner.shape) for step in found.values()], axis=0)
+    begins = np.abs(corner.astype(np.float64))[counting]
+    if not np.array_equal(made, array.astype(np.float64)) or (begins.size and begins.max() > 1):
         return None
     return Grid(np.ascontiguousarray(corner), found)

@@ -52,8 +52,10 @@ def test_masks_depend_on_the_distance():
 
 def test_biases_and_meshes():
     distance = np.abs(np.arange(6)[:, None] - np.arange(6)).astype(np.float32)
-    assert slope(-0.5 * distance) == (-0.5, True)
-    assert slope(distance**2) is None
+    found = slope(-0.5 * distance, 0, 1)
+    assert found is not None
+    assert (found[0].item(), found[1]) == (-0.5, True)
+    assert slope(distance**2, 0, 1) is None
     ys, xs = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
     assert grid(np.stack((xs, ys), -1), [0, 1]) is not None
     assert grid(ys * 4 + xs, [0, 1]) is not None

@@ -1,0 +1,250 @@
+"""Places that are looked up or written to: Gather, GatherElements, GatherND, ScatterND."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from graphkit.edit.following.agreement import EXPORT
+from graphkit.edit.following.context import Following, Want
+from graphkit.edit.following.growing import grow
+from graphkit.edit.nodes import set_input
+from graphkit.graph.values import attribute_value
+
+
+def follow_gather(state: Following, node: onnx.NodeProto) -> None:
+    """Indices that go over the whole of an axis that varies, and those of one sample among many."""
+    if _flattened(state, node):
+        return
+    known, places = state.get(node.input[0]), _fixed(state, node.input[1])
+    if not known.varies or known.dims is None or places is None:
+        return
+    axis = attribute_value(node, "axis", 0) % len(known.dims)
+    dim = known.dims[axis]
+    if not dim.varies:
+        return
+    want = Want(dim.sizes, node.input[0], axis)
+    if places.ndim == 1 and places.size > 1:
+        made = _order(state, places, want) if places.size == dim.base else _every(state, places, want)
+        if made is not None:
+            set_input(node, 1, made)
+            text, done = (
+                f"takes the fixed places {in_short(places)}",
+                f"they follow axis {axis} of {node.input[0]!r} now",
+            )
+            state.find("follows", node, text, value=node.input[0], axis=axis, done=done)
+            return
+    if places.ndim == 2 and (made := _windows(state, places, Want(dim.sizes, node.input[0], axis))) is not None:
+        set_input(node, 1, made)
+        text, done = f"takes fixed windows {in_short(places)}", f"they go over all of axis {axis} now"
+        state.find("follows", node, text, value=node.input[0], axis=axis, done=done)
+    elif places.size > 1 and dim.base > 1 and places.max() == dim.base - 1:
+        text = f"takes fixed places of axis {axis} of {node.input[0]!r}: {in_short(places)}"
+        state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
+    elif places.size == 1 and dim.base > 2 and int(places.reshape(-1)[0]) == dim.base - 1:
+        text = f"takes the place {dim.base - 1}, the last of axis {axis} of {node.input[0]!r}: that stays as it is"
+        state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
+
+
+def _fixed(state: Following, name: str) -> np.ndarray | None:
+    """Numbers that are the same at every size: small ones that are computed of constants, or a constant."""
+    baked = state.baked(name)
+    return baked if baked is not None else state.array(name)
+
+
+def follow_places(state: Following, node: onnx.NodeProto) -> None:
+    """Fixed places along an axis that varies, which are all places of it at the size in the file."""
+    if node.op_type == "GatherND" and _flattened(state, node):
+        return
+    known, places = state.get(node.input[0]), _fixed(state, node.input[1])
+    if not known.varies or known.dims is None or places is None or not places.size:
+        return
+    elements = node.op_type == "GatherElements"
+    skipped = attribute_value(node, "batch_dims", 0)
+    own = attribute_value(node, "axis", 0) % len(known.dims)
+    components = {own: places} if elements else {skipped + c: places[..., c] for c in range(places.shape[-1])}
+    for axis, numbers in components.items():
+        dim = known.dims[axis]
+        taken = np.unique(np.where(numbers < 0, numbers + dim.base, numbers))
+        if dim.varies and (len(taken) == dim.base or (len(taken) > 1 and taken[-1] == dim.base - 1)):
+            text = f"takes fixed places of axis {axis} of {node.input[0]!r}, of size {dim.base}: {in_short(numbers)}"
+            state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
+
+
+def _order(state: Following, places: np.ndarray, want: Want) -> str | None:
+    """All places in order, backwards, or rolled by a fixed number."""
+    count = places.size
+    ordered = np.arange(count)
+    if np.array_equal(places, ordered):
+        return grow(state, state.constant(places.astype(np.int64), "places"), {0: want})
+    size = state.size(want.value, want.axis)
+
+    def number(value: int) -> str:
+        return state.constant(np.array(value, np.int64), "number")
+
+    if np.array_equal(places, ordered[::-1]) and count > 2:
+        last = state.add("Sub", [state.scalar(size), number(1)], "last")
+        return state.add("Range", [last, number(-1), number(-1)], "places")
+    shift = int(places[0])
+    if count > 2 and np.array_equal(places, (ordered + shift) % count):
+        shift = shift if shift <= count // 2 else shift - count
+        moved = state.add("Range", [number(0), state.scalar(size), number(1)], "places")
+        return state.add("Mod", [state.add("Add", [moved, number(shift)], "places"), state.scalar(size)], "places")
+    return None
+
+
+def _every(state: Following, places: np.ndarray, want: Want) -> str | None:
+    """Every second place, or third, from the first ones on to the end."""
+    step = int(places[1] - places[0])
+    rising = step > 1 and places.size > 2 and bool((np.diff(places) == step).all())
+    if not rising or not 0 <= places[0] < step or places[-1] + step < want.sizes[0]:
+        return None
+    first, by = (state.constant(np.array(number, np.int64), "number") for number in (int(places[0]), step))
+    return state.add("Range", [first, state.scalar(state.wanted(want)), by], "places")
+
+
+def _windows(state: Following, places: np.ndarray, want: Want) -> str | None:
+    """Windows of a fixed width that begin every so many places, as many as there is room for."""
+    steps = [int(places[1, 0] - places[0, 0]), int(places[0, 1] - places[0, 0])] if min(places.shape) > 1 else [0, 0]
+    rows, columns = (np.arange(count) for count in places.shape)
+    if places[0, 0] or min(steps) < 1 or not np.array_equal(places, rows[:, None] * steps[0] + columns * steps[1]):
+        return None
+    fitting = []
+    for axis in (0, 1):
+        width = (places.shape[1 - axis] - 1) * steps[1 - axis] + 1
+        if (want.sizes[0] - width) // steps[axis] + 1 == places.shape[axis] > 1:
+            fitting.append((axis, width))
+    if len(fitting) > 1:  # both fill the axis: the windows are more than the places of one
+        fitting = [entry for entry in fitting if places.shape[entry[0]] > places.shape[1 - entry[0]]]
+    if len(fitting) != 1:
+        return None
+    axis, width = fitting[0]
+    room = state.add("Sub", [state.wanted(want), state.constant([width])], "room")
+    count = state.add(
+        "Add", [state.add("Div", [room, state.constant([steps[axis]])], "count"), state.constant([1])], "count"
+    )
+    zero, one = (state.constant(np.array(number, np.int64), "number") for number in (0, 1))
+    begins = state.add("Range", [zero, state.scalar(count), one], "begins")
+    begins = state.unsqueezed(begins, [1 - axis], "begins")
+    begins = state.add("Mul", [begins, state.constant([steps[axis]])], "begins")
+    inside = (np.arange(places.shape[1 - axis]) * steps[1 - axis]).astype(np.int64)
+    return state.add("Add", [begins, state.constant(np.expand_dims(inside, axis), "inside")], "places")
+
+
+def _flattened(state: Following, node: onnx.NodeProto) -> bool:
+    """Places that were made for one sample, in rows that several samples were merged into: each is given its own rows."""
+    known, places = state.get(node.input[0]), state.get(node.input[1])
+    if known.dims is None or places.dims is None or places.constant or not places.complete:
+        return False
+    if node.op_type == "GatherND":
+        if attribute_value(node, "batch_dims", 0) or places.dims[-1].sizes != (1,) * state.points:
+            return False
+        axis = 0
+    else:
+        axis = attribute_value(node, "axis", 0) % max(len(known.dims), 1)
+    factors = known.dims[axis].factors if axis < len(known.dims) else ()
+    if len(factors) < 2 or factors[0][0] != 1 or factors[0] not in state.freed:
+        return False
+    place = next((a for a, dim in enumerate(places.dims) if dim.factors and dim.factors[0] == factors[0]), None)
+    samples = state.inference.origins.get(factors[0])
+    if place is None or samples is None or state.counts_samples(node.input[1], factors[0]):
+        return False
+    count = state.size(*samples)
+    rows = state.add("Div", [state.size(node.input[0], axis), count], "rows")
+    zero, one = (state.constant(np.array(number, np.int64), "number") for number in (0, 1))
+    begins = state.add("Mul", [state.add("Range", [zero, state.scalar(count), one], "count"), rows], "begins")
+    rank = len(places.dims)
+    begins = state.unsqueezed(begins, [a for a in range(rank + 1) if a != place], "begins")
+    if places.elem != onnx.TensorProto.INT64:
+        begins = state.add("Cast", [begins], "begins", to=places.elem)
+    own = [*places.dims]
+    target = [state.size(node.input[1], a) if dim.varies else dim.base for a, dim in enumerate(own)]
+    opened = state.concatenated([*target[:place], count, state.constant([-1]), *target[place + 1 :]])
+    apart = state.add("Reshape", [node.input[1], opened], "places")
+    moved = state.add("Add", [apart, begins], "places")
+    set_input(node, 1, state.add("Reshape", [moved, state.add("Shape", [node.input[1]], "shape")], "places"))
+    text = f"looks up rows of one sample in {node.input[0]!r}, which has those of several"
+    state.find("follows", node, text, value=node.input[0], axis=axis, done="each sample looks up its own now")
+    return True
+
+
+def in_short(values: np.ndarray) -> str:
+    """The first numbers of some."""
+    numbers = values.reshape(-1).tolist()
+    return str(numbers) if len(numbers) < 7 else f"[{', '.join(map(str, numbers[:6]))}, ...]"
+
+
+def follow_scatter(state: Following, node: onnx.NodeProto) -> None:
+    """Updates that vary, into a value made of constants: places that follow, and a value that is as much larger."""
+    follow_places(state, node)
+    data, updates = state.get(node.input[0]), state.get(node.input[2])
+    if len(node.input) < 3 or data.dims is None or updates.dims is None or not updates.varies:
+        return
+    indices = state.get(node.input[1])
+    if indices.dims is None:
+        return
+    depth, outer = indices.dims[-1].base, len(indices.dims) - 1
+    wants: dict[int, Want] = {}
+    for axis in range(depth, len(data.dims)):
+        place = outer + axis - depth
+        if place < len(updates.dims) and updates.dims[place].varies and not data.dims[axis].varies:
+            wants[axis] = Want(updates.dims[place].sizes, node.input[2], place)
+    constant = state.array(node.input[1])
+    numbers = indices.data if indices.data is not None or constant is None else (constant,) * state.points
+    _scatter_batch(state, node, depth, outer, wants)
+    for axis in range(min(depth, len(data.dims))):
+        if data.dims[axis].varies or axis in wants or numbers is None or any(not array.size for array in numbers):
+            continue
+        highest = tuple(int(array[..., axis].max()) for array in numbers)
+        rising = [p for p in range(outer) if updates.dims[p].varies and _rises(numbers[0], p, axis)]
+        if not rising:
+            continue
+        place = rising[0]
+        sizes, margin = updates.dims[place].sizes, data.dims[axis].base - updates.dims[place].base
+        stride = data.dims[axis].base // sizes[0]
+        if highest == tuple(s + highest[0] - sizes[0] for s in sizes) and 0 <= margin <= 8:
+            wants[axis] = Want(tuple(s + margin for s in sizes), node.input[2], place, margin)
+        elif data.dims[axis].base == stride * sizes[0] and highest == tuple(
+            highest[0] + stride * (s - sizes[0]) for s in sizes
+        ):
+            wants[axis] = Want(tuple(s * stride for s in sizes), node.input[2], place, times=stride)
+        else:
+            text = f"writes into axis {axis} of {node.input[0]!r}, which has the fixed size {data.dims[axis].base}"
+            state.find("held", node, text, value=node.input[0], axis=axis, remedy=EXPORT)
+    if not wants:
+        return
+    made = grow(state, node.input[0], wants)
+    if made is None:
+        text = f"writes {node.input[2]!r} into {node.input[0]!r}, whose axes {list(wants)} do not follow"
+        state.find("held", node, text, value=node.input[0], axis=min(wants), remedy=EXPORT)
+        return
+    text, done = (
+        f"writes into {node.input[0]!r} of a fixed size",
+        f"its axes {list(wants)} follow {node.input[2]!r} now",
+    )
+    set_input(node, 0, made)
+    state.find("follows", node, text, value=node.input[0], axis=min(wants), done=done)
+
+
+def _scatter_batch(state: Following, node: onnx.NodeProto, depth: int, outer: int, wants: dict[int, Want]) -> None:
+    """Places that were made for one sample are all 0 along its axis: they count the samples."""
+    data, updates = state.get(node.input[0]).dims or (), state.get(node.input[2]).dims or ()
+    for axis in range(min(depth, outer, len(data))):
+        places = state.get(node.input[1]).data
+        if not (updates[axis].varies and updates[axis].base == 1 == data[axis].base) or data[axis].varies:
+            continue
+        if places is None or any(array[..., axis].any() for array in places):
+            continue
+        want = Want(updates[axis].sizes, node.input[2], axis)
+        zero, one = state.constant(np.array(0, np.int64), "zero"), state.constant(np.array(1, np.int64), "one")
+        count = state.add("Range", [zero, state.scalar(state.wanted(want)), one], "count")
+        count = state.unsqueezed(count, [a for a in range(outer + 1) if a != axis], "count")
+        only = state.constant((np.arange(depth) == axis).astype(np.int64), "component")
+        set_input(node, 1, state.add("Add", [node.input[1], state.add("Mul", [count, only], "steps")], "places"))
+        wants[axis] = want
+
+
+def _rises(places: np.ndarray, axis: int, component: int) -> bool:
+    """Whether a component of the places rises along an axis of them."""
+    part = places[..., component]
+    return part.shape[axis] > 1 and bool((np.diff(part, axis=axis) > 0).all())

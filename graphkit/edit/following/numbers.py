@@ -1,0 +1,148 @@
+"""Numbers that are a size: the divisor of a mean, the width that coordinates are divided by or kept below."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx
+
+from graphkit.edit.following.agreement import EXPORT
+from graphkit.edit.following.context import Following
+from graphkit.edit.nodes import set_input
+from graphkit.graph.values import attribute_value
+from graphkit.shapes.points import Sizes, product
+from graphkit.shapes.value_rules import axes_of
+
+SMALLEST = 3
+"""A number below this is a size too rarely to be told."""
+
+PLACES_ONLY = frozenset(("Add", "Sub", "Mod", "Min", "Max", "Clip", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"))
+"""Operators in which a whole number beside whole numbers is a size; in floats they mean one where a picture's edge is meant."""
+
+HANDS_ON = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Mul", "Sqrt"))
+"""Operators behind a reduction that leave its count in force."""
+
+
+def follow_numbers(state: Following, node: onnx.NodeProto) -> None:
+    """A number that is the size of an axis that becomes free, or one less, or how many numbers a mean is of."""
+    limit = attribute_value(node, "max") if node.op_type == "Clip" else None
+    if limit is not None:
+        _tell(state, node, np.array(limit), "", node.input[0])
+    for place, name in enumerate(node.input):
+        number = state.baked(name) if name else None
+        other = node.input[1 if place == 0 and len(node.input) > 1 else 0]
+        if number is None or number.size != 1 or number.dtype.kind not in "iuf" or other == name:
+            continue
+        if node.op_type == "Mul" and _as_variance(state, node, place, float(number.reshape(-1)[0])):
+            return
+        _tell(state, node, number, name, other)
+
+
+def _tell(state: Following, node: onnx.NodeProto, number: np.ndarray, name: str, other: str) -> None:
+    value = abs(float(number.reshape(-1)[0]))
+    if not state.depends(other):
+        return
+    size = next((size for size in state.moving_sizes() if _is_size(value, size, node.op_type)), None)
+    counted = _count(state, other)
+    if counted is not None and round(value) in (counted[0], counted[0] - 1) and value == round(value) >= SMALLEST:
+        size = counted[0], "that of" if round(value) == counted[0] else "one below"
+    if size is None and number.dtype.kind in "iu" and state.is_product(round(value)):
+        size = round(value), "that of"
+    if size is None or _is_scale(state, other, value) or not _means_places(node, number, name):
+        return
+    text = f"computes with the number {value:g}, which is {size[1]} {size[0]}, the size in the file: it stays as it is"
+    state.find("property", node, text, value=name, remedy=EXPORT)
+
+
+def _means_places(node: onnx.NodeProto, number: np.ndarray, name: str) -> bool:
+    """Whether an operator uses a number as a size, and not as any number."""
+    if node.op_type not in PLACES_ONLY or number.dtype.kind in "iu":
+        return True
+    if node.op_type == "Sub":
+        return name == node.input[0]
+    return node.op_type in ("Clip", "Min", "Max", "Mod") and float(number.reshape(-1)[0]) != 6  # ReLU6
+
+
+def _as_variance(state: Following, node: onnx.NodeProto, place: int, value: float) -> bool:
+    """Mean of squares * n / (n - 1), as torch writes an unbiased variance: both numbers follow."""
+    other = node.input[1 - place]
+    counted, reduction = _count(state, other), state.maker(other)
+    readers = state.readers(node.output[0])
+    if counted is None or reduction is None or reduction.op_type != "ReduceMean" or value != counted[0]:
+        return False
+    for reader in readers:
+        divisor = (
+            state.baked(reader.input[1]) if reader.op_type == "Div" and reader.input[0] == node.output[0] else None
+        )
+        if divisor is None or divisor.size != 1 or float(divisor.reshape(-1)[0]) != counted[0] - 1:
+            return False
+    if not readers:
+        return False
+    data, axes = reduction.input[0], _axes(state, reduction)
+    count = ""
+    for axis in axes:
+        count = state.add("Mul", [count, state.size(data, axis)], "size") if count else state.size(data, axis)
+    elem = state.get(other).elem
+    number = state.add("Cast", [state.scalar(count)], "count", to=elem)
+    one = state.constant(np.array(1, onnx.helper.tensor_dtype_to_np_dtype(elem)), "one")
+    less = state.add("Sub", [number, one], "count")
+    text = f"computes a variance with the number {value:g}, the size in the file"
+    state.find("follows", node, text, value=data, axis=axes[0], done=f"it follows {data!r} now")
+    set_input(node, place, number)
+    for reader in readers:
+        set_input(reader, 1, less)
+    return True
+
+
+def _axes(state: Following, node: onnx.NodeProto) -> list[int]:
+    """The axes that a reduction goes over; none where they are not known."""
+    dims = state.get(node.input[0]).dims
+    given = axes_of(node, [None, *(state.baked(name) if name else None for name in node.input[1:])])
+    if dims is None:
+        return []
+    if given is None:
+        left_out = len(node.input) < 2 or not node.input[1]
+        return list(range(len(dims))) if left_out and not attribute_value(node, "noop_with_empty_axes", 0) else []
+    return sorted({axis % len(dims) for axis in given}) if dims else []
+
+
+def _count(state: Following, name: str) -> Sizes | None:
+    """How many numbers each result of a reduction behind a value is of, where that varies."""
+    node = state.maker(name)
+    for _ in range(6):
+        if node is None or not node.input or not node.input[0]:
+            return None
+        if node.op_type in ("ReduceSum", "ReduceMean", "ReduceSumSquare"):
+            dims = state.get(node.input[0]).dims or ()
+            axes = _axes(state, node)
+            if not axes or any(not dims[axis].sizes for axis in axes):
+                return None
+            count = product([dims[axis].sizes for axis in axes], state.points)
+            return count if any(size != count[0] for size in count) else None
+        if node.op_type not in HANDS_ON:
+            return None
+        node = state.maker(node.input[0])
+    return None
+
+
+def _is_size(value: float, size: tuple[int, str], op_type: str) -> bool:
+    number = size[0] - 1 if size[1] == "one below" else size[0]
+    if number < SMALLEST:
+        return False
+    return abs(value - number) < 1e-6 or (op_type == "Mul" and abs(value * number - 1) < 1e-6)
+
+
+def _is_scale(state: Following, name: str, value: float) -> bool:
+    """Whether a number scales a product of attention: its square is the length of the vectors."""
+    node, length = state.maker(name), None
+    for _ in range(4):
+        if node is None:
+            return False
+        if node.op_type in ("MatMul", "Einsum"):
+            length = (state.get(node.input[0]).dims or (None,))[-1]
+            break
+        node = state.maker(node.input[0]) if node.input and node.input[0] else None
+    if length is None or not length.sizes or length.varies or not value:
+        return False
+    return any(math.isclose(x * x, length.base, rel_tol=1e-3) for x in (value, value * value, 1 / value))
