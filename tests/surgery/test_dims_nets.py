@@ -72,30 +72,24 @@ def axes_of(net):
     return found
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    """A function that exports a net once a session: (net, exporter, opset) -> ModelProto, None where torch cannot."""
-    folder = tmp_path_factory.mktemp("dims")
-    cache = {}
+@pytest.fixture
+def exported(exports, tmp_path):
+    """A function that exports a net once a run: (net, exporter, opset) -> ModelProto, None where torch cannot."""
 
     def export(net, exporter, opset):
-        key = (net, exporter, opset)
-        if key not in cache:
-            module, args, _ = NETS[net]
-            path = folder / f"{net}.{exporter}{opset}.onnx"
-            more = (
-                {"dynamo": True, "verbose": False, "external_data": False}
-                if exporter == "dynamo"
-                else {"dynamo": False}
-            )
+        module, args, _ = NETS[net]
+        more = {"dynamo": True, "verbose": False, "external_data": False} if exporter == "dynamo" else {"dynamo": False}
+
+        def make():
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    torch.onnx.export(module, args, path, opset_version=opset, **more)
-                cache[key] = onnx.load(path)
+                    torch.onnx.export(module, args, tmp_path / "net.onnx", opset_version=opset, **more)
             except torch.onnx.errors.OnnxExporterError:
-                cache[key] = None  # the exporter does not have an operator at that opset
-        return cache[key]
+                return None  # the exporter does not have an operator at that opset
+            return onnx.load(tmp_path / "net.onnx")
+
+        return exports.of(f"dims/{net}", exporter, make, opset=opset)
 
     return export
 

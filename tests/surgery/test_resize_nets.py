@@ -124,15 +124,15 @@ def nets():
     return {name: kind().eval() for name, kind in NETS.items()}
 
 
-@pytest.fixture(scope="module")
-def exported(nets):
+@pytest.fixture
+def exported(nets, exports):
     """(name, exporter, dynamic) -> ModelProto, each exported once."""
-    known = {}
 
     def export(name, exporter, dynamic=False):
-        if (name, exporter, dynamic) not in known:
-            known[name, exporter, dynamic] = _exported(nets[name], SIZES[name], exporter, dynamic)
-        return known[name, exporter, dynamic]
+        def make():
+            return _exported(nets[name], SIZES[name], exporter, dynamic)
+
+        return exports.of(f"resize/{name}", exporter, make, dynamic=dynamic)
 
     return export
 

@@ -1,5 +1,6 @@
 """Modules that are called more than once, or under several names: the same word for each call under both exporters."""
 
+import functools
 import io
 
 import numpy as np
@@ -51,6 +52,12 @@ def net():
 X = torch.rand(2, 8)
 
 
+@pytest.fixture(scope="module")
+def exported(net):
+    """Exporter -> model, each exported once."""
+    return functools.cache(lambda exporter: gk.export(net, X, exporter=exporter))
+
+
 @BOTH
 @pytest.mark.parametrize("opset", [None, 17])
 def test_each_call_has_the_same_name_under_both_exporters(net, exporter, opset):
@@ -82,7 +89,7 @@ def test_the_model_is_otherwise_what_torch_makes(net, exporter):
 
 
 @BOTH
-def test_a_call_is_cut_out_and_computes_what_it_did(net, exporter):
+def test_a_call_is_cut_out_and_computes_what_it_did(net, exporter, exported):
     calls = []
     handles = [
         one.register_forward_hook(lambda _, given, got, path=path: calls.append((path, given[0].numpy(), got.numpy())))
@@ -93,7 +100,7 @@ def test_a_call_is_cut_out_and_computes_what_it_did(net, exporter):
         net(X)
     for handle in handles:
         handle.remove()
-    model = gk.export(net, X, exporter=exporter)
+    model = exported(exporter)
     numbers = dict.fromkeys(("block", "block.fc", "block.seq"), 0)
     for path, given, got in calls:
         numbers[path] += 1
@@ -104,8 +111,8 @@ def test_a_call_is_cut_out_and_computes_what_it_did(net, exporter):
 
 
 @BOTH
-def test_a_module_of_many_calls_asks_for_one(net, exporter):
-    model = gk.export(net, X, exporter=exporter)
+def test_a_module_of_many_calls_asks_for_one(exporter, exported):
+    model = exported(exporter)
     with pytest.raises(gk.CutError, match="'block' is called 3 times: 'block#1', 'block#2', 'block#3'") as caught:
         gk.extract(model, module="block")
     assert caught.value.hint == "name one call: module='block#1'"
@@ -117,8 +124,8 @@ def test_a_module_of_many_calls_asks_for_one(net, exporter):
 
 
 @BOTH
-def test_inspect_joins_the_calls_and_counts_shared_weights_once(net, exporter):
-    told = {m.path: m for m in gk.inspect(gk.export(net, X, exporter=exporter)).modules}
+def test_inspect_joins_the_calls_and_counts_shared_weights_once(net, exporter, exported):
+    told = {m.path: m for m in gk.inspect(exported(exporter)).modules}
     assert set(told) == {"", "block", "block.fc", "block.seq", "block.seq.1", "block_1", "list", "list.1"}
     assert [told[p].calls for p in ("", "block", "block.fc", "block.seq", "list.1")] == [1, 3, 9, 3, 1]
     for path, one in told.items():
@@ -126,7 +133,7 @@ def test_inspect_joins_the_calls_and_counts_shared_weights_once(net, exporter):
         wanted = net.list[1] if path == "list" else module  # list.0 is the block, and counts there
         assert one.parameters == sum(p.numel() for p in wanted.parameters()), path
         assert one.bytes >= 4 * one.parameters
-    text = gk.text(gk.inspect(gk.export(net, X, exporter=exporter)))
+    text = gk.text(gk.inspect(exported(exporter)))
     assert "(called 9 times)" in text
 
 

@@ -5,6 +5,7 @@ import io
 import warnings
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -68,18 +69,23 @@ def run(model):
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["torchscript", "dynamo"])
-def export(request, tmp_path_factory):
-    path = tmp_path_factory.mktemp("export") / "m.onnx"
-    torch.manual_seed(0)
-    args = tuple(torch.randn(shape) for shape in SHAPES)
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        torch.onnx.export(Everything().eval(), args, str(path), dynamo=request.param, opset_version=18, verbose=False)
-    model = gk.opset(path, to=24)
+def export(request, tmp_path_factory, exports):
+    def make():
+        path = tmp_path_factory.mktemp("export") / "m.onnx"
+        torch.manual_seed(0)
+        args = tuple(torch.randn(shape) for shape in SHAPES)
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                Everything().eval(), args, str(path), dynamo=request.param, opset_version=18, verbose=False
+            )
+        return onnx.load(path)
+
+    model = gk.opset(exports.of("rewrite/everything", "dynamo" if request.param else "torchscript", make), to=24)
     return model, run(model)
 
 
