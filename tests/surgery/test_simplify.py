@@ -359,3 +359,35 @@ def test_a_target_that_is_computed_from_free_sizes_becomes_a_constant(chain, wri
     else:
         assert [node.op_type for node in edited.nodes] == ["Reshape"]
         assert edited.array(edited.nodes[0].input[1]).tolist() == written
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "h = Unsqueeze(x, a) k = Squeeze(h, b) y = Neg(k)",
+        "h = Squeeze(x, c) k = Unsqueeze(h, c) y = Neg(k)",
+        "h = Split<axis = 0, num_outputs = 1>(x) y = Neg(h)",
+    ],
+)
+def test_axes_that_come_and_go_and_a_split_into_one_change_nothing(body):
+    model = parse(
+        body,
+        inputs="float[2, 1, 4] x",
+        constants="int64[1] a = {3}, int64[1] b = {-1}, int64[1] c = {1}",
+        outputs="float[2, 1, 4] y",
+    )
+    after = gk.simplify(model)
+    assert ops(after) == ["Neg"]
+    np.testing.assert_array_equal(run(after, {"x": X[:, :1]})[0], -X[:, :1])
+
+
+def test_an_output_that_is_computed_twice_is_a_copy_of_what_is_left():
+    """The twin of z is gone when d is reached: it undid another Transpose."""
+    model = parse(
+        "p = Transpose<perm = [1, 0]>(x) z = Transpose<perm = [1, 0]>(p) d = Transpose<perm = [1, 0]>(p) y = Transpose<perm = [1, 0]>(z)",
+        inputs="float[2, 3] x",
+        outputs="float[3, 2] y, float[2, 3] d",
+    )
+    after = gk.simplify(model)
+    for got, want in zip(run(after, {"x": X[0, :2, :3]}), run(model, {"x": X[0, :2, :3]}), strict=True):
+        np.testing.assert_array_equal(got, want)

@@ -77,6 +77,9 @@ def _there_and_back(view: View, before: onnx.NodeProto, node: onnx.NodeProto) ->
     first, second = _axes(view, before), _axes(view, node)
     if first is None or second is None:
         return False
+    larger = view.dims(node.input[0] if before.op_type == "Unsqueeze" else before.input[0])
+    if larger is not None:
+        first, second = [axis % len(larger) for axis in first], [axis % len(larger) for axis in second]
     if sorted(first) != sorted(second) or len({axis < 0 for axis in first}) > 1:
         return False  # the rank would have to be known
     node.op_type = "Identity"
@@ -105,6 +108,21 @@ def _moved_past_an_axis(view: View, transpose: onnx.NodeProto, node: onnx.NodePr
     return True
 
 
+def _only_ones_move(view: View, before: onnx.NodeProto, node: onnx.NodeProto) -> bool:
+    """A Transpose that moves axes of size 1 only is a Reshape too, and does the work of the Reshape before it."""
+    perm, dims = view.attribute(node, "perm"), view.dims(node.input[0])
+    if not isinstance(perm, list) or dims is None or len(perm) != len(dims) or view.opset < 5:
+        return False
+    moved = [axis for axis in perm if dims[axis] != 1]
+    target = [dim if isinstance(dim, int) else -1 for dim in (dims[axis] for axis in perm)]
+    if moved != sorted(moved) or target.count(-1) > 1 or 0 in target or view.proto.ir_version < 4:
+        return False
+    node.op_type = "Reshape"
+    del node.attribute[:]
+    set_inputs(node, [before.input[0], view.constant(f"{node.output[0]}_shape", target)])
+    return True
+
+
 def _axes(view: View, node: onnx.NodeProto) -> list[int] | None:
     """The axes of a Squeeze or Unsqueeze, an attribute before opset 13."""
     held = (
@@ -125,5 +143,6 @@ _RULES: dict[tuple[str, str], Rule] = {
     ("Squeeze", "Unsqueeze"): _there_and_back,
     ("Unsqueeze", "Squeeze"): _there_and_back,
     **{(first, "Reshape"): _shape_then_reshape for first in REGROUPS},
+    **{(first, "Transpose"): _only_ones_move for first in REGROUPS},
 }
 """(operator, the operator behind it) -> how the second one does both."""

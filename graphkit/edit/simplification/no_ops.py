@@ -67,6 +67,10 @@ def _one_input(_view: View, node: onnx.NodeProto) -> bool:
     return len(node.input) == 1
 
 
+def _one_output(_view: View, node: onnx.NodeProto) -> bool:
+    return len(node.output) == 1
+
+
 def _no_dropout(view: View, node: onnx.NodeProto) -> bool:
     if view.opset < 7:
         return bool(view.attribute(node, "is_test", 0))
@@ -97,6 +101,7 @@ _RULES: dict[str, Rule] = {
     "Slice": _forwards,
     "Pad": _no_pads,
     "Concat": _one_input,
+    "Split": _one_output,
     "Sum": _one_input,
     "Max": _one_input,
     "Min": _one_input,

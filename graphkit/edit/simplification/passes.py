@@ -112,7 +112,7 @@ def _copies_its_twin(view: View, node: onnx.NodeProto, twins: dict[bytes, onnx.N
     if node.op_type == "Identity" or [*node.output] != [name for name in node.output if name in view.outputs]:
         return False
     twin = _twin(node, twins)
-    if twin is node or len(node.output) != 1 or [*twin.output] == [""] or twin.output[0] in view.inner:
+    if twin is node or len(node.output) != 1 or twin.output[0] not in view.maker or twin.output[0] in view.inner:
         return False
     del node.attribute[:]
     node.op_type = "Identity"
