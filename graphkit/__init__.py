@@ -241,6 +241,7 @@ _FACE = {
         "Layers",
         "layers",
     ),
+    "graphkit.verify.bisect.reduction": ("Reduction", "reduce_model"),
     "graphkit.verify.bisect.repro": ("save_repro",),
     "graphkit.verify.compare.metrics": ("Metrics",),
     "graphkit.verify.laws.proof": (

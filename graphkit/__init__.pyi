@@ -195,6 +195,8 @@ from graphkit.verify.bisect.bisection import Row as Row
 from graphkit.verify.bisect.layers import Layer as Layer
 from graphkit.verify.bisect.layers import Layers as Layers
 from graphkit.verify.bisect.layers import layers as layers
+from graphkit.verify.bisect.reduction import Reduction as Reduction
+from graphkit.verify.bisect.reduction import reduce_model as reduce_model
 from graphkit.verify.bisect.repro import save_repro as save_repro
 from graphkit.verify.compare.metrics import Metrics as Metrics
 from graphkit.verify.laws.proof import Held as Held

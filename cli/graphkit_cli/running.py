@@ -275,7 +275,9 @@ def with_pages(function: Callable[..., object]) -> Callable[..., object]:
     )(callback)
 
 
-def show(render: Render, result: gk.Report | gk.Bisection | gk.Layers | gk.Proof, pages: Pages, model: str) -> None:
+def show(
+    render: Render, result: gk.Report | gk.Bisection | gk.Reduction | gk.Layers | gk.Proof, pages: Pages, model: str
+) -> None:
     """Print the result of a comparison and its notes, and write the pages that are wanted; ``model`` is what is drawn."""
     import graphkit as gk
 

@@ -129,3 +129,17 @@ def test_doctor_says_what_loads(graphkit):
         cuda = checks["CUDAExecutionProvider"]
         assert ("pip install" in cuda["remedy"]) == ("driver" not in cuda["detail"])
     assert "opsets up to" in graphkit("doctor").out
+
+
+def test_the_smallest_part_on_which_a_command_fails(graphkit, models):
+    ran = graphkit("bisect", "wrong.onnx", "--check", "sh -c '! grep -q Sigmoid {}'", "--save-repro", "small")
+    assert ran.code == 1
+    assert "smallest part that fails so: 1 of 4 nodes" in ran.out
+    assert [node.name for node in onnx.load("small/model.onnx").graph.node] == ["two"]
+    ran = graphkit("bisect", "right.onnx", "--check", "sh -c '! grep -q Sigmoid {}'", "--json")
+    assert (ran.code, json.loads(ran.out)["fails"]) == (0, False)
+    assert graphkit("bisect", "right.onnx", "--check", "nonesuch").code == 3
+    for more in (["--against", "right.onnx"], ["--torch", "net:make"]):
+        assert graphkit("bisect", "right.onnx", "--check", "true", *more).code == 2
+    assert graphkit("bisect", "right.onnx", "--check", "").code == 2
+    assert graphkit("bisect", "right.onnx", "--against", "right.onnx", "--check-timeout", "3").code == 2

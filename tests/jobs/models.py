@@ -209,6 +209,11 @@ def run_and_timed():
     assert [timing.runs for timing in timed.timings] == [2]
 
 
+def smallest():
+    found = gk.reduce_model(parse(AXB), "sh -c '! grep -q Exp {}'")
+    assert (found.nodes, found.inputs, found.outputs) == (("Exp 'y'",), ("h",), ("y",))
+
+
 JOBS = [
     Look(104, "outputs of one model into inputs of the next", joined),
     Out(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import Any
 
 import click
@@ -41,9 +42,30 @@ DIVERGES = 1
     help="What the process may hold at once; where it cannot be kept, a note says so.",
 )
 @click.option("--save-repro", metavar="DIR", help="Write the smallest failing model, its feeds and a script.")
+@click.option(
+    "--check",
+    metavar="COMMAND",
+    help="Find the smallest part of CANDIDATE on which this command still ends as on the whole; {} in it is the file, "
+    "which else comes last. No shell runs it.",
+)
+@click.option(
+    "--check-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --check: what one run may take.  [default: ten times the first run, at least 10]",
+)
 @output_options
 @with_pages
-def command(render: Render, candidate: str, memory: str, save_repro: str | None, pages: Pages, **given: Any) -> int:
+def command(
+    render: Render,
+    candidate: str,
+    memory: str,
+    save_repro: str | None,
+    check: str | None,
+    check_timeout: float | None,
+    pages: Pages,
+    **given: Any,
+) -> int:
     r"""Find the first inner value that differs from a reference.
 
     CANDIDATE may also be a torch factory (PACKAGE.MODULE:FACTORY) with --against MODEL.
@@ -55,10 +77,18 @@ def command(render: Render, candidate: str, memory: str, save_repro: str | None,
     Numbers that are smaller than any tolerance are compared too, unless they are what rounding leaves of larger ones.
     Where that is not known (small results of Sigmoid, Gelu, LSTM and the like, operators of other domains) a note says so.
 
+    With --check there is no reference: COMMAND is run on parts of CANDIDATE, and the smallest part on which it ends with
+    the same exit code as on the whole is shown, or written with --save-repro. Exit 1 where it fails, 0 where it does not.
+
     \b
     graphkit bisect edited.onnx --against model.onnx
     graphkit bisect model.onnx --torch net:make --html report.html
+    graphkit bisect model.onnx --check 'python check.py {}' --save-repro smallest
     """
+    if check is not None:
+        return _reduce(render, candidate, check, check_timeout, save_repro, pages, given)
+    if check_timeout is not None:
+        raise click.UsageError("--check-timeout is for --check")
     one_reference(given)
     given = read_comparison(given, candidate, given["against"])
     import graphkit as gk
@@ -79,3 +109,36 @@ def command(render: Render, candidate: str, memory: str, save_repro: str | None,
     drawn = candidate if os.path.exists(candidate) or "://" in candidate else given["against"]
     show(render, found, pages, drawn)
     return DIVERGES if found.diverges else 0
+
+
+def _reduce(
+    render: Render,
+    candidate: str,
+    check: str,
+    timeout: float | None,
+    save_repro: str | None,
+    pages: Pages,
+    given: dict[str, Any],
+) -> int:
+    """Find the smallest part on which a command fails."""
+    import graphkit as gk
+
+    if given["against"] is not None or given["torch"] is not None:
+        raise click.UsageError("--check needs no reference: leave --against and --torch out")
+    try:
+        words = shlex.split(check)
+    except ValueError as error:
+        raise click.UsageError(f"--check: {error}") from error
+    if not words:
+        raise click.UsageError("--check: there is no command")
+    with render.progress(f"reducing {candidate}") as progress:
+        found = gk.reduce_model(candidate, check, timeout=timeout, progress=progress)
+    if save_repro is not None and found.fails:
+        for path in gk.save_repro(found, save_repro):
+            render.note(f"wrote {path}")
+    elif save_repro is not None:
+        render.note(f"the command does not fail: there is nothing to write to {save_repro}")
+    elif found.fails:
+        render.note("--save-repro DIR writes the part, and a script that runs the command on it")
+    show(render, found, pages, candidate)
+    return DIVERGES if found.fails else 0

@@ -27,6 +27,7 @@ from graphkit.report.text.look_up import matches_text, neighbours_text, value_te
 from graphkit.report.text.operators import check_text, lowering_text, operator_text, table_text
 from graphkit.report.text.probe import attempts_text, probe_text
 from graphkit.report.text.proof import proof_text
+from graphkit.report.text.reduction import reduction_text
 from graphkit.report.text.run import run_text
 from graphkit.report.text.summary import summary_text
 from graphkit.report.text.validation import validation_text
@@ -41,6 +42,7 @@ from graphkit.torch_export.lowering import Lowering
 from graphkit.torch_export.torch_ops.check import OperatorCheck
 from graphkit.verify.bisect.bisection import Bisection
 from graphkit.verify.bisect.layers import Layers
+from graphkit.verify.bisect.reduction import Reduction
 from graphkit.verify.laws.proof import Proof
 from graphkit.verify.probe.attempt import Attempt
 from graphkit.verify.report import Report
@@ -61,6 +63,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     OperatorCheck: check_text,
     Proof: proof_text,
     Ran: run_text,
+    Reduction: reduction_text,
     Report: validation_text,
     Matches: matches_text,
     Neighbours: neighbours_text,

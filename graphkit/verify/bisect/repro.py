@@ -14,6 +14,7 @@ from graphkit.reading.fits import array_type
 from graphkit.runtime.save_arrays import archive
 from graphkit.storage.commit import write_file
 from graphkit.storage.save import save
+from graphkit.verify.bisect.reduction import Reduction
 
 if TYPE_CHECKING:
     from graphkit.verify.bisect.bisection import Bisection, Failing
@@ -34,6 +35,18 @@ with np.load(here / "feeds.npz") as archive:
 actual = actual.astype(np.float64)
 expected = np.load(here / "expected.npz")["expected"].astype(np.float64)
 print("max abs error", np.abs(actual - expected).max() if actual.shape == expected.shape else (actual.shape, expected.shape))
+'''
+
+COMMAND_SCRIPT = '''"""The smallest model on which a command fails, as graphkit found it."""
+import subprocess
+import sys
+from pathlib import Path
+
+COMMAND = {command}
+model = str(Path(__file__).parent / "model.onnx")
+words = [word.replace("{{}}", model) for word in COMMAND]
+words += [] if any("{{}}" in word for word in COMMAND) else [model]
+sys.exit(subprocess.run(words, check=False).returncode)
 '''
 
 _PLAIN = "actual = session.run(None, feeds)[0]"
@@ -57,22 +70,24 @@ actual = np.frombuffer(data, dtype_of(made.element_type())).reshape(made.shape()
 """How to run what has types that numpy does not know: bfloat16 and float8."""
 
 
-def save_repro(bisection: Bisection, folder: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Write the smallest failing model that a bisection found.
+def save_repro(bisection: Bisection | Reduction, folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Write the smallest failing model that a bisection or a reduction found.
 
     The model holds the node that makes the first value that diverges (with the nodes before it that have no counterpart
     in the reference); ``feeds.npz`` what the reference has for its inputs, ``expected.npz`` what the reference has for
     the value; ``repro.py`` runs it and prints the error. Bodies and functions stay in their node.
 
+    Of a reduction: the part, and ``repro.py``, which runs the command on it.
+
     Args:
-        bisection: What ``bisect`` gave.
+        bisection: What ``bisect`` or ``reduce_model`` gave.
         folder: Where to write; it is made if it is not there.
 
     Returns:
         The files.
 
     Raises:
-        SaveError: Nothing diverges, or a file cannot be written.
+        SaveError: Nothing diverges, the command does not fail, or a file cannot be written.
 
     Example:
         >>> import graphkit as gk
@@ -80,13 +95,12 @@ def save_repro(bisection: Bisection, folder: str | os.PathLike[str]) -> tuple[st
         >>> gk.save_repro(found, "repro")  # doctest: +SKIP
     """
     folder = os.fspath(folder)
+    if isinstance(bisection, Reduction):
+        return _save_reduction(bisection, folder)
     failing = bisection.failing
     if failing is None or bisection.first is None or failing.made is None:
         raise SaveError("there is nothing to reproduce: no value diverges, or the node cannot run alone", path=folder)
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise SaveError(f"cannot make the folder {folder}: {error.strerror}", path=folder) from error
+    _make(folder)
     names = {"model": "model.onnx", "feeds": "feeds.npz", "expected": "expected.npz", "script": "repro.py"}
     paths = {key: os.path.join(folder, name) for key, name in names.items()}
     save(_declared(failing), paths["model"])
@@ -107,6 +121,25 @@ def save_repro(bisection: Bisection, folder: str | os.PathLike[str]) -> tuple[st
     )
     write_file(paths["script"], script.encode())
     return tuple(paths.values())
+
+
+def _make(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise SaveError(f"cannot make the folder {folder}: {error.strerror}", path=folder) from error
+
+
+def _save_reduction(reduction: Reduction, folder: str) -> tuple[str, ...]:
+    if reduction.model is None:
+        raise SaveError("there is nothing to reproduce: the command does not fail", path=folder)
+    _make(folder)
+    paths = [os.path.join(folder, "model.onnx")]
+    save(reduction.model, paths[0])
+    if reduction.arguments:
+        paths.append(os.path.join(folder, "repro.py"))
+        write_file(paths[1], COMMAND_SCRIPT.format(command=ascii(list(reduction.arguments))).encode())
+    return tuple(paths)
 
 
 def _declared(failing: Failing) -> Model:
