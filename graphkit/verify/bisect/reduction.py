@@ -126,9 +126,9 @@ def reduce_model(
     Cost: about 2 log2(nodes) runs, and for the nodes that are left their number times its logarithm, at worst its square.
 
     Example:
-        >>> found = gk.reduce_model("model.onnx", lambda part: "Exp" not in [node.op_type for node in part.nodes])
+        >>> found = gk.reduce_model("model.onnx", lambda part: "Relu" not in {node.op_type for node in part.nodes})
         >>> found.nodes
-        ("Exp 'y'",)
+        ("Relu 'relu_3'",)
     """
     if timeout is not None and timeout <= 0:
         raise ValueError(f"timeout is a number of seconds above 0, not {timeout}")
