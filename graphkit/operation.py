@@ -246,7 +246,8 @@ def replay(edited: ModelLike, original: ModelLike, *, arrays: Find | None = None
     Args:
         edited: A model with a history.
         original: The model that the history begins with, or any model on the way: steps that it has had are not repeated.
-        arrays: Where the bytes of large arrays are that the steps were given, beside those that ``edited`` holds.
+        arrays: Where the bytes of large arrays are that the steps were given, beside those that ``edited`` and the model
+            before a step hold.
 
     Raises:
         FormatError: The history is damaged or of another format.
@@ -283,14 +284,9 @@ def replayed(
     if [s[:2] for s in had] != [s[:2] for s in steps[: len(had)]]:
         raise GraphkitError("the history of the original is not where that of the edited model begins")
     held = arrays_of(source)
-
-    def find(digest: str, length: int) -> bytes | None:
-        found = arrays(digest, length) if arrays else None
-        return held(digest, length) if found is None else found
-
     for step in steps[len(had) :]:
         definition = operation_of(step.operation)
-        arguments = step.decoded(find)
+        arguments = step.decoded(_first_of(arrays, held, _lazy(result)))
         try:
             bound = definition.signature.bind_partial(**arguments)
         except TypeError as error:
@@ -299,6 +295,28 @@ def replayed(
             warnings.simplefilter("ignore", GraphkitWarning)
             result = definition.function(result, *bound.args, **bound.kwargs)
         yield step, arguments, result
+
+
+def _first_of(*places: Find | None) -> Find:
+    """Bytes from the first place that has them."""
+
+    def find(digest: str, length: int) -> bytes | None:
+        found = (place(digest, length) for place in places if place is not None)
+        return next((data for data in found if data is not None), None)
+
+    return find
+
+
+def _lazy(model: Model) -> Find:
+    """``arrays_of`` a model, which is only looked at when it is asked: an edit leaves most arrays as they were."""
+    made: list[Find] = []
+
+    def find(digest: str, length: int) -> bytes | None:
+        if not made:
+            made.append(arrays_of(model))
+        return made[0](digest, length)
+
+    return find
 
 
 def arrays_of(model: Model) -> Find:

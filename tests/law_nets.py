@@ -4,7 +4,9 @@ import numpy as np
 import onnx
 import onnx.parser
 
-from nets import NETS
+import graphkit as gk
+from graphkit.storage.load import as_model
+from nets import NETS, SWAPS, every_node
 
 TEXTS = {
     "free": """<ir_version: 10, opset_import: ["" : 18]>
@@ -45,6 +47,19 @@ TEXTS = {
     "integers": """<ir_version: 10, opset_import: ["" : 18]>
       g (int64[4] x, bool[4] keep) => (int64[4] y, bool[4] z) <int64[4] w = {3, 1, 2, 5}, int64[4] v = {0, 7, 0, 7}> {
         [mul] m = Mul(x, w) [where] y = Where(keep, m, v) [less] z = Less(y, w) }""",
+    "modules": """<ir_version: 10, opset_import: ["" : 18]>
+      g (float[2, 4] x) => (float[2, 4] y, float[2, 4] z)
+      <float[4] k = {0.5, -1, 2, 0.25}, float[4] k2 = {0.5, -1, 2, 0.25}, float[4] dead = {1, 1, 1, 1}> {
+        ["/first/Add"] a = Add(x, k) ["/first/Sigmoid"] s = Sigmoid(a) ["/first/Mul"] m = Mul(a, s)
+        ["/second/Add"] b = Add(m, k2) ["/second/Identity"] i = Identity(b)
+        ["/second/act/Softplus"] p = Softplus(i) ["/second/act/Tanh"] t = Tanh(p) ["/second/act/Mul"] y = Mul(i, t)
+        half = Constant<value_float = 0.5>() ["/third/Mul"] h = Mul(half, half) ["/third/Mul_1"] z = Mul(y, h)
+        unread = Neg(dead) }""",
+    "loops": """<ir_version: 10, opset_import: ["" : 18]>
+      g (float[2, 3] x, int64 turns) => (float[2, 3] y, float[m, 2, 3] z) <float[3] w = {0.5, -1, 1.5}> {
+        yes = Constant<value = bool {1}>()
+        [loop] y, z = Loop(turns, yes, x) <body = b (int64 i, bool go, float[2, 3] s) => (bool again, float[2, 3] o, float[2, 3] q) {
+          again = Identity(go) r = Mul(s, w) q = Sin(r) o = Sub(q, x) }> }""",
 }  # fmt: skip
 
 TWICE = '<domain: "mine", opset_import: ["" : 18]> Twice (a, b) => (c) { d = Add(a, a)  c = Sub(d, b) }'
@@ -64,6 +79,16 @@ def an_edit(model, rng, *, name=""):
     """An operation and its arguments that may go with a model, drawn; None where it has nothing to work on."""
     draw = DRAWS[name or rng.choice(sorted(DRAWS))]
     return draw(model, rng)
+
+
+def applied(model, drawn):
+    """What an operation that was drawn makes of a model."""
+    name, arguments = drawn
+    if name != "edit":
+        return getattr(gk, name)(model, **arguments)
+    with as_model(model).edit() as editing:
+        arguments["change"](editing.proto)
+    return editing.model
 
 
 def _values(model):
@@ -168,6 +193,8 @@ def _resize(model, rng):
 
 def _precision(model, rng):
     listed = {value.name for value in model.graph.input}
+    if rng.random() < 0.2:
+        return "precision", {"to": rng.choice(["int8-weights", "int8-dynamic"])}
     if rng.random() < 0.3 and not any(t.name in listed for t in model.graph.initializer):  # default values are lost
         return "precision", {"to": "int8", "samples": 24}
     return "precision", {"to": "float16", "keep_io": rng.random() < 0.5}
@@ -197,7 +224,154 @@ def _define(model, rng):
     return ("define", {"function": TWICE}) if any(n.op_type == "Twice" for n in model.graph.node) else None
 
 
+BODIES = ["relu", "sigmoid", "identity", "softmax", "clip:low=-1,high=1", "(p) => (q) { r = Cos(p) q = Mul(r, p) }"]
+"""Bodies that go with any float."""
+
+EQUAL = {
+    "Neg": "(p) => (q) { z = Constant<value_float = 0.0>() q = Sub(z, p) }",
+    "Relu": "(p) => (q) { z = Constant<value_float = 0.0>() q = Max(p, z) }",
+    "Sigmoid": "(p) => (q) { o = Constant<value_float = 1.0>() n = Neg(p) e = Exp(n) d = Add(e, o) q = Div(o, d) }",
+    "Sub": "(p, r) => (q) { n = Neg(r) q = Add(p, n) }",
+    "Add": "(p, r) => (q) { q = Sum(p, r) }",
+    "Abs": "(p) => (q) { n = Neg(p) q = Max(p, n) }",
+    "Identity": "(p) => (q) { q = Identity(p) }",
+}
+"""Operator -> a body that computes the same of floats."""
+
+
+def _floats(model):
+    """Values of the main graph that are known to be float tensors."""
+    infos = (*model.graph.input, *model.graph.output, *model.graph.value_info)
+    return {v.name for v in infos if v.type.tensor_type.elem_type == 1}
+
+
+def _insert(model, rng):
+    floats = _floats(model)
+    read = {name for node in every_node(model.graph) for name in node.input} | {v.name for v in model.graph.output}
+    places = sorted(floats.intersection(read).intersection([*_values(model), *(v.name for v in model.graph.input)]))
+    listed = {t.name for t in model.graph.initializer}
+    places = [name for name in places if name not in listed]
+    if not places:
+        return None
+    at = rng.choice(places)
+    readers = [n.name for n in model.graph.node if at in n.input and n.name]
+    chosen = {"readers": rng.choice(readers)} if readers and rng.random() < 0.3 else {}
+    return "insert", {"at": at, "function": rng.choice(BODIES), **chosen}
+
+
+def _remove(model, rng):
+    if len(model.graph.output) > 1 and rng.random() < 0.2:
+        return "remove", {"outputs": [rng.choice(model.graph.output).name]}
+    floats = _floats(model)
+    nodes = [n for n in model.graph.node if n.input and n.input[0] in floats and n.output[0] in floats]
+    return ("remove", {"nodes": [_label(n) for n in _some(rng, nodes, 2)]}) if nodes else None
+
+
+def _label(node):
+    return node.name or node.output[0]
+
+
+def _replace(model, rng):
+    floats = _floats(model)
+    nodes = [
+        n
+        for n in model.graph.node
+        if n.op_type in EQUAL and not n.domain and set(n.input) <= floats | set(_weights(model))
+    ]
+    if not nodes:
+        return None
+    node = rng.choice(nodes)
+    return "replace", {"nodes": _label(node), "function": EQUAL[node.op_type]}
+
+
+def _reorder(model, rng):
+    inputs, outputs = ([v.name for v in values] for values in (model.graph.input, model.graph.output))
+    rng.shuffle(inputs)
+    rng.shuffle(outputs)
+    return "reorder", {"inputs": inputs, "outputs": outputs, "sort": True, "name_all": rng.random() < 0.5}
+
+
+def _rewrite(model, rng):
+    exact = [rule.name for rule in gk.rewrite_rules() if rule.tolerance is None or rule.tolerance < 0.001]
+    return "rewrite", {"rules": rng.sample(exact, 12)}
+
+
+def _set(model, rng):
+    kind = rng.choice(["attribute", "weight", "metadata", "shapes", "operand"])
+    if kind == "attribute":
+        found = [
+            (n, a) for n in model.graph.node for a in n.attribute if a.type == 1 and n.name and not a.ref_attr_name
+        ]
+        if found:
+            node, attribute = rng.choice(found)
+            return "set_parts", {"attributes": {f"{node.name}:{attribute.name}": attribute.f * 1.5 + 0.125}}
+    if kind == "weight" and (names := _weights(model)):
+        name = rng.choice(names)
+        tensor = next(t for t in model.graph.initializer if t.name == name)
+        array = np.random.default_rng(rng.randint(0, 99)).uniform(-1, 1, list(tensor.dims))
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        return "set_parts", {"tensors": {name: np.asarray(array).astype(dtype)}}
+    if kind == "operand":
+        pairs = [(n, i) for n in model.graph.node for i, x in enumerate(n.input) if x in _weights(model) and n.name]
+        if pairs:
+            node, at = rng.choice(pairs)
+            return "set_parts", {"operands": {f"{node.name}:{at}": 0.75}} if node.op_type in (
+                "Add",
+                "Mul",
+                "Sub",
+            ) else {"doc": "d"}
+    if kind == "shapes":
+        return "set_parts", {"shapes": rng.choice(["infer", "clear"])}
+    return "set_parts", {"metadata": {"by": "me"}, "clear": ["docs"]}
+
+
+def _edit(model, rng):
+    nodes = [
+        at
+        for at, n in enumerate(model.graph.node)
+        if n.op_type in SWAPS and not n.op_type.endswith("Pool") and not n.domain
+    ]
+    if not nodes:
+        return None
+    at = rng.choice(nodes)
+    other = rng.choice(SWAPS[model.graph.node[at].op_type])
+
+    def change(proto):
+        proto.graph.node[at].op_type = other
+        del proto.graph.node[at].attribute[:]
+
+    return "edit", {"change": change}
+
+
+def _simplify(model, rng):
+    return "simplify", {"fold_limit": rng.choice([0, 1 << 20])}
+
+
+def _deduplicate(model, rng):
+    return "deduplicate", {}
+
+
+def _outline(model, rng):
+    paths = sorted({n.name.split("/")[1] for n in model.graph.node if n.name.startswith("/") and n.name.count("/") > 1})
+    return ("outline", {"modules": _some(rng, paths, 2)}) if paths else None
+
+
+def _image(model, rng):
+    pictures = [
+        v for v in model.graph.input if len(v.type.tensor_type.shape.dim) == 4 and v.type.tensor_type.elem_type == 1
+    ]
+    if not pictures:
+        return None
+    channels = pictures[0].type.tensor_type.shape.dim[1].dim_value
+    wish = {"input": pictures[0].name, "layout": rng.choice(["NHWC", "NCHW"]), "std": rng.choice([1.0, 0.25])}
+    if channels == 3:
+        wish |= {"mean": [0.4, 0.5, 0.6], "order": rng.choice(["rgb", "bgr"])}
+    return "image", wish
+
+
 DRAWS = {
     "define": _define, "layout": _layout, "retype": _retype, "dims": _dims, "extract": _extract, "freeze": _freeze, "inline": _inline, "opset": _opset,
     "precision": _precision, "promote": _promote, "rename": _rename, "resize": _resize, "swap": _swap, "tap": _tap,
+    "insert": _insert, "remove": _remove, "replace": _replace, "reorder": _reorder, "rewrite": _rewrite, "set": _set, "edit": _edit,
+    "simplify": _simplify, "deduplicate": _deduplicate, "outline": _outline, "image": _image,
 }  # fmt: skip

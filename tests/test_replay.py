@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 import graphkit as gk
+from graphkit.model import Model
 from graphkit.operation import operation_of, operations
 
 NET = """<ir_version: 10, opset_import: ["" : 18]>
@@ -273,3 +274,16 @@ def test_a_public_operation_keeps_its_signature():
     assert operation_of("rename").summary == gk.rename.__doc__.splitlines()[0]
     with pytest.raises(gk.NameNotFoundError, match="extrct"):
         operation_of("extrct")
+
+
+def test_an_array_that_an_edit_left_is_found_in_the_model_before_it(tmp_path):
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 18]> g (float[2, 40] x) => (float[2, 40] y) { h = MatMul(x, w) y = Tanh(h) }'
+    )
+    weight = np.random.default_rng(0).standard_normal((40, 40)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    with Model(model).edit() as edit:
+        edit.proto.graph.node[1].op_type = "Sin"
+    halved = gk.precision(edit.model, to="float16")  # the array of the edit's skeleton is not in this model
+    assert gk.replay(halved, model).proto == halved.proto
+    assert gk.prove(halved, model)

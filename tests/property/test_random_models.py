@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 import graphkit as gk
-from law_nets import an_edit
+from law_nets import an_edit, applied
 from oracle import assert_same, run_ort, run_reference
 from random_models import feeds_of, random_model
 
@@ -234,7 +234,7 @@ def drawn_edits_hold_their_laws(seed, folder):
         if drawn is None or drawn[1].get("to") == "int8":
             continue
         with suppress(gk.GraphkitError):
-            edited = getattr(gk, drawn[0])(current, **drawn[1])
+            edited = applied(current, drawn)
         assert model.SerializeToString(deterministic=True) == before
     if edited is None:
         return False

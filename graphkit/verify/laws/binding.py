@@ -173,6 +173,7 @@ class Binding:
             what the step should have made of it.
         prepare: What is done to the model before, or to one before that, so that it runs (a body for an operator).
         others: Further pairs that must agree.
+        held: (before, after, ``names``) -> what is wrong with what after holds, as can be seen without a run; or None.
         ordered: Whether after's inputs must come in the order of ``inputs``.
     """
 
@@ -186,6 +187,7 @@ class Binding:
     before: Model | None = None
     prepare: Callable[[Model], Model] | None = None
     others: tuple[Other, ...] = ()
+    held: Callable[[Model, Model, Mapping[str, str]], str | None] | None = None
     ordered: bool = True
 
     @property

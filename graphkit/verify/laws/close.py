@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphkit.edit.patterns.library import find_rules
+from graphkit.graph.ports import input_ports
 from graphkit.verify.laws.binding import Binding, Change, Closeness, Fed, Link
+from graphkit.verify.laws.quantized import wrong_weight
 from graphkit.verify.laws.same import identity
 
 QUANTIZED = 0.1
@@ -21,8 +23,17 @@ def precision(change: Change) -> Binding:
         if "float" in to
         else Closeness(relative=QUANTIZED, why=f"precision {to}")
     )
-    inputs: dict[str, Link] = {name: Fed(name) for name in plain.inputs}
-    return replace(plain, inputs=inputs, close=close)
+    gone = _quantized_defaults(change) if "int" in to else frozenset()
+    inputs: dict[str, Link] = {name: Fed(name) for name in plain.inputs if name not in gone}
+    return replace(plain, inputs=inputs, close=close, held=wrong_weight if to.startswith("int8") else None)
+
+
+def _quantized_defaults(change: Change) -> frozenset[str]:
+    """Inputs that are none any more because the default value that they had is quantized: both sides take that."""
+    before, after = (input_ports(model.proto) for model in (change.before, change.after))
+    held = {tensor.name for tensor in change.after.proto.graph.initializer}
+    gone = [name for name, port in before.items() if not port.required and name not in after]
+    return frozenset(name for name in gone if held.intersection((f"{name}_quantized", f"{name}_int4")))
 
 
 def rewrite(change: Change) -> Binding:

@@ -48,6 +48,7 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
         before=first.before,
         prepare=_prepared(first.prepare, second.prepare),
         others=(),
+        held=first.held or second.held,
         ordered=first.ordered and second.ordered,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from graphkit.graph.ports import input_ports
 from graphkit.graph.symbols import substituted
@@ -27,9 +27,21 @@ def declared(model: Model) -> dict[str, Dims]:
     return found
 
 
+class Untrue(NamedTuple):
+    """A declared shape that is not what comes out.
+
+    Attributes:
+        said: What is wrong, for people.
+        symbols: The symbols that have two sizes in the run, where nothing else is wrong.
+    """
+
+    said: str
+    symbols: frozenset[str]
+
+
 def untrue(
     model: Model, feeds: Mapping[str, Array], said: Mapping[str, Dims], made: Mapping[str, tuple[int, ...]]
-) -> dict[str, str]:
+) -> dict[str, Untrue]:
     """Value -> what is wrong with its declared shape in a run.
 
     A symbol has one size in a run: that of the inputs that have it, else of the first value that does.
@@ -46,7 +58,7 @@ def untrue(
             for dim, size in zip(port.dims, getattr(feeds[name], "shape", ()), strict=False):
                 if isinstance(dim, str):
                     sizes.setdefault(dim, size)
-    wrong: dict[str, str] = {}
+    wrong: dict[str, Untrue] = {}
     held = {tensor.name: tuple(tensor.dims) for tensor in model.proto.graph.initializer}
     fed = {name: tuple(value.shape) for name, value in feeds.items() if hasattr(value, "shape")}
     known = {**held, **fed, **made}
@@ -54,9 +66,13 @@ def untrue(
         if name not in known:
             continue
         real = known[name]
-        if len(real) != len(shape) or any(not _true(dim, size, sizes) for dim, size in zip(shape, real, strict=True)):
+        alike = len(real) == len(shape)
+        off = [dim for dim, size in zip(shape, real, strict=True) if not _true(dim, size, sizes)] if alike else []
+        if off or not alike:
             text = ",".join("?" if dim is None else str(dim) for dim in shape)
-            wrong[name] = f"{name!r} is declared as [{text}] and comes out as {list(real)}"
+            symbols = frozenset(dim for dim in off if isinstance(dim, str))
+            why = f"{name!r} is declared as [{text}] and comes out as {list(real)}"
+            wrong[name] = Untrue(why, symbols if len(symbols) == len(set(off)) else frozenset())
     return wrong
 
 

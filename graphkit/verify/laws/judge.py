@@ -24,6 +24,7 @@ from graphkit.verify.laws.first import first_difference
 from graphkit.verify.laws.loose import loosened
 from graphkit.verify.laws.proof import Held
 from graphkit.verify.laws.repaired import repaired
+from graphkit.verify.laws.rounded import SHARE, Others, hangs_on_floats
 from graphkit.verify.laws.side import NoKernelError, Ran, Side, load
 from graphkit.verify.laws.trials import STACKED, TIMES, Plan, Trial, needs
 
@@ -79,7 +80,6 @@ class _Seen:
     outputs: dict[str, Metrics] = field(default_factory=dict)
     compared: int = 0
     nan: int = 0
-    decided: list[str] = field(default_factory=list)
     first: str | None = None
     evaluator: str = ""
 
@@ -129,6 +129,9 @@ class _Judge:
         """
         self._check_valid()
         self._check_interface()
+        binding = self._binding
+        if binding.held is not None and (why := binding.held(self._base, self._after, binding.names)) is not None:
+            raise Broken(why)
         try:
             plan = Plan(self._binding, self._base, self._after, seed=self._asked.seed, given=self._asked.feeds)
             plan.mixed = self._mixes(plan)
@@ -222,6 +225,7 @@ class _Round:
         self._what = what
         self._skipped: set[int] = set()
         self._totals: dict[str, Total] = {}
+        self._others: dict[str, Others | None] = {}
         self._example: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
         self._said = declared(self._after)
         self._policy = Near(self._binding.close)
@@ -319,17 +323,20 @@ class _Round:
 
     def _excused(
         self, trials: Sequence[Trial], expected: Sequence[Sequence[Ran]], told: Mapping[str, list[int | str | None]]
-    ) -> set[str]:
-        """Values whose declared shape was untrue before, and is still the same."""
+    ) -> tuple[set[str], set[str]]:
+        """Values whose declared shape was untrue before, and symbols that had two sizes in one run before."""
         before = self._judge._before  # noqa: SLF001 (one room)
         wrong: set[str] = set()
+        symbols: set[str] = set()
         for trial, runs in zip(trials, expected, strict=True):
             if trial.kind == "base":
                 for feeds, ran in zip(trial.before, runs, strict=False):
-                    wrong.update(untrue(before, feeds, told, ran.shapes))
-        return {name for name in self._said if self._binding.names.get(name, name) in wrong}
+                    found = untrue(before, feeds, told, ran.shapes)
+                    wrong.update(found)
+                    symbols.update(symbol for one in found.values() for symbol in one.symbols)
+        return {name for name in self._said if self._binding.names.get(name, name) in wrong}, symbols
 
-    def _one(self, side: Side, trial: Trial, runs: Sequence[Ran], excused: set[str]) -> str | None:
+    def _one(self, side: Side, trial: Trial, runs: Sequence[Ran], excused: tuple[set[str], set[str]]) -> str | None:
         """One run of after beside those of before; gives why it does not run at another size of a freed axis.
 
         Raises:
@@ -346,8 +353,12 @@ class _Round:
                 return str(error)
             raise Broken(f"it does not run where the model before does ({self._where(trial)}): {error}") from error
         wrong = untrue(self._after, feeds, self._said, made.shapes)
-        if false := [text for name, text in wrong.items() if name not in excused]:
-            raise Broken(f"a declared shape is not true ({self._where(trial)}): {false[0]}")
+        spared, symbols = excused
+        false = [
+            one for name, one in wrong.items() if name not in spared and not (one.symbols and one.symbols <= symbols)
+        ]
+        if false:
+            raise Broken(f"a declared shape is not true ({self._where(trial)}): {false[0].said}")
         if runs:
             self._compare(trial, runs, made, feeds)
         return None
@@ -384,9 +395,18 @@ class _Round:
                 self._before, self._after, self._binding, before, after, self._near, reference=self._judge.reference
             )
 
+    def _held(self, value: Any) -> Any:
+        """A value with float16's largest number in the place of finite ones that are beyond it, where that is the dtype."""
+        close = self._binding.close
+        if close is None or close.dtype != "float16" or not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            return value
+        most = value.dtype.type(np.finfo(np.float16).max)
+        return np.where(np.isfinite(value), np.clip(value, -most, most), value)
+
     def _near(self, name: str, actual: Any, expected: Any) -> Metrics:
         """An inner value beside that of before."""
         close = self._binding.close
+        actual, expected = self._held(actual), self._held(expected)
         metrics = measure(actual, expected, self._policy, any_dtype=close is not None, equal_nan=True)
         if close is None or close.relative is None or metrics.match or not as_finite(actual, expected):
             return metrics
@@ -394,7 +414,7 @@ class _Round:
         return replace(metrics, match=total.relative <= close.relative)
 
     def _check_totals(self) -> None:
-        """Relative L2 errors over all runs.
+        """Relative L2 errors, and integers that rounding decided, over all runs.
 
         Raises:
             Broken: One is larger than the law allows.
@@ -408,16 +428,29 @@ class _Round:
                 if self._example is not None:
                     self._look_for_the_first(*self._example)
                 raise Broken(f"output {name!r} differs: {said}")
+        for name, others in self._others.items():
+            if others is not None and others.others:
+                said = f"{others.others} of {others.elements} are others, at most {SHARE:.0%}: rounding decides them"
+                self._seen.outputs[name] = replace(passed(self._seen.outputs[name], said), match=not others.too_many)
+                if others.too_many:
+                    raise Broken(f"output {name!r} differs: {said}")
 
     def _measured(self, name: str, actual: Any, expected: Any) -> Metrics:
         close = self._binding.close
+        actual, expected = self._held(actual), self._held(expected)
         metrics = measure(actual, expected, self._policy, any_dtype=close is not None, equal_nan=True)
         self._seen.compared += elements(actual)
         self._seen.nan += nans(actual)
         if close is None or metrics.shape != np.shape(expected) or (metrics.match and close.relative is None):
             return metrics
         if np.asarray(actual).dtype.kind in "biu" and np.asarray(expected).dtype.kind in "biu":
-            self._seen.decided.append(name)  # an index or a truth that rounding decides
+            if name not in self._others:
+                value = self._binding.compared[name].value
+                self._others[name] = Others() if hangs_on_floats(self._before, value) else None
+            others = self._others[name]
+            if others is None or np.asarray(actual).dtype != np.asarray(expected).dtype:
+                return metrics
+            self._others[name] = others.plus(actual, expected)
             return passed(metrics)
         if close.relative is not None and as_finite(actual, expected):
             self._totals[name] = self._totals.get(name, Total()).plus(actual, expected)

@@ -183,3 +183,131 @@ def test_all_weights_promoted_and_all_defaults_frozen_are_proved():
     wrong = gk.freeze(listed, defaults=True)
     wrong.proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.float32([1, 2.5]), "k"))
     assert not gk.prove(wrong, listed, replay=False)
+
+
+INTEGERS = """<ir_version: 10, opset_import: ["" : 18]>
+g (int64[4] x, float[4, 8] f) => (int64[4] y, int64[4] best, float[4, 8] z) <int64[4] w = {3, 1, 2, 5}, float[8, 8] m> {
+  [mul] y = Mul(x, w) [mm] z = MatMul(f, m) [best] best = ArgMax<axis = 1, keepdims = 0>(z) }"""
+
+
+def integers():
+    text = INTEGERS.replace("float[8, 8] m", "float[1] unread = {0}")
+    model = onnx.parser.parse_model(text)
+    values = np.random.default_rng(0).standard_normal((8, 8), dtype=np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(values, "m"))
+    return model
+
+
+@pytest.mark.parametrize("to", ["int8", "float16"])
+def test_only_what_floats_decide_may_be_another_integer_where_precision_is_lower(to):
+    model = integers()
+    made = gk.precision(model, to=to, **({"samples": 4} if to == "int8" else {"keep_io": True}))
+    assert gk.prove(made, model)
+    for change in (
+        lambda proto: proto.graph.node[[n.name for n in proto.graph.node].index("mul")].input.__setitem__(1, "x"),
+        lambda proto: setattr(next(n for n in proto.graph.node if n.name == "best").attribute[0], "i", 0),
+        lambda proto: setattr(next(n for n in proto.graph.node if n.name == "best"), "op_type", "ArgMin"),
+    ):
+        proto = made.materialize()
+        change(proto)
+        wrong = Model(proto, {}, original=made.original, steps=made.history)
+        assert gk.prove(wrong, model, replay=False).verdict == "broken"
+
+
+@pytest.mark.parametrize("to", ["int8", "int8-weights", "int8-dynamic"])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_a_channel_of_an_int8_weight_that_is_gone_is_found_though_few_numbers_hang_on_it(to, per_channel):
+    text = """<ir_version: 10, opset_import: ["" : 18]>
+    g (float[4, 32] f, bool c) => (float[4, 32] z) <float[1] unread = {0}> {
+      z = If(c) <then_branch = t () => (float[4, 32] p) { p = Identity(h) }, else_branch = e () => (float[4, 32] q) { q = Neg(f) }>
+      h = MatMul(f, m) }"""
+    model = onnx.parser.parse_model(text)
+    model.graph.node.append(model.graph.node.pop(0))
+    values = np.random.default_rng(0).standard_normal((32, 32), dtype=np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(values, "m"))
+    if to == "int8-weights" and per_channel:
+        return
+    made = gk.rename(gk.precision(model, to=to, per_channel=per_channel), values={"f": "input"})
+    assert gk.prove(made, model), gk.text(gk.prove(made, model))
+    proto = made.materialize()
+    tensor = next(t for t in proto.graph.initializer if t.name == "m_quantized")
+    array = np.array(onnx.numpy_helper.to_array(tensor))
+    array[:, 3] = 0
+    tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    wrong = Model(proto, {}, original=made.original, steps=made.history)
+    assert gk.prove(wrong, model, replay=False).verdict == "broken"
+
+
+def test_a_default_that_is_quantized_is_no_input_any_more_and_that_is_proved():
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[2, 4] x, float[4, 4] k) => (float[2, 4] y)
+        <float[4, 4] k = {1, 2, 3, 4, 2, 3, 4, 5, 6, 5, 4, 3, 1, 0, 1, 0}> { y = MatMul(x, k) }"""
+    )
+    made = gk.precision(model, to="int8", samples=4)
+    assert [value.name for value in made.inputs] == ["x"]
+    assert gk.prove(made, model)
+
+
+PROMOTED = {
+    "an attribute whose input has one element": (9, "y, i = TopK<k = 1>(x) z = Identity(y)", "n:k"),
+    "an attribute that only its default says": (6, "z = Clip<max = 2.0>(x)", "n:min"),
+}
+
+
+@pytest.mark.parametrize("kind", PROMOTED)
+def test_attributes_that_became_inputs_are_proved(kind):
+    opset, body, name = PROMOTED[kind]
+    model = onnx.parser.parse_model(
+        f'<ir_version: 10, opset_import: ["" : {opset}]> g (float[2, 3] x) => (float[m, n] z) {{ [n] {body} }}'
+    )
+    assert gk.prove(gk.promote(model, name), model)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_default_that_is_promoted_under_another_name_is_fed_other_values_too(keep):
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[2] x, float[2] c) => (float[2] y) <float[2] c = {1, 2}> {
+        y = Add(x, c) }"""
+    )
+    proof = gk.prove(gk.promote(model, {"c": "k"}, keep_default=keep), model)
+    assert proof, gk.text(proof)
+    assert "k=2" in " ".join(proof.laws[0].sizes)
+
+
+def test_what_the_runtime_refuses_is_asked_of_the_reference_evaluator():
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { [twin] h = Exp(x) [twin] y = Neg(h) }'
+    )
+    proof = gk.prove(gk.rename(model, values={"x": "input"}), model)
+    assert (bool(proof), proof.laws[0].evaluator) == (True, "onnx.reference")
+
+
+def test_a_body_of_another_opset_is_proved():
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 18, "my" : 1]> g (float[2] x) => (float[2] y) { y = my.Twice(x) }'
+    )
+    made = gk.define(model, '<domain: "my", opset_import: ["" : 17]> Twice (a) => (b) { b = Add(a, a) }')
+    assert gk.prove(made, model)
+
+
+def test_a_mask_beyond_the_range_of_float16_is_its_largest_number_and_no_infinity():
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[2, 3] x, bool[2, 3] keep) => (float[2, 3] y)
+        <float low = {-1000000000}> { y = Where(keep, x, low) }"""
+    )
+    made = gk.precision(model, to="float16", keep_io=True)
+    assert gk.prove(made, model), gk.text(gk.prove(made, model))
+    proto = made.materialize()
+    tensor = next(t for t in proto.graph.initializer if not t.dims)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(-np.inf, np.float16), tensor.name))
+    wrong = Model(proto, {}, original=made.original, steps=made.history)
+    assert gk.prove(wrong, model, replay=False).verdict == "broken"
+
+
+def test_a_symbol_that_had_two_sizes_before_is_no_fault_of_the_next_step():
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[n, 4] x, float[n, 4] y) => (float[n, 4] z) { z = Mul(x, y) }"""
+    )
+    frozen = gk.freeze(model, {"x": np.ones((2, 4), np.float32)})
+    made = gk.insert(frozen, "z", "clip:low=-1,high=1")
+    assert gk.prove(made, model), gk.text(gk.prove(made, model))

@@ -1,0 +1,81 @@
+"""Integers and truths that rounding decides: what is computed from floats on the way, an argmax, a comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from graphkit.graph import walk
+from graphkit.graph.index import GraphIndex
+from graphkit.graph.upstream import upstream
+from graphkit.model import Model
+from graphkit.tensor import numpy_type
+
+SHARE = 0.25
+"""The share of the elements of all runs that may be others where rounding decides them."""
+
+FEW = 2
+"""Elements that may be others in any case."""
+
+
+@dataclass(frozen=True)
+class Others:
+    """How many elements of an output are others, over several runs."""
+
+    others: int = 0
+    elements: int = 0
+
+    def plus(self, actual: Any, expected: Any) -> Others:
+        """With one run more."""
+        differ = int(np.count_nonzero(np.asarray(actual) != np.asarray(expected)))
+        return Others(self.others + differ, self.elements + int(np.size(expected)))
+
+    @property
+    def too_many(self) -> bool:
+        """Whether that is more than rounding does."""
+        return self.others > max(FEW, SHARE * self.elements)
+
+
+def hangs_on_floats(model: Model, value: str) -> bool:
+    """Whether a value of the main graph is computed from floats, so that rounding may decide what it is."""
+    index = GraphIndex(model.proto.graph)
+    if not index.has(value):
+        return True
+    behind = upstream(index, [value])
+    kinds = [tensor.data_type for name in behind.values if (tensor := index.initializers.get(name)) is not None]
+    kinds += [index.inputs[name].type.tensor_type.elem_type for name in behind.values if name in index.inputs]
+    if any(_is_float(kind) for kind in kinds):
+        return True
+    return any(_makes_floats(index.nodes[position], model.proto) for position in behind.nodes)
+
+
+def _is_float(data_type: int) -> bool:
+    dtype = numpy_type(data_type)
+    return dtype is None or dtype.kind not in "biuOUS"
+
+
+def _makes_floats(node: onnx.NodeProto, proto: onnx.ModelProto) -> bool:
+    """Whether a node may begin with floats of its own: a constant, a cast, a random draw, a body, a function."""
+    if walk.called_functions([node], proto.functions) or node.domain not in ("", "ai.onnx"):
+        return True
+    tensors = [tensor for attribute in node.attribute for tensor in walk.attribute_tensors(attribute)]
+    if node.op_type == "Constant":
+        return any(_is_float(t.data_type) for t in tensors) or any(a.type in FLOATS for a in node.attribute)
+    if node.op_type == "Cast":
+        return any(_is_float(attribute.i) for attribute in node.attribute if attribute.name == "to")
+    return node.op_type not in PLAIN or any(_is_float(tensor.data_type) for tensor in tensors)
+
+
+FLOATS = (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS)
+
+PLAIN = frozenset(
+    "Abs Add And BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Compress Concat ConstantOfShape CumSum Div Einsum "
+    "Equal Expand Flatten Gather GatherElements GatherND Greater GreaterOrEqual Identity Less LessOrEqual MatMul Max Min "
+    "Mod Mul Neg NonZero Not OneHot Or Pad Pow Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape ScatterElements "
+    "ScatterND Shape Sign Size Slice Split Squeeze Sub Sum Tile TopK Transpose Trilu Unique Unsqueeze Where Xor ArgMax "
+    "ArgMin".split()
+)
+"""Operators that make integers of integers."""
