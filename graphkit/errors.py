@@ -58,7 +58,11 @@ class GraphkitError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+        return "\n  ".join([self.message, *([f"hint: {self.hint}"] if self.hint else []), *self.told()])
+
+    def told(self) -> tuple[str, ...]:
+        """Lines behind the message and the hint: what another package said, where that adds something."""
+        return ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _remade, (type(self), self.args, self.__dict__)
@@ -300,11 +304,35 @@ class ExportError(GraphkitError):
 
     Attributes:
         details: torch's own message, whole; the command line shows it with ``-v``.
+        stage: Where it ended: "module" (the module does not run, or the arguments do not fit it or contradict each other),
+            "capture" (torch cannot follow the forward), "translation" (an operator cannot be written in ONNX), "file" (the
+            result cannot be written); None where nothing was exported.
+        torch_version: torch's version, where torch was asked.
+        words: What torch said first, in its own words; "" where torch was not asked.
     """
 
-    def __init__(self, message: str, *, details: str = "", hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: str = "",
+        hint: str | None = None,
+        stage: str | None = None,
+        torch_version: str = "",
+        words: str = "",
+    ) -> None:
         super().__init__(message, hint=hint)
         self.details = details
+        self.stage = stage
+        self.torch_version = torch_version
+        self.words = words
+
+    def told(self) -> tuple[str, ...]:
+        """The stage, torch's version, and its words where the message does not repeat them."""
+        if not self.torch_version:
+            return ()
+        says = f" says: {self.words}" if self.words and self.words[:40] not in self.message else ""
+        return (f"stage: {self.stage}; torch {self.torch_version}{says}",)
 
 
 class SessionError(GraphkitError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import onnx
 
@@ -153,8 +153,10 @@ class Model:
         """The nodes of the main graph, in the file's order. They are the model's own: change them in ``edit()`` only."""
         return tuple(self.proto.graph.node)
 
-    def save(self, path: str | os.PathLike[str], **options: Any) -> Any:
-        """Write the model to a file, atomically; ``graphkit.save`` says which options there are and what it returns."""
+    def save(self, path: str | os.PathLike[str] | IO[bytes], **options: Any) -> Any:
+        """Write the model to a file, atomically, or to an open one (``io.BytesIO``); ``graphkit.save`` says which options
+        there are and what it returns.
+        """
         return late("graphkit.storage.save", "save")(self, path, **options)
 
     def edit(self, kind: str = "proto") -> Any:

@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -78,11 +78,12 @@ class Render:
         """A finding that did not stop the work; once per text, not with ``-q``."""
         self._say("warning", message)
 
-    def error(self, message: str, fields: Mapping[str, object] | None = None) -> None:
+    def error(self, message: str, fields: Mapping[str, object] | None = None, told: Sequence[str] = ()) -> None:
         """Why the command failed; with ``--json`` also as an object on stdout: ``{"error": {"type", "message", ...}}``."""
         said = {"type": "Error", "message": message, **(fields or {})}
         hint = said.get("hint")
         lines = [f"graphkit: error: {_label(message)}", *([f"  hint: {_label(str(hint))}"] if hint else [])]
+        lines += [f"  {_label(line)}" for line in told]
         self._write(sys.stderr, "\n".join(lines) + "\n")
         if self.as_json:
             import graphkit as gk
@@ -102,7 +103,7 @@ class Render:
         fields.pop("message")
         hint = error.hint and spelt(error.hint)
         message = spelt(error.message)
-        self.error(message, {"type": type(error).__name__, "message": message, **fields, "hint": hint})
+        self.error(message, {"type": type(error).__name__, "message": message, **fields, "hint": hint}, error.told())
         if not self.verbose:
             return
         details = getattr(error, "details", "")

@@ -32,6 +32,10 @@ CALLS_KEY = "graphkit.module_calls"
 """Node metadata of graphkit's exports, where modules are called more than once or have more than one name: a JSON list,
 ``["block#2", "block.act#4"]``, of the calls around the node, outermost first."""
 
+FOLDED_KEY = "graphkit.folded_modules"
+"""Node metadata of graphkit's exports: a JSON object, path -> class, of the modules whose work one node does since an exporter
+folded a BatchNorm into the convolution before it."""
+
 _FX_NODE = re.compile(r"%(?P<name>\w+) :.*?= call_function\[target=(?P<target>[\w.]+)\]", re.DOTALL)
 
 _STRING = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
@@ -96,6 +100,23 @@ def module_classes(node: onnx.NodeProto) -> dict[str, str]:
     """Path -> class (``torch.nn.modules.conv.Conv2d``) of the modules around a node; {} where the file does not say."""
     scopes, classes = _listed(node, SCOPES_KEY), _listed(node, CLASSES_KEY)
     return dict(zip(scopes[:-1], classes[:-1], strict=True)) if len(scopes) == len(classes) else {}
+
+
+def folded_modules(node: onnx.NodeProto) -> dict[str, str]:
+    """Path -> class of the modules that were folded into a node, itself included; {} where none was or nobody says it."""
+    try:
+        found = json.loads(_entry(node, FOLDED_KEY) or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return {str(path): str(kind) for path, kind in found.items()} if isinstance(found, dict) else {}
+
+
+def give_folded(node: onnx.NodeProto, modules: dict[str, str]) -> None:
+    """Write onto a node which modules were folded into it; those that are there already stay."""
+    both = {**folded_modules(node), **modules}
+    for entry in [entry for entry in node.metadata_props if entry.key == FOLDED_KEY]:
+        node.metadata_props.remove(entry)
+    node.metadata_props.add(key=FOLDED_KEY, value=json.dumps(both))
 
 
 def fx_node(node: onnx.NodeProto) -> tuple[str, str] | None:

@@ -11,8 +11,9 @@ import onnx
 from graphkit.errors import FormatError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
-from graphkit.graph.module_paths import calls_around, module_call, module_classes, modules
+from graphkit.graph.module_paths import calls_around, folded_modules, module_call, module_classes, modules
 from graphkit.graph.module_weights import module_weights
+from graphkit.graph.names import label
 from graphkit.graph.values import constant_tensor, format_type, is_constant_node, value_type
 from graphkit.inspection.obstacles import obstacles, runtime_words
 from graphkit.inspection.summary import (
@@ -253,7 +254,31 @@ def _modules(index: GraphIndex) -> tuple[ModuleSummary, ...]:
             numbers.setdefault(path, set()).add(number)
     found = modules(index.graph)
     held = module_weights(index, found)
-    return tuple(
-        ModuleSummary(path, classes.get(path), len(places), *held[path], len(numbers[path]))
-        for path, places in found.items()
-    )
+    before, behind = _folded(index, found, classes)
+    rows = []
+    for path, places in found.items():
+        own = ModuleSummary(path, classes.get(path), len(places), *held[path], len(numbers[path]))
+        rows += [*before.get(path, ()), own, *behind.get(path, ())]
+    return tuple(rows)
+
+
+def _folded(
+    index: GraphIndex, found: Mapping[str, object], classes: dict[str, str]
+) -> tuple[dict[str, list[ModuleSummary]], dict[str, list[ModuleSummary]]]:
+    """Modules that no node names since an exporter folded them into another's: to list before and behind that one."""
+    before: dict[str, list[ModuleSummary]] = {}
+    behind: dict[str, list[ModuleSummary]] = {}
+    listed = set(found)
+    for node in index.nodes:
+        told = folded_modules(node)
+        for path, kind in told.items():
+            classes.setdefault(path, kind)
+        partner = next((path for path in told if path in found), None)
+        order = list(told)
+        for path in order if partner is not None else ():
+            if path not in listed:
+                listed.add(path)
+                places = before if order.index(path) < order.index(str(partner)) else behind
+                row = ModuleSummary(path, told[path], 0, folded_into=label(node))
+                places.setdefault(str(partner), []).append(row)
+    return before, behind

@@ -89,6 +89,8 @@ class ModuleSummary(Result):
             parameters, for constants that an exporter adds (scales of a Resize, states of an LSTM), and for what it folds: Conv + BatchNorm have the convolution's weight and one bias, in the
             module that the exporter names.
         calls: How many times it is called, those that left no node not counted; 1 where the file does not say.
+        folded_into: The node that does its work, which the exporter calls after another module; None for all others. Such
+            a module has no nodes of its own (in graphkit's exports: a BatchNorm and the convolution before it).
     """
 
     path: str
@@ -97,6 +99,7 @@ class ModuleSummary(Result):
     bytes: int = 0
     parameters: int = 0
     calls: int = 1
+    folded_into: str | None = None
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import IO, Any
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
@@ -30,7 +30,7 @@ LARGE_PROTO = 64 << 20
 """A ModelProto given in memory is split from its weights when it is larger than this many bytes."""
 
 
-def load(path: str | os.PathLike[str], *, strict: bool = True) -> Model:
+def load(path: str | os.PathLike[str] | IO[bytes], *, strict: bool = True) -> Model:
     """Load a model without reading its weights.
 
     Every tensor of 4 KiB or more (32 KiB for remote models) stays in its file and becomes an external-data reference in
@@ -42,6 +42,7 @@ def load(path: str | os.PathLike[str], *, strict: bool = True) -> Model:
     Args:
         path: ``-`` for standard input; a local path, where ``.onnxtxt``, ``.json`` and ``.textproto`` are text; or an address for fsspec: ``https://``, ``s3://``, ``hf://``, ``memory://``, ... Only the
             ranges that are needed are fetched. External data of a remote model lies beside it, at the same address.
+            Also a file that is open for reading bytes (``io.BytesIO``): it is read to its end, and kept in memory.
         strict: False opens whatever can be read: tensors that contradict their dims, external data that is cut short,
             lies outside or changed, a missing opset. Such a tensor is refused where its bytes are wanted; ``check``
             says all that is wrong, and edits can repair it.
@@ -53,6 +54,7 @@ def load(path: str | os.PathLike[str], *, strict: bool = True) -> Model:
             over which an overlay was saved is another one now.
         TensorError: A tensor has a negative dim, or another number of bytes or values than its dims say.
         MissingExtraError: The address needs a package that is not installed.
+        TypeError: A file that is open for text.
 
     Cost: time and memory O(skeleton); weights are not read.
 
@@ -63,7 +65,7 @@ def load(path: str | os.PathLike[str], *, strict: bool = True) -> Model:
         ['logits', 'large', 'kept', 'moved']
     """
     report = refuse if strict else Faults()
-    return _load(os.fspath(path), report)
+    return _load(path if is_open_file(path) else os.fspath(path), report)  # type: ignore[arg-type]  # it is the one or the other
 
 
 def load_with_faults(path: str | os.PathLike[str]) -> tuple[Model, Faults]:
@@ -76,16 +78,21 @@ def load_with_faults(path: str | os.PathLike[str]) -> tuple[Model, Faults]:
     return _load(os.fspath(path), faults), faults
 
 
-def _load(text: str, report: Report) -> Model:
-    if text == STDIN:
-        data = _stdin()
-        source: Source = Buffer(data, "standard input")
+def _load(given: str | IO[bytes], report: Report) -> Model:
+    source: Source
+    if not isinstance(given, str):
+        name = getattr(given, "name", None)
+        text, path = (name if isinstance(name, str) else "the file object"), None
+        source = Buffer(_content(given, text), text)
+    elif given == STDIN:
         text, path = "standard input", None
+        source = Buffer(_stdin(), text)
     else:
+        text = given
         source = RemoteFile(text) if is_url(text) else LocalFile(text)
         path = text
     location = own_location(text, source.size)
-    if text_format(text) and path is not None:
+    if text_format(text):
         whole = source.read(0, source.size)
         proto, digest = read_text(text, whole), hashlib.sha256(whole).hexdigest()
     else:
@@ -94,6 +101,27 @@ def _load(text: str, report: Report) -> Model:
     return Model(
         proto, found, path=path, identity=Original(os.path.basename(text.rstrip("/")) if path else None, digest)
     )
+
+
+def is_open_file(given: object) -> bool:
+    """Whether something is a file that is open, such as ``io.BytesIO``, and no path."""
+    return hasattr(given, "read") and not isinstance(given, str | os.PathLike)
+
+
+def _content(file: IO[bytes], name: str) -> bytes:
+    """What is left in an open file.
+
+    Raises:
+        ModelFileError: It cannot be read.
+        TypeError: It is open for text.
+    """
+    try:
+        data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: it is closed, or not open for reading
+        raise ModelFileError(f"{name} cannot be read: {error}") from error
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"a model is bytes: open the file with 'rb', not for {type(data).__name__}")
+    return bytes(data)
 
 
 STDIN = "-"
@@ -119,7 +147,10 @@ def as_model(model: ModelLike) -> Model:
         return from_proto(model)
     if isinstance(model, str | os.PathLike):
         return load(model)
-    raise TypeError(f"expected a path, an onnx.ModelProto or a graphkit.Model, not {type(model).__name__}")
+    raise TypeError(
+        f"expected a path, an onnx.ModelProto or a graphkit.Model, not {type(model).__name__}"
+        + ("; load it first: graphkit.load(file)" if is_open_file(model) else "")
+    )
 
 
 def as_valid_model(model: ModelLike) -> Model:

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
-from typing import Literal
+from typing import IO, Literal
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
@@ -68,7 +68,7 @@ class Saved(Result):
 
 def save(
     model: ModelLike,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | IO[bytes],
     *,
     external: str | None = None,
     weights: Weights = "auto",
@@ -88,7 +88,8 @@ def save(
     Args:
         model: A Model, a ModelProto or a path. It is not changed.
         path: The ``.onnx`` file to write, on a local disk; its folder must exist. ``.onnxtxt``, ``.json`` and ``.textproto``
-            are written as text, with the weights in it; ``-`` is standard output.
+            are written as text, with the weights in it; ``-`` is standard output. Also a file that is open for writing
+            bytes (``io.BytesIO``): it gets the whole ``.onnx`` file, from where it stands.
         external: Name of a data file, inside of the folder of ``path``, for all tensors of 1 KiB or more; it is not
             written where there are none. Tensors of
             64 KiB or more begin at multiples of 4096 bytes, so that they can be mapped (of 1 MiB or more: at multiples of
@@ -112,7 +113,9 @@ def save(
         SaveError: The target cannot be written, a text format cannot say all that the model holds, or the weights cannot be kept or linked there.
         WeightsError: Weights are missing, or were changed since the model was loaded.
         TensorError: A tensor's bytes contradict its dims.
-        ValueError: ``external`` together with ``weights``, or an ``external`` that leads out of the folder.
+        ValueError: ``external`` together with ``weights``, or an ``external`` that leads out of the folder; either of them
+            for standard output or an open file.
+        TypeError: A file that is open for text.
 
     Changes: ``path``, and the data file that ``external`` names or that "auto" needs; no other file.
     Scope: main graph, bodies, functions.
@@ -123,8 +126,10 @@ def save(
         >>> gk.save(gk.simplify("model.onnx"), "small.onnx").data_path is None
         True
     """
+    if not isinstance(path, str | os.PathLike):
+        return _to_stream(as_model(model), path, external, weights, history=history)
     if os.fspath(path) == STDIN:
-        return _to_stdout(as_model(model), external, history=history)
+        return _to_stream(as_model(model), sys.stdout.buffer, external, weights, history=history)
     target = _target(os.fspath(path), external, weights)
     source = _with_history(as_model(model), history=history)
     if text_format(target):
@@ -143,19 +148,44 @@ def save(
     return Saved(target, size, data, layout.data_size, tuple(sorted(layout.references)))
 
 
-def _to_stdout(model: Model, external: str | None, *, history: bool) -> Saved:
-    """Write a model to standard output, through a file: its parts lie in any order until it is whole."""
-    if external is not None:
-        raise ValueError("standard output is one file: leave external out")
+def _to_stream(model: Model, stream: IO[bytes], external: str | None, weights: Weights, *, history: bool) -> Saved:
+    """Write a model to standard output or an open file, through a file: its parts lie in any order until it is whole."""
+    name = STDIN if stream is sys.stdout.buffer else str(getattr(stream, "name", "the file object"))
+    what = "standard output" if name == STDIN else name
+    if external is not None or weights != "auto":
+        raise ValueError(f"{what} is one file, which holds its weights: leave external and weights out")
+    _check_stream(stream, name)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.onnx")
         saved = save(model, path, history=history)
         if saved.data_path is not None:
-            raise SaveError("the model has more than 2 GiB, which one file cannot hold", path=STDIN)
-        with open(path, "rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    return Saved(STDIN, saved.size)
+            raise SaveError("the model has more than 2 GiB, which one file cannot hold", path=name)
+        try:
+            with open(path, "rb") as file:
+                shutil.copyfileobj(file, stream)
+            stream.flush()
+        except (OSError, ValueError) as error:  # ValueError: it is closed, or not open for writing
+            if name == STDIN:
+                raise
+            raise SaveError(f"{what} cannot be written: {error}", path=name) from error
+    return Saved(name, saved.size)
+
+
+def _check_stream(stream: IO[bytes], name: str) -> None:
+    """Refuse what takes no bytes before anything is written.
+
+    Raises:
+        SaveError: It is closed, or not open for writing.
+        TypeError: It is open for text, or no file at all.
+    """
+    if not hasattr(stream, "write"):
+        raise TypeError(f"a model is written to a path or to an open file, not to {type(stream).__name__}")
+    try:
+        stream.write(b"")
+    except TypeError as error:
+        raise TypeError(f"a model is bytes: open the file with 'wb', not for text ({error})") from error
+    except (OSError, ValueError) as error:
+        raise SaveError(f"{name} cannot be written: {error}", path=name) from error
 
 
 def _target(path: str, external: str | None, weights: str) -> str:

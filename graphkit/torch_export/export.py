@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 from graphkit.errors import ExportError
 from graphkit.graph.opset import opset_of
@@ -16,10 +16,12 @@ from graphkit.storage.save import save
 from graphkit.torch_export import arguments as given
 from graphkit.torch_export.factory import import_torch
 from graphkit.torch_export.findings import examine
-from graphkit.torch_export.job import EXPORTERS, Exporter, Job, weights_of
+from graphkit.torch_export.job import EXPORTERS, Exporter, Job, Training, weights_of
 from graphkit.torch_export.loading import unloadable
 from graphkit.torch_export.mark import resolve_marks
+from graphkit.torch_export.modes import forgotten_eval, training_mode
 from graphkit.torch_export.output_dims import name_outputs
+from graphkit.torch_export.own_domains import Translations, give_opsets, own_opsets, own_translations
 from graphkit.torch_export.weights import weights_as_inputs
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ class Exported(Result):
 def export(
     module: torch.nn.Module,
     args: Any,
-    path: str | os.PathLike[str] | None = None,
+    path: str | os.PathLike[str] | IO[bytes] | None = None,
     *,
     kwargs: Mapping[str, Any] | None = None,
     exporter: Exporter = "dynamo",
@@ -70,7 +72,10 @@ def export(
     dynamic: given.DynamicAxes | None = None,
     parameters: Parameters = "stored",
     optimize: bool = True,
-    translations: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+    translations: Translations | None = None,
+    custom_translation_table: Translations | None = None,
+    custom_opsets: Mapping[str, int] | None = None,
+    training: Training | Any = "eval",
     external: str | None = None,
 ) -> Model:
     """Export a torch module, and write the model to a file when a path is given.
@@ -78,7 +83,7 @@ def export(
     Args:
         module: An nn.Module, a ScriptModule or a torch.export.ExportedProgram.
         args: Example arguments, a tuple (or one tensor). Only tensors become inputs of the model.
-        path: Where to write the model; the write is atomic.
+        path: Where to write the model; the write is atomic. Also a file that is open for writing bytes (``io.BytesIO``).
         kwargs: Example keyword arguments.
         exporter: See ``export_report``, as for all that follow.
         opset: The opset to ask for.
@@ -88,6 +93,9 @@ def export(
         parameters: Where the weights go.
         optimize: Whether operators may be folded and fused.
         translations: Translations of operators of your own.
+        custom_translation_table: torch's name for the same.
+        custom_opsets: Versions of domains of your own.
+        training: The mode in which the module is exported.
         external: The name of a data file beside ``path`` for the weights; None keeps them inside where they fit.
 
     Returns:
@@ -121,7 +129,10 @@ def export(
         parameters=parameters,
         optimize=optimize,
         translations=translations,
-        folder=None if path is None else os.path.dirname(os.path.abspath(path)),
+        custom_translation_table=custom_translation_table,
+        custom_opsets=custom_opsets,
+        training=training,
+        folder=os.path.dirname(os.path.abspath(path)) if isinstance(path, str | os.PathLike) else None,
     )
     if path is not None:
         save(report.model, path, external=external)
@@ -140,7 +151,10 @@ def export_report(
     dynamic: given.DynamicAxes | None = None,
     parameters: Parameters = "stored",
     optimize: bool = True,
-    translations: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+    translations: Translations | None = None,
+    custom_translation_table: Translations | None = None,
+    custom_opsets: Mapping[str, int] | None = None,
+    training: Training | Any = "eval",
     folder: str | None = None,
 ) -> Exported:
     """Export a torch module, and say what the exporter did not.
@@ -164,15 +178,23 @@ def export_report(
             value.
         optimize: False keeps every operator as torch has it (no folding, no fusion).
         translations: torch operator -> function that builds ONNX nodes (onnxscript), for operators of your own; dynamo.
+            For torchscript a rule is registered: ``torch.onnx.register_custom_op_symbolic``.
+        custom_translation_table: torch's name for ``translations``; give one of them.
+        custom_opsets: Domain -> version that the model imports it with, for domains of your own; 1 without. A domain that
+            no node uses is a finding.
+        training: "eval"; "train", in which Dropout drops and BatchNorm uses the batch's own statistics, and nothing is
+            folded; or "preserve", each submodule in the mode that it has. torch's ``TrainingMode`` is taken too. Only
+            torchscript writes training mode: dynamo is refused.
         folder: Where weights of a gigabyte and more are kept until the model is saved; None for the system's temporary
             folder. The file goes when no model refers to it any more.
 
     Raises:
         ExportError: torch cannot export; the arguments do not fit; a name is given twice; a dynamic axis is not there.
-            ``details`` has torch's own message.
+            ``stage`` says where it ended, ``words`` and ``details`` what torch said.
         MissingExtraError: torch or onnxscript is not installed.
         TypeError: The module is no module, the opset no number.
-        ValueError: An unknown exporter or kind of parameters.
+        ValueError: An unknown exporter, kind of parameters or training mode; training mode or translations with an exporter
+            that has none; a version for ONNX's own domain, which ``opset`` gives.
 
     Changes: nothing.
     Cost: see ``export``.
@@ -188,28 +210,28 @@ def export_report(
         raise ValueError(
             f"exporter is one of {EXPORTERS}, parameters one of {PARAMETERS}; not {exporter!r}, {parameters!r}"
         )
-    if translations and exporter != "dynamo":
-        raise ValueError(
-            "translations are for the dynamo exporter; torchscript takes torch.onnx.register_custom_op_symbolic"
-        )
+    translations = own_translations(exporter, translations, custom_translation_table)
+    training = training_mode(exporter, training)
+    versions = own_opsets(custom_opsets)
     if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int)):
         raise TypeError(f"opset is a number, not {opset!r}")
-    bound = _bound(module, args, kwargs, input_names, exporter)
-    table, of_outputs = given.dynamic_axes(dynamic, bound.tensors, output_names or ())
-    if output_names is not None:
-        given.refuse_repeated("output", output_names)
-        given.refuse_repeated("input or output", [*(leaf.name for leaf in bound.tensors), *output_names])
+    try:
+        bound, table, of_outputs = _arguments(module, args, kwargs, exporter, input_names, output_names, dynamic)
+    except ExportError as error:
+        error.stage = "module"
+        raise
     stored = parameters == "stored"
-    job = Job(
-        module, bound, exporter, opset, output_names, table, optimize and stored, stored, translations or {}, folder
-    )
+    folding = optimize and stored and training == "eval"
+    job = Job(module, bound, exporter, opset, output_names, table, folding, stored, translations, folder, training)
     produced, heard, renamed = job.run()
     proto, program = produced.proto, produced.program
     findings = (
+        *forgotten_eval(module, training),
         *examine(proto, program, bound, table, opset, output_names, heard.warnings),
         *name_outputs(proto, of_outputs),
         *renamed,
         *resolve_marks(proto, set(output_names or ())),
+        *give_opsets(proto, versions),
     )
     if not stored:
         weights_as_inputs(proto, weights_of(module).keys(), required=parameters == "inputs")
@@ -219,6 +241,24 @@ def export_report(
     model = Model(proto, produced.sources, steps=(step,))
     names = tuple(leaf.name for leaf in bound.tensors)
     return Exported(model, findings, exporter, opset, opset_of(proto, 0), names, program, heard.text)
+
+
+def _arguments(
+    module: Any,
+    args: Any,
+    kwargs: Mapping[str, Any] | None,
+    exporter: Exporter,
+    input_names: Sequence[str] | None,
+    output_names: Sequence[str] | None,
+    dynamic: given.DynamicAxes | None,
+) -> tuple[given.Arguments, dict[str, dict[int, str]], dict[str, dict[int, str]]]:
+    """The arguments of the forward, and the dynamic axes of inputs and of outputs."""
+    bound = _bound(module, args, kwargs, input_names, exporter)
+    of_inputs, of_outputs = given.dynamic_axes(dynamic, bound.tensors, output_names or ())
+    if output_names is not None:
+        given.refuse_repeated("output", output_names)
+        given.refuse_repeated("input or output", [*(leaf.name for leaf in bound.tensors), *output_names])
+    return bound, of_inputs, of_outputs
 
 
 def _bound(
@@ -247,4 +287,6 @@ def _summary(job: Job, parameters: Parameters) -> dict[str, Any]:
         told["dynamic"] = [f"{n}:{axis}={s}" for n, axes in job.dynamic.items() for axis, s in axes.items()]
     if parameters != "stored":
         told["parameters"] = parameters
+    if job.training != "eval":
+        told["training"] = job.training
     return told

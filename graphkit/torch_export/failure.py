@@ -51,7 +51,12 @@ _EXPLAINED: tuple[tuple[str, str, str], ...] = (
         "use exporter 'torchscript', or give the module that the script was made from",
     ),
     (
-        r"FX to torch\.jit\.trace|higher.order op",
+        r"aliasing during higher.order op",
+        "a branch of torch.cond, or the body of torch.while_loop, gives back its argument as it is",
+        "give a copy of it: x.clone()",
+    ),
+    (
+        r"FX to torch\.jit\.trace",
         "the torchscript exporter cannot trace torch.cond or torch.while_loop",
         "use exporter 'dynamo'",
     ),
@@ -74,20 +79,70 @@ def export_error(
         kwargs: Its keyword arguments.
         heard: What torch printed and logged.
     """
+    import torch
+
     for link in causes(error):
         if isinstance(link, ModuleNotFoundError) and link.name in ("onnxscript", "onnx_ir"):
             return MissingExtraError(link.name, "torch", "torch's dynamo exporter")
     text = "\n".join(plain(str(link)) for link in causes(error))
-    details = "\n".join([heard, plain("".join(traceback.format_exception(error)))]).strip()
+    told = {
+        "details": "\n".join([heard, plain("".join(traceback.format_exception(error)))]).strip(),
+        "torch_version": str(torch.__version__),
+        "words": first_sentence(error)[:MOST_WORDS],
+    }
     unsupported = _unsupported(error, text, heard)
     if unsupported:
         message, hint = unsupported
-        return ExportError(message, details=details, hint=hint)
+        return ExportError(message, hint=hint, stage="translation", **told)
     own = _own_failure(module, args, kwargs)
     if own is not None:
-        return ExportError(own, details=details, hint="call the module itself with these arguments first")
+        return ExportError(own, hint="call the module itself with these arguments first", stage="module", **told)
+    if (stage := stage_of(error)) == "file":
+        return unwritable(error, **told)
     message, hint = (_ignored(error) if exporter == "dynamo" else None) or _explained(error, text, exporter)
-    return ExportError(message, details=details, hint=hint)
+    return ExportError(message, hint=hint, stage=stage, **told)
+
+
+def unwritable(error: BaseException, **told: str) -> ExportError:
+    """The error of an exporter whose files cannot be written."""
+    return ExportError(
+        f"the files of an export cannot be written: {error}",
+        hint="they lie in the folder of the model, and in the system's folder for temporary files (TMPDIR)",
+        stage="file",
+        **told,
+    )
+
+
+MOST_WORDS = 300
+"""Characters of torch's own words that an error repeats; ``details`` has them all."""
+
+_TRANSLATING = {
+    *("ConversionError", "DispatchError", "GraphConstructionError", "UnsupportedOperatorError", "SymbolicValueError"),
+    *("_run_symbolic_function", "_run_symbolic_method", "_optimize_graph", "_exported_program_to_onnx_program"),
+    *("PassError", "optimize_ir"),
+}
+_WRITING = {"EncodeError", "_export_file", "_export_onnx", "_through_a_file", "save", "serialize_model_proto"}
+
+
+def stage_of(error: BaseException) -> str:
+    """Where an exporter ended, told by the kinds of its exceptions and the functions that they passed, innermost first."""
+    for link in causes(error):
+        kind = type(link).__name__
+        if kind in _TRANSLATING:
+            return "translation"
+        if kind in ("TorchExportError", "TracingCheckError"):
+            return "capture"
+        frames = [frame for frame in traceback.extract_tb(link.__traceback__) if not is_users(frame.filename)]
+        for frame in reversed(frames):
+            if frame.name in _TRANSLATING:
+                return "translation"
+            if frame.name in _WRITING and isinstance(link, OSError | RuntimeError) and frame.name != "_through_a_file":
+                return "file"
+            if frame.name in ("_get_trace_graph", "_trace_and_get_graph_from_model"):
+                return "capture"
+            if frame.name == "_through_a_file":
+                return "file" if isinstance(link, OSError) else "capture"
+    return "capture"
 
 
 def plain(text: str) -> str:

@@ -19,7 +19,8 @@ from graphkit.graph.module_paths import fx_node
 from graphkit.storage.load import load
 from graphkit.torch_export import arguments as given
 from graphkit.torch_export.export_branch import export_branches
-from graphkit.torch_export.failure import export_error
+from graphkit.torch_export.failure import export_error, unwritable
+from graphkit.torch_export.folded_norms import folded_norms, norms_of_program, norms_recorded
 from graphkit.torch_export.io_names import give_names, stand_ins
 from graphkit.torch_export.mark import marks_kept
 from graphkit.torch_export.module_calls import calls_recorded, give_exported_calls, give_traced_calls
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 Exporter: TypeAlias = Literal["dynamo", "torchscript"]
 
 EXPORTERS: tuple[Exporter, ...] = ("dynamo", "torchscript")
+
+Training: TypeAlias = Literal["eval", "train", "preserve"]
+
+TRAINING: tuple[Training, ...] = ("eval", "train", "preserve")
 
 NATIVE_OPSET = 18
 """The opset that torch's dynamo exporter is written for: its own translations go up from there."""
@@ -70,6 +75,8 @@ class Job:
         stored: Whether the weights are the model's own; otherwise they will be inputs.
         translations: Translations of operators, for dynamo.
         folder: Where large weights are kept until the model is saved; None for the system's temporary folder.
+        training: The mode in which the module is exported; torchscript.
+        folded: After ``run``: what it folded into what.
     """
 
     module: Any
@@ -82,6 +89,8 @@ class Job:
     stored: bool
     translations: Mapping[Any, Any] = field(default_factory=dict)
     folder: str | None = None
+    training: Training = "eval"
+    folded: list[Finding] = field(default_factory=list, init=False)
 
     def run(self) -> tuple[Produced, Overheard, list[Finding]]:
         """Export, and give inputs and outputs their names.
@@ -92,25 +101,37 @@ class Job:
         """
         failure, unoptimized = None, False
         quiet = quiet_torch(native_errors=self.exporter == "torchscript")
-        with evaluating(self.module), quiet as heard, marks_kept() as marks, export_branches() as branches:
-            self.translations = {**marks, **self.translations}
-            try:
+        try:
+            with (
+                in_mode(self.module, self.training),
+                quiet as heard,
+                marks_kept() as marks,
+                export_branches() as branches,
+            ):
+                self.translations = {**marks, **self.translations}
                 try:
-                    produced = self._dynamo() if self.exporter == "dynamo" else self._torchscript()
-                except RuntimeError as error:
-                    if not (self.optimize and _is_the_optimizers(error)):
-                        raise
-                    self.optimize, unoptimized = False, True
-                    produced = self._dynamo()
-            except Exception as error:  # noqa: BLE001 (tracing runs the user's code, which may raise anything)
-                failure = error
+                    produced, unoptimized = self._produced()
+                except Exception as error:  # noqa: BLE001 (tracing runs the user's code, which may raise anything)
+                    failure = error
+        except OSError as error:  # quiet_torch keeps what torch prints in a temporary file
+            raise unwritable(error) from error
         if failure is not None:
-            with evaluating(self.module), quiet_torch():
+            with in_mode(self.module, self.training), quiet_torch():
                 told = export_error(failure, self.exporter, self.module, self.bound.args, self.bound.kwargs, heard.text)
             raise told from failure
         found = give_names(produced.proto, [leaf.name for leaf in self._inputs], self.output_names or ())
-        found += [_branch(line) for line in branches.lines]
+        found += [*(_branch(line) for line in branches.lines), *self.folded]
         return produced, heard, [*found, *([NOT_OPTIMIZED] if unoptimized else [])]
+
+    def _produced(self) -> tuple[Produced, bool]:
+        """What the exporter made; whether its own optimizer had to be left out."""
+        try:
+            return (self._dynamo() if self.exporter == "dynamo" else self._torchscript()), False
+        except RuntimeError as error:
+            if not (self.optimize and _is_the_optimizers(error)):
+                raise
+            self.optimize = False
+            return self._dynamo(), True
 
     @property
     def _inputs(self) -> tuple[given.Leaf, ...]:
@@ -146,6 +167,7 @@ class Job:
             proto, sources = self._through_a_file(lambda path: program.save(path, external_data=True))
         self._give_scopes(proto)
         give_exported_calls(proto, program.exported_program, self.module)
+        self.folded = folded_norms(proto, norms_of_program(program.exported_program, self.module))
         return Produced(proto, sources, program.exported_program)
 
     def _give_scopes(self, proto: onnx.ModelProto) -> None:
@@ -155,16 +177,17 @@ class Job:
         """
         if self.opset in (None, NATIVE_OPSET) or any(fx_node(node) for node in proto.graph.node):
             return
-        native = Job(**{**vars(self), "opset": NATIVE_OPSET})
+        native = Job(**{**{name: held for name, held in vars(self).items() if name != "folded"}, "opset": NATIVE_OPSET})
         by_output = {name: node for node in native._dynamo().proto.graph.node for name in node.output if name}
         for node in proto.graph.node:
             if node.output[0] in by_output:
                 node.metadata_props.extend(by_output[node.output[0]].metadata_props)
 
     def _torchscript(self) -> Produced:
-        with calls_recorded(self.module) as calls:
+        with norms_recorded(self.module) as pairs, calls_recorded(self.module) as calls:
             proto, sources = self._through_a_file(self._trace)
         give_traced_calls(proto, calls)
+        self.folded = folded_norms(proto, pairs)
         for node in walk.nodes(proto.graph):
             node.doc_string = users_stack(node.doc_string)
         return Produced(proto, sources, None)
@@ -186,6 +209,9 @@ class Job:
                 opset_version=self.opset,
                 dynamic_axes={name: given_axes for name, given_axes in axes.items() if given_axes} or None,
                 do_constant_folding=self.optimize,
+                training=getattr(
+                    torch.onnx.TrainingMode, {"train": "TRAINING"}.get(self.training, self.training.upper())
+                ),
                 keep_initializers_as_inputs=not self.stored,
             )
 
@@ -304,12 +330,21 @@ def taking_tensors_only(module: Any, bound: given.Arguments) -> Iterator[tuple[A
             module.forward = shadowed
 
 
+def evaluating(module: Any) -> contextlib.AbstractContextManager[None]:
+    """``in_mode(module, "eval")``."""
+    return in_mode(module, "eval")
+
+
 @contextlib.contextmanager
-def evaluating(module: Any) -> Iterator[None]:
-    """Put a module into eval mode inside of the block; afterwards it is as it was: modes, buffers, attributes, gradients."""
+def in_mode(module: Any, training: Training) -> Iterator[None]:
+    """Put a module into eval or training mode inside of the block, or leave it as it is ("preserve").
+
+    Afterwards it is as it was: modes, buffers, attributes, gradients.
+    """
     if not hasattr(module, "eval") or not hasattr(module, "modules"):
         yield
         return
     with unchanged(module):
-        module.eval()
+        if training != "preserve":
+            module.train(training == "train")
         yield

@@ -1,8 +1,11 @@
 """What torch cannot export: one sentence, which operator or argument, where, and what to try."""
 
+import json
+
 import pytest
 
 import graphkit as gk
+from graphkit_cli.main import main
 
 torch = pytest.importorskip("torch")
 
@@ -105,3 +108,75 @@ def test_an_operator_of_ones_own_without_translation_is_named(exporter):
         gk.export(Net(), image(2), exporter=exporter)
     assert ("translations=" if exporter == "dynamo" else "register_custom_op_symbolic") in caught.value.hint
     assert exporter == "torchscript" or "test_failure.py:" in caught.value.message
+
+
+class Branch(torch.nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+class NotToday(torch.nn.Module):
+    def forward(self, x):
+        raise RuntimeError("not today")
+
+
+class Aliasing(torch.nn.Module):
+    def forward(self, x):
+        return torch.cond(x.sum() > 0, lambda x: x, lambda x: -x, (x,))
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "stage", "words"),
+    [
+        (NotToday(), {}, "module", "not today"),
+        (NotToday(), {"exporter": "torchscript"}, "module", "not today"),
+        (Branch(), {}, "capture", "Could not guard on data-dependent expression"),
+        (Aliasing(), {}, "capture", "aliasing"),
+        (Unsupported(), {}, "translation", "No ONNX function found for"),
+        (Unsupported(), {"exporter": "torchscript"}, "translation", "Exporting the operator 'aten::i0'"),
+    ],
+)
+def test_an_error_has_its_stage_and_torchs_own_words_and_version(module, options, stage, words):
+    with pytest.raises(gk.ExportError) as caught:
+        gk.export(module, (image(2),), **options)
+    error = caught.value
+    assert error.stage == stage
+    assert words in error.words
+    assert error.torch_version == torch.__version__
+    assert f"stage: {stage}; torch {torch.__version__}" in str(error)
+    assert words in str(error)
+
+
+def test_arguments_that_do_not_fit_are_of_the_stage_module():
+    with pytest.raises(gk.ExportError) as caught:
+        gk.export(Three(), (image(2),))
+    assert caught.value.stage == "module"
+
+
+@pytest.mark.parametrize("broken", ["TemporaryFile", "mkdtemp"])
+def test_files_that_cannot_be_written_are_of_the_stage_file(broken, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"tempfile.{broken}", full)
+    with pytest.raises(gk.ExportError, match=r"cannot be written: .*No space left") as caught:
+        gk.export(torch.nn.ReLU(), (image(2),), exporter="torchscript")
+    assert caught.value.stage == "file"
+    assert "TMPDIR" in caught.value.hint
+
+
+def test_the_command_prints_stage_version_and_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stage_net.py").write_text(
+        "import torch\n"
+        "class Branch(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x if x.sum() > 0 else -x\n"
+        "def make():\n"
+        "    return Branch(), torch.rand(3)\n"
+    )
+    assert main(["export", "stage_net:make", "m.onnx", "--json"]) == 3
+    said = capsys.readouterr()
+    assert f"stage: capture; torch {torch.__version__} says: Could not guard" in said.err
+    told = json.loads(said.out)["error"]
+    assert (told["stage"], told["torch_version"]) == ("capture", torch.__version__)

@@ -51,6 +51,20 @@ if TYPE_CHECKING:
     show_default=True,
     help="The weights: in the model; in the model and as inputs that may be overridden; required inputs only.",
 )
+@click.option(
+    "--training",
+    type=click.Choice(["eval", "train", "preserve"]),
+    default="eval",
+    show_default=True,
+    help="The mode to export in: eval; train, where Dropout drops and BatchNorm uses the batch (torchscript); or as it is.",
+)
+@click.option(
+    "--custom-opset",
+    "custom_opsets",
+    metavar="DOMAIN=N",
+    multiple=True,
+    help="The version of a domain of your own; 1 without; repeats.",
+)
 @click.option("--no-optimize", is_flag=True, help="Fold and fuse nothing: every operator as torch has it.")
 @click.option(
     "--check-baked",
@@ -74,6 +88,7 @@ def command(
     out: str,
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
+    custom_opsets: tuple[str, ...],
     no_optimize: bool,
     check_baked: bool,
     check_inputs: tuple[str, ...],
@@ -103,15 +118,21 @@ def command(
                 reference=factory,
                 hint="let it return (module, args), or describe them: --input x=1,3,64,64",
             )
-        report = gk.export_report(
-            subject.module,
-            args,
-            kwargs=kwargs,
-            input_names=names,
-            output_names=outputs or None,
-            optimize=not no_optimize,
-            **options,
-        )
+        try:
+            report = gk.export_report(
+                subject.module,
+                args,
+                kwargs=kwargs,
+                input_names=names,
+                output_names=outputs or None,
+                optimize=not no_optimize,
+                custom_opsets=_versions(custom_opsets),
+                **options,
+            )
+        except ValueError as error:
+            if isinstance(error, gk.GraphkitError):
+                raise
+            raise click.UsageError(str(error)) from error
         baked, findings = None, told(report.findings)
         notes = [str(finding) for finding in findings]
         if check_baked or check_inputs:
@@ -139,6 +160,16 @@ def command(
     if code := save_edited(render, model, out, saving, more=more):
         return code
     return 0 if baked is None or baked.agrees else 1
+
+
+def _versions(texts: tuple[str, ...]) -> dict[str, int]:
+    found = {}
+    for text in texts:
+        domain, _, number = text.rpartition("=")
+        if not domain or not number.isdecimal():
+            raise click.BadParameter(f"{text!r} is no DOMAIN=N", param_hint="--custom-opset")
+        found[domain] = int(number)
+    return found
 
 
 def _without_advice(findings: tuple[gk.Finding, ...]) -> list[gk.Finding]:

@@ -185,6 +185,8 @@ def _modules(summary: Summary) -> list[str]:
 def _module_row(module: ModuleSummary) -> tuple[str, ...]:
     path = "  " * (module.path.count(".") + 1) + module.path if module.path else "(the whole module)"
     times = f" (called {module.calls} times)" if module.calls > 1 else ""
+    if module.folded_into is not None:
+        times = f" in {module.folded_into}"
     class_name = (module.class_name or "").rpartition(".")[2]
     return (str(module.nodes), f"{module.parameters:,}", size_text(module.bytes), path, (class_name + times).strip())
 
