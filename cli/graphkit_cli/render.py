@@ -78,11 +78,24 @@ class Render:
         """A finding that did not stop the work; once per text, not with ``-q``."""
         self._say("warning", message)
 
-    def error(self, message: str, fields: Mapping[str, object] | None = None, told: Sequence[str] = ()) -> None:
-        """Why the command failed; with ``--json`` also as an object on stdout: ``{"error": {"type", "message", ...}}``."""
+    def error(
+        self,
+        message: str,
+        fields: Mapping[str, object] | None = None,
+        *,
+        faults: Sequence[str] = (),
+        told: Sequence[str] = (),
+    ) -> None:
+        """Why the command failed; with ``--json`` also as an object on stdout: ``{"error": {"type", "message", ...}}``.
+
+        Each of several ``faults`` has a line, and so has what else is ``told``.
+        """
         said = {"type": "Error", "message": message, **(fields or {})}
         hint = said.get("hint")
-        lines = [f"graphkit: error: {_label(message)}", *([f"  hint: {_label(str(hint))}"] if hint else [])]
+        listed = list(faults) if len(faults) > 1 else []
+        lines = [f"graphkit: error: {_label(message.partition(chr(10))[0] if listed else message)}"]
+        lines += [f"  {_label(fault)}" for fault in listed]
+        lines += [f"  hint: {_label(str(hint))}"] if hint else []
         lines += [f"  {_label(line)}" for line in told]
         self._write(sys.stderr, "\n".join(lines) + "\n")
         if self.as_json:
@@ -103,7 +116,8 @@ class Render:
         fields.pop("message")
         hint = error.hint and spelt(error.hint)
         message = spelt(error.message)
-        self.error(message, {"type": type(error).__name__, "message": message, **fields, "hint": hint}, error.told())
+        said = {"type": type(error).__name__, "message": message, **fields, "hint": hint}
+        self.error(message, said, faults=getattr(error, "faults", ()), told=error.told())
         if not self.verbose:
             return
         details = getattr(error, "details", "")

@@ -9,7 +9,9 @@ from functools import partial
 import onnx
 
 from graphkit.edit.interface import Attributes, Interface, chosen_ports, ports
+from graphkit.edit.layout_evidence import channels_first_at
 from graphkit.errors import EditError
+from graphkit.graph.names import title
 from graphkit.graph.opset import opset_of
 from graphkit.graph.values import attribute_value, dims, format_type, tensor_type
 from graphkit.model import Model
@@ -41,8 +43,8 @@ def layout(model: Model, io: Mapping[str, str]) -> Edit:
 
     Raises:
         NameNotFoundError: The model has no such input or output.
-        EditError: It is no tensor of that rank, or has a default value; a layout is none of these; an axis that is to go
-            is not of size 1.
+        EditError: It is no tensor of that rank, or has a default value; a layout is none of these, or one that an operator
+            such as Conv shows it has already; an axis that is to go is not of size 1.
         ValueError: Nothing is to be done.
 
     Changes: nothing; returns a new model. The notes say the new types.
@@ -73,6 +75,7 @@ def layout(model: Model, io: Mapping[str, str]) -> Edit:
             continue
         if shape is None or len(shape) != len(wanted):
             raise EditError(f"{name!r} is {format_type(info.type)}, and {wanted} has {len(wanted)} axes")
+        _check_is_other(proto.graph, name, wanted, is_input=is_input)
         now = other[wanted]
         there, back = [[source.index(axis) for axis in to] for source, to in ((now, wanted), (wanted, now))]
         new = tensor_type(info.type.tensor_type.elem_type, [shape[axis] for axis in there])
@@ -82,6 +85,20 @@ def layout(model: Model, io: Mapping[str, str]) -> Edit:
         else:
             interface.output(name, new, "Transpose", {"perm": there}, partial(_before, there))
     return Edit(proto, [*notes, *interface.finish()])
+
+
+def _check_is_other(graph: onnx.GraphProto, name: str, wanted: str, *, is_input: bool) -> None:
+    """Refuse a layout that an input or output has already.
+
+    Raises:
+        EditError: A node shows that it is as wanted.
+    """
+    found = channels_first_at(graph, name, len(wanted), is_input=is_input)
+    if found is not None and wanted[found[0]] == "C":
+        how = "reads" if is_input else "makes"
+        raise EditError(
+            f"{name!r} is {wanted} already: {title(found[1])} {how} it with its channels at axis {found[0]}"
+        )
 
 
 def ranked(shape: Sequence[int | str | None], steps: str) -> tuple[bool, list[int], list[int | str | None]]:

@@ -169,3 +169,13 @@ def test_a_portable_recipe_needs_the_original(graphkit, chain, tmp_path):
     assert graphkit("history", out, "--recipe", tmp_path / "r.toml", "--portable", "--original", chain).code == 0
     wrong = graphkit("history", out, "--recipe", tmp_path / "r.toml", "--portable", "--original", out)
     assert wrong.code == 3
+
+
+def test_each_fault_of_a_recipe_has_a_line(graphkit, tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[step]]\ndo = "renam"\n[[step]]\ndo = "dims"\nvaleus = 1\n')
+    code, _, err = graphkit("apply", recipe, tmp_path / "m.onnx", "--out", tmp_path / "o.onnx")
+    assert code == 3
+    lines = err.splitlines()
+    assert lines[0].endswith("faults:")
+    assert [line.partition("r.toml:")[2][:4] for line in lines[1:3]] == ["2:1:", "5:1:"]

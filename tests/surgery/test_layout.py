@@ -99,3 +99,19 @@ def test_axes_of_size_1_come_and_go(opset):
 def test_axes_that_cannot_come_or_go_are_refused(io, said):
     with pytest.raises(gk.EditError, match=re.escape(said)):
         gk.layout(net(), io)
+
+
+def test_a_layout_that_an_operator_shows_to_be_there_already_is_refused():
+    with pytest.raises(gk.EditError, match="'x' is NCHW already: GlobalAveragePool"):
+        gk.layout(net(), {"x": "NCHW"})
+    last = gk.layout(net(), {"x": "NHWC", "y": "NHWC"})
+    with pytest.raises(gk.EditError, match=r"'x' is NHWC already: GlobalAveragePool .* axis 3"):
+        gk.layout(last, {"x": "NHWC"})
+    pooled = net(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[n,3,4,5] x) => (float[n,4,5,3] y) {
+            p = MaxPool<kernel_shape = [1,1]>(x) t = Transpose<perm = [0,2,3,1]>(p) y = Relu(t)
+        }"""
+    )
+    with pytest.raises(gk.EditError, match=r"'y' is NHWC already: MaxPool .* makes it with its channels at axis 3"):
+        gk.layout(pooled, {"y": "NHWC"})
+    assert gk.layout(pooled, {"y": "NCHW"}).outputs

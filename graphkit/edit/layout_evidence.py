@@ -1,0 +1,80 @@
+"""Whether the channels of an input or output come first, by the operators that read or make it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import onnx
+
+from graphkit.graph.values import attribute_value
+from graphkit.semantics.elementwise import ONE_BY_ONE
+
+CHANNELS_FIRST = frozenset(
+    """AveragePool BatchNormalization Conv ConvInteger ConvTranspose DepthToSpace GlobalAveragePool GlobalLpPool
+    GlobalMaxPool GroupNormalization InstanceNormalization LRN LpPool MaxPool QLinearConv SpaceToDepth Upsample""".split()
+)
+"""Operators whose first operand has its channels at axis 1 (onnx Operators.md says N x C x D1 x ... of each)."""
+
+_KEEPS_AXES = frozenset((*ONE_BY_ONE, "Cast", "Dropout"))
+_WITH_A_CONSTANT = frozenset(("Add", "Div", "Mul", "Sub"))
+
+
+def channels_first_at(
+    graph: onnx.GraphProto, name: str, rank: int, *, is_input: bool
+) -> tuple[int, onnx.NodeProto] | None:
+    """Which axis of an input or output the channels are, and the node that says so; None where no node does.
+
+    Args:
+        graph: The main graph.
+        name: The input or output.
+        rank: Its rank.
+        is_input: Whether it is an input: readers are asked then, the nodes that make it otherwise.
+
+    Cost: O(nodes) for the readers of each value; a chain of operators that keep axes is followed, and nothing else.
+    """
+    flat = {tensor.name for tensor in graph.initializer if len(tensor.dims) <= rank}
+
+    def keeps(node: onnx.NodeProto) -> bool:
+        return node.op_type in _KEEPS_AXES or (node.op_type in _WITH_A_CONSTANT and node.input[1] in flat)
+
+    if is_input:
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            if node.input and node.domain in ("", "ai.onnx"):
+                readers.setdefault(node.input[0], []).append(node)
+        steps = _forwards(readers, name, rank, keeps)
+    else:
+        makers = {value: node for node in graph.node if node.domain in ("", "ai.onnx") for value in node.output}
+        steps = _backwards(makers, name, rank, keeps)
+    return next(((axes[1], node) for node, axes in steps if node.op_type in CHANNELS_FIRST), None)
+
+
+def _forwards(
+    readers: dict[str, list[onnx.NodeProto]], name: str, rank: int, keeps: Callable[[onnx.NodeProto], bool]
+) -> Iterator[tuple[onnx.NodeProto, list[int]]]:
+    """The nodes that read a value, and which of its axes each of theirs is."""
+    waiting = [(name, list(range(rank)))]
+    while waiting:
+        value, axes = waiting.pop()
+        for node in readers.get(value, ()):
+            yield node, axes
+            if keeps(node):
+                waiting.append((node.output[0], axes))
+            elif node.op_type == "Transpose":
+                perm = attribute_value(node, "perm") or list(range(rank))[::-1]
+                waiting.append((node.output[0], [axes[axis] for axis in perm]))
+
+
+def _backwards(
+    makers: dict[str, onnx.NodeProto], name: str, rank: int, keeps: Callable[[onnx.NodeProto], bool]
+) -> Iterator[tuple[onnx.NodeProto, list[int]]]:
+    """The nodes that a value comes from, and which of its axes each of theirs is."""
+    axes = list(range(rank))
+    while (node := makers.get(name)) is not None:
+        yield node, axes
+        if node.op_type == "Transpose":
+            perm = attribute_value(node, "perm") or list(range(rank))[::-1]
+            axes = [axes[list(perm).index(axis)] for axis in range(rank)]
+        elif not keeps(node):
+            return
+        name = node.input[0]
