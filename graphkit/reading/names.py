@@ -200,7 +200,10 @@ def _rank(port: Port, axis: int) -> int:
     if port.dims is None:
         raise EditError(f"the shape of input {port.name!r} is not declared, so it has no axis {axis}")
     if not -len(port.dims) <= axis < len(port.dims):
-        raise EditError(f"input {port.name!r} has {len(port.dims)} axes, so there is no axis {axis}")
+        raise EditError(
+            f"input {port.name!r} has {len(port.dims)} axes, so there is no axis {axis}",
+            hint=f"count from 0 to {len(port.dims) - 1}, or from behind from -1" if port.dims else "it is one number",
+        )
     return len(port.dims)
 
 

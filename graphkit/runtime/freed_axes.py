@@ -74,7 +74,8 @@ def try_laws(before: Model, after: Model, freed: Mapping[Place, str], followed: 
         return tried
     try:
         old = session(before, device="cpu", optimize=False, threads=1)
-        samples = size_laws.drawn(before, size_laws.SAMPLES)
+        shared = {name: followed.symbols[name][0] for name in set(freed.values()) if _is_symbol(name, old.inputs)}
+        samples = size_laws.drawn(before, size_laws.SAMPLES, shared)
         old.run_arrays(samples[0])
     except GraphkitError as error:
         tried.notes.append(f"not run at other sizes: the model does not run as it is ({_short(error)})")
@@ -133,6 +134,9 @@ def _batches(
 ) -> None:
     for symbol in dict.fromkeys(freed.values()):
         inputs = {name: axis for (name, axis), own in freed.items() if own == symbol}
+        for name, port in sessions[0].inputs.items():
+            if port.dims is not None and symbol in port.dims:
+                inputs[name] = port.dims.index(symbol)
         sizes = followed.symbols.get(symbol)
         if sizes is None or not (set(inputs.values()) == {0} or sizes[0] == 1):
             continue

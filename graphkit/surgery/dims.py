@@ -121,7 +121,13 @@ def _name_outputs(proto: onnx.ModelProto, asked: Asked, followed: Followed | Non
     for place, value in asked.outputs.items():
         dim, where = dim_at(proto, place), f"{place[0]}:{place[1]}"
         if isinstance(dim, str) and dim.isidentifier() and isinstance(value, str):
-            notes += substitute(proto, {dim: value})
+            asked_for = next((place for place, name in asked.places.items() if name == dim), None)
+            if asked_for is not None and value != dim:
+                raise EditError(
+                    f"{where} follows {asked_for[0]}:{asked_for[1]}, which is to be {dim!r}: it cannot be {value!r}",
+                    hint="give both one name",
+                )
+            notes += substitute(proto, {dim: value}) if value != dim else []
             continue
         if isinstance(dim, int) and dim != value:
             raise EditError(

@@ -85,8 +85,13 @@ def command(
     with render.progress(f"dims {model}"):
         edited = gk.dims(model, given, repair_shapes=repair_shapes, strict=strict, fold=fold)
     if torch is not None or reference is not None:
-        with render.progress(f"compare {model}"):
-            compared = _compared(edited, _twice(model, given), torch, reference)
+        try:
+            with render.progress(f"compare {model}"):
+                compared = _compared(edited, _twice(model, given), torch, reference)
+        except gk.SessionError as error:
+            failed = {"ok": False, "error": error.message}
+            render.result(failed, lambda: f"DOES NOT RUN at another size: {failed['error']}")
+            return 1
         if not compared:
             render.result(compared, lambda: gk.text(compared))
             return 1

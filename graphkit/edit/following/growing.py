@@ -87,6 +87,10 @@ def _regrown(state: Following, name: str, depth: int) -> str:
         return name
     if not any(place.widest for place in state.places):
         return name
+    key = ("regrown", name, len(state.place.widest))
+    if key in state.place.grown:
+        return state.place.grown[key] or name
+    state.place.grown[key] = name
     inputs = []
     for part in node.input:
         widest = next((p.widest[part][1] for p in reversed(state.places) if part in p.widest), "")
@@ -95,8 +99,9 @@ def _regrown(state: Following, name: str, depth: int) -> str:
         return name
     made = _remade(state, node, list(inputs))
     dims = state.get(made).dims if made is not None else None
-    same = dims is not None and [dim.sizes for dim in dims] == [dim.sizes for dim in known.dims]
-    return made if made is not None and same else name
+    if made is not None and dims is not None and [dim.sizes for dim in dims] == [dim.sizes for dim in known.dims]:
+        state.place.grown[key] = made
+    return state.place.grown[key] or name
 
 
 def _made(state: Following, name: str, known: Known, wants: dict[int, Want], depth: int) -> str | None:
@@ -121,16 +126,21 @@ def _made(state: Following, name: str, known: Known, wants: dict[int, Want], dep
     return rule(state, node, known, wants, depth + 1)
 
 
-def _condensed(state: Following, name: str, depth: int = 0) -> bool:
+def _condensed(state: Following, name: str) -> bool:
     """Whether one place or a sum stands for a whole axis in what a computed value is made of: its numbers hide the size."""
-    node = state.maker(name)
-    if node is None or depth > DEEPEST or state.tensor(name) is not None:
-        return False
-    if node.op_type in (*REDUCTIONS, "Slice", "Gather") and node.input[0]:
-        shapes = [state.get(value).shape_at(0) for value in (node.input[0], name)]
-        if None in shapes or sum(s > 1 for s in shapes[0] or ()) > sum(s > 1 for s in shapes[1] or ()):
-            return True
-    return any(part and _condensed(state, part, depth + 1) for part in node.input)
+    waiting, seen = [name], {""}
+    while waiting:
+        value = waiting.pop()
+        node = state.maker(value) if value not in seen and state.tensor(value) is None else None
+        seen.add(value)
+        if node is None:
+            continue
+        if node.op_type in (*REDUCTIONS, "Slice", "Gather") and node.input[0]:
+            shapes = [state.get(part).shape_at(0) for part in (node.input[0], value)]
+            if None in shapes or sum(s > 1 for s in shapes[0] or ()) > sum(s > 1 for s in shapes[1] or ()):
+                return True
+        waiting.extend(node.input)
+    return False
 
 
 def _repeated(state: Following, name: str, known: Known, wants: dict[int, Want], depth: int) -> str | None:
