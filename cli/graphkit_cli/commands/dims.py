@@ -106,8 +106,8 @@ def _compared(edited: gk.Model, free: dict[str, list[int]], torch: str | None, r
 
     if reference is not None:
         return gk.validate(edited, against=reference, samples=2)
-    names = {dim.dim_param for value in edited.inputs for dim in value.type.tensor_type.shape.dim} & {*free}
-    return gk.validate(edited, torch=torch, bind={name: free[name] for name in names}, samples=1)
+    named = [dim.dim_param for value in edited.inputs for dim in value.type.tensor_type.shape.dim]
+    return gk.validate(edited, torch=torch, bind={name: free[name] for name in named if name in free}, samples=1)
 
 
 def _twice(model: str, given: dict[str, int | str]) -> dict[str, list[int]]:
