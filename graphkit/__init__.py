@@ -18,6 +18,10 @@ _FACE = {
         "from_graphsurgeon",
         "to_graphsurgeon",
     ),
+    "graphkit.bridge.onnx_ir": (
+        "from_onnx_ir",
+        "to_onnx_ir",
+    ),
     "graphkit.builder": (
         "RuntimeLimits",
         "build",

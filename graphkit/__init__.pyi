@@ -3,6 +3,8 @@
 from graphkit import testing as testing
 from graphkit.bridge.graphsurgeon import from_graphsurgeon as from_graphsurgeon
 from graphkit.bridge.graphsurgeon import to_graphsurgeon as to_graphsurgeon
+from graphkit.bridge.onnx_ir import from_onnx_ir as from_onnx_ir
+from graphkit.bridge.onnx_ir import to_onnx_ir as to_onnx_ir
 from graphkit.builder import RuntimeLimits as RuntimeLimits
 from graphkit.builder import build as build
 from graphkit.builder import runtime_limits as runtime_limits

@@ -162,7 +162,8 @@ class Model:
     def edit(self, kind: str = "proto") -> Any:
         """A context manager that hands the graph to other tools, and takes it back as a step of the history.
 
-        ``kind`` is ``"proto"`` (``edit.proto``, for ``onnx.helper``) or ``"graphsurgeon"`` (``edit.graph``)::
+        ``kind`` is ``"proto"`` (``edit.proto``, for ``onnx.helper``), ``"graphsurgeon"`` (``edit.graph``) or ``"onnx-ir"``
+        (``edit.ir``)::
 
             with model.edit() as edit:
                 edit.proto.graph.node[0].name = "first"

@@ -15,6 +15,7 @@ EXTRAS = {
     "onnxruntime": "cpu",
     "torch": "torch",
     "onnxscript": "torch",
+    "onnx_ir": "torch",
     "PIL": "image",
     "fsspec": "remote",
     "aiohttp": "remote",

@@ -14,8 +14,8 @@ from typing import Any
 import onnx
 
 from graphkit.bridge.edit import put_back
-from graphkit.bridge.export import export_graph
-from graphkit.bridge.restore import Restore
+from graphkit.bridge.export import export_function, export_graph
+from graphkit.bridge.restore import Restore, numbered
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.opset import canonical
@@ -80,7 +80,10 @@ def from_graphsurgeon(graph: Any, *, like: ModelLike) -> Model:
     main = restore.graph(export_graph(graph), export_graph(baseline), source.proto.graph, outer=frozenset())
     proto.graph.CopyFrom(main)
     del proto.functions[:]
-    proto.functions.extend(restore.functions(graph, baseline, source.proto))
+    exported = ((key, export_function(function)) for key, function in numbered(baseline.functions))
+    known = {key: (function, own) for (key, function), own in zip(exported, source.proto.functions, strict=True)}
+    now = ((key, export_function(function)) for key, function in numbered(graph.functions))
+    proto.functions.extend(restore.functions(now, known))
     _set_model_fields(proto, graph, baseline)
     return put_back(source, proto)
 

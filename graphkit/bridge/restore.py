@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import onnx
 
-from graphkit.bridge.export import export_function
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.model import Model
+
+Key = TypeVar("Key", bound=Hashable)
+"""What functions are told apart by."""
+
+_FUNCTION_FIELDS = ("input", "output", "attribute", "attribute_proto", "opset_import", "metadata_props")
+
+
+def _take(result: Any, now: Any, before: Any, fields: Iterable[str], repeated: Iterable[str]) -> None:
+    """Take what a script changed. Changes the result."""
+    for field in fields:
+        if getattr(now, field) != getattr(before, field):
+            setattr(result, field, getattr(now, field))
+    for field in repeated:
+        if getattr(now, field) != getattr(before, field):
+            result.ClearField(field)
+            getattr(result, field).extend(getattr(now, field))
 
 
 class Restore:
@@ -35,9 +50,7 @@ class Restore:
         result.CopyFrom(own)
         for field in ("node", "input", "output", "value_info", "initializer", "sparse_initializer"):
             result.ClearField(field)
-        for field in ("name", "doc_string"):
-            if getattr(now, field) != getattr(before, field):
-                setattr(result, field, getattr(now, field))
+        _take(result, now, before, ("name", "doc_string"), ("metadata_props",))
         visible = outer | walk.defined_names(own) | walk.defined_names(now)
         result.node.extend(self._nodes(now.node, before.node, own.node, visible))
         self._initializers(result, now, before, own, outer)
@@ -48,27 +61,32 @@ class Restore:
         result.quantization_annotation.extend(kept)
         return result
 
-    def functions(self, graph: Any, baseline: Any, own: onnx.ModelProto) -> Iterator[onnx.FunctionProto]:
-        """The functions; two overloads are told apart by their order, for a gs.Function has no overload."""
-        known = {
-            key: (export_function(exported), proto)
-            for (key, exported), proto in zip(numbered(baseline.functions), own.functions, strict=True)
-        }
-        for key, function in numbered(graph.functions):
-            now = export_function(function)
-            before, proto = known.get(key, (None, None))
-            if before is None or proto is None:
-                yield now
+    def functions(
+        self,
+        now: Iterable[tuple[Key, onnx.FunctionProto]],
+        known: Mapping[Key, tuple[onnx.FunctionProto, onnx.FunctionProto]],
+    ) -> Iterator[onnx.FunctionProto]:
+        """The functions.
+
+        Args:
+            now: Key -> the exported function.
+            known: Key -> the export of the untouched import, and the model's own.
+        """
+        for key, function in now:
+            if key not in known:
+                yield function
                 continue
+            before, own = known[key]
             result = onnx.FunctionProto()
-            result.CopyFrom(proto)
-            if now != before:
-                for field in ("input", "output", "attribute", "attribute_proto", "opset_import"):
-                    if getattr(now, field) != getattr(before, field):
-                        result.ClearField(field)
-                        getattr(result, field).extend(getattr(now, field))
+            result.CopyFrom(own)
+            if function != before:
+                _take(result, function, before, ("doc_string",), _FUNCTION_FIELDS)
                 result.ClearField("node")
-                result.node.extend(self._nodes(now.node, before.node, proto.node, frozenset()))
+                result.node.extend(self._nodes(function.node, before.node, own.node, frozenset()))
+                made = {*result.input, *(name for node in result.node for name in node.output)}
+                kept = [value for value in result.value_info if value.name in made]
+                del result.value_info[:]
+                result.value_info.extend(kept)
             yield result
 
     def _nodes(
@@ -97,8 +115,7 @@ class Restore:
         """A node that was changed: its new inputs, outputs, name and attributes, and all else as it was."""
         result = onnx.NodeProto()
         result.CopyFrom(own)
-        if now.name != own.name:
-            result.name = now.name
+        _take(result, now, before, ("name", "doc_string", "overload"), ("metadata_props",))
         for field in ("input", "output", "attribute"):
             result.ClearField(field)
         result.input.extend(now.input)
@@ -115,7 +132,7 @@ class Restore:
                 body = self.graph(attribute.g, was.g, held[attribute.name].g, visible)
                 result.attribute.add(name=attribute.name, type=attribute.type).g.CopyFrom(body)
             elif attribute.HasField("t") and was.HasField("t"):
-                tensor = self._tensor(attribute.t, held[attribute.name].t)
+                tensor = self._tensor(attribute.t, held[attribute.name].t, was.t)
                 result.attribute.add(name=attribute.name, type=attribute.type).t.CopyFrom(tensor)
             else:
                 result.attribute.append(attribute)
@@ -134,12 +151,13 @@ class Restore:
         held = {t.name for t in own.initializer} | {s.values.name for s in own.sparse_initializer}
         exported = {t.name for t in before.initializer} | {s.values.name for s in before.sparse_initializer}
         dense = {t.name: t for t in now.initializer}
+        was_dense = {t.name: t for t in before.initializer}
         sparse = {s.values.name: s for s in now.sparse_initializer}
         read = {name for node in result.node for name in walk.reads(node)}
         was_read = {name for node in own.node for name in walk.reads(node)}
         for tensor in own.initializer:
             if tensor.name in dense:
-                result.initializer.append(self._tensor(dense[tensor.name], tensor))
+                result.initializer.append(self._tensor(dense[tensor.name], tensor, was_dense.get(tensor.name)))
             elif tensor.name in read or (tensor.name not in exported and tensor.name not in was_read):
                 result.initializer.append(tensor)
         for held_sparse in own.sparse_initializer:
@@ -150,9 +168,11 @@ class Restore:
         result.initializer.extend(t for name, t in dense.items() if name not in held and name not in captured)
         result.sparse_initializer.extend(s for name, s in sparse.items() if name not in held and name not in captured)
 
-    def _tensor(self, now: onnx.TensorProto, own: onnx.TensorProto) -> onnx.TensorProto:
+    def _tensor(
+        self, now: onnx.TensorProto, own: onnx.TensorProto, before: onnx.TensorProto | None
+    ) -> onnx.TensorProto:
         """A tensor whose values were read, or changed: its own message where they are still the same."""
-        if now == own:
+        if now in (own, before):
             return own
         if (now.data_type, list(now.dims)) == (own.data_type, list(own.dims)) and now.HasField("raw_data"):
             mine = self.source.payload(own)
@@ -206,7 +226,7 @@ class Restore:
                 result.value_info.append(_value(told.pop(info.name), was, mine))
             elif info.name not in was and (info.name in made or walk.is_function_value(info.name, functions)):
                 result.value_info.append(info)
-        result.value_info.extend(v for name, v in told.items() if name in made)
+        result.value_info.extend(v for name, v in told.items() if name in made and was.get(name) != v)
 
 
 def _by_name(values: Iterable[onnx.ValueInfoProto]) -> dict[str, onnx.ValueInfoProto]:
