@@ -40,6 +40,11 @@ def to_onnx_ir(model: ModelLike) -> Any:
     Changes: Nothing.
     Scope: main graph, bodies, functions.
     Cost: O(graph); weights are not read.
+
+    Example:
+        >>> made = gk.to_onnx_ir("model.onnx")
+        >>> made.graph.node(0).op_type
+        'Add'
     """
     source = as_model(model)
     ir = optional("onnx_ir", "the bridge to onnx-ir")
@@ -69,6 +74,12 @@ def from_onnx_ir(ir_model: Any, *, like: ModelLike) -> Model:
     Changes: Nothing; returns a new model over the bytes of ``like`` and the tensors that are new. Its history has a step.
     Scope: main graph, bodies, functions.
     Cost: O(graph); weights that were not touched are not read.
+
+    Example:
+        >>> made = gk.to_onnx_ir("model.onnx")
+        >>> made.graph.node(0).name = "first"
+        >>> gk.from_onnx_ir(made, like="model.onnx").nodes[0].name
+        'first'
     """
     source = as_model(like).without_record()
     ir = optional("onnx_ir", "the bridge to onnx-ir")

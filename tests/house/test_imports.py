@@ -11,7 +11,19 @@ import pytest
 
 from graphkit_cli.main import COMMANDS
 
-HEAVY = {"torch", "onnxruntime", "onnx_graphsurgeon", "onnxscript", "rich", "click", "PIL", "fsspec", "dask", "scipy"}
+HEAVY = {
+    "torch",
+    "onnxruntime",
+    "onnx_graphsurgeon",
+    "onnx_ir",
+    "onnxscript",
+    "rich",
+    "click",
+    "PIL",
+    "fsspec",
+    "dask",
+    "scipy",
+}
 
 LOADED = "; import json, sys; json.dump(sorted({m.partition('.')[0] for m in sys.modules}), sys.stdout)"
 
