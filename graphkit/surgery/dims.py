@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import onnx
@@ -91,6 +91,9 @@ def dims(
         notes += fold_sizes(model, proto, [value.name for value in proto.graph.input])
     if fold or asked.places or any(isinstance(value, int) for value in asked.symbols.values()):
         sharpen(proto)
+    if followed is not None:
+        free = [place for place in names if isinstance(asked.places[place], str) and dim_at(model.proto, place) == 1]
+        _name_batches(proto, followed, {names[place] for place in free})
     notes += _name_outputs(proto, asked, followed)
     said = _Said([], [], [])
     if followed is not None:
@@ -109,6 +112,21 @@ def _freed(proto: onnx.ModelProto, asked: Asked) -> dict[Place, str]:
         if isinstance(dim_at(proto, place), int) and value != dim_at(proto, place):
             found[place] = value if isinstance(value, str) else f"{place[0]}_{place[1]}"
     return found
+
+
+def _name_batches(proto: onnx.ModelProto, followed: Followed, names: Collection[str]) -> None:
+    """Name the dims of outputs that inference lost and that are a freed axis of size 1. Changes the model.
+
+    Only those: the sizes tried are multiples of the old one, and only multiples of 1 tell ``x`` from ``x // 2 * 2``.
+    """
+    batches = {followed.symbols[name]: name for name in names if name in followed.symbols}
+    for info in proto.graph.output:
+        known = followed.inference.get(info.name).dims
+        if known is None or len(known) != len(info.type.tensor_type.shape.dim):
+            continue
+        for dim, found in zip(info.type.tensor_type.shape.dim, known, strict=True):
+            if not dim.WhichOneof("value") and found.sizes in batches:
+                dim.dim_param = batches[found.sizes]
 
 
 def _name_outputs(proto: onnx.ModelProto, asked: Asked, followed: Followed | None) -> list[str]:

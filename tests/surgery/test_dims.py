@@ -241,3 +241,14 @@ def test_inputs_that_do_not_fit_at_other_sizes_of_their_own_are_no_matter_of_ano
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gk.dims(model, {"x:0": "k"})
+
+
+def test_an_output_whose_batch_inference_loses_is_named_all_the_same():
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[1,3,h,w] x) => (float[1,3,p,q] y) {
+        s = Constant<value_floats = [1.0, 1.0, 2.0, 2.0]>()
+        y = Resize(x, , s)
+    }"""
+    freed = gk.dims(onnx.parser.parse_model(text), {"x:0": "N"}, repair_shapes=True)
+    assert [port.type for port in gk.inspect(freed).outputs][0].startswith("float32[N,3,")
+    sized = gk.dims(onnx.parser.parse_model(text), {"x:0": 4}, repair_shapes=True)
+    assert "x_0" not in str(sized.proto.graph.output)
