@@ -32,7 +32,7 @@ HISTORY_KEY = "graphkit.history"
 FORMAT = 1
 """The format of the history that this graphkit writes. Files of 0.1.0 hold format 0, a bare list of steps."""
 
-INLINE = 1 << 10
+INLINE = 1 << 16
 """Bytes up to which an array is written into the step itself."""
 
 MOST_SKELETON = 1 << 22

@@ -10,7 +10,7 @@ import click
 from graphkit_cli.fleet import many
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
-from graphkit_cli.running import Pages, custom_ops_option, feed_option, pairs, show, with_pages
+from graphkit_cli.running import Pages, custom_ops_option, feed_option, name_pairs, pairs, show, with_pages
 
 NO = 1
 
@@ -19,6 +19,8 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     """What ``prove`` is given for each of many models."""
     if given["feeds"]:
         raise click.UsageError("--feed is for one model.")
+    if given["state"]:
+        raise click.UsageError("--state is for one model.")
     return {"samples": given["samples"], "seed": given["seed"], "custom_ops": given["custom_ops"]}
 
 
@@ -34,6 +36,13 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     help="Runs at the usual sizes; 5, or fewer where a run is slow.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Where the random numbers start.")
+@click.option(
+    "--state",
+    "state",
+    multiple=True,
+    metavar="OUT=IN",
+    help="An output that is fed to an input in the next step, such as a cache: steps have to equal one run. Repeatable.",
+)
 @custom_ops_option
 @output_options
 @with_pages
@@ -44,6 +53,7 @@ def command(
     feeds: tuple[str, ...],
     samples: int | None,
     seed: int,
+    state: tuple[str, ...],
     custom_ops: tuple[str, ...],
     pages: Pages,
 ) -> int:
@@ -56,13 +66,21 @@ def command(
     \b
     graphkit prove edited.onnx
     graphkit prove edited.onnx original.onnx --feed image=@photo.png --html proof.html
+    graphkit prove decoder.onnx --state present=past
     """
     import graphkit as gk
 
     given = pairs(feeds, "--feed", edited, original)
     with render.progress(f"proving {edited}") as progress:
         proof = gk.prove(
-            edited, original, feeds=given, samples=samples, seed=seed, custom_ops=custom_ops, progress=progress
+            edited,
+            original,
+            feeds=given,
+            samples=samples,
+            seed=seed,
+            state=name_pairs(state, "--state", edited),
+            custom_ops=custom_ops,
+            progress=progress,
         )
     show(render, proof, pages, edited)
     return 0 if proof else NO

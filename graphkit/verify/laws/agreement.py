@@ -17,15 +17,17 @@ from graphkit.verify.laws.binding import Closeness
 class Near(Policy):
     """The tolerances of a law: those of the dtype, or of a coarser one that the values went through."""
 
-    def __init__(self, close: Closeness | None) -> None:
+    def __init__(self, close: Closeness | None, narrow: str | None = None) -> None:
+        """Take the tolerances of what a law says, and of the narrowest dtype that values have inside of the model."""
         super().__init__("same" if close is None else "cpu")
-        object.__setattr__(self, "close", close)
+        through = [dtype for dtype in (close.dtype if close is not None else None, narrow) if dtype is not None]
+        object.__setattr__(self, "through", through)
 
     def tolerance(self, dtype: str) -> Tolerance:
         """The tolerance of a dtype by its name."""
-        close: Closeness | None = getattr(self, "close", None)
-        through = None if close is None else close.dtype
-        return super().tolerance(dtype if through is None else coarser(dtype, through))
+        for through in getattr(self, "through", ()):
+            dtype = coarser(dtype, through)
+        return super().tolerance(dtype)
 
 
 def joined(parts: Sequence[Any], made: Any) -> Any:

@@ -21,9 +21,11 @@ from graphkit.edit.readers import read_instead
 from graphkit.edit.weights_out import fill
 from graphkit.graph import walk
 from graphkit.graph.addresses import Addresses, Found, Site
+from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
 from graphkit.graph.opset import opset_of
 from graphkit.graph.order import sort_nodes
+from graphkit.graph.upstream import upstream
 from graphkit.graph.values import dims, tensor_type
 from graphkit.model import Model
 from graphkit.verify.laws.loose import loosened
@@ -128,6 +130,12 @@ def removed(before: Model, arguments: Mapping[str, Any]) -> Model:
         for place in range(len(entries) - 1, -1, -1):
             if entries[place].name in names:
                 del entries[place]
+    if outputs:  # what leads to none that is left does not run
+        index = GraphIndex(proto.graph)
+        needed = upstream(index, [value.name for value in proto.graph.output]).nodes
+        for place in range(len(proto.graph.node) - 1, -1, -1):
+            if place not in needed:
+                del proto.graph.node[place]
     return _finished(before, proto, addresses)
 
 

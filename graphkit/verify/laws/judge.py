@@ -16,6 +16,7 @@ from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
 from graphkit.semantics.kinds import draws
 from graphkit.semantics.valid import require_valid
+from graphkit.tensor import numpy_type
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.laws.agreement import Near, Total, as_finite, elements, joined, nans, passed, why_not
 from graphkit.verify.laws.binding import Binding, Broken, Fed, Link, Unproved
@@ -24,7 +25,7 @@ from graphkit.verify.laws.first import first_difference
 from graphkit.verify.laws.loose import loosened
 from graphkit.verify.laws.proof import Held
 from graphkit.verify.laws.repaired import repaired
-from graphkit.verify.laws.rounded import SHARE, Others, hangs_on_floats
+from graphkit.verify.laws.rounded import SHARE, Others, hangs_on_floats, narrowest
 from graphkit.verify.laws.side import NoKernelError, Ran, Side, load
 from graphkit.verify.laws.trials import STACKED, TIMES, Plan, Trial, needs
 
@@ -228,7 +229,8 @@ class _Round:
         self._others: dict[str, Others | None] = {}
         self._example: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
         self._said = declared(self._after)
-        self._policy = Near(self._binding.close)
+        self._ports = output_ports(self._after.proto)
+        self._policy = Near(self._binding.close, narrowest(before))
 
     def go(self, trials: Sequence[Trial]) -> bool:
         """Run both sides. Gives whether anything was compared.
@@ -359,6 +361,10 @@ class _Round:
         ]
         if false:
             raise Broken(f"a declared shape is not true ({self._where(trial)}): {false[0].said}")
+        for name, port in self._ports.items():
+            dtype = numpy_type(port.data_type)
+            if dtype is not None and isinstance(made.values[name], np.ndarray) and made.values[name].dtype != dtype:
+                raise Broken(f"output {name!r} is declared as {port.text} and comes out as {made.values[name].dtype}")
         if runs:
             self._compare(trial, runs, made, feeds)
         return None

@@ -21,6 +21,7 @@ from graphkit.storage.load import as_model, load
 from graphkit.storage.save import versions_written
 from graphkit.surgery.split import Split
 from graphkit.verify.laws.binding import Binding, Broken, Change, Unproved
+from graphkit.verify.laws.cached import held_cached
 from graphkit.verify.laws.compose import composed
 from graphkit.verify.laws.joined import held_chained, held_joined, is_merge
 from graphkit.verify.laws.judge import Asked, ask
@@ -40,6 +41,7 @@ def prove(
     samples: int | None = None,
     seed: int = 0,
     replay: bool = True,
+    state: Mapping[str, str] | None = None,
     custom_ops: Libraries = (),
     progress: Progress | None = None,
 ) -> Proof:
@@ -61,6 +63,8 @@ def prove(
         samples: Runs at the usual sizes; those at other sizes come on top. None: 5, or fewer where a run is slow.
         seed: Where the random numbers start.
         replay: Ask the first question too.
+        state: Output -> input of ``edited`` that a caller feeds it to in the next step, as with a decoder's cache: N steps
+            that hand these on have to equal one run of length N. Inputs grow with the cache where their dims say so.
         custom_ops: Shared libraries of custom operators for both models, as ``session`` takes them.
         progress: Called after every step.
 
@@ -72,8 +76,9 @@ def prove(
         GraphkitError: The model has no history, the original is not found, or what was given is another model.
         FormatError: The history is damaged.
         FeedError: A feed fits no input.
-        NameNotFoundError: ``feeds`` names no input.
+        NameNotFoundError: ``feeds`` names no input, or ``state`` no output or input.
         ValueError: ``samples`` below 1.
+        TypeError: ``state`` for what ``split`` or ``merge`` made.
 
     Changes: nothing.
     Scope: the main graph's inputs, outputs and declared shapes; bodies and functions run in it.
@@ -91,8 +96,14 @@ def prove(
     asked = Asked(samples, seed, dict(feeds or {}))
     with custom_operators(custom_ops):
         if isinstance(edited, Split):
+            _refuse_state(state)
             return _split(edited, original, asked)
-        return _proved(as_model(edited), original, asked, progress, replay=replay)
+        return _proved(as_model(edited), original, asked, progress, replay=replay, state=state or {})
+
+
+def _refuse_state(state: Mapping[str, str] | None) -> None:
+    if state:
+        raise TypeError("state goes with one model that was edited")
 
 
 def _proved(
@@ -102,6 +113,7 @@ def _proved(
     progress: Progress | None,
     *,
     replay: bool,
+    state: Mapping[str, str],
 ) -> Proof:
     """The proof of one model with a history."""
     if not last.history:
@@ -113,6 +125,7 @@ def _proved(
             ),
         )
     if is_merge(last):
+        _refuse_state(state)
         return _merged(last, original, asked)
     if isinstance(original, Mapping):
         raise TypeError("only what merge made is proved against several models")
@@ -123,6 +136,8 @@ def _proved(
     if answer is not None and not answer:
         _tell_apart(last, first)
     laws = chain.laws(asked)
+    if state:
+        laws.append(held_cached(last, first, state, asked))
     verdicts: list[Verdict] = [*([answer.verdict] if answer is not None else []), *(law.verdict for law in laws)]
     return Proof(
         worst(verdicts),

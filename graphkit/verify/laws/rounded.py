@@ -1,4 +1,4 @@
-"""Integers and truths that rounding decides: what is computed from floats on the way, an argmax, a comparison."""
+"""What rounding does inside of a model: the narrowest floats that values go through, and integers that it decides."""
 
 from __future__ import annotations
 
@@ -37,6 +37,24 @@ class Others:
     def too_many(self) -> bool:
         """Whether that is more than rounding does."""
         return self.others > max(FEW, SHARE * self.elements)
+
+
+NARROW: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.BFLOAT16: "bfloat16",
+}
+"""Types in which values may be computed whose rounding other operators do otherwise, the coarser ones last."""
+
+
+def narrowest(model: Model) -> str | None:
+    """The coarsest float dtype that values of a model have on their way; None where there is none but double."""
+    proto = model.proto
+    kinds = {tensor.data_type for tensor in walk.tensors(proto)}
+    kinds.update(value.type.tensor_type.elem_type for value in (*proto.graph.input, *proto.graph.output))
+    casts = (node for node in walk.model_nodes(proto) if node.op_type == "Cast")
+    kinds.update(attribute.i for node in casts for attribute in node.attribute if attribute.name == "to")
+    return NARROW[max(kinds.intersection(NARROW))] if kinds.intersection(NARROW) else None
 
 
 def hangs_on_floats(model: Model, value: str) -> bool:

@@ -165,6 +165,15 @@ def _reference(model: Model) -> Any:
     return run
 
 
+def _fits(model: Model) -> bool:
+    """Whether the types of a model fit together: onnx.reference runs it all the same."""
+    try:
+        onnx.shape_inference.infer_shapes(model.proto, check_type=True, strict_mode=True)
+    except onnx.shape_inference.InferenceError:
+        return False
+    return True
+
+
 def load(model: Model, wanted: Iterable[str], probed: Iterable[str], *, reference: bool = False) -> Side:
     """A side in ONNX Runtime, or in onnx.reference where the runtime has no kernel.
 
@@ -180,7 +189,7 @@ def load(model: Model, wanted: Iterable[str], probed: Iterable[str], *, referenc
             why = str(error)
         except SessionError as error:
             why = str(error)
-            if not any(sign in f"{error} {error.__cause__}" for sign in NO_KERNEL):
+            if not any(sign in f"{error} {error.__cause__}" for sign in NO_KERNEL) or not _fits(model):
                 raise
     try:
         return Side(model, wanted, probed, reference=True)

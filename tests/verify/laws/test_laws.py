@@ -311,3 +311,45 @@ def test_a_symbol_that_had_two_sizes_before_is_no_fault_of_the_next_step():
     frozen = gk.freeze(model, {"x": np.ones((2, 4), np.float32)})
     made = gk.insert(frozen, "z", "clip:low=-1,high=1")
     assert gk.prove(made, model), gk.text(gk.prove(made, model))
+
+
+def test_a_step_on_a_model_in_half_precision_may_round_as_half_precision_does():
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[1, 2, 6, 6] x) => (float[1, 2, 12, 9] y)
+        <int64[4] s = {1, 2, 12, 9}> { [relu] r = Relu(x) [one] y = Resize<mode = "linear">(r, , , s) }"""
+    )
+    halved = gk.precision(model, to="float16", keep_io=True)
+    proof = gk.prove(gk.resize(halved), halved)
+    assert proof, gk.text(proof)
+    assert "float16" in proof.tolerance
+
+
+def test_types_that_do_not_fit_are_a_fault_and_no_missing_kernel():
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[4, 3] x) => (seq(float[2, 3]) s, float[2, 3] y) {
+        two = Constant<value_int = 2>() one = Constant<value_int = 1>()
+        s = SplitToSequence<axis = 0>(x, two) a = SequenceAt(s, one) y = Abs(a) }"""
+    )
+    made = gk.precision(model, to="float16")
+    assert gk.prove(made, model)
+    for cast in [node.output[0] for node in made.proto.graph.node if node.op_type == "Cast"]:
+        proto = made.materialize()
+        node = next(node for node in proto.graph.node if node.output[0] == cast)
+        for other in proto.graph.node:
+            other.input[:] = [node.input[0] if name == cast else name for name in other.input]
+        proto.graph.node.remove(node)
+        wrong = Model(proto, {}, original=made.original, steps=made.history)
+        assert gk.prove(wrong, model, replay=False).verdict == "broken"
+
+
+def test_a_float64_that_comes_out_of_float32_rounds_as_float32_does():
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[2, 4] x, float[4] k) => (float[2, 4] y) {
+        a = Add(x, k) s = Sigmoid(a) t = Mul(s, a) y = Softplus(t) }"""
+    )
+    wide = gk.retype(model, io={"y": "float64"})
+    values = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    frozen = gk.freeze(wide, {"x": values}, fold=True)
+    proof = gk.prove(frozen, model)
+    assert proof, gk.text(proof)
+    assert "float32" in proof.tolerance
