@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphkit.report.columns import Column
 from graphkit.report.html.page import escape, page, table, verdict, view_link
-from graphkit.report.text.proof import ANSWERS, OUTPUTS
+from graphkit.report.text.proof import ANSWERS, OUTPUTS, outputs_of
 from graphkit.verify.laws.proof import Held, Proof
 
 
@@ -25,9 +25,8 @@ def proof_page(result: Proof, view: str | None = None) -> str:
         if found:
             parts.append(f"<h2>{escape(' + '.join(held.steps))}</h2><ul>")
             parts.append("".join(f"<li>{escape(text)}</li>" for text in found) + "</ul>")
-    outputs = [row for held in result.laws for row in held.outputs.items()]
-    if outputs:
-        parts += ["<h2>Outputs, each in its worst run</h2>", table(OUTPUTS, outputs, name="outputs")]
+    if rows := outputs_of(result):
+        parts += ["<h2>Outputs, each in its worst run</h2>", table(OUTPUTS, rows, name="outputs")]
         parts.append(f"<p>Loosest tolerance: {escape(result.tolerance)}.</p>")
     facts = {"seed": str(result.seed), **result.versions}
     fact: tuple[Column[tuple[str, str]], ...] = (Column("", lambda row: row[0]), Column("", lambda row: row[1]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from graphkit.report.columns import Column, lines, number
+from typing import NamedTuple
+
+from graphkit.report.columns import Column, lines, number, shortened
 from graphkit.verify.compare.metrics import Metrics
 from graphkit.verify.laws.proof import Held, Proof
 
@@ -20,9 +22,8 @@ def proof_text(result: Proof) -> str:
         found += _held(held)
     if result.tolerance:
         found.append(f"tolerance, the loosest: {result.tolerance}")
-    outputs = [row for held in result.laws for row in held.outputs.items()]
-    if outputs:
-        found += ["", lines(OUTPUTS, outputs)]
+    if rows := outputs_of(result):
+        found += ["", lines(OUTPUTS, rows)]
     found += [f"note: {note}" for note in result.notes]
     return "\n".join(found)
 
@@ -40,10 +41,24 @@ def _held(held: Held) -> list[str]:
     return found + [f"    also: {also}" for also in held.also]
 
 
-OUTPUTS: tuple[Column[tuple[str, Metrics]], ...] = (
-    Column("output", lambda row: row[0]),
-    Column("type", lambda row: f"{row[1].dtype}[{','.join(map(str, row[1].shape))}]"),
-    Column("max abs", lambda row: number(row[1].max_abs), right=True),
-    Column("max rel", lambda row: number(row[1].max_rel), right=True),
-    Column("", lambda row: "ok" if row[1].match else "FAILS"),
+class Row(NamedTuple):
+    """One output in the worst run of one law."""
+
+    steps: str
+    name: str
+    metrics: Metrics
+
+
+def outputs_of(result: Proof) -> list[Row]:
+    """The outputs that were compared, law by law."""
+    return [Row(" + ".join(held.steps), *row) for held in result.laws for row in held.outputs.items()]
+
+
+OUTPUTS: tuple[Column[Row], ...] = (
+    Column("steps", lambda row: shortened(row.steps, 24)),
+    Column("output", lambda row: shortened(row.name, 24)),
+    Column("type", lambda row: f"{row.metrics.dtype}[{','.join(map(str, row.metrics.shape))}]"),
+    Column("max abs", lambda row: number(row.metrics.max_abs), right=True),
+    Column("max rel", lambda row: number(row.metrics.max_rel), right=True),
+    Column("", lambda row: "ok" if row.metrics.match else "FAILS"),
 )
