@@ -52,6 +52,11 @@ def _constant_proto(constant: Any) -> Any:
         named = proto.values if isinstance(proto, onnx.SparseTensorProto) else proto
         named.name = constant.name
         return proto
+    wanted = constant.export_dtype
+    if isinstance(wanted, int) and wanted != onnx.helper.np_dtype_to_tensor_dtype(constant.values.dtype):
+        # gs 0.6.1 converts by functions that onnx has no longer (its example 12)
+        array = constant.values.astype(onnx.helper.tensor_dtype_to_np_dtype(wanted))
+        return onnx.numpy_helper.from_array(array, constant.name)
     made: onnx.TensorProto = OnnxExporter.export_tensor_proto(constant)
     made.ClearField("data_location")
     return made
