@@ -367,7 +367,7 @@ class PointInference:
                 results.append(self._inferred(schema, node, inputs, point))
             except _REFUSED as error:
                 if not point:
-                    return self._declared(node)
+                    return self._declared(node, inputs)
                 self.misfits.append(Misfit(node, point, str(error)))
                 return [self._supposed(made, inputs) for made in results[0]]
         if not moving:
@@ -376,7 +376,10 @@ class PointInference:
         if node.op_type in ("Reshape", "Flatten") and moving and inputs[0] is not None:
             self._align(inputs, made[0])
         if made and made[0].dims is None and not made[0].types:
-            self._note_lost(node, inputs)
+            made[0].dims = shape_where_onnx_is_blind(node, inputs)
+            made[0].elem = made[0].elem or next((known.elem for known in inputs if known is not None), 0)
+            if made[0].dims is None:
+                self._note_lost(node, inputs)
         constant = all(known is None or known.constant for known in inputs)
         for known in made:
             known.constant = constant
@@ -439,13 +442,15 @@ class PointInference:
             self._memory[key] = [found.get(name) for name in node.output]
         return self._memory[key]
 
-    def _declared(self, node: onnx.NodeProto) -> list[Known]:
-        """What the file says of a node that does not fit even as it is."""
-        made = []
-        for name in node.output:
-            declared = self._types.get(name)
-            made.append(Known(_elem(declared)))
-        self.lost.append(node)
+    def _declared(self, node: onnx.NodeProto, inputs: Sequence[Known | None]) -> list[Known]:
+        """What the file says of a node that onnx cannot infer even as it is."""
+        made = [Known(_elem(self._types.get(name))) for name in node.output]
+        dims = shape_where_onnx_is_blind(node, inputs)
+        if dims is None:
+            self.lost.append(node)
+        else:
+            made[0].dims = dims
+            made[0].elem = made[0].elem or next((known.elem for known in inputs if known is not None), 0)
         return made
 
     def _note_lost(self, node: onnx.NodeProto, inputs: Sequence[Known | None]) -> None:
@@ -493,6 +498,29 @@ class PointInference:
             known.data = tuple(result[position] for result in results if position < len(result)) or None
             if known.data is not None and len(known.data) != self.points:
                 known.data = None
+
+
+LIKE_FIRST = frozenset(("GroupNormalization", "MeanVarianceNormalization", "LpNormalization", "InstanceNormalization"))
+"""Operators whose result has their first input's shape, of which onnx infers none for some versions."""
+
+
+def shape_where_onnx_is_blind(node: onnx.NodeProto, inputs: Sequence[Known | None]) -> tuple[Dim, ...] | None:
+    """The dims of the first output of an operator that onnx's own inference says nothing of.
+
+    GroupNormalization and MeanVarianceNormalization have none in any version, GreaterOrEqual and LessOrEqual none in their
+    first (onnx 1.23).
+    """
+    given = [known.dims if known is not None else None for known in inputs]
+    first = given[0] if given else None
+    if first is None or node.domain not in _ONNX:
+        return None
+    if node.op_type in LIKE_FIRST:
+        return first
+    if node.op_type in ("GreaterOrEqual", "LessOrEqual") and given[1:] and given[1] is not None:
+        wide, narrow = (first, given[1]) if len(first) >= len(given[1]) else (given[1], first)
+        padded = (*wide[: len(wide) - len(narrow)], *narrow)
+        return tuple(b if a.sizes and set(a.sizes) == {1} else a for a, b in zip(wide, padded, strict=True))
+    return None
 
 
 def _moves(known: Known) -> bool:
