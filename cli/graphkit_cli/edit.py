@@ -157,6 +157,8 @@ def check_target(out: str, saving: Saving = Saving()) -> None:
         if external is not None:
             raise click.UsageError("--external names a file beside OUT, and standard output has no place.")
         return
+    if "://" in out:
+        return  # the store says what may be written there
     folder = os.path.dirname(out) or "."
     problem = hint = None
     if os.path.isdir(out):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from typing import Any
 
 from graphkit.errors import ClusterError
 from graphkit.fleet.outcomes import Outcome
+from graphkit.fleet.spread import CRASHED, PATIENCE
 from graphkit.fleet.work import Job
 from graphkit.optional import optional
 
 TIMEOUT = 5
 """Seconds after which a scheduler that does not answer is not there."""
+
+RESTART = 30
+"""Seconds that a worker may take to start again."""
 
 PACKAGE = "onnx-graphkit"
 
@@ -89,7 +93,38 @@ class DaskWorkers:
         """Let the cluster go; what it has begun is cancelled with the client."""
         self.drop()
 
+    def require(self) -> None:
+        """See that the cluster has a worker, or gets one within 30 seconds.
+
+        Raises:
+            ClusterError: It has none, or the scheduler is gone.
+        """
+        try:
+            if not self._client.nthreads():
+                self._client.wait_for_workers(1, timeout=RESTART)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ClusterError(
+                f"no worker is left at {self._address}",
+                address=self._address,
+                hint="start workers without --no-nanny, which start again where a model ends them, and resume",
+            ) from error
+
     def alone(self, work: Callable[[Job], Outcome], job: Job) -> Outcome:
-        """Do one job; the scheduler gives it to another worker where one ends."""
-        outcome: Outcome = self.executor().submit(work, job).result()
-        return outcome
+        """Do one job with nothing beside it; the scheduler gives it to another worker where one ends.
+
+        Raises:
+            BrokenExecutor: It ended every worker that it was given to.
+            ClusterError: No worker is left.
+        """
+        future = self.executor().submit(work, job)
+        while True:
+            try:
+                outcome: Outcome = future.result(timeout=PATIENCE)
+            except TimeoutError:
+                self.require()
+            except Exception as error:
+                if type(error).__name__ in CRASHED:
+                    raise BrokenExecutor(f"it ended every worker that it was given to: {error}") from error
+                raise
+            else:
+                return outcome

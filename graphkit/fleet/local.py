@@ -68,6 +68,9 @@ class LocalWorkers:
             child.terminate()
         self.drop()
 
+    def require(self) -> None:
+        """Nothing: a process that ends breaks the pool."""
+
     def alone(self, work: Callable[[Job], Outcome], job: Job) -> Outcome:
         """Do one job in a process of its own."""
         before = set(multiprocessing.active_children())

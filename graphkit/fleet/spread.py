@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from graphkit.errors import ClusterError
@@ -15,7 +15,10 @@ from graphkit.fleet.outcomes import Done, Failed, Outcome
 from graphkit.fleet.work import Job
 
 CRASHED = ("KilledWorker",)
-"""Exceptions by which a cluster says that a task ended its workers."""
+"""Exceptions by which a cluster says that workers ended while they had a task, or had it waiting behind another."""
+
+PATIENCE = 10
+"""Seconds without an outcome after which the workers are asked whether anybody is left."""
 
 
 class Workers(Protocol):
@@ -35,6 +38,13 @@ class Workers(Protocol):
 
     def stop(self) -> None:
         """The same, and end what is in work."""
+
+    def require(self) -> None:
+        """See that somebody is left who works.
+
+        Raises:
+            ClusterError: Nobody is.
+        """
 
     def alone(self, work: Callable[[Job], Outcome], job: Job) -> Outcome:
         """Do one job with nothing beside it.
@@ -72,13 +82,21 @@ def spread(work: Callable[[Job], Outcome], jobs: Iterable[Job], workers: Workers
                 future.add_done_callback(done.put)
         if not flying:
             continue
-        future = done.get()
+        future = _next(done, workers)
         job = flying.pop(future)
         outcome = _outcome(future, job, workers)
         if outcome is None:
             suspects.append(job)
         else:
             yield outcome
+
+
+def _next(done: SimpleQueue[Future[Outcome]], workers: Workers) -> Future[Outcome]:
+    while True:
+        try:
+            return done.get(timeout=PATIENCE)
+        except Empty:
+            workers.require()
 
 
 def _outcome(future: Future[Outcome], job: Job, workers: Workers) -> Outcome | None:
@@ -92,7 +110,7 @@ def _outcome(future: Future[Outcome], job: Job, workers: Workers) -> Outcome | N
         raise ClusterError(f"the cluster went away while {job.model} was in work", address="") from error
     except Exception as error:  # noqa: BLE001 (whatever the cluster says became of a model is a row)
         if type(error).__name__ in CRASHED:
-            return Failed(job.model, "Crash", f"it ended every worker that it was given to: {error}", attempts=4)
+            return None  # it, or one that was waiting beside it
         return Failed(job.model, type(error).__name__, str(error))
 
 

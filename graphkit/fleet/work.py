@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,7 +13,6 @@ from typing import Any
 
 from graphkit.errors import ExpectationError, GraphkitError, ModelFileError
 from graphkit.fleet.outcomes import Done, Failed, Outcome, Skipped
-from graphkit.fleet.remote import upload
 from graphkit.graph import walk
 from graphkit.inspection.check import check
 from graphkit.inspection.inspect import inspect
@@ -112,13 +110,8 @@ class Applying:
 
 def write(made: Any, out: str, saving: Mapping[str, Any]) -> None:
     """Save a model, or the stages of a split, also to an address."""
-    if is_url(out):
-        with tempfile.TemporaryDirectory(prefix="graphkit-") as folder:
-            local = os.path.join(folder, os.path.basename(out.rstrip("/")))
-            made.save(local, **saving)
-            upload(local, out)
-        return
-    os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
+    if not is_url(out):
+        os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
     made.save(out, **saving)
 
 

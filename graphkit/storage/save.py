@@ -26,6 +26,7 @@ from graphkit.storage.load import STDIN, as_model
 from graphkit.storage.new_file import NewFile
 from graphkit.storage.source import LocalFile, is_url
 from graphkit.storage.text import as_text, text_format
+from graphkit.storage.upload import PLACES, upload
 from graphkit.storage.wire import Piece, Range, piece_length
 from graphkit.tensor import DataRange, check_inline, data_range, refer
 
@@ -87,9 +88,11 @@ def save(
 
     Args:
         model: A Model, a ModelProto or a path. It is not changed.
-        path: The ``.onnx`` file to write, on a local disk; its folder must exist. ``.onnxtxt``, ``.json`` and ``.textproto``
-            are written as text, with the weights in it; ``-`` is standard output. Also a file that is open for writing
-            bytes (``io.BytesIO``): it gets the whole ``.onnx`` file, from where it stands.
+        path: The ``.onnx`` file to write; its folder must exist. ``.onnxtxt``, ``.json`` and ``.textproto``
+            are written as text, with the weights in it; ``-`` is standard output. An address that fsspec writes to
+            (``s3://``, ``file://``, ``memory://``, ...) gets the files that are made in a temporary folder, each whole or
+            not at all; a pair in the order data, model. Also a file that is open for writing bytes (``io.BytesIO``): it
+            gets the whole ``.onnx`` file, from where it stands.
         external: Name of a data file, inside of the folder of ``path``, for all tensors of 1 KiB or more; it is not
             written where there are none. Tensors of
             64 KiB or more begin at multiples of 4096 bytes, so that they can be mapped (of 1 MiB or more: at multiples of
@@ -130,6 +133,8 @@ def save(
         return _to_stream(as_model(model), path, external, weights, history=history)
     if os.fspath(path) == STDIN:
         return _to_stream(as_model(model), sys.stdout.buffer, external, weights, history=history)
+    if is_url(os.fspath(path)):
+        return _to_address(model, os.fspath(path), external, weights, history=history, progress=progress)
     target = _target(os.fspath(path), external, weights)
     source = _with_history(as_model(model), history=history)
     if text_format(target):
@@ -188,18 +193,40 @@ def _check_stream(stream: IO[bytes], name: str) -> None:
         raise SaveError(f"{name} cannot be written: {error}", path=name) from error
 
 
+def _to_address(
+    model: ModelLike,
+    url: str,
+    external: str | None,
+    weights: Weights,
+    *,
+    history: bool,
+    progress: BytesProgress | None,
+) -> Saved:
+    """Write a model to a temporary folder, and put the files at an address."""
+    parent, _, name = url.rpartition("/")
+    if not name or parent.endswith(":/"):
+        raise SaveError(f"cannot write {url}: it names no file", path=url, hint=PLACES)
+    if weights != "auto":
+        raise SaveError(
+            f"weights={weights!r} leaves them in local files, and {url} is none",
+            path=url,
+            hint=Hint("let them be copied: ", Argument("weights", "auto")),
+        )
+    with tempfile.TemporaryDirectory(prefix="graphkit-") as folder:
+        if external is not None and "/" in external and ".." not in external.split("/") and external[0] != "/":
+            os.makedirs(os.path.join(folder, os.path.dirname(external)), exist_ok=True)
+        saved = save(model, os.path.join(folder, name), external=external, history=history, progress=progress)
+        data = None if saved.data_path is None else os.path.relpath(saved.data_path, os.path.realpath(folder))
+        upload(folder, [*([data] if data is not None else []), name], parent)
+    return Saved(url, saved.size, None if data is None else f"{parent}/{data}", saved.data_size)
+
+
 def _target(path: str, external: str | None, weights: str) -> str:
     """The file to write, when the options allow it."""
     if weights not in ("auto", "keep", "link"):
         raise ValueError(f"weights is 'auto', 'keep' or 'link', not {weights!r}")
     if external is not None and weights == "keep":
         raise ValueError("external names a file to write, weights='keep' writes none: give one of them")
-    if is_url(path):
-        raise SaveError(
-            f"cannot write {path}: models are saved to local disks",
-            path=path,
-            hint="save to a file, and upload it with the tools of that storage",
-        )
     target = target_file(path)
     if external is not None:
         _check_data_name(external, target)

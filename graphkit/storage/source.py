@@ -300,7 +300,7 @@ class RemoteFile:
         except ModelFileError:
             raise
         except ImportError as error:
-            raise _missing_package(error, self.url) from error
+            raise missing_package(error, self.url) from error
         except Exception as error:
             reason = "there is nothing there" if is_missing(error) else str(error.__cause__ or error)
             raise ModelFileError(f"cannot read {self.url}: {reason}", path=self.url) from error
@@ -324,13 +324,13 @@ def _filesystem(url: str) -> tuple[Any, str]:
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise _missing_package(error, url) from error
+        raise missing_package(error, url) from error
     except ValueError as error:
         raise ModelFileError(f"cannot read {url}: {error}", path=url) from error
     return filesystem, path
 
 
-def _missing_package(error: ImportError, url: str) -> MissingExtraError:
+def missing_package(error: ImportError, url: str) -> MissingExtraError:
     """fsspec raises an ImportError of its own from the one that names the module."""
     cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
     package = (cause.name or url).partition(".")[0]

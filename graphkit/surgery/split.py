@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from graphkit.edit.stages import at_modules, at_values, balanced
@@ -21,6 +23,8 @@ from graphkit.result import Result
 from graphkit.shapes.types_of import types_of
 from graphkit.storage.load import as_valid_model
 from graphkit.storage.save import Saved, save
+from graphkit.storage.source import is_url
+from graphkit.storage.upload import names_at, remove_at, upload
 from graphkit.surgery.extract import extract
 from graphkit.tensor import stored_bytes
 
@@ -78,13 +82,16 @@ class Split(Result):
         """Write the stages and ``stages.json`` into a folder, all of it or nothing.
 
         Args:
-            folder: A folder that does not exist, is empty, or holds an earlier split, which is replaced.
+            folder: A folder that does not exist, is empty, or holds an earlier split, which is replaced; or the address
+                of one, as ``gk.save`` takes addresses.
             external: Write each stage's weights into a data file beside it.
             history: As ``gk.save`` has it.
 
         Raises:
             SaveError: The folder holds something else, or cannot be written.
         """
+        if is_url(os.fspath(folder)):
+            return self._save_at(os.fspath(folder).rstrip("/"), external=external, history=history)
         target = os.path.realpath(os.fspath(folder))
         parent = os.path.dirname(target)
         if os.path.lexists(target) and not _replaceable(target):
@@ -110,7 +117,33 @@ class Split(Result):
             _put(work, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        return saved
+        return _within(saved, target)
+
+    def _save_at(self, url: str, *, external: bool, history: bool) -> tuple[Saved, ...]:
+        """The same at an address: made in a temporary folder, and uploaded, the plan last."""
+        there = names_at(url)
+        if there and PLAN not in there:
+            raise SaveError(f"{url} is there already and holds no split", path=url, hint="name a new folder")
+        with tempfile.TemporaryDirectory(prefix="graphkit-") as folder:
+            work = os.path.join(folder, "stages")
+            saved = self.save(work, external=external, history=history)
+            names = [name for name in sorted(os.listdir(work)) if name != PLAN]
+            upload(work, [*names, PLAN], url)
+        remove_at(url, [name for name in there if _OF_A_STAGE.fullmatch(name) and name not in names])
+        return _within(saved, url)
+
+
+_OF_A_STAGE = re.compile(r"stage\d+\.onnx(\.data)?")
+"""The files of a split, but for its plan."""
+
+
+def _within(saved: Sequence[Saved], place: str) -> tuple[Saved, ...]:
+    """What was written, in the folder where it is now."""
+
+    def moved(path: str) -> str:
+        return f"{place}/{os.path.basename(path)}"
+
+    return tuple(replace(s, path=moved(s.path), data_path=s.data_path and moved(s.data_path)) for s in saved)
 
 
 def _replaceable(folder: str) -> bool:

@@ -1,7 +1,6 @@
 """A real Dask cluster of processes: a scheduler that is missing, workers of another version, a worker that is killed."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -11,51 +10,14 @@ import onnx
 import pytest
 
 import graphkit as gk
+from dask_cluster import Cluster, wait_for
+from fleet.works import Crashing
 
 pytest.importorskip("distributed", reason="the fleet extra")
 
 GRAPHKIT = Path(sys.executable).parent / "graphkit"
 RELU = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 3] x) => (float[N, 3] y) { h = Relu(x)  y = Neg(h) }"""
-
-
-class Cluster:
-    """A scheduler and its workers, each a process."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.file = folder / "scheduler.json"
-        self.processes = []
-        self.start("scheduler", "--port", "0", "--scheduler-file", str(self.file), "--no-dashboard")
-        self.address = wait_for(lambda: json.loads(self.file.read_text())["address"])
-
-    def start(self, what, *arguments, **environment):
-        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments]
-        with open(self.folder / f"{what}{len(self.processes)}.log", "w", encoding="utf-8") as log:
-            process = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
-        self.processes.append(process)
-        return process
-
-    def worker(self, **environment):
-        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self.folder))
-        return self.start("worker", self.address, *options, **environment)
-
-    def stop(self):
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-
-def wait_for(asked, seconds=60):
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            if found := asked():
-                return found
-        except (OSError, ValueError):
-            pass
-        assert time.monotonic() < end, "nothing came"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -121,3 +83,25 @@ def test_a_worker_that_is_killed_loses_no_row_and_doubles_none(cluster, patch, t
     made = sorted((store / "out").iterdir())
     assert [path.name for path in made] == [f"m{k:03}.onnx" for k in range(count)]
     assert [v.name for v in gk.load(made[-1]).inputs] == ["image"]
+
+
+def test_a_model_that_ends_every_worker_is_a_row_and_those_that_waited_behind_it_are_done(tmp_path):
+    cluster = Cluster(
+        tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0"
+    )  # blamed at the first worker that ends
+    for _ in range(2):
+        cluster.worker(nanny=True)
+    wait_for(lambda: "Registered to" in "".join(p.read_text() for p in tmp_path.glob("worker*.log")))
+    jobs = [gk.Job("bad" if k == 3 else f"m{k}") for k in range(12)]
+    work = Crashing(str(tmp_path / "log"))
+    try:
+        rows = {row.model: row for row in gk.run_fleet(work, jobs, scheduler=cluster.address)}
+    finally:
+        cluster.stop()
+    assert len(rows) == 12
+    failed = [name for name, row in rows.items() if not row]
+    assert failed == ["bad"], rows
+    assert (rows["bad"].kind, "KilledWorker" in rows["bad"].message or "workers" in rows["bad"].message) == (
+        "Crash",
+        True,
+    )

@@ -85,7 +85,7 @@ def test_the_mode_of_the_old_file_is_kept_and_new_files_follow_the_umask(file, t
         ("no/out.onnx", "there is no folder"),
         (".", "what is there is not a file"),
         ("pipe", "what is there is not a file"),
-        ("s3://bucket/out.onnx", "models are saved to local disks"),
+        ("nowhere://bucket/out.onnx", "Protocol not known"),
         ("m.onnx/out.onnx", "there is no folder"),
     ],
 )
