@@ -187,10 +187,11 @@ def save_edited(
     saving: Saving,
     *,
     more: Mapping[str, object] | None = None,
+    told: bool = False,
 ) -> int:
     """Save an edited model and report what was written; with ``saving.dry_run`` only report what would be.
 
-    ``more`` is what ``--json`` tells beyond ``Written``. With ``saving.prove`` the model is proved before anything is
+    ``more`` is what ``--json`` tells beyond ``Written``; ``told`` says that the notes were printed already. With ``saving.prove`` the model is proved before anything is
     written: its skeleton over the byte ranges that the file will hold.
 
     Returns:
@@ -234,7 +235,7 @@ def save_edited(
         replaced=replaced,
     )
     render.result({**vars(written), **more} if more else written, written.text)
-    for note in written.notes:
+    for note in () if told else written.notes:
         render.note(note)
     if external is not None and saved is not None and saved.data_path is None and not saved.references:
         render.note(f"no tensor has 1 KiB or more: all are in {out}, and {external} was not needed")

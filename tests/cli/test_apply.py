@@ -179,3 +179,14 @@ def test_each_fault_of_a_recipe_has_a_line(graphkit, tmp_path):
     lines = err.splitlines()
     assert lines[0].endswith("faults:")
     assert [line.partition("r.toml:")[2][:4] for line in lines[1:3]] == ["2:1:", "5:1:"]
+
+
+def test_the_notes_of_the_last_step_are_printed_once(graphkit, tmp_path):
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[2,3,4,5] x) => (float[2,3,4,5] y) { y = Relu(x) }'
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[step]]\ndo = "layout"\nio = { x = "NHWC" }\n')
+    code, _, err = graphkit("apply", recipe, tmp_path / "m.onnx", "--out", tmp_path / "o.onnx")
+    assert (code, err.count("'x' is NHWC")) == (0, 1)

@@ -118,7 +118,7 @@ def _tell(render: Render, applied: gk.Applied, out: str | None, saving: Saving) 
     if applied.split is None:
         for line in told:
             render.note(line)
-        return save_edited(render, applied.model, out, saving, more={"steps": applied.steps})
+        return save_edited(render, applied.model, out, saving, more={"steps": applied.steps}, told=True)
     if saving.prove:
         raise click.UsageError("--prove proves one model: a split is compared stage by stage with `graphkit run DIR`.")
     for line in told:
