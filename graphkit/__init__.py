@@ -168,8 +168,10 @@ _FACE = {
     "graphkit.runtime.tensorrt": ("TensorRT",),
     "graphkit.semantics.schemas": (
         "Operator",
+        "RulesInForce",
         "operator",
         "operators",
+        "rules_in_force",
     ),
     "graphkit.shapes.exact_scales": ("exact_scale",),
     "graphkit.storage.load": ("load",),

@@ -135,8 +135,10 @@ from graphkit.runtime.session import Session as Session
 from graphkit.runtime.session import session as session
 from graphkit.runtime.tensorrt import TensorRT as TensorRT
 from graphkit.semantics.schemas import Operator as Operator
+from graphkit.semantics.schemas import RulesInForce as RulesInForce
 from graphkit.semantics.schemas import operator as operator
 from graphkit.semantics.schemas import operators as operators
+from graphkit.semantics.schemas import rules_in_force as rules_in_force
 from graphkit.shapes.exact_scales import exact_scale as exact_scale
 from graphkit.step import Step as Step
 from graphkit.storage.load import load as load

@@ -23,11 +23,13 @@ class Parameter(Result):
         name: Its name in the specification.
         types: A type variable (``T``) or a type (``tensor(float)``).
         option: "required", "optional" or "variadic".
+        doc: What it means, in the specification's words.
     """
 
     name: str
     types: str
     option: str
+    doc: str = ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,12 +41,14 @@ class AttributeRule(Result):
         type: "INT", "FLOATS", "STRING", "TENSOR", "GRAPH" and so on.
         required: Whether a node must give it.
         default: The default value, or None.
+        doc: What it means, in the specification's words.
     """
 
     name: str
     type: str
     required: bool
     default: object = None
+    doc: str = ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,6 +128,43 @@ def operator(name: str, opset: int | None = None, domain: str = "") -> Operator:
     return Operator(exact, domain, schemas[-1].doc or "", tuple(versions), newest, rule)
 
 
+@dataclass(frozen=True, repr=False)
+class RulesInForce(Result):
+    """The operators that exist at an opset, each by the rule that is in force there.
+
+    Attributes:
+        domain: The domain, "" for ai.onnx.
+        opset: The opset.
+        rules: Operator -> its version, by name; those that came later are left out.
+    """
+
+    domain: str
+    opset: int
+    rules: dict[str, OperatorVersion]
+
+
+def rules_in_force(opset: int, domain: str = "") -> RulesInForce:
+    """Every operator of a domain at an opset, each by the rule that is in force there.
+
+    Args:
+        opset: The opset.
+        domain: The domain, "" for ai.onnx.
+
+    Cost: about 50 ms.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.rules_in_force(11).rules["Resize"].since
+        11
+    """
+    found = {}
+    for name, schemas in sorted(_all(domain).items()):
+        until = [schema for schema in schemas if schema.since_version <= opset]
+        if until:
+            found[name] = _version(until[-1], until[-2] if len(until) > 1 else None)
+    return RulesInForce(domain, opset, found)
+
+
 def operators(domain: str = "") -> dict[str, tuple[int, ...]]:
     """Every operator of a domain -> the opsets that changed it, oldest first.
 
@@ -200,7 +241,11 @@ def _new_words(before: Schema, after: Schema) -> list[str]:
 
 def _parameter(value: onnx.defs.OpSchema.FormalParameter) -> Parameter:
     option = {"Single": "required", "Optional": "optional", "Variadic": "variadic"}[_word(value.option)]
-    return Parameter(value.name, value.type_str, option)
+    return Parameter(value.name, value.type_str, option, _meaning(value.description))
+
+
+def _meaning(description: str) -> str:
+    return " ".join(description.replace("<br/>", " ").split())
 
 
 def _word(member: object) -> str:
@@ -216,7 +261,7 @@ def _attribute(rule: onnx.defs.OpSchema.Attribute) -> AttributeRule:
         default = [item.decode() if isinstance(item, bytes) else item for item in default]
     if isinstance(default, onnx.TensorProto):
         default = "a tensor"
-    return AttributeRule(rule.name, _word(rule.type), rule.required, default)
+    return AttributeRule(rule.name, _word(rule.type), rule.required, default, _meaning(rule.description))
 
 
 def _changes(before: OperatorVersion, after: OperatorVersion) -> list[str]:

@@ -24,6 +24,12 @@ _ADDED = re.compile(r"added in version (?P<opset>\d+)")
 _TRACED = re.compile(r"= (?P<op>\w+::\w+)\(.*# (?P<file>\S+?):(?P<line>\d+):\d+")
 _STATIC = re.compile(r"static shape of (?P<size>\d+) for dimension inputs\[(?P<input>[^\]]+)\]\.shape\[(?P<axis>\d+)\]")
 
+_SAME = {
+    **dict.fromkeys(("__lshift", "__ilshift"), ("<<", "torch.bitwise_left_shift")),
+    **dict.fromkeys(("__rshift", "__irshift"), (">>", "torch.bitwise_right_shift")),
+}
+"""Operators of Python's syntax that an exporter may have no rule for, and the function of torch that it has one for."""
+
 OTHER_EXPORTER = {"dynamo": "torchscript", "torchscript": "dynamo"}
 
 _EXPLAINED: tuple[tuple[str, str, str], ...] = (
@@ -170,7 +176,7 @@ def _unsupported(error: Exception, text: str, heard: str) -> tuple[str, str] | N
         namespace, _, name = match["op"].partition(".")
         operator = f"{namespace}::{name}"
         where = _failing_line(error) or user_line(error)
-        hint = Hint(
+        hint = _written_otherwise(operator) or Hint(
             f"write it with other operators, or give translations={{torch.ops.{match['op']}.{match['overload']}: "
             "function}; ",
             bare("torch_lowering", name=operator),
@@ -180,9 +186,20 @@ def _unsupported(error: Exception, text: str, heard: str) -> tuple[str, str] | N
     return None
 
 
+def _written_otherwise(operator: str) -> str | None:
+    """The function to call in place of an operator of Python's syntax."""
+    syntax, function = _SAME.get(operator.partition("::")[2].rstrip("_"), ("", ""))
+    return f"write {function}(x, n) in place of x {syntax} n: both exporters have a rule for it" if function else None
+
+
 def _instead(operator: str) -> str:
     """What to do about an operator that the torchscript exporter has no rule for: dynamo is named where it has one."""
-    lowering = torch_lowering(operator)
+    if (otherwise := _written_otherwise(operator)) is not None:
+        return otherwise
+    try:
+        lowering = torch_lowering(operator)
+    except ExportError:  # the exporter drops a "_" at the end of an operator that changes its argument
+        lowering = torch_lowering(f"{operator}_")
     if lowering.dynamo:
         return f"use exporter 'dynamo', which has a rule for it since opset {min(r.since for r in lowering.dynamo)}"
     if lowering.decomposed:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib
-import inspect
-import textwrap
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
-
-import onnx
 
 from graphkit.errors import ExportError, similar
 from graphkit.result import Result
+from graphkit.torch_export.argument_flow import ArgumentUse, argument_uses
 from graphkit.torch_export.factory import import_onnxscript, import_torch
 from graphkit.torch_export.quiet import quiet_torch
+from graphkit.torch_export.rule_source import emits, function_name, only_refuses, python_function, source_place
 
 TORCHSCRIPT_OPSETS = range(9, 21)
 """The opsets for which torch has a table of symbolic functions; those of 7 and 8 only say what is missing there."""
 
 DYNAMO_OPSETS = range(18, 26)
 """The opsets that the dynamo exporter writes without a conversion."""
-
-DEPTH = 4
-"""How far calls of helpers are followed when a translation's source is read for the ONNX operators it emits."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,6 +33,7 @@ class Rule(Result):
         function: The Python function.
         source: ``file.py:123``, below the folder of installed packages.
         emits: The ONNX operators that its source, helpers included, can emit; more than one call makes of them.
+        arguments: Which torch argument becomes which input or attribute, as far as its source tells; of ``torch_lowering``.
     """
 
     exporter: str
@@ -47,6 +42,7 @@ class Rule(Result):
     function: str
     source: str
     emits: tuple[str, ...]
+    arguments: tuple[ArgumentUse, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,12 +54,14 @@ class Lowering(Result):
         dynamo: The rules of the dynamo exporter.
         decomposed: The overloads without a rule that the dynamo exporter takes apart into other torch operators.
         torchscript: The rules of the torchscript exporter, oldest first.
+        others: Where a part of a name was given: the other operators that have it, which torch keeps for itself.
     """
 
     operator: str
     dynamo: tuple[Rule, ...]
     decomposed: tuple[str, ...]
     torchscript: tuple[Rule, ...]
+    others: tuple[str, ...] = ()
 
 
 PART = 3
@@ -78,7 +76,7 @@ def torch_lowering(name: str) -> Lowering:
 
     Args:
         name: ``aten::upsample_bicubic2d``; ``aten.upsample_bicubic2d`` and ``upsample_bicubic2d`` will do too, and a part
-            of the name that one operator alone has.
+            of the name that one operator alone has, or one alone of those without a ``_`` in front.
 
     Raises:
         ExportError: torch has no such operator; the hint lists those whose names hold what was given.
@@ -94,14 +92,15 @@ def torch_lowering(name: str) -> Lowering:
     operator = canonical(name)
     packet = _packet(operator)
     overloads = [key for key in _dynamo_table() if canonical(key) == operator]
-    dynamo = tuple(rule for key in overloads for rule in dynamo_rules(key))
-    torchscript = tuple(torchscript_rules(operator))
+    dynamo = tuple(rule for key in overloads for rule in dynamo_rules(key, arguments=True))
+    torchscript = tuple(torchscript_rules(operator, arguments=True))
     if packet is None and not dynamo and not torchscript:
         known = known_operators()
         part = operator.partition("::")[2]
         holding = [name for name in known if part in name.partition("::")[2]] if len(part) >= PART else []
-        if len(holding) == 1:
-            return torch_lowering(holding[0])
+        public = [name for name in holding if not name.partition("::")[2].startswith("_")] or holding
+        if len(public) == 1:
+            return replace(torch_lowering(public[0]), others=tuple(name for name in holding if name != public[0]))
         close = holding[:MOST_NAMED] or similar(operator, known)
         raise ExportError(
             f"torch has no operator {operator!r}", hint=f"did you mean {' or '.join(close)}?" if close else None
@@ -124,15 +123,17 @@ def known_operators() -> list[str]:
     return sorted({canonical(key) for key in _dynamo_table()} | set(_torchscript_registry().all_functions()))
 
 
-def dynamo_rules(key: str) -> Iterator[Rule]:
-    """The dynamo exporter's rules of one overload, ``aten::add.Tensor``, oldest first."""
+def dynamo_rules(key: str, *, arguments: bool = False) -> Iterator[Rule]:
+    """The dynamo exporter's rules of one overload, ``aten::add.Tensor``, oldest first; with what becomes of arguments."""
     for entry in _dynamo_table().get(key, ()):
-        function = _python_function(entry.onnx_function)
-        yield Rule("dynamo", key, entry.opset_introduced, _name(function), _source(function), _emits(function))
+        function = python_function(entry.onnx_function)
+        uses = argument_uses(function, torch_arguments(key), entry.opset_introduced) if arguments else ()
+        place = source_place(function)
+        yield Rule("dynamo", key, entry.opset_introduced, function_name(function), place, emits(function), uses)
 
 
-def torchscript_rules(operator: str) -> Iterator[Rule]:
-    """The torchscript exporter's rules of an operator, oldest first.
+def torchscript_rules(operator: str, *, arguments: bool = False) -> Iterator[Rule]:
+    """The torchscript exporter's rules of an operator, oldest first; with what becomes of arguments where asked for.
 
     The exporter looks every operator up without a ``_`` at its end, so ``aten::relu_`` is ``aten::relu``, and the rule of
     ``aten::__lshift__`` is registered as ``aten::__lshift_`` (torch 2.13, ``_run_symbolic_function``).
@@ -146,10 +147,22 @@ def torchscript_rules(operator: str) -> Iterator[Rule]:
         function = group.get(opset)
         if opset > first and function is group.get(opset - 1):
             continue
-        plain = _python_function(function)
-        if _only_refuses(plain):
+        plain = python_function(function)
+        if only_refuses(plain):
             continue
-        yield Rule("torchscript", operator, opset, _name(plain), _source(plain), _emits(plain))
+        uses = argument_uses(plain, torch_arguments(operator, traced=True), opset) if arguments else ()
+        yield Rule("torchscript", operator, opset, function_name(plain), source_place(plain), emits(plain), uses)
+
+
+def torch_arguments(key: str, *, traced: bool = False) -> list[str]:
+    """The names of an operator's arguments, of its overload where the key names one; [] where torch does not tell."""
+    packet = _packet(canonical(key))
+    if packet is None:
+        return []
+    overload, overloads = key.partition("::")[2].partition(".")[2], packet.overloads()
+    named = [overload] if overload else ["vec", "default"] if traced else ["default"]  # interpolate calls vec
+    chosen = next((one for one in (*named, *overloads) if one in overloads), None)
+    return [] if chosen is None else [argument.name for argument in getattr(packet, chosen)._schema.arguments]  # noqa: SLF001 (there is no other door)
 
 
 def load_symbolic_functions() -> None:
@@ -225,93 +238,3 @@ def _torchscript_registry() -> Any:
             importlib.import_module(f"torch.onnx.symbolic_opset{opset}")
         from torch.onnx._internal.torchscript_exporter.registration import registry
     return registry
-
-
-def _python_function(function: Any) -> Callable[..., Any]:
-    """The function that a person wrote, below decorators and onnxscript's wrappers."""
-    inner = getattr(function, "func", None) or getattr(function, "function", None) or function
-    unwrapped: Callable[..., Any] = inspect.unwrap(inner)
-    return unwrapped
-
-
-def _name(function: Any) -> str:
-    return str(getattr(function, "__qualname__", function)).replace(".<locals>", "")
-
-
-def _source(function: Any) -> str:
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return "built in"
-    file = code.co_filename.replace("\\", "/")
-    return f"{file.rpartition('/site-packages/')[2]}:{code.co_firstlineno}"
-
-
-def _emits(function: Any) -> tuple[str, ...]:
-    """The ONNX operators named in a function's source and in the helpers that it calls: ``g.op("X")``, ``op.X(...)``."""
-    found: dict[str, None] = {}
-    seen: set[Any] = set()
-    waiting: list[tuple[Any, int]] = [(function, 0)]
-    while waiting:
-        current, depth = waiting.pop()
-        if current in seen or depth > DEPTH:
-            continue
-        seen.add(current)
-        tree = _tree(current)
-        if tree is None:
-            continue
-        nonlocals = inspect.getclosurevars(current).nonlocals
-        found.update((value, None) for value in nonlocals.values() if isinstance(value, str) and onnx.defs.has(value))
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            if operators := _emitted(call):
-                found.update((operator, None) for operator in operators)
-            elif (helper := _called(call, current)) is not None:
-                waiting.append((helper, depth + 1))
-                texts = (arg.value for arg in call.args if isinstance(arg, ast.Constant))  # _op_with_cast(g, "Relu", x)
-                found.update((text, None) for text in texts if isinstance(text, str) and onnx.defs.has(text))
-    return tuple(name for name in found if "::" not in name)
-
-
-def _only_refuses(function: Any) -> bool:
-    """Whether a symbolic function is registered only to say that the opset cannot do it."""
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):
-        return False
-    return "nsupported" in text and not _emits(function)
-
-
-def _tree(function: Any) -> ast.AST | None:
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return None
-
-
-def _emitted(call: ast.Call) -> list[str]:
-    """``X`` for ``g.op("X", ...)``, both for ``g.op("X" if c else "Y")``, and ``X`` for ``op.X(...)``."""
-    function = call.func
-    if not isinstance(function, ast.Attribute):
-        return []
-    if function.attr == "op" and call.args:
-        texts = (node.value for node in ast.walk(call.args[0]) if isinstance(node, ast.Constant))
-        return [text for text in texts if isinstance(text, str)]
-    owner = function.value
-    if isinstance(owner, ast.Name) and owner.id.startswith("op") and function.attr[:1].isupper():
-        return [function.attr]
-    return []
-
-
-def _called(call: ast.Call, inside: Any) -> Any:
-    """The Python function of torch or onnxscript that a call is of, where that can be told without running it."""
-    known = {**getattr(inside, "__globals__", {}), **inspect.getclosurevars(inside).nonlocals}
-    target: Any = None
-    if isinstance(call.func, ast.Name):
-        target = known.get(call.func.id)
-    elif isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
-        target = getattr(known.get(call.func.value.id), call.func.attr, None)
-    if target is None:
-        return None
-    target = _python_function(target)
-    module = getattr(target, "__module__", None) or ""
-    ours = module.startswith(("torch.onnx", "onnxscript.function_libs"))
-    return target if ours and inspect.isfunction(target) else None

@@ -165,7 +165,7 @@ def test_ops_says_what_is_wrong(graphkit):
     assert "did you mean Resize or" in graphkit("ops", "Resise").err
     assert "no operator 'aten::upsampel'" in graphkit("ops", "--torch", "upsampel").err
     assert graphkit("ops", "Resize", "--torch", "x").code == 2
-    assert graphkit("ops", "--opset", 3).code == 2
+    assert graphkit("ops", "--torch", "relu", "--opset", 3).code == 2
     assert "gives no example arguments" in graphkit("ops", "--check", "cli_nets:bare").err
 
 

@@ -68,3 +68,43 @@ def test_a_value_that_an_older_text_names_without_quotes_is_not_called_new():
     changes = {v.since: v.changes for v in gk.operator("Resize").versions}
     assert "attribute 'mode' also names cubic" in changes[11]
     assert not any("'mode'" in change or "'nearest_mode'" in change for change in changes[18])
+
+
+# R34
+@pytest.mark.parametrize("opset", [7, 11, 18])
+def test_all_rules_in_force_at_an_opset_are_those_of_onnx(opset):
+    import onnx
+
+    found = gk.rules_in_force(opset)
+    known = {schema.name for schema in onnx.defs.get_all_schemas_with_history() if not schema.domain}
+    for name in known:
+        try:
+            since = onnx.defs.get_schema(name, opset).since_version
+        except onnx.defs.SchemaError:  # onnx gives no rule of an operator that is deprecated, or not there yet
+            assert name not in found.rules or found.rules[name].deprecated
+            continue
+        assert found.rules[name].since == since
+    assert max(rule.since for rule in found.rules.values()) <= opset
+    lines = gk.text(found).splitlines()
+    assert len(lines) == 2 + len(found.rules)
+
+
+# R34
+def test_the_meaning_of_inputs_and_attributes_stands_in_the_text():
+    text = " ".join(gk.text(gk.operator("Resize", 11)).split())
+    assert "The scale array along each dimension" in text
+    assert "The coefficient 'a' used in cubic interpolation" in text
+    assert "<br" not in text
+    rule = gk.operator("BitShift").rule
+    assert all(value.doc for value in (*rule.inputs, *rule.outputs, *rule.attributes))
+
+
+def test_the_command_lists_the_rules_in_force(capsys):
+    from graphkit_cli.main import main
+
+    assert main(["ops", "--opset", "11"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (resize,) = [line.split() for line in lines if line.startswith("Resize ")]
+    assert resize[1] == "11"
+    assert {"X,", "roi,", "scales,", "sizes?"} <= set(resize)
+    assert not any(line.startswith("GridSample ") for line in lines)

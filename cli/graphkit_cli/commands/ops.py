@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     "--opset",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Show the rule in force at this opset; with --check: what the operators become at it.",
+    help="Show the rule in force at this opset; alone: all rules in force; with --check: what the operators become at it.",
 )
 @click.option("--domain", default="", metavar="DOMAIN", help="The operator's domain; ai.onnx without.")
 @click.option("--torch", "torch_name", metavar="ATEN::OP", help="What each exporter makes of this torch operator.")
@@ -44,18 +44,20 @@ def command(
 ) -> int:
     r"""Look operators up: in ONNX, and in torch's two exporters.
 
-    Without OP, --torch and --check: the table of all ONNX operators and the opsets that changed them.
+    Without OP, --torch and --check: the table of all ONNX operators and the opsets that changed them. OP shows inputs,
+    outputs and attributes with what they mean; --torch shows which torch argument becomes which of them.
 
     \b
     graphkit ops Resize --opset 11
-    graphkit ops --torch grid_sample
+    graphkit ops --torch bicubic2d
+    graphkit ops --opset 11
     """
     import graphkit as gk
 
     if sum(value is not None for value in (name, torch_name, factory)) > 1:
         raise click.UsageError("OP, --torch and --check exclude each other")
-    if opset is not None and name is None and factory is None:
-        raise click.UsageError("--opset goes with OP or --check")
+    if opset is not None and torch_name is not None:
+        raise click.UsageError("--opset goes with OP, with --check, or alone")
     result: Any
     if torch_name is not None:
         with render.progress(f"reading torch's tables for {torch_name}"):
@@ -63,8 +65,10 @@ def command(
     elif factory is not None:
         with render.progress(f"checking {factory}"):
             result = _check(factory, inputs, opset)
+    elif name is not None:
+        result = gk.operator(name, opset, domain)
     else:
-        result = gk.operators(domain) if name is None else gk.operator(name, opset, domain)
+        result = gk.operators(domain) if opset is None else gk.rules_in_force(opset, domain)
     render.result(result, lambda: gk.text(result))
     return 1 if factory is not None and not result.exporters else 0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from graphkit.report.columns import aligned
-from graphkit.semantics.schemas import Operator, OperatorVersion, Parameter
+from graphkit.report.columns import aligned, wrapped
+from graphkit.semantics.schemas import Operator, OperatorVersion, Parameter, RulesInForce
 from graphkit.torch_export.lowering import Lowering, Rule
 from graphkit.torch_export.torch_ops.check import OperatorCheck
 
@@ -25,8 +25,11 @@ def operator_text(result: Operator) -> str:
 def _rule(rule: OperatorVersion) -> list[str]:
     lines = ["  deprecated: may not be used"] if rule.deprecated else []
     for kind, values in (("inputs", rule.inputs), ("outputs", rule.outputs)):
-        lines += [f"  {kind}:", *_indented(_parameters(values))]
+        lines.append(f"  {kind}:")
+        for head, value in zip(_parameters(values).splitlines(), values, strict=True):
+            lines += [f"    {head}", *_meaning(value.doc)]
     if rule.attributes:
+        lines.append("  attributes:")
         rows = [
             (
                 a.name,
@@ -35,10 +38,32 @@ def _rule(rule: OperatorVersion) -> list[str]:
             )
             for a in rule.attributes
         ]
-        lines += ["  attributes:", *_indented(aligned(rows))]
+        for head, attribute in zip(aligned(rows).splitlines(), rule.attributes, strict=True):
+            lines += [f"    {head}", *_meaning(attribute.doc)]
     for variable, types in rule.types.items():
         lines.append(f"  {variable}: " + ", ".join(t.removeprefix("tensor(").removesuffix(")") for t in types))
     return lines
+
+
+def _meaning(doc: str) -> list[str]:
+    return wrapped(doc, "        ", hang="        ") if doc else []
+
+
+def rules_text(result: RulesInForce) -> str:
+    """The operators at an opset: the version in force, inputs and outputs, attributes."""
+    rows = [("operator", "version", "inputs -> outputs; attributes")]
+    for name, rule in result.rules.items():
+        ports = f"{_names(rule.inputs)} -> {_names(rule.outputs)}"
+        attributes = ", ".join(one.name for one in rule.attributes)
+        told = "deprecated" if rule.deprecated else ports + (f"; {attributes}" if attributes else "")
+        rows.append((name, str(rule.since), told))
+    head = f"{len(result.rules)} operators of {result.domain or 'ai.onnx'} at opset {result.opset}"
+    return f"{head}\n{aligned(rows, right=(1,))}"
+
+
+def _names(values: Sequence[Parameter]) -> str:
+    marks = {"required": "", "optional": "?", "variadic": "..."}
+    return ", ".join(f"{value.name}{marks[value.option]}" for value in values)
 
 
 def _parameters(values: Sequence[Parameter]) -> str:
@@ -54,10 +79,11 @@ def table_text(result: Mapping[str, Sequence[int]]) -> str:
 
 def lowering_text(result: Lowering) -> str:
     """What each exporter makes of a torch operator."""
-    lines = [result.operator]
+    lines = [result.operator + (f"   (also: {', '.join(result.others)})" if result.others else "")]
     for exporter, rules in (("dynamo", result.dynamo), ("torchscript", result.torchscript)):
         lines.append(f"  {exporter}:")
-        lines += _indented(aligned([_rule_row(rule) for rule in rules])) if rules else []
+        for head, rule in zip(aligned([_rule_row(rule) for rule in rules]).splitlines(), rules, strict=True):
+            lines += [f"    {head}", *_arguments(rule)]
         if exporter == "dynamo" and result.decomposed:
             lines.append(
                 f"    {', '.join(result.decomposed)}: taken apart into other torch operators; --check tells for a module whether all of them translate"
@@ -65,6 +91,19 @@ def lowering_text(result: Lowering) -> str:
         if not rules and not (exporter == "dynamo" and result.decomposed):
             lines.append("    no translation")
     return "\n".join(lines)
+
+
+def _arguments(rule: Rule) -> list[str]:
+    """A line or more for each operator: ``Resize: X from input, scales from scale_factors, mode = 'cubic'``."""
+    found: dict[str, list[str]] = {}
+    for use in rule.arguments:
+        made = f"{use.name} from {' and '.join(use.arguments)}" if use.arguments else f"{use.name} = {use.value}"
+        found.setdefault(use.operator, []).append(made)
+    return [
+        line
+        for name, uses in found.items()
+        for line in wrapped(f"{name}: {', '.join(uses)}", "        ", hang="            ")
+    ]
 
 
 def _rule_row(rule: Rule) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from graphkit.report.text.explanation import explanation_text
 from graphkit.report.text.layers import layers_text
 from graphkit.report.text.lint import lint_text
 from graphkit.report.text.look_up import matches_text, neighbours_text, value_text
-from graphkit.report.text.operators import check_text, lowering_text, operator_text, table_text
+from graphkit.report.text.operators import check_text, lowering_text, operator_text, rules_text, table_text
 from graphkit.report.text.probe import attempts_text, probe_text
 from graphkit.report.text.proof import proof_text
 from graphkit.report.text.reduction import reduction_text
@@ -37,7 +37,7 @@ from graphkit.running.calibration_table import CalibrationTable
 from graphkit.running.diagnosis import Diagnosis
 from graphkit.running.explanation import Explanation
 from graphkit.running.run import Ran
-from graphkit.semantics.schemas import Operator
+from graphkit.semantics.schemas import Operator, RulesInForce
 from graphkit.torch_export.lowering import Lowering
 from graphkit.torch_export.torch_ops.check import OperatorCheck
 from graphkit.verify.bisect.bisection import Bisection
@@ -65,6 +65,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     Ran: run_text,
     Reduction: reduction_text,
     Report: validation_text,
+    RulesInForce: rules_text,
     Matches: matches_text,
     Neighbours: neighbours_text,
     Summary: summary_text,

@@ -168,7 +168,131 @@ def test_the_tutorials_second_exercise_bitshift():
 
 # R35, R36
 def test_a_part_of_a_name_finds_the_operator_or_lists_those_that_hold_it():
-    with pytest.raises(gk.ExportError) as caught:
-        gk.torch_lowering("bicubic")
-    assert "aten::upsample_bicubic2d" in caught.value.hint
+    found = gk.torch_lowering("bicubic")
+    assert found.operator == "aten::upsample_bicubic2d"
+    assert found.others == ("aten::_upsample_bicubic2d_aa",)
     assert gk.torch_lowering("pixel_shuf").operator == "aten::pixel_shuffle"
+    with pytest.raises(gk.ExportError) as caught:
+        gk.torch_lowering("upsample")
+    assert "aten::upsample_bicubic2d" in caught.value.hint
+
+
+def becomes(name, exporter, since):
+    """(operator, input or attribute) -> the torch arguments, or the constant."""
+    lowering = gk.torch_lowering(name)
+    rule = next(r for r in getattr(lowering, exporter) if (r.operator, r.since) == since)
+    return {(use.operator, use.name): use.arguments or use.value for use in rule.arguments}
+
+
+# R36
+def test_the_tutorials_third_exercise_which_parameter_holds_the_scale():
+    """``scales``, the third input of Resize, is made from ``scale_factors``; the sizes are there for the other call."""
+    for exporter, since in (
+        ("torchscript", ("aten::upsample_bicubic2d", 11)),
+        ("dynamo", ("aten::upsample_bicubic2d.vec", 18)),
+    ):
+        found = becomes("aten::upsample_bicubic2d", exporter, since)
+        assert found["Resize", "X"] == ("input",)
+        assert found["Resize", "scales"] == ("scale_factors",)
+        assert found["Resize", "sizes"] == ("input", "output_size")
+        assert found["Resize", "coordinate_transformation_mode"] == ("align_corners",)
+        assert found["Resize", "mode"] == "'cubic'"
+        assert found["Resize", "cubic_coeff_a"] == "-0.75"
+    assert "scales from scale_factors" in " ".join(gk.text(gk.torch_lowering("bicubic")).split())
+
+
+@pytest.mark.parametrize(
+    ("name", "exporter", "since", "expected"),
+    [
+        ("conv2d", "dynamo", ("aten::conv2d", 18), {("Conv", "strides"): ("stride",), ("Conv", "group"): ("groups",)}),
+        (
+            "_convolution",
+            "torchscript",
+            ("aten::_convolution", 9),
+            {("Conv", "W"): ("weight",), ("Conv", "B"): ("bias",), ("ConvTranspose", "pads"): ("padding",)},
+        ),
+        ("softmax", "dynamo", ("aten::softmax.int", 18), {("Softmax", "axis"): ("dim",), ("Cast", "to"): ("dtype",)}),
+        (
+            "hardtanh",
+            "dynamo",
+            ("aten::hardtanh", 18),
+            {("Clip", "min"): ("min_val",), ("Clip", "max"): ("max_val",)},
+        ),
+        ("cat", "torchscript", ("aten::cat", 9), {("Concat", "inputs"): ("tensors",), ("Concat", "axis"): ("dim",)}),
+        ("gelu", "torchscript", ("aten::gelu", 20), {("Gelu", "approximate"): ("approximate",)}),
+        (
+            "grid_sampler",
+            "torchscript",
+            ("aten::grid_sampler", 16),
+            {("GridSample", "grid"): ("grid",), ("GridSample", "align_corners"): ("align_corners",)},
+        ),
+        ("layer_norm", "dynamo", ("aten::layer_norm", 18), {("LayerNormalization", "epsilon"): ("eps",)}),
+        (
+            "upsample_nearest2d",
+            "torchscript",
+            ("aten::upsample_nearest2d", 11),
+            {("Resize", "mode"): "'nearest'", ("Resize", "coordinate_transformation_mode"): "'asymmetric'"},
+        ),
+    ],
+)
+def test_torch_arguments_become_inputs_and_attributes(name, exporter, since, expected):
+    found = becomes(name, exporter, since)
+    assert {key: found.get(key) for key in expected} == expected
+
+
+class Strided(torch.nn.Module):
+    def __init__(self, stride, groups):
+        super().__init__()
+        self.stride, self.groups = stride, groups
+
+    def forward(self, x, w):
+        return F.conv2d(x, w, stride=self.stride, groups=self.groups)
+
+
+def test_what_is_said_of_conv_is_what_an_export_does():
+    """The attributes that are said to come from an argument change with it, and no others."""
+    x, w = torch.rand(1, 4, 8, 8), {1: torch.rand(4, 4, 3, 3), 2: torch.rand(4, 2, 3, 3)}
+
+    def attributes(stride, groups):
+        proto = gk.export(Strided(stride, groups), (x, w[groups])).proto
+        (node,) = [node for node in proto.graph.node if node.op_type == "Conv"]
+        return {a.name: list(a.ints) or a.i for a in node.attribute}
+
+    base, strided, grouped = attributes(1, 1), attributes(2, 1), attributes(1, 2)
+    said = becomes("conv2d", "dynamo", ("aten::conv2d", 18))
+    assert {name for name in base if base[name] != strided[name]} == {
+        name for (_, name), arguments in said.items() if arguments == ("stride",)
+    }
+    assert {name for name in base if base[name] != grouped[name]} == {
+        name for (_, name), arguments in said.items() if arguments == ("groups",)
+    }
+
+
+class ShiftedBy(torch.nn.Module):
+    def __init__(self, shift):
+        super().__init__()
+        self.shift = shift
+
+    def forward(self, x, n):
+        return self.shift(x, n)
+
+
+# R36
+@pytest.mark.parametrize(
+    ("shift", "exporter", "named"),
+    [
+        (lambda x, n: x << n, "dynamo", "torch.bitwise_left_shift"),
+        (lambda x, n: x >> n, "dynamo", "torch.bitwise_right_shift"),
+        (lambda x, n: x.clone().__ilshift__(n), "torchscript", "torch.bitwise_left_shift"),
+    ],
+)
+def test_a_refused_shift_names_the_function_that_has_a_rule(shift, exporter, named):
+    x = torch.tensor([1, 2, 33], dtype=torch.int32)
+    with pytest.raises(gk.ExportError) as caught:
+        gk.export(ShiftedBy(shift), (x, x), exporter=exporter)
+    assert named in caught.value.hint
+    function = getattr(torch, named.removeprefix("torch."))
+    n = torch.tensor([1, 3, 2], dtype=torch.int32)
+    model = gk.export(ShiftedBy(function), (x, n), exporter=exporter)
+    got = next(iter(run_ort(model, {"x": x.numpy(), "n": n.numpy()}).values()))
+    assert_same(got, function(x, n).numpy())
