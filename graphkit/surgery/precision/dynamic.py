@@ -68,6 +68,7 @@ def to_dynamic(
     return proto, [
         *(f"{name!r} is no input any more: its default is quantized" for name in gone),
         f"quantized as values come: {', '.join(f'{number} {op}' for op, number in sorted(counts.items()))}",
+        *plain.notes_on_bodies(OPERATORS),
         f"relative L2 error {error_:.2g} on {what}{', which is large' if error_ > BOUND else ''}",
     ]
 
@@ -110,7 +111,8 @@ def _quantize(plain: Plain, chosen: set[str], *, per_channel: bool) -> onnx.Mode
             sorted(chosen),
             [],
             sorted(OPERATORS),
-            {"MatMulConstBOnly": True},
+            # a product with a float32 weight reads float32, also behind an operator whose types inference does not know
+            {"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         quantizer.quantize_model()
     result: onnx.ModelProto = quantizer.model.model

@@ -168,15 +168,10 @@ class _Static:
             each += ["a scale for each channel of a weight"] if channels and not per_channel else []
             said.append(f"{' and '.join(each)}: with all as asked the relative L2 error is {tried[0][0]:.2g}")
         count = self.calibration.count
-        said += self._in_bodies()
+        said += self.plain.notes_on_bodies(PRODUCTS)
         said.append(f"ranges are from {count} run{'s' if count > 1 else ''}{self.calibration.drawn}")
         said.append(f"relative L2 error {error:.2g} on {what}" + (", which is large" if error > BOUND else ""))
         return proto, [*notes, *more, *said]
-
-    def _in_bodies(self) -> list[str]:
-        """A note about products in bodies, which stay in float32."""
-        holders = [n for n in self.plain.nodes.values() if any(b.op_type in PRODUCTS for b in _inner(n))]
-        return [f"what is in the bodies of {', '.join(map(title, holders[:12]))} stays float32"] if holders else []
 
     def _count(self, chosen: list[onnx.NodeProto], proto: onnx.ModelProto) -> Counter[str]:
         """How many nodes of which operators read quantized values; the quantizer leaves out some that it knows."""

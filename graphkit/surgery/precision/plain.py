@@ -16,7 +16,7 @@ import onnx
 
 from graphkit.edit.nodes import set_inputs, set_nodes
 from graphkit.graph import walk
-from graphkit.graph.names import Names, label
+from graphkit.graph.names import Names, label, title
 from graphkit.graph.opset import canonical
 from graphkit.graph.order import topological_order
 from graphkit.shapes.inference import inferred
@@ -88,6 +88,15 @@ class Plain:
             else:
                 nodes.append(node)
         set_nodes(graph, nodes)
+
+    def notes_on_bodies(self, products: Collection[str]) -> list[str]:
+        """A note about products in bodies, which stay in float32."""
+        inner = {
+            name: {one.op_type for body in walk.nested([node]) for one in body.node}
+            for name, node in self.nodes.items()
+        }
+        holders = [title(self.nodes[name]) for name, operators in inner.items() if not operators.isdisjoint(products)]
+        return [f"what is in the bodies of {', '.join(holders[:12])} stays float32"] if holders else []
 
     def own(self, name: str) -> str:
         """What a name of the copy, or one that a quantizer made of it, is called in the model."""
