@@ -9,9 +9,11 @@ from typing import Literal
 import onnx
 
 from graphkit.edit import node_set
+from graphkit.edit.body_model import body_model
 from graphkit.edit.stale import refresh
 from graphkit.errors import CutError, NameNotFoundError, TypeUnknownError
 from graphkit.graph import cut, module_paths, walk
+from graphkit.graph.addresses import Addresses
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
 from graphkit.graph.order import sort_nodes
@@ -38,7 +40,8 @@ def extract(
 
     The cut is named by values (``inputs``, ``outputs``), or by a torch module, or by nodes; the last two give the
     boundary themselves. Values that bodies of If, Loop and Scan capture are followed at any depth, and the functions
-    that are called come along. Everything that the cut does not concern stays as it is: metadata and doc strings on
+    that are called come along. Values and nodes inside of a body, ``If_0.then_branch/y``, cut a part of that body: what it
+    captures becomes an input, and the part's values have the names that they have in the body. Everything that the cut does not concern stays as it is: metadata and doc strings on
     every level, quantization annotations, sparse initializers, opset imports, symbolic dims, the order of the nodes
     (but nodes that stand before what they read from are sorted: ONNX wants them so).
 
@@ -64,7 +67,7 @@ def extract(
 
     Raises:
         NameNotFoundError: No such value, module or node; names that look alike are suggested.
-        CutError: The inputs do not determine the outputs (``missing`` has the graph inputs that are open, and
+        CutError: The values are in two bodies, or in a function; the inputs do not determine the outputs (``missing`` has the graph inputs that are open, and
             ``suggestion`` the values to add), an input or an output is given twice, or a module is called more than once
             and the call is not said.
         TypeUnknownError: The type of a boundary value cannot be found.
@@ -73,7 +76,7 @@ def extract(
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
     Changes: Nothing; returns a new model over the same bytes.
-    Scope: Cuts the main graph; bodies and functions come along whole. A value inside of a body cannot be a boundary.
+    Scope: Cuts the main graph, or one body; bodies inside and functions come along whole. Functions have to be inlined first.
     Cost: O(graph), inference only over nodes upstream of boundary values without a type; weights are not read.
     Law: part: the part computes what the whole does, once it is fed the whole's values.
 
@@ -83,7 +86,12 @@ def extract(
     check_options(inputs, outputs, module, nodes, hops)
     if inputs is None and outputs is None and module is None and not nodes:
         raise ValueError("name the cut: by inputs and outputs, by a module, or by nodes")
-    index = GraphIndex(model.proto.graph)
+    proto = model.proto
+    if module is None and (prefix := body_of(proto, [*(inputs or ()), *(outputs or ()), *(nodes or ())])):
+        proto = body_model(proto, prefix)
+        inputs, outputs, nodes = (_local(names, prefix) for names in (inputs, outputs, nodes))
+        input_types = {_stripped(name, prefix): text for name, text in (input_types or {}).items()}
+    index = GraphIndex(proto.graph)
     if module is not None or nodes:
         wanted_inputs, wanted_outputs = boundary(index, module, nodes, hops)
     else:
@@ -96,7 +104,7 @@ def extract(
         raise _open_cut(index, wanted_outputs, wanted_inputs, region.open_inputs)
     idle = [name for name in wanted_inputs if name not in region.reached]
     given = given_types(index, input_types)
-    types = types_of(model.proto, index, dict.fromkeys([*chosen, *wanted_outputs]), given)
+    types = types_of(proto, index, dict.fromkeys([*chosen, *wanted_outputs]), given)
     unknown = [name for name in dict.fromkeys([*chosen, *wanted_outputs]) if name not in types]
     if unknown:
         raise TypeUnknownError(
@@ -104,10 +112,44 @@ def extract(
             names=unknown,
             hint=Hint("say it: ", Argument("input_types", {unknown[0]: "float32[1,3,n]"})),
         )
-    assembly = _Assembly(model.proto, index, region, chosen, wanted_outputs, types)
+    assembly = _Assembly(proto, index, region, chosen, wanted_outputs, types)
     part = assembly.build()
     _renew_shapes(part, index, chosen, given)
     return Edit(part, [*assembly.notes, *_shapeless(part.graph)], warnings=[_idle_message(idle)] if idle else [])
+
+
+def body_of(proto: onnx.ModelProto, names: Sequence[str]) -> str:
+    """What stands before the names of the body that values or nodes are in; "" for the main graph.
+
+    Raises:
+        CutError: They are in two bodies, or in a function.
+    """
+    if not any("/" in name for name in names):
+        return ""
+    addresses = Addresses(proto)
+    found: dict[str, str] = {}
+    for name in names:
+        if addresses.main.has(name) or name in addresses.main.positions:
+            continue
+        fitting = [site for site in addresses.sites if site.prefix and name.startswith(site.prefix)]
+        if not fitting:
+            return ""
+        site = max(fitting, key=lambda site: len(site.prefix))
+        if site.graph is None or site.function is not None:
+            raise CutError(f"{name!r} is inside of a function", hint="inline it first")
+        found[site.prefix] = name
+    if len(found) > 1:
+        raise CutError(f"{_listed(found.values())} are in two bodies, and a cut is a part of one")
+    return next(iter(found), "")
+
+
+def _stripped(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix)
+
+
+def _local(names: Sequence[str] | None, prefix: str) -> list[str] | None:
+    """Names as a body has them."""
+    return None if names is None else [_stripped(name, prefix) for name in names]
 
 
 def check_options(

@@ -61,11 +61,13 @@ def command(
     r"""Cut a submodel out: by values, by a torch module, or by nodes.
 
     Without --input the cut begins at the graph inputs that the outputs need; without --output it ends at the graph
-    outputs. What the bodies of If, Loop and Scan read, and the functions that are called, come along.
+    outputs. What the bodies of If, Loop and Scan read, and the functions that are called, come along. Names such as
+    Loop_3.body/hidden cut a part of that body.
 
     \b
     graphkit extract model.onnx block.onnx --input relu_3 --output add_7
     graphkit extract model.onnx attn.onnx --module layers.0.attn
+    graphkit extract model.onnx step.onnx --input Loop_3.body/h --output Loop_3.body/y
     graphkit extract model.onnx --suggest --node Conv_12 --hops 2
     """
     _check_usage(out, inputs, outputs, module, nodes, hops, suggest)
