@@ -70,6 +70,7 @@ def _round(model: onnx.ModelProto) -> list[str]:
         if not taken:
             continue
         nodes: list[onnx.NodeProto] = []
+        called = {node.name for node in graph.node}
         for node in graph.node:
             known = taken.get(id(node))
             if known is None:
@@ -78,10 +79,20 @@ def _round(model: onnx.ModelProto) -> list[str]:
             which = next(a.name for a in node.attribute if a.g is known.branch or a.g == known.branch)
             done.append(f"{title(node)} ({which})")
             unread.update((*node.input, *walk.free_names(known.other)))
-            nodes.extend(_spliced(model, graph, known, defined, names))
+            spliced = _spliced(model, graph, known, defined, names)
+            _tell_apart(spliced, called, names)
+            nodes.extend(spliced)
         set_nodes(graph, nodes)
     prune(model, sorted(unread))
     return done
+
+
+def _tell_apart(nodes: Iterable[onnx.NodeProto], called: set[str], names: Names) -> None:
+    """Rename nodes that come to a graph with a name that one of its own has. Changes the nodes and the set."""
+    for node in nodes:
+        if node.name and node.name in called:
+            node.name = names.fresh(node.name)
+        called.add(node.name)
 
 
 def _taken(node: onnx.NodeProto, scope: Scope, opset: int) -> _Taken | None:

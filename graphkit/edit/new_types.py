@@ -103,7 +103,8 @@ def downstream(model: onnx.ModelProto, names: Iterable[str]) -> set[str]:
                 reads = walk.reads(node) if node.attribute else node.input[:]
                 if not found.isdisjoint(reads):
                     found.update(filter(None, node.output))
+                    first = 2 if node.op_type == "Loop" else 0  # the turn and the condition are what they always are
                     for body in walk.bodies(node):
-                        found.update(value.name for value in body.input)
+                        found.update(value.name for value in body.input[first:])
         if len(found) == count:
             return found

@@ -222,3 +222,18 @@ def test_an_array_of_objects_that_are_no_texts_does_not_fit_an_input_of_strings(
     with pytest.raises(gk.FeedError, match="no text"):
         gk.freeze(model, {"t": np.array([0.5], object)})
     assert gk.freeze(model, {"t": np.array(["a"], object)}).array("t").tolist() == ["a"]
+
+
+def test_a_branch_that_is_left_gets_node_names_of_its_own():
+    """ONNX Runtime takes one name in two graphs, and refuses it twice in one (found by a random model)."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[2] x, bool c) => (float[2] y) {
+        [twin] h = Neg(x)
+        y = If(c) <then_branch = t () => (float[2] p) { [twin] p = Exp(h) },
+                   else_branch = e () => (float[2] q) { [twin] q = Abs(h) }> }"""
+    )
+    made = gk.freeze(model, {"c": True}, fold=True)
+    names = [node.name for node in made.nodes]
+    assert (len(names), len(set(names)), names[0]) == (2, 2, "twin")
+    got = run_ort(made, {"x": np.float32([1, 2])})["y"]
+    assert np.allclose(got, np.exp(np.float32([-1, -2])))

@@ -206,3 +206,21 @@ def test_an_operand_that_a_branch_captures_keeps_its_dtype():
     edited = gk.set_parts(model, operands={"choose.then_branch/in:1": [2, 0, 1]})
     got = run_ort(edited, {"x": np.float32([1, 2, 3]), "c": np.array(True)})["y"]
     assert got.tolist() == [2, 0, 3]
+
+
+def test_the_turn_of_a_loop_keeps_its_type_where_the_types_of_carried_values_are_not_known_any_more():
+    """ONNX Runtime refuses a Loop whose turn has no shape (found by a random model)."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[n, 3] x, int64 turns) => (float[n, 3] y) <float[3] w = {1, 2, 3}> {
+        [start] s = Sub(x, w) [again] i = Identity(s)
+        yes = Constant<value = bool {1}>()
+        y = Loop(turns, yes, i) <body = b (int64 turn, bool go, float[n, 3] c) => (bool next, float[n, 3] o) {
+          next = Identity(go) o = Tanh(c) }> }"""
+    )
+    del model.graph.value_info[:]
+    edited = gk.set_parts(model, operands={"start:1": 0.75})
+    body = next(node for node in edited.nodes if node.op_type == "Loop").attribute[0].g
+    assert body.input[0].type.tensor_type.HasField("shape")
+    x = np.float32([[1, 2, 3]])
+    got = run_ort(edited, {"x": x, "turns": np.array(1)})["y"]
+    assert np.allclose(got, np.tanh(x - 0.75))

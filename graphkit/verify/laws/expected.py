@@ -130,12 +130,11 @@ def removed(before: Model, arguments: Mapping[str, Any]) -> Model:
         for place in range(len(entries) - 1, -1, -1):
             if entries[place].name in names:
                 del entries[place]
-    if outputs:  # what leads to none that is left does not run
-        index = GraphIndex(proto.graph)
-        needed = upstream(index, [value.name for value in proto.graph.output]).nodes
-        for place in range(len(proto.graph.node) - 1, -1, -1):
-            if place not in needed:
-                del proto.graph.node[place]
+    index = GraphIndex(proto.graph)
+    needed = upstream(index, [value.name for value in proto.graph.output]).nodes
+    for place in range(len(proto.graph.node) - 1, -1, -1):
+        if place not in needed:  # it would run on whatever it is fed
+            del proto.graph.node[place]
     return _finished(before, proto, addresses)
 
 

@@ -107,6 +107,16 @@ class _Judge:
             base = binding.prepare(base)
         self._base = loosened(base, binding.freed) if binding.freed else base
 
+    def refuses_the_original(self) -> bool:
+        """Whether the runtime refuses the model before as it is, where another stood for it; onnx.reference is next then."""
+        if self.reference or self._binding.before is None:
+            return False
+        try:
+            load(self._before, (), ())
+        except GraphkitError:
+            self.refused = True
+        return self.refused
+
     def held(self, verdict: Any, steps: Sequence[str], law: str, why: str) -> Held:
         seen = self._seen
         return Held(
@@ -254,6 +264,8 @@ class _Round:
         except NoKernelError as error:
             raise Unproved(f"the model after cannot be run: {error}") from error
         except SessionError as error:
+            if self._judge.refuses_the_original():
+                raise Unproved(f"the runtime loads neither model: {error}") from error
             raise Broken(f"the model after does not load: {error}") from error
         except GraphkitError as error:
             raise Unproved(f"the model after cannot be run: {error}") from error
