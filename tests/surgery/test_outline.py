@@ -5,6 +5,7 @@ import onnx
 import pytest
 
 import graphkit as gk
+from oracle import assert_same, run_ort
 
 NET = """<ir_version: 7, opset_import: ["" : 17]> g (float[2] x, bool flag) => (float[2] y, float[2] z)
 <float[2] k = {1, 2}, float[2] m = {3, 4}> {
@@ -100,3 +101,40 @@ def test_modules_that_read_from_each_other_are_refused_together():
     same(gk.outline(model, "b"), model)
     with pytest.raises(gk.EditError, match="'a' and 'b' read from each other"):
         gk.outline(model, ["a", "b"])
+
+
+CUT = """<ir_version: 8, opset_import: ["" : 18]> g (float[2] x, float[2] z) => (float[2] y) <float[2] w = {2, 3}> {
+  a = Neg(x) b = Mul(a, w) c = Add(b, z) d = Exp(c) y = Sub(d, a) }"""
+
+
+def test_a_cut_becomes_a_function():
+    model = onnx.parser.parse_model(CUT)
+    outlined = gk.outline(model, inputs=["a", "z"], outputs=["d"], name="block", domain="my")
+    assert [node.op_type for node in outlined.nodes] == ["Neg", "block", "Sub"]
+    function = outlined.proto.functions[0]
+    assert (function.domain, list(function.input), list(function.output)) == ("my", ["a", "z", "w"], ["d"])
+    feeds = {"x": np.float32([1, 2]), "z": np.float32([3, 4])}
+    for made in (outlined, gk.inline(outlined)):
+        assert_same(run_ort(made, feeds), run_ort(model, feeds))
+    assert gk.prove(outlined, model)
+    assert [node.op_type for node in gk.inline(outlined).nodes] == [node.op_type for node in model.graph.node]
+
+
+def test_a_cut_that_is_none_is_refused():
+    model = onnx.parser.parse_model(CUT)
+    with pytest.raises(gk.CutError, match="missing is 'z'"):
+        gk.outline(model, inputs=["a"], outputs=["d"])
+    with pytest.raises(gk.EditError, match="the cut is not closed: Neg 'a' stands outside"):
+        gk.outline(
+            onnx.parser.parse_model(
+                CUT.replace("a = Neg(x) b = Mul(a, w)", "b = Mul(x, w) a = Neg(b)").replace("Add(b, z)", "Add(b, a)")
+            ),
+            inputs=["x", "a"],
+            outputs=["b", "c"],
+        )
+    with pytest.raises(gk.NameNotFoundError, match="'nobody'"):
+        gk.outline(model, outputs=["nobody"])
+    with pytest.raises(ValueError, match="has outputs too"):
+        gk.outline(model, "m", inputs=["a"])
+    with pytest.raises(gk.EditError, match="no node lies between"):
+        gk.outline(model, inputs=["a"], outputs=["a"])
