@@ -86,9 +86,12 @@ CASES = {
         (NET, {"at": "r|c", "function": "(a) => (b) { b = Abs(a) }", "regex": True}),
         (NET, {"at": "t", "body_model": onnx.parser.parse_model(BODY)}),
     ],
-    "layout": [(NET, {"io": {"x": "NHWC", "y": "NHWC"}})],
+    "layout": [(NET, {"io": {"x": "NHWC", "y": "NHWC"}}), (NET, {"io": {"x": "-0", "t": "+0,+1"}})],
     "opset": [(NET, {"to": 20})],
-    "outline": [(MODULES, {"modules": ["a"], "domain": "mine"})],
+    "outline": [
+        (MODULES, {"modules": ["a"], "domain": "mine"}),
+        (NET, {"inputs": ["c"], "outputs": ["r"], "name": "act"}),
+    ],
     "precision": [
         (NET, {"to": "float16", "only_ops": ["Conv"]}),
         (NET, {"to": "float16", "keep_io": True, "keep_ops": ("Relu",), "keep_nodes": {"double"}}),
