@@ -130,9 +130,9 @@ def test_history_shows_the_steps_and_its_recipe_gives_the_same_bytes(graphkit, c
 
 def test_large_arrays_of_a_history_lie_beside_its_recipe(graphkit, tmp_path):
     model = onnx.parser.parse_model(
-        '<ir_version: 8, opset_import: ["" : 17]> g (float[2000] x) => (float[2000] y) { y = Add(x, w) }'
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[20000] x) => (float[20000] y) { y = Add(x, w) }'
     )
-    values = np.random.default_rng(0).standard_normal(2000, dtype=np.float32)
+    values = np.random.default_rng(0).standard_normal(20_000, dtype=np.float32)
     model.graph.initializer.append(onnx.numpy_helper.from_array(values, "w"))
     onnx.save(model, tmp_path / "m.onnx")
     gk.save(gk.freeze(tmp_path / "m.onnx", {"x": values[::-1].copy()}), tmp_path / "e.onnx")
