@@ -75,3 +75,53 @@ def test_what_cannot_be_proved_is_not_written(graphkit, tmp_path):
 
 def test_python_proves_too(edited, chain):
     assert gk.prove(edited, chain)
+
+
+UNPROVED = {
+    "no kernel": ("y = no.such.Operator(x)", ["rename", "--value", "x=a"], "cannot be run"),
+    "nothing but NaN": ("z = Sub(x, x) y = Div(z, z)", ["rename", "--value", "x=a"], "nothing but NaN"),
+    "random numbers": ("y = RandomNormalLike(x)", ["rename", "--value", "x=a"], "draws other numbers"),
+    "only one size": (
+        "t = Constant<value_ints = [2, 1]>() r = Reshape(x, t) s = Constant<value_ints = [2]>() y = Reshape(r, s)",
+        ["dims", "--set", "x:0=n"],
+        "its old size only",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::graphkit.GraphkitWarning")
+@pytest.mark.parametrize("why", UNPROVED)
+def test_the_reason_why_it_could_not_be_proved_is_said_and_nothing_is_written(graphkit, tmp_path, why):
+    body, (name, *options), said = UNPROVED[why]
+    text = f"""<ir_version: 10, opset_import: ["" : 18, "no.such" : 1]> g (float[2] x) => (float[2] y) {{ {body} }}"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "in.onnx")
+    code, out, _ = graphkit(name, tmp_path / "in.onnx", tmp_path / "out.onnx", *options, "--prove")
+    assert (code, said in " ".join(out.split()), (tmp_path / "out.onnx").exists()) == (1, True, False), out
+
+
+def test_without_any_runtime_nothing_is_proved(graphkit, chain, tmp_path, monkeypatch):
+    from graphkit.verify.laws import side
+
+    def missing(*_):
+        raise gk.MissingExtraError("onnxruntime", "cpu", "running")
+
+    def cannot(*_):
+        raise gk.SessionError("onnx.reference cannot load it")
+
+    monkeypatch.setattr(side, "_runtime", missing)
+    monkeypatch.setattr(side, "_reference", cannot)
+    code, out, _ = graphkit("rename", chain, tmp_path / "out.onnx", "--value", "x=image", "--prove")
+    assert (code, "onnxruntime" in out, (tmp_path / "out.onnx").exists()) == (1, True, False), out
+
+
+def test_a_cache_is_handed_on(graphkit, tmp_path):
+    text = """<ir_version: 10, opset_import: ["" : 18]>
+    g (float[s, 1, 2] x, float[1, 1, 2] h) => (float[s, 1, 1, 2] y, float[1, 1, 2] last)
+    <float[1, 2, 2] w = {1, 0, 1, -1}, float[1, 2, 2] r = {0.5, 0, 0.25, 1}> { y, last = RNN<hidden_size = 2>(x, w, r, , , h) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "in.onnx")
+    out = tmp_path / "out.onnx"
+    assert graphkit("rename", tmp_path / "in.onnx", out, "--value", "x=sound").code == 0
+    code, said, err = graphkit("prove", out, "--state", "last=h")
+    assert (code, "all steps (cached): yes" in said) == (0, True), said + err
+    code, _, err = graphkit("prove", out, "--state", "lost=h")
+    assert (code, "'lost'" in err) == (3, True), err

@@ -1,14 +1,17 @@
 """Commands say what they do and are the library's functions: same name, same options, same defaults."""
 
+import ast
 import importlib
 import inspect
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
 
 import graphkit as gk
+import graphkit_cli.commands
 from graphkit_cli.main import COMMANDS, GROUPS, cli
 from graphkit_cli.render import Render
 
@@ -150,3 +153,14 @@ def test_a_difference_between_command_and_function_is_real_and_has_a_reason(name
         assert set(cli_only) <= {p.name for p in module.command.params} - keywords
         assert set(python_only) <= keywords - {p.name for p in module.command.params}
         assert all(len(reason) > 10 for reason in (cli_only | python_only).values())
+
+
+def test_no_command_drops_the_exit_code_of_what_it_saved():
+    """``save_edited`` gives 1 where --prove did not succeed and nothing was written."""
+    dropped = []
+    for path in sorted(Path(graphkit_cli.commands.__path__[0]).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = node.value.func if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+            if isinstance(called, ast.Name) and called.id in ("save_edited", "save_merged"):
+                dropped.append(f"{path.name}:{node.lineno}")
+    assert not dropped

@@ -96,8 +96,7 @@ def command(
             render.result(compared, lambda: gk.text(compared))
             return 1
         render.note(f"compared with {torch or reference}: every output agrees")
-    save_edited(render, edited, out, saving)
-    return 0
+    return save_edited(render, edited, out, saving)
 
 
 def _compared(edited: gk.Model, free: dict[str, list[int]], torch: str | None, reference: str | None) -> gk.Report:

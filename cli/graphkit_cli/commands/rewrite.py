@@ -42,7 +42,7 @@ def command(
     target: str | None,
     list_rules: bool,
     saving: Saving,
-) -> None:
+) -> int:
     r"""Fold, fuse and expand operators by rules: built in, or yours.
 
     Each rule is applied until it matches no more. A rule file holds a pattern and its replacement in ONNX's text; what a
@@ -57,7 +57,7 @@ def command(
     if list_rules:
         found = gk.rewrite_rules()
         render.result([rule._asdict() for rule in found], lambda: "\n".join(map(str, found)))
-        return
+        return 0
     if model is None or out is None:
         raise click.UsageError(f"Missing argument '{'MODEL' if model is None else 'OUT'}'.")
     if not rules and target is None:
@@ -65,4 +65,4 @@ def command(
     check_target(out, saving)
     with render.progress(f"rewrite {model}"):
         edited = gk.rewrite(model, rules, target=target)
-    save_edited(render, edited, out, saving)
+    return save_edited(render, edited, out, saving)

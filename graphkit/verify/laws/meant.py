@@ -92,11 +92,11 @@ def _beside(change: Change, expected: Model, border: Iterable[str]) -> Binding:
     if len(made) < len(wanted):
         raise Broken(f"the outputs are {', '.join(made)} and should be {', '.join(wanted)}")
     names = [name if name in own else made[place] for place, name in enumerate(wanted)]
-    inner = {name for node in change.after.proto.graph.node for name in node.output}
+    both = [{name for node in model.proto.graph.node for name in node.output} for model in (change.after, expected)]
     return Binding(
         inputs={name: Fed(name) for name in input_ports(expected.proto)},
         outputs={name: Outcome(value) for name, value in zip(names, wanted, strict=True)},
-        inner={name: Outcome(name) for name in border if name in inner and name not in names},
+        inner={name: Outcome(name) for name in border if name in both[0] & both[1] and name not in names},
         before=expected,
     )
 

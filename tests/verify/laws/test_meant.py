@@ -176,3 +176,13 @@ def test_weights_that_are_gone_are_not_said_to_be_right():
     large.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(600, np.float32), "large"))
     proof = gk.prove(gk.set_parts(large, strip_weights=True), large)
     assert (proof.verdict, proof.laws[0].why) == ("unproved", "a model without its weights does not run")
+
+
+def test_a_value_that_only_a_dead_node_reads_is_not_asked_for_where_dead_nodes_do_not_run():
+    """Found by random models: remove leaves what was dead before, and the model beside it has none of it."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) {
+        a = Neg(x) [gone] b = Identity(x) [dead] c = Add(a, b) y = Abs(b) }"""
+    )
+    proof = gk.prove(gk.remove(model, nodes="gone"), model)
+    assert proof, gk.text(proof)

@@ -186,3 +186,79 @@ def test_another_model_is_no_original(tmp_path):
 def test_a_model_without_a_history_cannot_be_proved(tmp_path):
     with pytest.raises(gk.GraphkitError, match="no history"):
         gk.prove(net())
+
+
+def scaled_weight(proto):
+    """The largest weight that a node reads, half as large again."""
+    read = {name for node in proto.graph.node for name in node.input}
+    tensors = [t for t in proto.graph.initializer if t.name in read and np.prod(t.dims) > 20]
+    if not tensors:
+        return False
+    tensor = max(tensors, key=lambda t: np.prod(t.dims))
+    array = onnx.numpy_helper.to_array(tensor)
+    tensor.CopyFrom(onnx.numpy_helper.from_array((array * 1.5).astype(array.dtype), tensor.name))
+    return True
+
+
+def other_attribute(proto):
+    """Pads of a Conv the other way round, another axis, another number."""
+    for node in proto.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "pads" and node.op_type == "Conv":
+                attribute.ints[:] = [2, 1, 0, 1]
+                return True
+            if attribute.name == "axis":
+                attribute.i = attribute.i - 1 if attribute.i > 0 else attribute.i + 1
+                return True
+    return False
+
+
+def other_edge(proto):
+    """The last node that reads what another node makes reads what that one reads."""
+    makers = {node.output[0]: node for node in proto.graph.node if node.input and node.input[0]}
+    for node in reversed(proto.graph.node):
+        if (
+            node.input
+            and node.input[0] in makers
+            and makers[node.input[0]].op_type in ("Relu", "Conv", "Add", "Sigmoid")
+        ):
+            node.input[0] = makers[node.input[0]].input[0]
+            return True
+    return False
+
+
+@pytest.mark.filterwarnings("ignore::graphkit.GraphkitWarning")
+@pytest.mark.parametrize("damage", [scaled_weight, other_attribute, other_edge], ids=lambda value: value.__name__)
+@pytest.mark.parametrize(
+    "name", sorted({name for name, found in HONEST.items() if any(text == NET for text, _ in found)})
+)
+def test_whatever_was_changed_by_hand_after_any_operation_is_found_and_by_the_law_alone_too(tmp_path, name, damage):
+    text, arguments = [pair for pair in HONEST[name] if pair[0] == NET][-1]
+    path = saved(tmp_path, name, text, **arguments)
+    found = []
+    changed(path, lambda proto: found.append(damage(proto)))
+    if not found[0]:
+        assert (name, damage) in [("extract", scaled_weight), ("promote", scaled_weight)]  # the large weight went
+        return
+    proof = gk.prove(path, samples=1)
+    assert (proof.verdict, proof.replayed.verdict) == ("broken", "broken"), gk.text(proof)
+    law = proof.laws[-1]
+    assert law.verdict == "broken", gk.text(proof)
+    assert law.first or "does not" in law.why or "should be" in law.why or "scaled back" in law.why, gk.text(proof)
+
+
+@pytest.mark.matrix
+def test_a_model_above_two_gibibytes_is_proved_from_its_path(tmp_path):
+    """Weights of 3 GiB in holes of sparse files, kept where they are; a minute and 4 GB of memory."""
+    from sparse_files import chain
+
+    path = chain(tmp_path / "large.onnx", 3, 16384, external="large.bin")
+    gk.rename(path, values={"x0": "input", "x2": "inner"}).save(tmp_path / "edited.onnx", weights="keep")
+    proof = gk.prove(tmp_path / "edited.onnx", samples=1)
+    assert proof, gk.text(proof)
+    assert proof.replayed
+    proto = onnx.load(tmp_path / "edited.onnx", load_external_data=False)
+    proto.graph.node[1].input[0] = "input"
+    (tmp_path / "edited.onnx").write_bytes(proto.SerializeToString())
+    law = gk.prove(tmp_path / "edited.onnx", samples=1, replay=False).laws[0]
+    assert (law.verdict, law.first) == ("broken", "inner")
