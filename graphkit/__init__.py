@@ -62,7 +62,7 @@ _FACE = {
     "graphkit.fleet.fleet": ("run_fleet",),
     "graphkit.fleet.models": ("Named", "list_lines", "named_models", "output_paths"),
     "graphkit.fleet.outcomes": ("Done", "Failed", "Outcome", "Skipped", "as_row"),
-    "graphkit.fleet.page": ("counted", "outcomes_page", "told"),
+    "graphkit.fleet.page": ("counted", "outcomes_page", "save_outcomes", "told"),
     "graphkit.fleet.reports": ("junit", "markdown"),
     "graphkit.fleet.work": ("Answer", "Applying", "Checking", "Comparing", "Job"),
     "graphkit.hint": (

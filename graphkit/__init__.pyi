@@ -50,6 +50,7 @@ from graphkit.fleet.outcomes import Skipped as Skipped
 from graphkit.fleet.outcomes import as_row as as_row
 from graphkit.fleet.page import counted as counted
 from graphkit.fleet.page import outcomes_page as outcomes_page
+from graphkit.fleet.page import save_outcomes as save_outcomes
 from graphkit.fleet.page import told as told
 from graphkit.fleet.reports import junit as junit
 from graphkit.fleet.reports import markdown as markdown

@@ -64,7 +64,7 @@ def fleet_options(function: FC) -> FC:
         click.option("--memory", metavar="SIZE", help="What a process of --jobs may allocate, such as 2GB."),
         click.option("--journal", metavar="FILE", help="Write a JSON line for each model as it comes."),
         click.option("--resume", is_flag=True, help="Leave out what the journal says was done with the same bytes."),
-        click.option("--html", metavar="FILE", help="Write one page with a row a model."),
+        click.option("--html", metavar="FILE", help="Write a page with a row a model, and one for each model."),
         click.option("--junit", metavar="FILE", help="Write JUnit XML, for a CI server."),
         click.option("--markdown", metavar="FILE", help="Write Markdown, for a pull request."),
     )(function)
@@ -180,7 +180,7 @@ def write_reports(title: str, outcomes: Sequence[gk.Outcome], fleet: Fleet) -> N
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     about = f"graphkit {gk.__version__}, {now}: graphkit {shlex.join(sys.argv[1:])}"
     if fleet.html is not None:
-        _write(fleet.html, gk.outcomes_page(title, outcomes, about))
+        gk.save_outcomes(fleet.html, title, outcomes, about)
     if fleet.junit is not None:
         _write(fleet.junit, gk.junit(title, outcomes))
     if fleet.markdown is not None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
+from graphkit.errors import SaveError
+from graphkit.fleet.model_page import model_page, page_name
 from graphkit.fleet.outcomes import Done, Failed, Outcome
 from graphkit.report.html.page import escape, page
+from graphkit.storage.source import is_url
 
 HEAD = (
     '<div class="wide"><table><thead><tr><th>model</th><th>outcome</th><th class="number">seconds</th>'
@@ -75,13 +80,73 @@ def _steps(outcome: Outcome) -> str:
     return f"<details><summary>steps</summary>{'<br>'.join(map(escape, lines))}</details>" if lines else ""
 
 
-def outcomes_page(title: str, outcomes: Sequence[Outcome], about: str) -> str:
+def save_outcomes(path: str | os.PathLike[str], title: str, outcomes: Sequence[Outcome], about: str) -> None:
+    """Write the page, and beside it a folder with a page for each model, to which its row leads.
+
+    Args:
+        path: The page; the folder is called like it, with ``_models`` for its suffix.
+        title: Its title.
+        outcomes: One a model. What was done before has the page of that run, if there is one.
+        about: graphkit's version, the date, the command.
+
+    Raises:
+        SaveError: A page cannot be written.
+    """
+    target = os.fspath(path)
+    folder = f"{os.path.splitext(target)[0]}_models"
+    links = {}
+    for outcome in outcomes:
+        name = page_name(outcome.model)
+        own = os.path.join(folder, name)
+        if isinstance(outcome, Done | Failed):
+            if not os.path.isdir(folder):
+                _make(folder)
+            back = f"../{quote(os.path.basename(target))}"
+            text = model_page(outcome, told(outcome), about=about, back=back)
+            _put(own, text)
+        elif not os.path.exists(own):
+            continue
+        links[outcome.model] = f"{quote(os.path.basename(folder))}/{quote(name)}"
+    page_text = outcomes_page(title, outcomes, about, links, os.path.dirname(os.path.abspath(target)))
+    _put(target, page_text)
+
+
+def _make(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise SaveError(f"cannot make the folder {folder}: {error.strerror}", path=folder) from error
+
+
+def _put(path: str, text: str) -> None:
+    """Write a page, whole or not at all; there may be thousands, so the disk is not waited for."""
+    part = f"{path}.part"
+    try:
+        with open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+        os.replace(part, path)
+    except OSError as error:
+        raise SaveError(f"cannot write {path}: {error.strerror}", path=path) from error
+
+
+def _address(out: str, folder: str) -> str:
+    """The address of what was written, from the folder where the page lies."""
+    if is_url(out) or not folder:
+        return out
+    return quote(os.path.relpath(os.path.abspath(out), folder).replace(os.sep, "/"))
+
+
+def outcomes_page(
+    title: str, outcomes: Sequence[Outcome], about: str, links: Mapping[str, str] | None = None, folder: str = ""
+) -> str:
     """The page.
 
     Args:
         title: Its title.
         outcomes: One a model.
         about: graphkit's version, the date, the command.
+        links: Model -> the address of its own page.
+        folder: Where the page will lie: files that were written are linked from there.
 
     Example:
         >>> import graphkit as gk
@@ -95,9 +160,11 @@ def outcomes_page(title: str, outcomes: Sequence[Outcome], about: str) -> str:
         kind = "good" if one else "bad"
         seconds = getattr(one, "seconds", 0.0)
         out = getattr(one, "out", None) or ""
-        link = f'<a href="{escape(out)}">{escape(out)}</a>' if out else ""
+        link = f'<a href="{escape(_address(out, folder))}">{escape(out)}</a>' if out else ""
+        own = (links or {}).get(one.model)
+        name = f'<a href="{escape(own)}">{escape(one.model)}</a>' if own else escape(one.model)
         rows.append(
-            f'<tr><td>{escape(one.model)}</td><td class="{kind}">{escape(state)}</td>'
+            f'<tr><td>{name}</td><td class="{kind}">{escape(state)}</td>'
             f'<td class="number" data-sort="{seconds:.6f}">{seconds:.2f}</td>'
             f'<td class="number">{getattr(one, "attempts", 0)}</td><td>{link}</td><td>{escape(said)}{_steps(one)}</td></tr>'
         )

@@ -100,6 +100,7 @@ def test_a_folder_is_worked_on_with_an_outcome_a_model(graphkit, chain, patch, t
         "b.onnx",
         "outcomes.html",
         "outcomes.jsonl",
+        "outcomes_models",
     ]
     assert "3 models: 1 failed, 2 done" in (tmp_path / "o.md").read_text()
     np.testing.assert_array_equal(

@@ -3,11 +3,13 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
+from urllib.parse import unquote
 
 import onnx
 import pytest
@@ -201,6 +203,37 @@ def test_reports_are_xml_markdown_and_a_page_with_failures_first(tmp_path):
     text = gk.markdown("apply", rows)
     assert text.index("a&lt;b>.onnx") < text.index("z.onnx")
     assert "| **failed: Crash** |" in text
+
+
+def test_each_row_of_the_page_leads_to_a_page_of_its_model(tmp_path):
+    steps = [{"number": 1, "what": "opset", "touched": ["a<b", "c"], "state": "done", "seconds": 0.5}]
+    rows = [
+        gk.Done(
+            "models/z.onnx", True, str(tmp_path / "out" / "z #1.onnx"), "1 step", {"steps": steps, "proof": {"n": 1}}
+        ),
+        gk.Failed("s3://b/a<b>.onnx", "Bug", "Traceback\nValueError: a bug", "tell us", attempts=2),
+        gk.Done("n.onnx", False, said="no", result={"findings": [{"kind": "cycle", "node": None}]}),
+        gk.Skipped("before.onnx", "done before"),
+    ]
+    (tmp_path / "pages").mkdir()
+    gk.save_outcomes(tmp_path / "pages" / "all models.html", "apply", rows, "graphkit 1")
+    page = (tmp_path / "pages" / "all models.html").read_text()
+    links = {unquote(name): unquote(link) for link, name in re.findall(r'<td><a href="([^"]+)">([^<]+)</a></td>', page)}
+    assert [*links] == ["s3://b/a&lt;b&gt;.onnx", "n.onnx", "models/z.onnx", str(tmp_path / "out" / "z #1.onnx")]
+    own = {name: (tmp_path / "pages" / link) for name, link in links.items()}
+    assert own[str(tmp_path / "out" / "z #1.onnx")].resolve() == tmp_path / "out" / "z #1.onnx"
+    told = own["models/z.onnx"].read_text()
+    assert "a&lt;b; c" in told
+    assert "&quot;n&quot;: 1" in told
+    assert 'href="../all%20models.html"' in told
+    assert "ValueError: a bug" in own["s3://b/a&lt;b&gt;.onnx"].read_text()
+    assert "cycle" in own["n.onnx"].read_text()
+    gk.save_outcomes(
+        tmp_path / "pages" / "all models.html", "apply", [gk.Skipped("n.onnx", "done before")], "graphkit 1"
+    )
+    assert own["n.onnx"].name in (tmp_path / "pages" / "all models.html").read_text()  # the page of the run before
+    with pytest.raises(gk.SaveError, match="cannot write"):
+        gk.save_outcomes(tmp_path / "nowhere" / "x.html", "apply", [], "graphkit 1")
 
 
 def test_an_address_gets_whole_files_only(models, recipe, tmp_path):
