@@ -4,14 +4,20 @@ loop: one ``graphkit apply`` of five steps on 20 small models, beside a shell lo
 workers: 40 models that take half a second each with one thread, with one worker and with two.
 
 Generates its models in a temporary folder, runs whole processes in turns, prints medians and ratios with the load of the
-machine, and removes everything.
+machine, and removes everything. For the workers it also prints the CPU time of all processes together: on a machine that is
+busy with other sessions, Linux (sched_autogroup_enabled) gives all processes of one session one share, so that two workers
+are hardly faster than one whatever they do; the CPU time shows what two workers cost.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import os
+import resource
 import shlex
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +28,9 @@ from onnx import TensorProto, helper, numpy_helper
 from process import Timed, beside, graphkit
 from rich.console import Console
 from rich.table import Table
+
+PR_SET_CHILD_SUBREAPER = 36
+"""Of prctl: what its descendants leave behind becomes this process's child."""
 
 SMALL, LARGE, WIDTH, DEPTH, ROWS = 20, 40, 512, 4, 1024
 
@@ -109,13 +118,29 @@ def measure_loop(folder: Path, runs: int) -> dict[str, Timed]:
     return times
 
 
+def cpu_seconds(command: list[str], folder: Path) -> float:
+    """User and system time of a command and of all processes that it leaves to others to wait for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()  # the server that workers are forked from has been left to this process
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def measure_workers(folder: Path, runs: int) -> dict[str, Timed]:
     (folder / "large").mkdir()
     for k in range(LARGE):
         chain(folder / "large" / f"m{k}.onnx", width=WIDTH, depth=DEPTH)
     (folder / "heavy.toml").write_text(HEAVY)
     apply = ("apply", "heavy.toml", "large", "--dry-run", "-q")
-    return beside({f"{n} worker": graphkit(*apply, "--jobs", str(n)) for n in (1, 2)}, folder, runs=runs)
+    commands = {f"{n} worker": graphkit(*apply, "--jobs", str(n)) for n in (1, 2)}
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        used = ", ".join(f"{name} {cpu_seconds(command, folder):.1f} s" for name, command in commands.items())
+        Console().print(f"CPU time of {LARGE} models: {used}")
+    return beside(commands, folder, runs=runs)
 
 
 def main() -> int:
