@@ -63,7 +63,7 @@ def types_behind(
         if name in found:
             continue
         position = producer_of(name)
-        if position in steps:
+        if position is not None and position in steps:
             continue
         if position is None or name in declared:
             known = start(name)

@@ -12,7 +12,7 @@ from graphkit.graph.cut import Region, trace
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.opset import opset_of
 from graphkit.graph.order import is_ordered, topological_order
-from graphkit.graph.values import dims, has_shape, is_typed, value_type
+from graphkit.graph.values import dims, has_shape, is_typed, tensor_type, value_type
 from graphkit.semantics.elementwise import OPSET, types_behind
 from graphkit.shapes.inference import drop_unnamed, has_long_vector, run_inference
 from graphkit.shapes.ml_types import ml_types
@@ -57,8 +57,15 @@ def _infer(
     """By the rules for elementwise operators; where others lie before, by inference."""
     declared = {*index.value_info, *index.outputs, *given}
 
+    alike: dict[tuple[int, tuple[int, ...]], onnx.TypeProto] = {}
+    weights, plain = index.initializers.get, index.inputs
+
     def start(name: str) -> onnx.TypeProto | None:
-        """A type with its shape to start from."""
+        """A type with its shape to start from; weights that are alike have one object, which is recognized."""
+        tensor = weights(name)
+        if tensor is not None and name not in declared and name not in plain:
+            key = tensor.data_type, tuple(tensor.dims)
+            return alike.get(key) or alike.setdefault(key, tensor_type(*key))
         known = given.get(name) or value_type(index, name)
         return known if known is not None and (name in given or has_shape(known)) else None
 

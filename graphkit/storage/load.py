@@ -367,10 +367,16 @@ def _check_tensors(
     """
     sources: dict[str, Source] = {own: source}
     missing: set[str] = set()
+    right: set[tuple[object, ...]] = set()
     for tensor in walk.tensors(proto):
         try:
             if tensor.data_location != onnx.TensorProto.EXTERNAL:
-                check_inline(tensor)
+                held = len(tensor.raw_data)
+                if held and (form := (tensor.data_type, tuple(tensor.dims), held)) not in right:
+                    check_inline(tensor)
+                    right.add(form)
+                elif not held:
+                    check_inline(tensor)
             else:
                 _find_data(tensor, sources, missing, path)
         except (TensorError, WeightsError) as error:
