@@ -174,15 +174,21 @@ class _Static:
         return proto, [*notes, *more, *said]
 
     def _count(self, chosen: list[onnx.NodeProto], proto: onnx.ModelProto) -> Counter[str]:
-        """How many nodes of which operators read quantized values; the quantizer leaves out some that it knows."""
+        """How many nodes of which operators stand between quantized values; the quantizer leaves out some that it knows.
+
+        A Transpose and its like that only pass a dequantized value on to a node in float32 are none of them.
+        """
         outputs = {self.plain.own(name) for node in chosen for name in node.output if name}
         made = {node.output[0] for node in proto.graph.node if node.op_type == "DequantizeLinear"}
         sources = {node.output[0]: node.input[0] for node in proto.graph.node if node.op_type == "QuantizeLinear"}
+        taken = set(sources.values())
         outputs |= {sources[name] for name in sources if sources[name].removesuffix("_QuantizeLinear_Input") in outputs}
         return Counter(
             node.op_type
             for node in proto.graph.node
-            if not made.isdisjoint(node.input) and not outputs.isdisjoint(node.output)
+            if not made.isdisjoint(node.input)
+            and not outputs.isdisjoint(node.output)
+            and (node.op_type == "ArgMax" or not taken.isdisjoint(node.output))
         )
 
     def quantized(self, nodes: list[onnx.NodeProto], *, per_channel: bool) -> tuple[onnx.ModelProto, list[str]]:
