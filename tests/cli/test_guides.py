@@ -3,13 +3,12 @@
 import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+import forked
 import graphkit as gk
 from graphkit_cli.commands.guide import topics
 
@@ -66,12 +65,14 @@ def test_a_guide_does_what_it_says(tmp_path, topic):
     assert text.startswith("# ")
     assert max(map(len, text.splitlines())) <= 130
     assert blocks(text), "a guide shows something"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{forked.commands()}{os.pathsep}{os.environ['PATH']}"
     for kind, block in blocks(text):
         assert kind in ("sh", "python", "text", "toml", "yaml", "make")
         if kind not in ("sh", "python"):
             continue
-        command = ["bash", "-euo", "pipefail", "-c", block] if kind == "sh" else [sys.executable, "-c", block]
+        command = (
+            ["bash", "-euo", "pipefail", "-c", block] if kind == "sh" else [forked.commands() / "python", "-c", block]
+        )
         done = subprocess.run(
             command, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
         )

@@ -3,13 +3,13 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+import forked
 import graphkit as gk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,7 @@ def net(tmp_path):
 
 
 def run(*command, cwd=None, expected=0):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{forked.commands()}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
@@ -89,13 +89,13 @@ def test_the_hook_lets_good_files_through_and_stops_bad_ones(net, tmp_path):
     hook = PIPELINES / "pre_commit.py"
     plain = tmp_path / "other.toml"
     plain.write_text("[tool]\nx = 1\n", encoding="utf-8")
-    run(sys.executable, hook, net, SAMPLES / "recipes" / "shapes.toml", plain, "README.md")
+    run("python", hook, net, SAMPLES / "recipes" / "shapes.toml", plain, "README.md")
     broken = onnx.load(net)
     broken.graph.node[1].input[0] = "nobody"
     onnx.save(broken, tmp_path / "broken.onnx")
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('[[step]]\ndo = "renam"\n', encoding="utf-8")
-    told = run(sys.executable, hook, net, tmp_path / "broken.onnx", wrong, expected=1)
+    told = run("python", hook, net, tmp_path / "broken.onnx", wrong, expected=1)
     assert "nobody" in told
     assert "did you mean 'rename'" in told
 
@@ -117,12 +117,12 @@ def test_make_patches_what_is_newer_and_checks_it(net, tmp_path):
 
 def test_a_teams_own_suite_runs_with_the_fixtures(tmp_path):
     pytest.importorskip("torch")
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", tmp_path)
+    command = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", tmp_path)
     assert "1 passed" in run(*command, PIPELINES / "suite", cwd=tmp_path)
 
 
 def test_a_training_script_patches_its_own_export(tmp_path):
     pytest.importorskip("torch")
-    told = run(sys.executable, PIPELINES / "train.py", tmp_path)
+    told = run("python", PIPELINES / "train.py", tmp_path)
     assert "step 20: loss" in told
     assert [v.name for v in gk.load(tmp_path / "patched.onnx").inputs] == ["image"]

@@ -3,12 +3,13 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+
+import forked
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 
@@ -16,7 +17,7 @@ SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 def tell(name: str, folder: Path) -> str:
     """What a sample prints, with its numbers of runs and times as they come."""
     done = subprocess.run(
-        [sys.executable, SAMPLES / name, folder],
+        [forked.commands() / "python", SAMPLES / name, folder],
         env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
         cwd=folder,
         capture_output=True,
