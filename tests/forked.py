@@ -126,7 +126,7 @@ def _work(arguments: list[str], *, really: bool) -> Callable[[], object]:
     kind = rest[0] if rest else "-"
     if really or (kind.startswith("-") and kind not in ("-c", "-m")):
         program = [sys.executable] if name == "python" else [str(Path(sys.executable).with_name(name))]
-        os.execv(program[0], [*program, *rest])
+        os.execv(program[0], [*program, *rest])  # noqa: S606 (the program itself, no shell)
     if kind == "-m":
         sys.argv, sys.path[0:0] = rest[1:], [os.getcwd()]
         return lambda: runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
