@@ -9,6 +9,7 @@ import onnx
 from graphkit.edit.converting import convert_opset
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
+from graphkit.graph.addresses import Addresses
 from graphkit.graph.names import Names, label
 from graphkit.graph.opset import opset_of
 
@@ -60,6 +61,10 @@ def _node(proto: onnx.ModelProto, name: str) -> tuple[onnx.GraphProto, onnx.Node
     ]
     if len(found) > 1:
         raise NameNotFoundError("single node", name, hint=f"{len(found)} nodes have this name; name one by its output")
+    if not found and "/" in name:
+        there = Addresses(proto).node(name)
+        if there.site.graph is not None and there.site.function is None:
+            return there.site.graph, there.node
     if not found:
         known = [label(node) for node in walk.nodes(proto.graph)]
         raise NameNotFoundError("value, and no node,", name, known)

@@ -10,6 +10,7 @@ import onnx
 from graphkit.edit.prune import prune
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
+from graphkit.graph.addresses import Addresses
 from graphkit.graph.names import label, title
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import attribute_value, constant_tensor, tensor_type
@@ -121,7 +122,7 @@ def initializer_of(node: onnx.NodeProto) -> onnx.TensorProto | None:
 
 
 def find_constant(proto: onnx.ModelProto, name: str) -> Constant:
-    """The constant of a name, in the main graph or in one of its bodies.
+    """The constant of a name, in the main graph or in one of its bodies, or of an address in a body.
 
     Raises:
         NameNotFoundError: No value has the name; constants that look alike are suggested.
@@ -129,6 +130,8 @@ def find_constant(proto: onnx.ModelProto, name: str) -> Constant:
     """
     known = list(scopes(proto.graph))
     homes = [scope for scope in known if scope.index.has(name)]
+    if not homes and (found := _addressed(proto, known, name)) is not None:
+        return found
     if not homes:
         _explain_missing(proto, known, name)
     if len(homes) > 1:
@@ -138,6 +141,18 @@ def find_constant(proto: onnx.ModelProto, name: str) -> Constant:
             hint="rename one of them first",
         )
     return _constant(homes[0], name)
+
+
+def _addressed(proto: onnx.ModelProto, known: list[Scope], address: str) -> Constant | None:
+    """The constant that an address in a body names, ``If_0.then_branch/w``."""
+    if "/" not in address:
+        return None
+    try:
+        found = Addresses(proto).value(address)
+    except NameNotFoundError:
+        return None
+    scope = next((scope for scope in known if scope.graph is found.site.graph), None)
+    return None if scope is None else _constant(scope, found.name)
 
 
 def _explain_missing(proto: onnx.ModelProto, known: list[Scope], name: str) -> None:

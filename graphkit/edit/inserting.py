@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
@@ -12,7 +12,7 @@ from graphkit.edit.nodes import sort_nodes
 from graphkit.edit.readers import read_instead
 from graphkit.edit.renaming import rename_in_node
 from graphkit.errors import EditError, InvalidGraphError
-from graphkit.graph.addresses import Addresses, Found, Site
+from graphkit.graph.addresses import Addresses, Found, Site, reading_sites
 from graphkit.graph.names import Names
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.values import dims, format_type, is_typed, tensor_type
@@ -48,8 +48,14 @@ class Insertion:
     """
 
     def __init__(
-        self, before: onnx.ModelProto, proto: onnx.ModelProto, body: Body, chosen: dict[int, set[int | str]] | None
+        self,
+        before: onnx.ModelProto,
+        proto: onnx.ModelProto,
+        body: Body,
+        chosen: dict[int, set[int | str]] | None,
+        sites: Sequence[Site] = (),
     ) -> None:
+        self._sites = sites
         self._before, self._proto, self._body, self._chosen = before, proto, body, chosen
         training = [graph for part in proto.training_info for graph in (part.initialization, part.algorithm)]
         self._placing = Placing(proto, body, Names(proto.graph, *training, *map(_as_graph, proto.functions)))
@@ -246,6 +252,8 @@ class Insertion:
             )
             if plan.table:
                 changed += read_instead(plan.site.nodes, plan.table, only=chosen)
+                if self._chosen is not None:
+                    changed += read_inside(self._sites, plan.site, plan.table, self._chosen)
             if chosen is not None and plan.others:
                 read_instead(plan.site.nodes, plan.others, skipped=chosen)
             sort_nodes(plan.site.holder, [*range(len(plan.site.nodes)), *plan.keys])
@@ -306,6 +314,32 @@ def chosen_readers(
         for node in addresses.nodes(text):
             chosen.setdefault(id(node.site), set()).add(node.position)
     return chosen
+
+
+def read_inside(
+    sites: Sequence[Site], home: Site, table: Mapping[str, str], chosen: Mapping[int, set[int | str]]
+) -> int:
+    """Let chosen nodes in the bodies of a site read other values of it. Changes the bodies.
+
+    Args:
+        sites: All places with nodes, outer before inner.
+        home: The site whose values are meant.
+        table: Value of it -> what to read in its place.
+        chosen: Site -> positions of the nodes that change.
+
+    Returns:
+        How many nodes read another value now.
+    """
+    hidden: dict[int, set[str]] = {id(home): set()}
+    count = 0
+    for site in reading_sites(sites, home)[1:]:
+        assert site.outer is not None
+        hidden[id(site)] = hidden[id(site.outer)] | {name for name in table if site.has(name)}
+        wanted = {position for position in chosen.get(id(site), ()) if isinstance(position, int)}
+        seen = {name: new for name, new in table.items() if name not in hidden[id(site)]}
+        if wanted and seen:
+            count += read_instead(site.nodes, seen, only=wanted)
+    return count
 
 
 def _as_graph(function: onnx.FunctionProto) -> onnx.GraphProto:

@@ -70,6 +70,7 @@ def insert(
     if len(body.outputs) < max(count, 1):
         raise EditError(f"{body.title} has {len(body.outputs)} outputs, fewer than the {count} values it is put behind")
     notes = fit(body, proto)
-    work = Insertion(model.proto, proto, body, chosen_readers(addresses, found, readers))
+    chosen = chosen_readers(addresses, found, readers)
+    work = Insertion(model.proto, proto, body, chosen, addresses.sites if chosen is not None else ())
     notes.append(work.at([found] if count > 1 else [[each] for each in found]))
     return Edit(proto, notes, warnings=work.warnings, arguments=body.written)

@@ -13,6 +13,7 @@ from graphkit.edit.nodes import set_inputs
 from graphkit.edit.stale import refresh
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph import walk
+from graphkit.graph.addresses import wildcard
 from graphkit.graph.names import Names, label
 from graphkit.graph.opset import opset_of
 from graphkit.graph.values import format_type, is_typed, tensor_type
@@ -70,7 +71,7 @@ def promote(
         if tensors or only:
             raise ValueError("every takes all weights for all readers: it goes neither with tensors nor with only")
         return _promote_all(model, keep_default=keep_default)
-    wanted = _wanted(tensors)
+    wanted = wanted_constants(model.proto, tensors)
     proto = model.copy_proto()
     notes: list[str] = []
     known = Names(proto.graph)
@@ -108,14 +109,38 @@ def _promote_all(model: Model, *, keep_default: bool) -> Edit:
     return Edit(proto, notes + ([f"sparse weights stay constants: {', '.join(left)}"] if left else []))
 
 
-def _wanted(tensors: str | Iterable[str] | Mapping[str, str | None]) -> dict[str, str | None]:
+def wanted_constants(
+    proto: onnx.ModelProto, tensors: str | Iterable[str] | Mapping[str, str | None]
+) -> dict[str, str | None]:
+    """Constant -> the name of its input, or None; a pattern names the weights of the main graph that it matches.
+
+    Raises:
+        NameNotFoundError: No weight matches a pattern.
+        ValueError: There is no name.
+    """
     if isinstance(tensors, Mapping):
         wanted = dict(tensors)
     else:
         wanted = dict.fromkeys([tensors] if isinstance(tensors, str) else tensors)
     if not wanted:
         raise ValueError("promote needs at least one name")
-    return wanted
+    if not any("*" in name for name in wanted):
+        return wanted
+    weights = [tensor.name for tensor in proto.graph.initializer]
+    found: dict[str, str | None] = {}
+    for name, chosen in wanted.items():
+        if (
+            "*" not in name
+            or chosen is not None
+            or any(name in walk.defined_names(g) for g in walk.graphs(proto.graph))
+        ):
+            found[name] = chosen
+            continue
+        matching = [weight for weight in weights if wildcard(name).fullmatch(weight)]
+        if not matching:
+            raise NameNotFoundError("weight that matches, none", name, weights)
+        found.update(dict.fromkeys(matching))
+    return found
 
 
 def _as_value(proto: onnx.ModelProto, name: str, known: Names) -> tuple[str, list[str]]:
@@ -137,6 +162,7 @@ def _promote(
 ) -> list[str]:
     """One constant. Changes the model; says what was done."""
     constant = find_constant(proto, name)
+    name = constant.name
     _refuse_bound(proto, name)
     if keep_default and proto.ir_version < 4:
         raise _no_defaults(proto)

@@ -14,6 +14,7 @@ import onnx
 
 from graphkit.errors import EditError
 from graphkit.graph import walk
+from graphkit.graph.addresses import Addresses
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.surgery.inline import inline
@@ -93,7 +94,7 @@ def precision(
         to: "float16", "bfloat16", "int8", "int8-dynamic", "int8-weights" or "int4-weights".
         keep_io: float16 and bfloat16: inputs and outputs stay float32, with a Cast behind and before them.
         keep_ops: Operators that stay in float32.
-        keep_nodes: Nodes that stay in float32, by name or output.
+        keep_nodes: Nodes that stay in float32, by name or output; ``NODE.ATTRIBUTE/NAME`` in a body.
         only_ops: Where it is given, all other operators stay in float32.
         keep_auto: float16: find the nodes that have to stay in float32, so that on the feeds no output's relative L2 error
             is above 0.01.
@@ -133,12 +134,12 @@ def precision(
         raise ValueError("keep_auto goes with float16")
     if (feeds and to in _HALF and not keep_auto) or (per_channel and to not in ("int8", "int8-dynamic")):
         raise ValueError("feeds go with int8, int4 and keep_auto; per_channel goes with int8 and int8-dynamic")
-    kept = Kept(keep_ops, keep_nodes, only_ops, keep_io)
     found = _quantized(model.proto)
     if found:
         return Edit(model.copy_proto(), [f"the model is quantized already ({found}): it is kept as it is"])
     source, inlined = _flat(model)
     _refuse(source)
+    kept = Kept(keep_ops, _outputs_of(source.proto, keep_nodes), only_ops, keep_io)
     given, runs = feeds or {}, {"samples": samples, "seed": seed}
     if keep_auto:
         proto, notes = to_float16_auto(
@@ -161,6 +162,15 @@ def _flat(model: Model) -> tuple[Model, list[str]]:
         return model, []
     flat = inline(model)
     return flat, list(flat.history[-1].notes)
+
+
+def _outputs_of(proto: onnx.ModelProto, nodes: Sequence[str]) -> list[str]:
+    """Names of nodes; for one by its address in a body, an output of it, which no other node makes."""
+    found = []
+    for name in nodes:
+        plain = "/" not in name or any(name in (node.name, *node.output) for node in walk.nodes(proto.graph))
+        found.append(name if plain else Addresses(proto).node(name).node.output[0])
+    return found
 
 
 def _quantized(proto: onnx.ModelProto) -> str:

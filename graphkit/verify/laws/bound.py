@@ -20,6 +20,7 @@ from graphkit.model import Model
 from graphkit.reading.names import Axis, axis_or_symbol, symbols_of
 from graphkit.reading.values import value_for
 from graphkit.semantics.schemas import schema_of
+from graphkit.surgery.promote import wanted_constants
 from graphkit.tensor import numpy_type
 from graphkit.verify.laws.binding import Binding, Broken, Change, Constant, Fed, Freed, Link, Other, Unproved
 from graphkit.verify.laws.same import identity
@@ -56,11 +57,7 @@ def promote(change: Change) -> Binding:
     if change.arguments.get("every"):
         index = GraphIndex(change.before.proto.graph)
         tensors = [name for name in index.initializers if name not in index.inputs and name not in index.outputs]
-    wanted: Mapping[str, str | None]
-    if isinstance(tensors, Mapping):
-        wanted = tensors
-    else:
-        wanted = dict.fromkeys([tensors] if isinstance(tensors, str) else tensors)
+    wanted = wanted_constants(change.before.proto, tensors) if tensors else {}
     plain = identity(change)
     ports = input_ports(change.after.proto)
     fresh = [name for name in ports if name not in plain.inputs]

@@ -14,7 +14,7 @@ import onnx
 
 from graphkit.edit.attributes import attribute_for, set_attribute
 from graphkit.edit.body import FUNCTIONS_SINCE_IR, Body, fit, read_body
-from graphkit.edit.inserting import chosen_readers
+from graphkit.edit.inserting import chosen_readers, read_inside
 from graphkit.edit.model_fields import import_domain
 from graphkit.edit.new_values import array_of, dtype_of, fitted, loaded, weight_at
 from graphkit.edit.readers import read_instead
@@ -52,6 +52,8 @@ def inserted(before: Model, arguments: Mapping[str, Any]) -> Model:
         site = group[0].site
         _retype_inputs(proto, body, group)
         wires = [_wired(each, names, None if chosen is None else chosen.get(id(site), set())) for each in group]
+        for each, (_, result) in zip(group, wires, strict=True) if chosen is not None else ():
+            read_inside(addresses.sites, site, {each.name: result}, chosen)
         gives = [give for _, give in wires]
         for formal in body.outputs[len(group) :]:
             gives.append(names.fresh(formal))
