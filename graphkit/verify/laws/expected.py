@@ -52,8 +52,9 @@ def inserted(before: Model, arguments: Mapping[str, Any]) -> Model:
         site = group[0].site
         _retype_inputs(proto, body, group)
         wires = [_wired(each, names, None if chosen is None else chosen.get(id(site), set())) for each in group]
-        for each, (_, result) in zip(group, wires, strict=True) if chosen is not None else ():
-            read_inside(addresses.sites, site, {each.name: result}, chosen)
+        if chosen is not None:
+            for each, (_, result) in zip(group, wires, strict=True):
+                read_inside(addresses.sites, site, {each.name: result}, chosen)
         gives = [give for _, give in wires]
         for formal in body.outputs[len(group) :]:
             gives.append(names.fresh(formal))
