@@ -33,6 +33,7 @@ from graphkit.verify.reference.runner import Loading, Runner
 from graphkit.verify.reference.torch_run import ForwardError
 from graphkit.verify.report import Report, Sample, explained
 from graphkit.verify.saved import Results
+from graphkit.verify.ties import ties
 
 if TYPE_CHECKING:
     from graphkit.graph.ports import Port
@@ -173,6 +174,7 @@ def validate(
                 progress(len(tally.samples), plan.total, "comparing")
         tally.check_refused()
         if tally.wrong is not None:
+            tally.doubts += ties(made.model, *tally.differing)
             tally.doubts += reference.unrepeatable(tally.wrong.feeds, tally.wrong.sample, made.model)
         tally.notes += reference.remarks()
     report = _report(made, reference, tally, tf32=tf32, seed=seed)
@@ -338,6 +340,7 @@ class _Tally:
         self.pictures: dict[str, ErrorPicture] = {}
         self.doubts: list[str] = []
         self.wrong: Case | None = None
+        self.differing: tuple[Mapping[str, Any], dict[str, Any], dict[str, Any]] = ({}, {}, {})
         self.notes: list[str] = []
         self._refused: list[tuple[Case, ForwardError]] = []
         self._ran: list[dict[str, Any]] = []
@@ -380,6 +383,10 @@ class _Tally:
                     self.pictures[name] = picture
         if self.wrong is None and not all(m.match for m in outputs.values()):
             self.wrong = case
+            failing = [name for name, metrics in outputs.items() if not metrics.match]
+            fed = {name: _on_host(value) for name, value in feeds.items()}
+            mine, other = ({name: _on_host(side[name]) for name in failing} for side in (actual, expected))
+            self.differing = fed, mine, other
         self._learn(feeds)
         shown = {name: described(value) for name, value in feeds.items()}
         self.samples.append(Sample(number, case.bind, shown, all(m.match for m in outputs.values()), outputs))
