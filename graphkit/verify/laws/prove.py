@@ -348,7 +348,8 @@ def _groups(links: Sequence[_Link]) -> list[_Group]:
         last = found[-1] if found else None
         together = None
         if last is not None and last.binding is not None and link.binding is not None:
-            index = GraphIndex(last.links[0].change.before.proto.graph)
+            stands = last.binding.before or last.links[0].change.before
+            index = GraphIndex(stands.proto.graph)
             together = composed(last.binding, link.binding, index)
         if last is not None and together is not None:
             found[-1] = _Group((*last.links, link), together)
