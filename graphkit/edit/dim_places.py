@@ -124,6 +124,14 @@ def set_dim(dim: onnx.TensorShapeProto.Dimension, value: int | str | None) -> No
         dim.Clear()
 
 
+def set_place(proto: onnx.ModelProto, place: Place, value: int | str | None) -> None:
+    """Give a dim of an input or output a size or a name, or make it unknown; a value may be both. Changes the model."""
+    for info in (*proto.graph.input, *proto.graph.output):
+        for tensor in tensor_types(info.type) if info.name == place[0] else ():
+            if place[1] < len(tensor.shape.dim):
+                set_dim(tensor.shape.dim[place[1]], value)
+
+
 def _every_dim(proto: onnx.ModelProto) -> list[onnx.TensorShapeProto.Dimension]:
     return [
         dim

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import onnx
 
 from graphkit.edit.converting import inline_all, level_versions
-from graphkit.edit.dim_places import Asked, Place, dim_at, proto_dim, set_dim, sorted_out, spelt, substitute
+from graphkit.edit.dim_places import Asked, Place, dim_at, set_place, sorted_out, spelt, substitute
 from graphkit.edit.folding import fold_sizes
 from graphkit.edit.following.context import SizeFinding
 from graphkit.edit.following.walk import Followed, follow
@@ -84,7 +84,7 @@ def dims(
     followed = _follow(proto, model, asked, names, repair=repair_shapes) if names else None
     for place, value in asked.places.items():
         notes.append(f"{place[0]}:{place[1]} was {spelt(dim_at(proto, place))} and is {value}")
-        set_dim(proto_dim(proto, place), value)
+        set_place(proto, place, value)
     if names:
         refresh(proto, {name for name, _ in names})
     if fold:
@@ -158,7 +158,7 @@ def _name_outputs(proto: onnx.ModelProto, asked: Asked, followed: Followed | Non
             if known is not None and known[place[1]].sizes not in ((), followed.symbols[value]):
                 raise EditError(f"{where} is not {value!r}: its size is another one", hint="give it a name of its own")
         notes.append(f"{where} was {spelt(dim)} and is {value}")
-        set_dim(proto_dim(proto, place), value)
+        set_place(proto, place, value)
     return notes
 
 

@@ -252,3 +252,13 @@ def test_an_output_whose_batch_inference_loses_is_named_all_the_same():
     assert gk.inspect(freed).outputs[0].type.startswith("float32[N,3,")
     sized = gk.dims(onnx.parser.parse_model(text), {"x:0": 4}, repair_shapes=True)
     assert "x_0" not in str(sized.proto.graph.output)
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_an_input_that_is_an_output_too_is_declared_the_same_in_both_places(repair):
+    """Found by a random model: the output kept the old size, and inference said nothing about the others."""
+    model = parse("g (float[2, 3] x) => (float[2, 3] x, float[2, 3] y) { y = Neg(x) }")
+    for value in ("n", 5):
+        made = gk.dims(model, {"x:1": value}, repair_shapes=repair)
+        shapes = [v.type.tensor_type.shape.dim[1] for v in (*made.inputs, *made.outputs)]
+        assert [dim.dim_param or dim.dim_value for dim in shapes] == [value] * 3

@@ -7,11 +7,17 @@ from dataclasses import replace
 from graphkit.edit.patterns.library import find_rules
 from graphkit.graph.ports import input_ports
 from graphkit.verify.laws.binding import Binding, Change, Closeness, Fed, Link
-from graphkit.verify.laws.quantized import wrong_weight
+from graphkit.verify.laws.held_weights import wrong_half, wrong_int8
 from graphkit.verify.laws.same import identity
 
 QUANTIZED = 0.1
 """The relative L2 error that quantization may make on feeds that calibration did not see (DESIGN: law "close")."""
+
+
+HELD = {"float16": wrong_half, "bfloat16": wrong_half} | dict.fromkeys(
+    ("int8", "int8-dynamic", "int8-weights"), wrong_int8
+)
+"""Precision -> what its weights must be."""
 
 
 def precision(change: Change) -> Binding:
@@ -25,7 +31,7 @@ def precision(change: Change) -> Binding:
     )
     gone = _quantized_defaults(change) if "int" in to else frozenset()
     inputs: dict[str, Link] = {name: Fed(name) for name in plain.inputs if name not in gone}
-    return replace(plain, inputs=inputs, close=close, held=wrong_weight if to.startswith("int8") else None)
+    return replace(plain, inputs=inputs, close=close, held=HELD.get(to))
 
 
 def _quantized_defaults(change: Change) -> frozenset[str]:

@@ -362,3 +362,22 @@ def test_outputs_removed_from_a_model_that_the_runtime_refuses_are_proved_by_the
     )
     proof = gk.prove(gk.remove(model, outputs="z"), model)
     assert (bool(proof), proof.laws[0].evaluator) == (True, "onnx.reference"), gk.text(proof)
+
+
+@pytest.mark.parametrize("to", ["float16", "bfloat16", "int8"])
+def test_a_weight_that_is_one_percent_off_is_found_whatever_the_tolerance_of_outputs_is(to):
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[n, 8] x) => (float[n, 8] y) { h = MatMul(x, m) y = Softmax(h) }"""
+    )
+    values = np.random.default_rng(0).standard_normal((8, 8), dtype=np.float32)
+    values[0, 0], values[1, 1] = 1e9, 1e-9
+    model.graph.initializer.append(onnx.numpy_helper.from_array(values if to != "int8" else values.clip(-1, 1), "m"))
+    made = gk.precision(model, to=to, **({"samples": 2} if to == "int8" else {}))
+    assert gk.prove(made, model).verdict == "proved", gk.text(gk.prove(made, model))
+    proto = made.materialize()
+    tensor = next(t for t in proto.graph.initializer if t.name in ("m", "m_scale"))
+    array = onnx.numpy_helper.to_array(tensor)
+    tensor.CopyFrom(onnx.numpy_helper.from_array((array.astype(np.float32) * 0.99).astype(array.dtype), tensor.name))
+    wrong = Model(proto, {}, original=made.original, steps=made.history)
+    proof = gk.prove(wrong, model, replay=False)
+    assert proof.verdict == "broken", gk.text(proof)

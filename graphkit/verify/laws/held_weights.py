@@ -1,7 +1,9 @@
-"""close, for weights in int8: scaled back they are what they were, within a step of their scale."""
+"""close, for weights: in 16 bits they are what they were, rounded; in int8, scaled back, within a step of their scale."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -17,10 +19,39 @@ if TYPE_CHECKING:
 STEP = 1.01
 """Steps by which a weight may be off: half of one by rounding, and as much at the ends of a range whose zero was rounded."""
 
+ROUNDED: dict[int, tuple[float, float]] = {
+    onnx.TensorProto.FLOAT: (math.inf, 0.0),
+    onnx.TensorProto.FLOAT16: (65504.0, 2.0**-10),
+    onnx.TensorProto.BFLOAT16: (math.inf, 2.0**-8),
+}
+"""Type -> its largest number, and by how much rounding to it may be off, relative to the number."""
+
+LEAST = 1.2e-7
+"""By how much in any case: two of float16's smallest steps."""
+
 INTEGERS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT32)
 
 
-def wrong_weight(before: Model, after: Model, names: Mapping[str, str]) -> str | None:
+def wrong_half(before: Model, after: Model, names: Mapping[str, str]) -> str | None:
+    """The first weight that is not what it was, rounded to the 16 bits that it has now; None where all are.
+
+    Args, Cost: as ``wrong_int8``.
+    """
+    held = _told(after.proto)
+    new = {old: name for name, old in names.items()}
+    for tensor in _floats(before.proto):
+        other = held.get(new.get(tensor.name, tensor.name))
+        if other is None or list(other.dims) != list(tensor.dims) or other.data_type not in ROUNDED:
+            continue
+        old, now = (np.asarray(m.array_of(t), np.float64) for m, t in ((before, tensor), (after, other)))
+        most, step = ROUNDED[other.data_type]
+        old = np.where(np.isfinite(old), np.clip(old, -most, most), old)
+        if not np.allclose(now, old, rtol=step, atol=LEAST, equal_nan=True):
+            return f"{other.name!r} is not what {tensor.name!r} was, rounded"
+    return None
+
+
+def wrong_int8(before: Model, after: Model, names: Mapping[str, str]) -> str | None:
     """The first weight that is not what it was; None where all are that can be told by their names.
 
     Quantizers call the integers of a weight ``W_quantized``, and their scale and zero point likewise.
@@ -32,7 +63,7 @@ def wrong_weight(before: Model, after: Model, names: Mapping[str, str]) -> str |
 
     Cost: O(weights), one at a time.
     """
-    held = {tensor.name: tensor for graph in walk.graphs(after.proto.graph) for tensor in graph.initializer}
+    held = _told(after.proto)
     held |= {names[name]: tensor for name, tensor in held.items() if name in names}
     new = {old: name for name, old in names.items()}
     for tensor in _floats(before.proto):
@@ -49,9 +80,15 @@ def wrong_weight(before: Model, after: Model, names: Mapping[str, str]) -> str |
     return None
 
 
+def _told(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Name -> initializer, in bodies too, where only one has the name."""
+    tensors = [tensor for graph in walk.graphs(proto.graph) for tensor in graph.initializer]
+    count = Counter(tensor.name for tensor in tensors)
+    return {tensor.name: tensor for tensor in tensors if count[tensor.name] == 1}
+
+
 def _floats(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    for graph in walk.graphs(proto.graph):
-        yield from (tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
+    yield from (tensor for tensor in _told(proto).values() if tensor.data_type == onnx.TensorProto.FLOAT)
 
 
 def _parts(
