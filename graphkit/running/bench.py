@@ -23,7 +23,7 @@ from graphkit.runtime.custom_ops import Libraries, library_paths
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.profiling import NodeTime, node_times
 from graphkit.runtime.session import Optimization, Session, session
-from graphkit.storage.load import as_model
+from graphkit.storage.load import as_valid_model
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -179,6 +179,7 @@ def bench(
     Raises:
         FeedError: A feed does not fit, or ``bind`` names no open dim.
         NameNotFoundError: No model has an input that is fed.
+        InvalidGraphError: A model contradicts itself.
         SessionError: The runtime refuses a model or a library, or failed.
         ProviderError: The device did not load.
         MissingExtraError: onnxruntime is not installed.
@@ -195,7 +196,7 @@ def bench(
     """
     if (runs is not None and runs < 1) or seconds <= 0 or not optimizations:
         raise ValueError("runs and seconds are more than 0, and there is an optimization at least")
-    models = [as_model(one) for one in (model, other) if one is not None]
+    models = [as_valid_model(one) for one in (model, other) if one is not None]
     names = _names(models)
     libraries = library_paths(custom_ops)
     options = {

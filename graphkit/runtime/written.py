@@ -7,7 +7,7 @@ What the source model breaks already does not count against the conversion.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -52,12 +52,14 @@ class Unfit(NamedTuple):
     why: str
 
 
-def check_written(before: onnx.ModelProto, after: onnx.ModelProto) -> list[str]:
+def check_written(before: onnx.ModelProto, after: onnx.ModelProto, *, new_only: bool = False) -> list[str]:
     """Refuse the result of a conversion in which a node is not as the specification or ONNX Runtime has it.
 
     Args:
         before: The model that was converted; what is wrong there already is no fault of the conversion.
         after: The result; neither is changed. Tensors may be references.
+        new_only: Look only at nodes that ``before`` does not have word by word: for edits that leave most as they are. Where
+            there are none, nothing is inferred or loaded.
 
     Returns:
         What a user should know: that the runtime does not know the opset, so that nothing was loaded, or that it has no
@@ -69,7 +71,13 @@ def check_written(before: onnx.ModelProto, after: onnx.ModelProto) -> list[str]:
     Scope: main graph and bodies; in functions the schemas only.
     Cost: O(nodes) and one inference, 1 ms for each kind of node that this process has not loaded before, at most 256.
     """
-    found, notes = unfit(after), []
+    written = None
+    if new_only:
+        old = {node.SerializeToString() for node in walk.nodes(before.graph)}
+        written = {text for node in walk.nodes(after.graph) if (text := node.SerializeToString()) not in old}
+        if not written:
+            return []
+    found, notes = unfit(after, written), []
     if found:
         known = {(one.op_type, one.rule) for one in unfit(before)}
         found = [one for one in found if (one.op_type, one.rule) not in known]
@@ -89,11 +97,12 @@ def check_written(before: onnx.ModelProto, after: onnx.ModelProto) -> list[str]:
     return notes
 
 
-def unfit(model: onnx.ModelProto) -> list[Unfit]:
+def unfit(model: onnx.ModelProto, only: Container[bytes] | None = None) -> list[Unfit]:
     """The nodes of a model that its schemas or ONNX Runtime do not take, the first of each kind.
 
     Args:
         model: The model; it is not changed. Tensors may be references.
+        only: Look at these nodes only, serialised, and into no function.
 
     Cost: as ``check_written``.
     """
@@ -106,6 +115,8 @@ def unfit(model: onnx.ModelProto) -> list[Unfit]:
         for node in scope.index.nodes:
             if walk.call_key(node) in own or canonical(node.domain) not in imports:
                 continue
+            if only is not None and node.SerializeToString() not in only:
+                continue
             kind = _kind(node, scope)
             if kind in seen:
                 continue
@@ -116,7 +127,7 @@ def unfit(model: onnx.ModelProto) -> list[Unfit]:
                 found.append(_unfit(node, "schema", why))
             elif _may_be_loaded(node, alone):
                 kinds[key] = (node, alone)
-    for function in model.functions:
+    for function in model.functions if only is None else ():
         found.extend(_in_function(function, imports, own))
     found.extend(_not_loaded(kinds, imports.get("", 1)))
     return found

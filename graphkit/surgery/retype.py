@@ -89,8 +89,8 @@ def _require_cast(opset: int, *numbers: int) -> None:
         text for rule in (schema.type_constraints if schema is not None else ()) for text in rule.allowed_type_strs
     }
     for number in numbers:
-        text = onnx.helper.tensor_dtype_to_string(number).rpartition(".")[2].lower()
-        if f"tensor({text})" not in allowed:
+        known = number in onnx.TensorProto.DataType.values()
+        if not known or f"tensor({onnx.TensorProto.DataType.Name(number).lower()})" not in allowed:
             raise EditError(f"Cast of opset {opset} does not know {type_name(number)}")
 
 

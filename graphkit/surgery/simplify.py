@@ -14,6 +14,7 @@ from graphkit.graph import walk
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.plural import counted
+from graphkit.runtime.written import check_written
 from graphkit.tensor import stored_bytes
 
 ROUNDS = 12
@@ -45,7 +46,7 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
 
     Changes: nothing; returns a new model. The notes count what was done.
     Scope: the main graph. Bodies and functions lose what nothing reads; their other nodes stay: ``inline`` functions first.
-    Cost: O(graph) a round, with one shape inference each. Constants are read where something is computed from them, and
+    Cost: O(graph) a round, with one shape inference each; nodes that were written anew are checked, each kind of them once. Constants are read where something is computed from them, and
         weights that have the type and size of another one, one at a time.
     Law: same.
 
@@ -71,6 +72,7 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
             break
     notes = [f"{counted(before, 'node')} became {len(proto.graph.node):,}"]
     notes += [counted(count, ONE.get(what, what), what) for what, count in done.items()]
+    notes += check_written(model.proto, proto, new_only=True) if done else []
     return Edit(proto, notes if done else ["there was nothing to leave out"])
 
 

@@ -5,6 +5,7 @@ import onnx
 import pytest
 
 import graphkit as gk
+import onnx_text
 from backend_cases import node_cases
 from graphkit.runtime import written
 from graphkit.runtime.written import check_written, unfit
@@ -61,6 +62,7 @@ def test_onnx_own_cases_are_not_refused():
 
 def test_a_thousand_nodes_of_one_kind_are_loaded_once(monkeypatch):
     loaded = []
+    assert written._knows(18)  # asked once a process, with a model of its own
     monkeypatch.setattr(written, "_ANSWERS", {})
     monkeypatch.setattr(written, "_answer", loaded.append)
     body = " ".join(f"v{i + 1} = Add(v{i}, x)" for i in range(1000))
@@ -106,3 +108,17 @@ def test_scales_below_one_are_no_upsample_and_others_are():
         del model.graph.initializer[:]
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32([scale, scale]), "s"))
         assert bool(unfit(model)) == bad
+
+
+def test_nodes_that_were_there_word_by_word_are_not_looked_at_again(monkeypatch):
+    source = onnx_text.parse("g (float[2,3] x) => (float[2,3] y) { a = Relu(x) y = Neg(a) }", 17)
+    monkeypatch.setattr("graphkit.runtime.written.unfit", lambda *_: pytest.fail("nothing was written"))
+    assert check_written(source, source, new_only=True) == []
+
+
+@pytest.mark.parametrize("operator", ["Cast<to=99>(x)", "Transpose<perm=[0,5]>(x)", "Relu<axis=1>(x)"])
+def test_a_node_that_was_written_is_looked_at_beside_others_that_stayed(operator):
+    source = onnx_text.parse("g (float[2,3] x) => (float[2,3] y) { a = Relu(x) y = Neg(a) }", 17)
+    wrong = onnx_text.parse(f"g (float[2,3] x) => (float[a,b] y) {{ a = Relu(x) y = {operator} }}", 17)
+    with pytest.raises(gk.EditError, match="cannot be written so"):
+        check_written(source, wrong, new_only=True)

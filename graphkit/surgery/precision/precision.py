@@ -17,6 +17,7 @@ from graphkit.graph import walk
 from graphkit.graph.addresses import Addresses
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.runtime.written import check_written
 from graphkit.surgery.inline import inline
 from graphkit.surgery.precision.auto import to_float16_auto
 from graphkit.surgery.precision.calibration import Calibration
@@ -153,6 +154,8 @@ def precision(
         proto, notes = to_dynamic(source, kept, given, per_channel=per_channel, **runs)
     else:
         proto, notes = to_weights(source, kept, given, bits=8 if to == "int8-weights" else 4, **runs)
+    if to not in _HALF:  # the half types mend what does not fit, and check the rest themselves
+        notes += check_written(source.proto, proto, new_only=True)
     return Edit(proto, [*inlined, *notes])
 
 
