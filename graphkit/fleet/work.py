@@ -95,7 +95,7 @@ class Applying:
         steps = [step for step in applied.steps if step.state == "done"]
         said = f"{len(steps)} of {len(applied.steps)} steps"
         result: dict[str, Any] = {"steps": applied.steps}
-        if self.prove and applied.original is not None:
+        if self.prove and applied.original is not None and applied.changed:
             proof = prove(applied.model, applied.original)
             result["proof"] = proof
             if not proof:

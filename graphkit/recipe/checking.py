@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +41,8 @@ def check(value: Any, schema: Schema, path: Path, tell: Tell) -> None:
             tell(path, f"{described(schema)} is wanted, not {_shown(value)}{hint}")
     elif not _has_kind(value, schema):
         tell(path, f"{described(schema)} is wanted, not {_shown(value)}")
+    elif "minimum" in schema and isinstance(value, int | float) and not value >= schema["minimum"]:
+        tell(path, f"{schema['minimum']} or more is wanted, not {_shown(value)}")
     elif schema.get("type") == "array" and isinstance(value, list | tuple):
         for index, item in enumerate(value):
             check(item, schema.get("items", {}), (*path, index), tell)
@@ -50,7 +53,12 @@ def check(value: Any, schema: Schema, path: Path, tell: Tell) -> None:
 def _check_table(table: Mapping[str, Any], schema: Schema, path: Path, tell: Tell) -> None:
     known: dict[str, Schema] = schema.get("properties", {})
     others = schema.get("additionalProperties", True)
+    if len(table) < schema.get("minProperties", 0):
+        tell(path, f"nothing is named here{listed(known)}")
+    pattern = schema.get("propertyNames", {}).get("pattern", "")
     for key, value in table.items():
+        if not re.search(pattern, key):
+            tell((*path, key), f"{key!r} names no axis: write NAME:AXIS, such as 'image:0'")
         if key in known:
             check(value, known[key], (*path, key), tell)
         elif others is False:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -362,6 +363,19 @@ class Reader:
         if value is None and given is not None:
             self._tell(source, path, f"the variable {name!r} has no value")
         return value
+
+
+def in_order(faults: Sequence[str]) -> list[str]:
+    """Faults by line and column, file by file; those without a place first."""
+    files: dict[str, int] = {}
+
+    def key(text: str) -> tuple[int, int, int]:
+        place = re.match(r"(.+?):(\d+):(\d+): ", text)
+        if place is None:
+            return (-1, 0, 0)
+        return (files.setdefault(place[1], len(files)), int(place[2]), int(place[3]))
+
+    return sorted(faults, key=key)
 
 
 def _check_bounds(table: Any, path: Path, tell: Tell) -> None:

@@ -9,11 +9,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from graphkit.errors import ModelFileError, NameNotFoundError, RecipeError
+from graphkit.errors import ModelFileError, NameNotFoundError, RecipeError, TextError
 from graphkit.model import Model, ModelLike
 from graphkit.operation import Operation
 from graphkit.recipe.positions import Path, Place, read_toml
-from graphkit.recipe.reading import Entry, Reader, Source, Step
+from graphkit.recipe.reading import Entry, Reader, Source, Step, in_order
 from graphkit.recipe.running import Applied, run
 from graphkit.recipe.variables import read_value
 from graphkit.step import encoded
@@ -120,7 +120,7 @@ class Recipe:
         reader, entries = self._read()
         found = reader.steps(entries, given)
         if reader.faults:
-            raise RecipeError(reader.faults, path=self.path)
+            raise RecipeError(in_order(reader.faults), path=self.path)
         return found
 
     @property
@@ -134,14 +134,22 @@ class Recipe:
 
         Raises:
             NameNotFoundError: The recipe has no such variable.
-            TextError: A text is no value of the type.
+            TextError: Texts are no values of their types; all of them are named.
         """
         reader, _ = self._read()
         kinds = {name: kind for scope in reversed(reader.scopes) for name, (_, kind) in scope.declared.items()}
         for name in texts:
             if name not in kinds:
                 raise unknown_variable(name, kinds)
-        return {name: read_value(name, text, kinds[name]) for name, text in texts.items()}
+        found, wrong = {}, []
+        for name, text in texts.items():
+            try:
+                found[name] = read_value(name, text, kinds[name])
+            except TextError as error:
+                wrong.append(error.message)
+        if wrong:
+            raise TextError("; ".join(wrong))
+        return found
 
     def digest(self, given: Mapping[str, Any] | None = None) -> str:
         """sha256 of what the recipe does: its steps with variables filled in, and the bytes of the files that they name."""

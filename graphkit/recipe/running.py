@@ -79,6 +79,11 @@ class Applied(Result):
         """The stages, or else the model."""
         return self.model if self.split is None else self.split
 
+    @property
+    def changed(self) -> bool:
+        """Whether a step changed the model; where none did, there is nothing to prove."""
+        return self.original is None or len(self.model.history) > len(self.original.history)
+
 
 def run(steps: Sequence[Step], models: ModelLike | Sequence[ModelLike] | Mapping[str, ModelLike]) -> Applied:
     """Do steps on a model, or on several where the first of them merges.
@@ -104,7 +109,7 @@ def run(steps: Sequence[Step], models: ModelLike | Sequence[ModelLike] | Mapping
 def _place(error: GraphkitError, step: Step) -> None:
     """Let an error say which step it is about."""
     if not error.message.startswith(step.place):
-        error.message = f"{step.place}: {step.do}: {error.message}"
+        error.message = f"{step.place}: {step.do or 'expect'}: {error.message}"
 
 
 def _interface(model: Model | None) -> dict[str, str]:
@@ -152,7 +157,12 @@ class _Work:
             return
         if step.expect is not None:
             assert self.model is not None
-            if wrong := failed(self.model, step.expect, Asked(self.original, step.folder, self._names)):
+            try:
+                wrong = failed(self.model, step.expect, Asked(self.original, step.folder, self._names))
+            except GraphkitError as error:
+                _place(error, step)
+                raise
+            if wrong:
                 raise ExpectationError(wrong, step=step.number, place=step.place)
             touched = tuple(f"{key} = {_shown(value)} holds" for key, value in step.expect.items())
             self.did.append(Did(step.number, step.place, what, "done", touched, (), time.perf_counter() - began))

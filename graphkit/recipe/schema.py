@@ -33,22 +33,22 @@ _CONDITIONS: dict[str, tuple[Schema, str]] = {
     "inputs": (Ports, "Names of all inputs in order, or a table name = type, as 'float32[N,3,224,224]'."),
     "outputs": (Ports, "Names of all outputs in order, or a table name = type."),
     "dims": (
-        {"type": "object", "additionalProperties": Number},
+        {"type": "object", "propertyNames": {"pattern": ":-?[0-9]+$"}, "additionalProperties": Number},
         "Axes of inputs and outputs: 'image:0' = 'N', 'image:2' = 224.",
     ),
 }
 """What can be asked of a model without running it: in ``when`` and in ``expect``."""
 
 _RUNS: dict[str, tuple[Schema, str]] = {
-    "runs": ({"type": "boolean"}, "It loads, and runs on random feeds."),
+    "runs": ({"type": "boolean"}, "true: it loads, and runs on random feeds; false: it does not."),
     "same_as": ({"type": "string"}, "'original', or the path of a model that gives the same numbers."),
-    "rtol": ({"type": "number"}, "Relative tolerance of same_as."),
-    "atol": ({"type": "number"}, "Absolute tolerance of same_as."),
-    "samples": ({"type": "integer"}, "Runs of same_as, each on other feeds."),
-    "proved": ({"type": "boolean"}, "The laws of all steps so far hold."),
+    "rtol": ({"type": "number", "minimum": 0}, "Relative tolerance of same_as."),
+    "atol": ({"type": "number", "minimum": 0}, "Absolute tolerance of same_as."),
+    "samples": ({"type": "integer", "minimum": 1}, "Runs of same_as, each on other feeds."),
+    "proved": ({"type": "boolean"}, "true: the laws of all steps so far hold; false asks nothing."),
     "device": ({"enum": ["auto", "cpu", "cuda", "tensorrt"]}, "Where it runs; another device than that is a failure."),
     "faster_than": (
-        {"anyOf": [{"type": "string"}, {"type": "number"}]},
+        {"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}]},
         "'original', or seconds that a run takes at most (the median of five).",
     ),
 }
@@ -60,7 +60,7 @@ def _table(entries: dict[str, tuple[Schema, str]]) -> Schema:
 
 
 WHEN: Schema = _table(_CONDITIONS)
-EXPECT: Schema = _table({**_CONDITIONS, **_RUNS})
+EXPECT: Schema = {**_table({**_CONDITIONS, **_RUNS}), "minProperties": 1}
 
 VARIABLE: Schema = {
     "type": "object",

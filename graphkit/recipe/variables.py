@@ -78,5 +78,6 @@ def read_value(name: str, text: str, kind: str | None) -> Any:
         return [part.strip() for part in text.split(",")]
     value = [value] if kind == "list" and not isinstance(value, list) else value
     if value is None or not fits(value, kind):
-        raise TextError(f"the variable {name!r} is of the type {kind}, and {text!r} is none")
+        wanted = ": true or false" if kind == "boolean" else ""
+        raise TextError(f"the variable {name!r} is of the type {kind}, and {text!r} is none{wanted}")
     return value

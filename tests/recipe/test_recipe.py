@@ -180,6 +180,50 @@ def test_an_expectation_that_does_not_hold_says_what_is_there(net, write, tmp_pa
     assert "recipe.toml:1:1" in str(caught.value)
 
 
+def test_what_no_step_changed_needs_no_proof(net, write):
+    text = '[[step]]\nexpect = { proved = true }\n[[step]]\ndo = "rename"\nvalues = { nobody = "x" }\noptional = true\n'
+    applied = gk.Recipe.load(write(text + "[[step]]\nexpect = { proved = true, runs = true }\n")).run(net)
+    assert [did.state for did in applied.steps] == ["done", "nothing to do", "done"]
+    assert not applied.changed
+
+
+def test_what_an_expectation_cannot_ask_says_its_place(net, write):
+    with pytest.raises(gk.ModelFileError, match=r"recipe\.toml:1:1: expect: cannot read .*nowhere\.onnx"):
+        gk.Recipe.load(write('[[step]]\nexpect = { same_as = "nowhere.onnx" }\n')).apply(net)
+
+
+def test_expectations_that_nothing_can_meet_are_faults_told_in_the_order_of_the_lines(write):
+    text = """[[step]]
+expect = { same_as = "original", rtol = -1, samples = 0 }
+[[step]]
+expect = {}
+[[step]]
+expect = { nodes = "many", dims = { image = 3 }, rns = true, faster_than = -1.0 }
+[more]
+"""
+    with pytest.raises(gk.RecipeError) as caught:
+        gk.Recipe.load(write(text))
+    said = [fault.partition("recipe.toml:")[2] for fault in caught.value.faults]
+    assert said == [
+        "2:34: 0 or more is wanted, not -1",
+        "2:45: 1 or more is wanted, not 0",
+        "4:1: nothing is named here: there are " + said[2].partition("there are ")[2],
+        "6:12: 'many' is no bound: write 12, '<=100' or '>=17'",
+        "6:37: 'image' names no axis: write NAME:AXIS, such as 'image:0'",
+        "6:50: there is no key 'rns' here: did you mean 'runs'?",
+        "6:62: 0 or more is wanted, not -1.0",
+        "7:1: there is no key 'more' here" + said[7].partition("here")[2],
+    ]
+
+
+def test_every_variable_of_a_wrong_type_is_named(write):
+    text = '[vars]\nsize = 3\nfast = true\nname = "a"\n[[step]]\ndo = "opset"\nto = "${size}"\n'
+    with pytest.raises(
+        gk.TextError, match=r"'size' is of the type integer.*; .*'fast' is of the type boolean.*true or false"
+    ):
+        gk.Recipe.load(write(text)).given({"size": "2.5", "fast": "yes", "name": "4"})
+
+
 def test_the_original_is_followed_through_renames_new_outputs_and_another_order(net, write):
     steps = [
         {"do": "rename", "values": {"image": "x", "y": "out"}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,9 @@ def _tell(render: Render, applied: gk.Applied, out: str | None, saving: Saving) 
     if applied.split is None:
         for line in told:
             render.note(line)
+        if saving.prove and not applied.changed:
+            render.note("no step changed the model: there is nothing to prove")
+            saving = dataclasses.replace(saving, prove=False)
         return save_edited(render, applied.model, out, saving, more={"steps": applied.steps}, told=True)
     if saving.prove:
         raise click.UsageError("--prove proves one model: a split is compared stage by stage with `graphkit run DIR`.")
