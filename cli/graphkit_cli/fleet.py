@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from graphkit_cli.running import together
+from graphkit_cli.spelling import told as spelt_for_shell
 
 if TYPE_CHECKING:
     from click.decorators import FC
@@ -61,7 +62,7 @@ def fleet_options(function: FC) -> FC:
     return together(
         click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes that work on models [default: 1]."),
         click.option("--scheduler", metavar="ADDRESS", help="Work on the Dask cluster there, such as tcp://host:8786."),
-        click.option("--memory", metavar="SIZE", help="What a process of --jobs may allocate, such as 2GB."),
+        click.option("--memory", metavar="SIZE", help="What a process of --jobs may allocate for models, such as 2GB."),
         click.option("--journal", metavar="FILE", help="Write a JSON line for each model as it comes."),
         click.option("--resume", is_flag=True, help="Leave out what the journal says was done with the same bytes."),
         click.option("--html", metavar="FILE", help="Write a page with a row a model, and one for each model."),
@@ -110,7 +111,7 @@ def many(
 
             chosen = options(given)
             work = gk.Checking(what, chosen) if what in ("check", "lint", "inspect") else gk.Comparing(what, chosen)
-            jobs = listed_jobs(listed, 1 if what in ("check", "lint", "inspect") else 2)
+            jobs = listed_jobs(listed, 1 if what in ("check", "lint", "inspect") else 2, 2 if what == "validate" else 1)
             render = click.get_current_context().obj
             return work_on(render, what, work, jobs, fleet)
 
@@ -156,6 +157,7 @@ def work_on(render: Render, title: str, work: Any, jobs: Sequence[gk.Job], fleet
     )
     with render.progress(title, len(jobs)) as progress:
         for outcome in outcomes:
+            outcome = spelt_for_shell(outcome)  # noqa: PLW2901 (the same outcome, as this command spells it)
             found.append(outcome)
             progress(len(found), len(jobs), outcome.model)
             if not render.as_json:
@@ -202,15 +204,16 @@ def _line(outcome: gk.Outcome) -> str:
     return f"{state}: {outcome.model}{f' -> {out}' if out else ''}{f' ({said})' if said else ''}"
 
 
-def listed_jobs(path: str, count: int) -> list[gk.Job]:
+def listed_jobs(path: str, count: int, least: int = 1) -> list[gk.Job]:
     """The jobs of a list file: a model a line, or a model and what it is compared with.
 
     Args:
         path: The file. A line is split as the shell splits it; a path is also looked for beside the file.
         count: 1, or 2 where a line may name two files.
+        least: 2 where it has to.
 
     Raises:
-        click.UsageError: A line names more.
+        click.UsageError: A line names more, or fewer.
     """
     import graphkit as gk
 
@@ -221,6 +224,8 @@ def listed_jobs(path: str, count: int) -> list[gk.Job]:
         words = shlex.split(line)
         if len(words) > count:
             raise click.UsageError(f"{path}: {line!r} names more than {count} files")
+        if len(words) < least:
+            raise click.UsageError(f"{path}: {line!r} names no reference: write MODEL REFERENCE")
         places = [w if os.path.exists(w) or "://" in w else os.path.join(os.path.dirname(path), w) for w in words]
         found.append(gk.Job(places[0], other=places[1] if len(places) > 1 else None))
     return found

@@ -40,7 +40,8 @@ def run_fleet(
         jobs: One for each model.
         workers: Processes of this machine, of one thread each.
         scheduler: Address of a Dask scheduler, whose workers do it instead.
-        memory: Bytes, or a text such as ``2GB``, that a process of this machine may allocate.
+        memory: Bytes, or a text such as ``2GB``, that a process of this machine may allocate for models, beside what it
+            holds itself (some 200 MB).
         journal: A file that gets a JSON line for each outcome as it comes.
         resume: Leave out what the journal says was done with the same model, the same work and the same graphkit, and
             whose output is still there as it was written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -14,10 +15,12 @@ from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from typing import ParamSpec, TypeVar
 
-from graphkit.errors import GraphkitError
+from graphkit.errors import GraphkitError, MissingExtraError, OutdatedPackageError
 from graphkit.fleet.outcomes import Outcome
 from graphkit.fleet.work import Job
 from graphkit.hint import Argument, Hint
+from graphkit.operation import operations
+from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.session import THREADS_VARIABLE
 
 P = ParamSpec("P")
@@ -133,8 +136,20 @@ def begin(memory: int | None) -> None:
         return
     import resource
 
+    operations()  # what is imported while memory ends is imported in part, and stays so
+    with contextlib.suppress(MissingExtraError, OutdatedPackageError):
+        import_runtime()
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
+    resource.setrlimit(resource.RLIMIT_DATA, (_held() + memory, most))
+
+
+def _held() -> int:
+    """Bytes that RLIMIT_DATA counts of this process already; 0 where the system does not say."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmData:")) * 1024
+    except (OSError, StopIteration):
+        return 0
 
 
 def _can_limit() -> bool:

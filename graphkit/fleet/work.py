@@ -200,9 +200,8 @@ class Guarded:
             took = time.perf_counter() - began
             return Failed(job.model, type(error).__name__, error.message, None, took, 1, key)
         except GraphkitError as error:
-            hint = None if error.hint is None else str(error.hint)
             took = time.perf_counter() - began
-            return Failed(job.model, type(error).__name__, error.message, hint, took, 1, key)
+            return Failed(job.model, type(error).__name__, error.message, error.hint, took, 1, key)
         except MemoryError:
             took = time.perf_counter() - began
             return Failed(job.model, "MemoryError", "not enough memory for this model", None, took, 1, key)

@@ -62,11 +62,22 @@ def test_a_list_has_an_outcome_a_model(graphkit, three, command, text, code, exp
         (["validate", "--list", "l.txt", "--against", "x"], "--against is for one model"),
         (["prove", "--list", "l.txt", "--feed", "x=1"], "--feed is for one model"),
         (["validate", "--list", "l.txt"], "names more than 2 files"),
+        (["validate", "--list", "alone.txt"], "names no reference"),
     ],
 )
 def test_options_that_do_not_go_together_are_2(graphkit, three, monkeypatch, arguments, said):
     monkeypatch.chdir(three)
     (three / "l.txt").write_text("a b c\n", encoding="utf-8")
+    (three / "alone.txt").write_text("a\n", encoding="utf-8")
     done = graphkit(*arguments)
     assert done.code == 2, done
     assert said in done.err
+
+
+def test_a_hint_of_a_row_is_spelt_as_a_command(graphkit, three):
+    (three / "far").mkdir()
+    gk.save(gk.rename(three / "chain.onnx", values={"hidden": "image"}), three / "far" / "edited.onnx")
+    (three / "l.txt").write_text("far/edited.onnx\n", encoding="utf-8")
+    done = graphkit("prove", "--list", three / "l.txt")
+    assert done.code == 3
+    assert "name it: graphkit prove EDITED ORIGINAL" in done.out

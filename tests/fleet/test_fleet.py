@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 import graphkit as gk
-from fleet.works import Crashing, Failing, Greedy, Telling
+from fleet.works import Crashing, Failing, Greedy, Mixed, Telling
 
 RELU = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 3] x) => (float[N, 3] y) { h = Relu(x)  y = Neg(h) }"""
@@ -67,6 +67,14 @@ def test_memory_that_a_worker_may_not_have_is_a_row(tmp_path):
     assert [(row.model, row.kind) for row in rows] == [("large", "MemoryError")]
     (row,) = gk.run_fleet(Greedy(1 << 20), [gk.Job("small")], memory="2GB")
     assert row.said == "1048576 bytes"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
+def test_memory_is_counted_beside_what_a_worker_holds_itself_and_one_model_spoils_no_other(recipe, models, tmp_path):
+    every = [gk.Job("large"), *jobs(models, tmp_path / "out")]
+    rows = list(gk.run_fleet(Mixed(applying(recipe), 200 << 20), every, memory="100MB"))
+    assert [row.kind for row in rows if not row] == ["MemoryError"]
+    assert len(rows) == len(every)
 
 
 def test_a_worker_has_one_thread_and_is_another_process_and_the_parents_variables_stay(monkeypatch):

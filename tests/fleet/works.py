@@ -52,3 +52,14 @@ class Failing:
 
     def __call__(self, job):
         raise {"value": ValueError("a bug"), "name": gk.NameNotFoundError("node", "x", ["x1"])}[job.model]
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Take memory for the model that is called "large", and do other work on the rest."""
+
+    work: gk.Applying
+    size: int
+
+    def __call__(self, job):
+        return Greedy(self.size)(job) if job.model == "large" else self.work(job)
