@@ -168,7 +168,8 @@ class Plan:
     def _leading(self) -> str | None:
         """The symbol of a first axis that is free now, of inputs of two axes or more, and of an output.
 
-        Where no output says what its first axis is, it is a batch too for inputs of three axes or more.
+        Where no output says what its first axis is, it is a batch too for inputs of three axes or more, and where it is
+        called one.
         """
         for one in self._binding.freed:
             symbol = self._symbol(one)
@@ -176,7 +177,8 @@ class Plan:
             if symbol is None or one.axis or port is None or len(port.dims or ()) < 2:
                 continue
             leading = [(out.dims or (None,))[0] for out in self._outputs.values()]
-            if symbol in leading or (len(port.dims or ()) > 2 and None in leading):
+            called = "batch" in symbol.lower()
+            if symbol in leading or ((called or len(port.dims or ()) > 2) and None in leading):
                 return symbol
         return None
 
@@ -289,11 +291,14 @@ class Plan:
             trial: The trial.
             link_of: Input of after -> its link; the binding's, or those of another pair.
             values: What before computed.
+
+        Raises:
+            FeedError: A value was given for an input that stands for something of before, and is not that.
         """
         feeds = dict(trial.feeds)
         for name, link in link_of.items():
             port = self._mine.get(name)
-            if port is None or name in trial.left_out or name in self._given:
+            if port is None or (name in trial.left_out and name not in self._given):
                 continue
             if isinstance(link, Constant):
                 feeds[name] = _cast(link.array, port)
@@ -301,6 +306,16 @@ class Plan:
                 feeds[name] = _cast(values[link.name], port)
             elif isinstance(link, Computed):
                 feeds[name] = _cast(link.value(values), port)
+            else:
+                continue
+            own = link is self._binding.inputs.get(name)  # not another value that is tried
+            if own and name in self._given and not np.array_equal(self._given[name], feeds[name]):
+                raise FeedError(
+                    f"input {name!r} is fed what it stands for in the model before; another value has nothing to be "
+                    "compared with",
+                    name=name,
+                    hint="leave it out of the feeds",
+                )
         return {name: value for name, value in feeds.items() if name in self._mine}
 
 
