@@ -49,12 +49,8 @@ def command(
 
     \b
     graphkit ops Resize --opset 11
-<<<<<<< HEAD
     graphkit ops --torch bicubic2d
     graphkit ops --opset 11
-=======
-    graphkit ops --torch grid_sampler
->>>>>>> a5215d8 (Each example of each command's help is run; ops shows an operator that torch has; prove takes a feed for an input that stands for a weight)
     """
     import graphkit as gk
 
