@@ -105,14 +105,20 @@ def objection(model: onnx.ModelProto) -> str:
 _AT_NODE = re.compile(r"\(op_type:(?P<op>[^,)]*)(?:, node name: (?P<node>.*?))?\): (?P<why>[^\n]*)")
 
 
+CONSEQUENCE = "expected to have type but instead is null"
+"""What onnx says of a node whose input has no known type: behind a node that failed, or that has no rule of inference."""
+
+
 def inference_faults(model: onnx.ModelProto) -> list[tuple[str, str, str]]:
-    """(node's name or "", its operator or "", what is wrong), for each node whose shapes do not fit together.
+    """(node's name or "", its operator or "", what is wrong), for each node whose shapes do not fit together; that
+    nothing is known of an input is nothing wrong.
 
     Cost: one run of inference.
     """
     text = _attempt(model, strict_mode=True)[1]
     found = [(m["node"] or "", m["op"], _plain_reason(m["why"])) for m in _AT_NODE.finditer(text)]
-    return found or ([("", "", _plain_reason(text))] if text else [])
+    told = [each for each in found if CONSEQUENCE not in each[2]]
+    return told if found else ([("", "", _plain_reason(text))] if text else [])
 
 
 def _plain_reason(text: str) -> str:

@@ -19,7 +19,7 @@ from graphkit.graph.opset import opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import constant, dims, value_type
 from graphkit.shapes.dependents import dependents
-from graphkit.shapes.inference import Chain, may_propagate, strictly_inferred
+from graphkit.shapes.inference import CONSEQUENCE, Chain, may_propagate, strictly_inferred
 from graphkit.tensor import decode
 
 GROWTH = 3
@@ -32,10 +32,6 @@ Change = Callable[[onnx.ModelProto, int], None]
 """Fixes, in a model, what is about to become free, at so many times its old size."""
 
 _FAILURE = re.compile(r"\(op_type:(?P<op>\w+), node name: (?P<name>\d+)\): (?:\[\w+\] )?(?P<why>[^\n]*)")
-
-
-_CONSEQUENCE = "expected to have type but instead is null"
-"""What onnx says of a node behind one that failed."""
 
 
 def sizes_with_free_dims_set(model: onnx.ModelProto) -> dict[str, list[int]]:
@@ -236,7 +232,7 @@ def _inferred(
                 output.type.tensor_type.ClearField("shape")
     found, why = strictly_inferred(copy, propagate=propagate)
     failures = {int(m["name"]): m["why"].strip() for m in _FAILURE.finditer(why)}
-    return found, {position: why for position, why in failures.items() if _CONSEQUENCE not in why}
+    return found, {position: why for position, why in failures.items() if CONSEQUENCE not in why}
 
 
 def _static_dims(model: onnx.ModelProto) -> dict[str, list[int]]:

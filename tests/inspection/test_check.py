@@ -184,3 +184,17 @@ def test_json_has_the_verdict_and_the_findings():
     said = json.loads(gk.to_json(gk.check(parse("g (float[2] x) => (float[2] y) { [a] y = Relux(x) }"))))
     assert said["valid"] is False
     assert (said["findings"][0]["kind"], said["findings"][0]["node"]) == ("operator", "a")
+
+
+UNTYPED = """<ir_version: 8, opset_import: ["": 18, "ai.onnx.ml": 1]> g (float[2,2] x) => (z)
+  <int64[1] at = {1}> { y = ai.onnx.ml.Scaler <offset = [0.0], scale = [2.0]> (x)
+  a = ai.onnx.ml.ArrayFeatureExtractor(y, at) z = Identity(a) }"""
+
+
+def test_a_type_that_inference_does_not_know_is_no_fault(tmp_path):
+    """scikit-learn's models: operators of ai.onnx.ml have no rule of inference, so that nothing is known behind them."""
+    model = onnx.parser.parse_model(UNTYPED.replace("=> (z)", "=> (float[2,1] z)"))
+    checked = gk.check(model)
+    assert checked.valid, gk.text(checked)
+    with pytest.raises(onnx.shape_inference.InferenceError, match="instead is null"):
+        onnx.shape_inference.infer_shapes(model, strict_mode=True)
