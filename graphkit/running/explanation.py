@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from graphkit.hint import Argument, Blank, Call, Hint, call, look
 from graphkit.result import Result
+from graphkit.running.explained_messages import AT_A_NODE, OF_THE_MODEL, explained
 from graphkit.runtime.failures import advice, is_out_of_memory, plain_text
 from graphkit.runtime.refusals import failed_node, refused_axes
 
@@ -49,6 +50,7 @@ def explain(text: str) -> Explanation:
         >>> gk.explain(text).meaning
         ("the array fed for input 'x' has 3 axes, and the model wants 4",)
     """
+    text = text[max(text.find("[ONNXRuntimeError]"), 0) :]
     short = plain_text(text)
     failed = failed_node(text)
     node = (failed[1] or failed[0]) if failed else None
@@ -58,6 +60,8 @@ def explain(text: str) -> Explanation:
             return Explanation(short, tuple(meaning), node, tuple(remedies))
     if failed is not None:
         return _at_node(text, short, *failed)
+    if at := explained(text, AT_A_NODE, "a node"):  # what is constant is looked at when the model is loaded
+        return Explanation(short, (at[0],), None, tuple(at[1]))
     hint = advice(text)
     return Explanation(short, (short,) if hint else (), None, (hint,) if hint else ())
 
@@ -178,7 +182,7 @@ def _providers(text: str) -> _Found | None:
 
 
 _BOUND = re.compile(
-    r"Type parameter \((?P<parameter>\w+)\) of Optype \((?P<op>\w+)\) bound to different types \((?P<a>\S+) and (?P<b>\S+?)\)? in node \((?P<node>[^)]*)\)"
+    r"Type parameter \((?P<parameter>\w+)\) of Optype \((?P<op>\w+)\) bound to different types \((?P<a>\S+) and (?P<b>[^()\s]+(?:\([^)\s]*\)?)?)\)* in node \((?P<node>[^)]*)\)"
 )
 _WRONG = re.compile(
     r"Type '(?P<type>[^']+)' of input parameter \((?P<value>[^)]*)\) of operator \((?P<op>\w+)\) in node \((?P<node>[^)]*)\) is invalid"
@@ -191,7 +195,9 @@ def _cast(value: str) -> Call:
 
 def _types(text: str) -> _Found | None:
     if match := _BOUND.search(text):
-        meaning = f"{match['op']} {match['node']!r} reads {match['a']} and {match['b']}, and both must be of one type"
+        one, other = (re.sub(r"^tensor\((\w+)\)?$", r"\1", match[key]) for key in ("a", "b"))
+        title = f"{match['op']} {match['node']!r}" if match["node"] else match["op"]
+        meaning = f"{title} reads {one} and {other}, and both must be of one type"
         return [meaning], [Hint("cast one of them: `", _cast("VALUE"), "`")]
     if match := _WRONG.search(text):
         meaning = f"{match['op']} {match['node']!r} does not take {match['type']}, the type of {match['value']!r}"
@@ -202,7 +208,15 @@ def _types(text: str) -> _Found | None:
     return None
 
 
-_KNOWN: tuple[Callable[[str], _Found | None], ...] = (_axes, _data_type, _names, _memory, _types, _files, _providers)
+def _of_the_model(text: str) -> _Found | None:
+    found = explained(text, OF_THE_MODEL)
+    return None if found is None else ([found[0]], found[1])
+
+
+_KNOWN: tuple[Callable[[str], _Found | None], ...] = (
+    *(_axes, _data_type, _names, _memory, _types, _files, _providers),
+    _of_the_model,
+)
 
 _CHANNELS = re.compile(r"C: (?P<got>\d+) kernel channels: (?P<kernel>\d+) group: (?P<group>\d+)")
 _BROADCAST = re.compile(r"Attempting to broadcast an axis by a dimension other than 1\. (?P<a>\d+) by (?P<b>\d+)")
@@ -214,6 +228,9 @@ def _at_node(text: str, short: str, op: str, node: str) -> Explanation:
     """A run that failed at a node: the sizes that it names, and why they do not go together."""
     title = f"{op} {node!r}" if node else op
     baked = advice(text)
+    probe = Hint("`", look("probe"), "` says which axis of which input it is, and tries the remedy")
+    if known := explained(text, AT_A_NODE, title):
+        return Explanation(short, (known[0],), node or op, (*known[1], probe))
     if match := _CHANNELS.search(text):
         wanted = int(match["kernel"]) * int(match["group"])
         said = f"{title} got {match['got']} channels, and its weight is made for {wanted}: axis 1 of the picture (NCHW)"
@@ -231,5 +248,4 @@ def _at_node(text: str, short: str, op: str, node: str) -> Explanation:
         baked = "feed indices that are there; a table of positions is made for one length, which a longer input exceeds"
     else:
         said = f"{title} failed: {short.partition('Status Message: ')[2] or short}"
-    probe = Hint("`", look("probe"), "` says which axis of which input it is, and tries the remedy")
     return Explanation(short, (said,), node or op, tuple(hint for hint in (baked, probe) if hint))

@@ -82,6 +82,111 @@ def test_a_model_that_does_not_load_is_explained(content, meaning):
     assert found.remedies
 
 
+def two(signature, body):
+    """A model of two inputs of floats with two free axes each."""
+    return model(f"float[n,k] x, float[p,q] z) => ({signature}) {{ {body} }}")
+
+
+ONES = "{" + ", ".join(["1"] * 9) + "}"
+MORE = {
+    "matmul": (
+        two("float[a,b] y", "y = MatMul(x, z)"),
+        "the last axis of its first input and the last but one",
+        "dims",
+    ),
+    "gemm": (
+        two("float[a,b] y", "y = Gemm(x, z)"),
+        "got rows of 3 numbers, and its weight has the shape [4,5]",
+        "dims",
+    ),
+    "concat": (
+        two("float[a,b] y", "y = Concat<axis = 1>(x, z)"),
+        "whose axis 0 has the sizes 4 and 2",
+        "multiples of 32",
+    ),
+    "where": (two("float[a,b] y", "c = Less(x, x) y = Where(c, x, z)"), "got an axis of the size", "probe"),
+    "squeeze": (
+        two("float[a] y", "a = Constant<value_ints = [1]>() y = Squeeze(x, a)"),
+        "drops axis 1, which has to be of size 1 and is of size 3",
+        "dims",
+    ),
+    "split": (
+        two("float[a,b] y, float[c,d] v", "s = Constant<value_ints = [2, 2]>() y, v = Split<axis = 1>(x, s)"),
+        "do not add up to the size of the axis",
+        "dims",
+    ),
+    "expand": (
+        two("float[a,b] y", "s = Constant<value_ints = [2, 4]>() y = Expand(x, s)"),
+        "the shape that it expands to is a constant",
+        "dims",
+    ),
+    "scales": (
+        two(
+            "float[a,b,c,d] y",
+            "s = Constant<value_ints = [1, 1, 2, 3]>() r = Reshape(x, s) f = Constant<value_floats = [1.0, 2.0, 2.0, 2.0]>()"
+            ' y = Resize<mode = "cubic">(r, , f)',
+        ),
+        "can scale the last two axes only",
+        "resize",
+    ),
+    "ir": (two("float[a,b] y", "y = Relu(x)"), "is of IR version 99, and this onnxruntime reads", "--ir"),
+    "opset": (two("float[a,b] y", "y = Relu(x)"), "is of opset 99 of ai.onnx", "opset"),
+    "undefined": (two("float[a,b] y", "y = Add(x, nowhere)"), "a node reads 'nowhere'", "reorder"),
+    "circle": (two("float[a,b] y", "y = Add(x, v) v = Relu(y)"), "in a circle", "check"),
+    "twice": (two("float[a,b] y", "y = Relu(x) y = Neg(x)"), "two nodes of the model make 'y'", "check"),
+    "attribute": (
+        model("float[n,c,h,w] x) => (float[n,c,p,q] y) { y = MaxPool(x) }"),
+        "MaxPool lacks the attribute 'kernel_shape'",
+        "--attribute NODE:kernel_shape",
+    ),
+    "axis": (
+        two("float[a,b] y", "y = Softmax<axis = 5>(x)"),
+        "Softmax contradicts itself or what it reads: 'axis'",
+        "ops",
+    ),
+    "kernel": (
+        model("bfloat16[n] x) => (bfloat16[n] y) { y = Relu(x) }"),
+        "Relu reads a type that this provider of onnxruntime has no kernel for",
+        "precision",
+    ),
+    "empty": (b"", "the bytes hold no graph", "check"),
+    "text": (model("string[n] x) => (float[n] y) { y = Cast<to = 1>(x) }"), "a number from a text", "texts"),
+    "small": (
+        model(f"float[1,1,h,w] x) => (float[1,1,p,q] y) <float[1,1,3,3] k = {ONES}> {{ y = Conv(x, k) }}"),
+        "smaller than its kernel",
+        "larger picture",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_raw_errors_say_what_happened_and_what_to_do(name):
+    content, meaning, remedy = MORE[name]
+    if name in ("ir", "opset"):
+        proto = onnx.load_from_string(content)
+        proto.ir_version = 99 if name == "ir" else 8
+        proto.opset_import[0].version = 99 if name == "opset" else 17
+        content = proto.SerializeToString()
+    feeds = {"x": zeros(2, 3), "z": zeros(4, 5)}
+    if name == "text":
+        feeds = {"x": np.array(["a"], object)}
+    if name == "small":
+        feeds = {"x": zeros(1, 1, 2, 2)}
+    if name == "where":
+        feeds["z"] = zeros(2, 2)
+    found = gk.explain(f"Traceback (most recent call last):\nonnxruntime.Fail: {error(content, feeds)}")
+    assert found
+    assert meaning in found.meaning[0]
+    assert remedy in " ".join(found.remedies)
+    assert "onnxruntime_src" not in found.message
+    assert "[ONNXRuntimeError]" not in found.message
+
+
+def test_a_feed_that_is_no_array_is_explained():
+    assert "'x' is no numpy array" in gk.explain(error(SUM, {"x": "abc", "z": zeros(2)})).meaning[0]
+    assert "'x' was fed with None" in gk.explain(error(SUM, {"x": None, "z": zeros(2)})).meaning[0]
+
+
 def test_a_whole_traceback_will_do_and_another_text_is_not_known():
     text = "Traceback (most recent call last):\n  File 'run.py', line 3\n" + error(CONV, {"x": zeros(3, 4, 4)})
     assert "has 3 axes" in gk.explain(text).meaning[0]
