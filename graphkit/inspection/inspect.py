@@ -14,7 +14,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.module_paths import calls_around, folded_modules, module_call, module_classes, modules
 from graphkit.graph.module_weights import module_weights
 from graphkit.graph.names import label
-from graphkit.graph.values import constant_tensor, format_type, is_constant_node, value_type
+from graphkit.graph.values import constant_tensor, format_type, is_constant_node, tensor_type, value_type
 from graphkit.inspection.obstacles import obstacles, runtime_words
 from graphkit.inspection.summary import (
     FunctionSummary,
@@ -107,11 +107,19 @@ def _opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
     return {entry.domain or "ai.onnx": entry.version for entry in imports}
 
 
+def _constant_type(index: GraphIndex, name: str) -> onnx.TypeProto | None:
+    """The type of what a Constant node makes: it says it itself."""
+    position = index.producer.get(name)
+    node = None if position is None else index.nodes[position]
+    tensor = constant_tensor(node) if node is not None and is_constant_node(node) else None
+    return None if tensor is None else tensor_type(tensor.data_type, list(tensor.dims))
+
+
 def _values(index: GraphIndex, types: Mapping[str, onnx.TypeProto], names: Iterable[str]) -> tuple[ValueSummary, ...]:
     return tuple(
         ValueSummary(
             name=name,
-            type=format_type(types.get(name) or value_type(index, name)),
+            type=format_type(types.get(name) or _constant_type(index, name) or value_type(index, name)),
             producer=_producer(index, name),
             consumers=len(index.consumers.get(name, ())),
             has_default=index.is_overridable(name),

@@ -56,7 +56,7 @@ def translated(doing: str) -> Iterator[None]:
         raise _translate(error, doing) from error
 
 
-_PREFIX = re.compile(r"^\s*\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+_PREFIX = re.compile(r"\s*\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _AGAIN = re.compile(r"(Load model from .*? failed: ?|Failed to load model with error: )+")
 _SOURCE = re.compile(r"/\S+?/onnxruntime/(core|python)/\S+:\d+ [^\n]*?\) ?")
 _MEMORY = re.compile(
@@ -155,7 +155,7 @@ def _out_of_memory(doing: str) -> SessionError:
 
 def plain_text(text: str) -> str:
     """A message of ONNX Runtime without its code, source position and stack."""
-    text = _PREFIX.sub("", text)
+    text = _PREFIX.sub(" ", text)
     text = _SOURCE.sub("", _AGAIN.sub("", text))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines)[:1000]

@@ -33,6 +33,7 @@ def constant(spelling):
     return onnx.parser.parse_model(text)
 
 
+# R09
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_the_numbers_of_a_constant_are_seen_in_every_spelling(name):
     spelling, values = SPELLINGS[name]
@@ -45,8 +46,18 @@ def test_the_numbers_of_a_constant_are_seen_in_every_spelling(name):
     assert found.kind == "constant"
     assert found.statistics.values == SHOWN[name].removeprefix("float32[4] ")
     assert f"k={found.statistics.values} -> y" in gk.text(gk.inspect(model), nodes=True)
+    (k,) = [value for value in gk.inspect(model).values if value.name == "k"]
+    assert k.type == found.type
 
 
+def test_what_another_node_fills_has_no_type_of_its_value():
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (int64[2] s) => (float[n,m] y) {
+    f = ConstantOfShape<value = float[1] {2.0}>(s) y = Neg(f) }"""
+    (filled,) = gk.inspect(onnx.parser.parse_model(text)).values
+    assert filled.type != "float32[1]"
+
+
+# R09
 def test_a_sparse_constant_and_a_sparse_initializer_are_dense_arrays():
     values = onnx.helper.make_tensor("s", 1, [1], [2.0])
     sparse = onnx.helper.make_sparse_tensor(values, onnx.helper.make_tensor("", 7, [1], [1]), [3])
@@ -63,6 +74,7 @@ def test_an_attribute_of_a_constant_that_is_given_by_a_caller_has_no_numbers():
         gk.Model(constant("value_int = 1")).array("x")
 
 
+# R09
 def test_small_weights_show_their_numbers_where_they_are_read(tmp_path):
     text = """<ir_version: 10, opset_import: ["" : 18]> g (float[1,1,4,4] x) => (float[1,1,n,m] y)
     <float[4] scales = {1, 1, 3, 3}> { [up] y = Resize<mode = "cubic">(x, , scales) }"""

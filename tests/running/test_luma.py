@@ -38,6 +38,7 @@ def by_hand(model, photo, white=255.0):
     return np.asarray(Image.merge("YCbCr", planes).convert("RGB"))
 
 
+# R04
 def test_luma_from_the_command_line_is_what_pil_makes_by_hand(net, photo, tmp_path, capsys):
     out = str(tmp_path / "larger.png")
     assert main(["run", net, "--feed", f"luma=@{photo}", "--luma", "--save", out]) == 0

@@ -48,8 +48,9 @@ def exports():
     return of
 
 
+# R32
 @BOTH
-def test_a_batchnorm_that_went_into_a_convolution_is_said_and_both_are_in_the_table(exports, exporter):  # R32
+def test_a_batchnorm_that_went_into_a_convolution_is_said_and_both_are_in_the_table(exports, exporter):
     report = exports(exporter)
     (said,) = kinds(report, "folded")
     assert said.startswith("your BatchNorm2d 'bn1' went into Conv 'conv1' (node ")
@@ -81,8 +82,9 @@ def test_what_was_folded_outlives_edits_and_files(exports, tmp_path):
     assert rows["bn1"].nodes == 1
 
 
+# R08
 @BOTH
-def test_a_forgotten_eval_is_said_with_the_modules_that_it_matters_for(exports, exporter):  # R08
+def test_a_forgotten_eval_is_said_with_the_modules_that_it_matters_for(exports, exporter):
     (said,) = kinds(exports(exporter), "training-mode")
     assert "BatchNorm2d 'bn1', Dropout 'drop', BatchNorm2d 'bn2'" in said
 
@@ -150,8 +152,9 @@ class Symbolic(torch.nn.Module):
         return torch.onnx.ops.symbolic("my::Twice", (x,), dtype=x.dtype, shape=x.shape, version=1)
 
 
+# R49
 @pytest.mark.parametrize(("module", "exporter"), [(Twice(), "torchscript"), (Symbolic(), "dynamo")])
-def test_a_domain_of_ones_own_gets_the_version_that_is_given(module, exporter):  # R49
+def test_a_domain_of_ones_own_gets_the_version_that_is_given(module, exporter):
     report = gk.export_report(module, X, exporter=exporter, custom_opsets={"my": 3, "mine": 2})
     assert {entry.domain: entry.version for entry in report.model.proto.opset_import}["my"] == 3
     assert kinds(report, "opset") == ["no node of the model is of domain 'mine', given version 2; it uses 'my'"]
@@ -166,7 +169,8 @@ def test_versions_that_are_none_are_refused(versions, kind, words):
         gk.export(Twice(), X, exporter="torchscript", custom_opsets=versions)
 
 
-def test_torchs_name_for_translations_is_taken():  # R48
+# R48
+def test_torchs_name_for_translations_is_taken():
     from onnxscript import opset18 as op
 
     def cosh(x):
@@ -190,7 +194,8 @@ def test_a_model_is_exported_into_an_open_file():
     assert onnx.load_from_string(file.getvalue()).graph == model.proto.graph
 
 
-def test_the_command_takes_mode_versions_and_names_of_output_axes(tmp_path, monkeypatch, capsys):  # R20
+# R20
+def test_the_command_takes_mode_versions_and_names_of_output_axes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "tut_net.py").write_text(
