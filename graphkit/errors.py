@@ -138,12 +138,14 @@ class NameNotFoundError(GraphkitError, KeyError):
     """A name that the model does not have.
 
     Attributes:
-        kind: What was looked for: "value", "node", "initializer", "module", ...
-        name: The name asked for.
+        kind: What was looked for: "value", "node", "initializer", "module", ...; "rule" is none of the model's.
+        name: The name asked for, or a pattern.
         suggestions: Names that the model has and that look alike, best first.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str] = (), *, hint: str | None = None) -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str] = (), *, hint: str | None = None, message: str | None = None
+    ) -> None:
         self.kind = kind
         self.name = name
         there = list(dict.fromkeys(known))
@@ -153,7 +155,7 @@ class NameNotFoundError(GraphkitError, KeyError):
         elif hint is None and there:
             more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
             hint = "it has " + ", ".join(map(repr, there[:LISTED])) + more
-        super().__init__(f"the model has no {kind} named {name!r}", hint=hint)
+        super().__init__(message or f"the model has no {kind} named {name!r}", hint=hint)
 
 
 class NameTakenError(GraphkitError):

@@ -9,11 +9,13 @@ import base64
 import hashlib
 import json
 import math
+import mmap
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, TypeGuard
 
 import numpy as np
 import onnx
@@ -234,24 +236,74 @@ def decoded(value: Any, find: Find | None = None) -> Any:
     raise _damaged(f"an argument is written as {mark!r:.40}, which this graphkit does not know")
 
 
+PIECE = 1 << 22
+"""Bytes that are digested at a time."""
+
+
 def _tensor(array: "Array") -> dict[str, Any]:
     """An array: its type and dims, and its bytes or their digest."""
     if array.dtype.kind in "US":
         array = array.astype(object)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
+    if (
+        array.nbytes > INLINE
+        and array.dtype.isbuiltin == 1
+        and array.dtype.kind in "fiubc"
+        and sys.byteorder == "little"
+    ):
+        held: dict[str, Any] = {
+            "type": onnx.helper.np_dtype_to_tensor_dtype(array.dtype),
+            "dims": list(array.shape),
+            "bytes": array.nbytes,
+            "sha256": _digest(array),
+        }
+        return held | _file(array)
     try:
         tensor = onnx.numpy_helper.from_array(array)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Opaque(f"an array of {array.dtype} is none that ONNX has") from error
     if tensor.string_data or len(tensor.raw_data) <= INLINE:
         return {"data": _base64(tensor.SerializeToString(deterministic=True))}
-    held: dict[str, Any] = {"type": tensor.data_type, "dims": list(tensor.dims), "bytes": len(tensor.raw_data)}
+    held = {"type": tensor.data_type, "dims": list(tensor.dims), "bytes": len(tensor.raw_data)}
     held["sha256"] = hashlib.sha256(tensor.raw_data).hexdigest()
+    return held | _file(array)
+
+
+def _file(array: "Array") -> dict[str, Any]:
+    """The file that an array is mapped from, by its name."""
     file = getattr(array, "filename", None)
-    if file is not None:
-        held["file"] = os.path.basename(file)
-    return held
+    return {} if file is None else {"file": os.path.basename(file)}
+
+
+def is_file(array: "Array") -> TypeGuard["np.memmap[Any, Any]"]:
+    """Whether an array is all that was mapped from a file, whose bytes it has; a part of it has other bytes."""
+    return (
+        isinstance(array, np.memmap)
+        and array.filename is not None
+        and array.flags.c_contiguous
+        and array.mode in ("r", "r+")
+        and isinstance(array.base, mmap.mmap)
+    )
+
+
+def _digest(array: "Array") -> str:
+    """sha256 of an array's bytes, piece by piece; one that is mapped from a file is read, so that it stays on disk."""
+    found = hashlib.sha256()
+    if is_file(array):
+        left = array.nbytes
+        with open(str(array.filename), "rb") as file:
+            file.seek(array.offset)
+            while left and (piece := file.read(min(left, PIECE))):
+                found.update(piece)
+                left -= len(piece)
+        if not left:
+            return found.hexdigest()
+        found = hashlib.sha256()
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    for start in range(0, len(data), PIECE):
+        found.update(data[start : start + PIECE])
+    return found.hexdigest()
 
 
 def _array(held: dict[str, Any], find: Find | None) -> "Array":

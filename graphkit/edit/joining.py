@@ -8,7 +8,7 @@ import onnx
 
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.renaming import rename_declarations, rename_everywhere
-from graphkit.errors import EditError, NameTakenError
+from graphkit.errors import EditError, InvalidGraphError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.graph.opset import canonical
@@ -98,7 +98,11 @@ class Joined:
             sources.update(part.sources)
         nodes = list(proto.graph.node)
         if not is_ordered(nodes):
-            set_nodes(proto.graph, [nodes[position] for position in topological_order(nodes)])
+            try:
+                order = topological_order(nodes)
+            except InvalidGraphError as error:
+                raise EditError(f"the models feed each other in a cycle: {error.message}") from error
+            set_nodes(proto.graph, [nodes[position] for position in order])
         proto.graph.name = "_".join(part.graph.name for part in self.parts.values() if part.graph.name) or "merged"
         return proto, sources, self.notes
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
+import zipfile
 from typing import Any
 
 import numpy as np
 import onnx
 
-from graphkit.errors import EditError, NameNotFoundError, TensorError
+from graphkit.errors import EditError, ModelFileError, NameNotFoundError, TensorError
 from graphkit.graph.addresses import Found, Site
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.values import constant_tensor, is_constant_node
@@ -41,16 +43,39 @@ def weight_at(found: Found) -> onnx.TensorProto:
 
 
 def loaded(name: str, value: Any) -> Any:
-    """The array of a file, for ``@w.npy``; anything else as it is."""
+    """The array of a file, for ``@w.npy``, ``@w.npz`` or ``@w.npz:MEMBER``; anything else as it is.
+
+    Raises:
+        ModelFileError: The file cannot be read.
+        EditError: An archive has several arrays, or not the one that is asked for.
+    """
     if not isinstance(value, str) or not value.startswith("@"):
         return value
+    path, member = os.path.expanduser(value[1:]), None
+    archive, colon, wanted = path.rpartition(".npz:")
+    if colon and not os.path.exists(path):
+        path, member = archive + ".npz", wanted
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ModelFileError(f"the values of {name!r} cannot be read from {path!r}: it is no regular file", path=path)
     try:
-        array = np.load(value[1:], mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise EditError(f"the values of {name!r} cannot be read from {value[1:]!r}: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise EditError(f"{value[1:]!r} holds several arrays, and {name!r} is one")
-    return array
+        held = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(held, np.ndarray):
+            return held
+        with held:
+            if member is None and len(held.files) != 1:
+                names = ", ".join(map(repr, held.files[:8]))
+                raise EditError(
+                    f"{path!r} holds {len(held.files)} arrays, and {name!r} is one",
+                    hint=f"write @{path}:NAME; it has {names}",
+                )
+            if member is not None and member not in held.files:
+                raise EditError(
+                    f"{path!r} has no array {member!r}", hint=f"it has {', '.join(map(repr, held.files[:8]))}"
+                )
+            return held[member or held.files[0]]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ModelFileError(f"the values of {name!r} cannot be read from {path!r}: {why}", path=path) from error
 
 
 def fitted(name: str, tensor: onnx.TensorProto, value: Any) -> np.ndarray[Any, Any]:
@@ -64,6 +89,9 @@ def fitted(name: str, tensor: onnx.TensorProto, value: Any) -> np.ndarray[Any, A
     array = value if isinstance(value, np.ndarray) else array_of(value, dtype)
     if not isinstance(value, np.ndarray) and array.ndim == 0 and tensor.dims:
         array = np.full(tuple(tensor.dims), array)
+    if dtype is not None and dtype.isbuiltin != 1 and array.dtype != dtype and array.dtype.kind in "fiu":
+        held = array.astype(dtype)  # .npy files hold such types in one of numpy's that has each of their values
+        array = held if np.array_equal(held.astype(array.dtype), array, equal_nan=array.dtype.kind == "f") else array
     if array.dtype != dtype and not (array.dtype.kind in "US" and tensor.data_type == onnx.TensorProto.STRING):
         raise TensorError(
             f"{name!r} is {wanted}, and the values are {array.dtype}", name=name, hint="convert them first"

@@ -275,7 +275,12 @@ class Addresses:
             matches = expression(text).fullmatch
         matching = [each for each in known if matches(each.address)]
         if not matching:
-            raise NameNotFoundError(f"{kind} that matches, none", text, hint="--regex takes Python's, '*' any text")
+            raise NameNotFoundError(
+                kind,
+                text,
+                hint="--regex takes Python's, '*' any text",
+                message=f"the model has no {kind} that matches {text!r}",
+            )
         return matching
 
     def _around(self, address: str) -> Iterator[Site]:

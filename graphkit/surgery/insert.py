@@ -49,7 +49,7 @@ def insert(
         EditError: The body has another number of inputs than values are given; a type does not fit; an operator of the
             body is unknown at the model's opset; a reader does not read the value; nothing reads it.
         FormatError, ModelFileError: The body cannot be read.
-        ValueError: Both or neither of ``function`` and ``body_model`` are given.
+        ValueError: No value is named, or both or neither of ``function`` and ``body_model`` are given.
 
     Changes: nothing; returns a new model. The notes count what was put in.
     Scope: main graph, bodies, functions.
@@ -63,6 +63,8 @@ def insert(
     proto = model.copy_proto()
     addresses = Addresses(proto)
     found = addresses.values(at, regex=regex, made=True)
+    if not found:
+        raise ValueError("insert needs at least one value")
     body = read_body(function, body_model, opset_of(proto))
     count = len(body.inputs)
     if count != 1 and count != len(found):

@@ -68,6 +68,8 @@ def outline(
     paths = [modules] if isinstance(modules, str) else list(dict.fromkeys(modules))
     if not paths and not outputs:
         raise ValueError("outline needs at least one module, or the outputs of a cut")
+    if outputs and not name:
+        raise ValueError("the function of a cut needs a name")
     if inputs and not outputs:
         raise ValueError("a cut that has inputs has outputs too")
     if domain in ("", "ai.onnx"):

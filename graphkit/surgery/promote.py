@@ -138,7 +138,7 @@ def wanted_constants(
             continue
         matching = [weight for weight in weights if wildcard(name).fullmatch(weight)]
         if not matching:
-            raise NameNotFoundError("weight that matches, none", name, weights)
+            raise NameNotFoundError("weight", name, weights, message=f"the model has no weight that matches {name!r}")
         found.update(dict.fromkeys(matching))
     return found
 

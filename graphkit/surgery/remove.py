@@ -188,7 +188,13 @@ class _Removal:
                 counted(pruned, "node that only they needed is gone too", "nodes that only they needed are gone too")
             )
         if self._identities:
-            notes.append(f"{self._identities} Identity nodes give outputs of the graph their names")
+            notes.append(
+                counted(
+                    self._identities,
+                    "Identity node gives an output of the graph its name",
+                    "Identity nodes give outputs of the graph their names",
+                )
+            )
         if self._changed:
             follow_types(self._proto, self._changed)
         if self._unsure:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
+import numpy as np
 import onnx
 
 from graphkit.edit.attributes import attribute_for, clear_attribute, set_attribute
@@ -30,8 +32,9 @@ from graphkit.model import Model, ModelLike, Source
 from graphkit.operation import Edit, operation
 from graphkit.plural import counted
 from graphkit.shapes.one_node import OneNode
+from graphkit.step import is_file
 from graphkit.storage.load import as_model
-from graphkit.storage.source import Buffer
+from graphkit.storage.source import Buffer, LocalFile
 from graphkit.tensor import DataRange, refer, type_name
 
 MOST_NOTES = 20
@@ -247,6 +250,10 @@ class _Work:
         found = self._addresses.value(name, "weight")
         tensor = weight_at(found)
         array = fitted(name, tensor, loaded(name, value))
+        if _lies_as_it_is(array) and array.nbytes >= EXTERNAL_FROM:
+            self._take(tensor, LocalFile(str(array.filename)), DataRange(f"set:{name}", array.offset, array.nbytes))
+            self.notes.append(f"{name!r} has other values: {type_name(tensor.data_type)}{list(tensor.dims)}")
+            return
         data = onnx.numpy_helper.from_array(array)
         if array.nbytes < EXTERNAL_FROM or not data.raw_data:
             for field in ("raw_data", *_FIELDS, "external_data", "data_location"):
@@ -254,12 +261,16 @@ class _Work:
             data.name, data.doc_string = tensor.name, tensor.doc_string
             tensor.MergeFrom(onnx.TensorProto(raw_data=data.raw_data, string_data=data.string_data))
         else:
-            sources = dict(self._model.sources if self.sources is None else self.sources)
             location = f"set:{name}"
-            sources[location] = Buffer(data.raw_data, location)
-            refer(tensor, DataRange(location, 0, len(data.raw_data)))
-            self.sources = sources
+            self._take(tensor, Buffer(data.raw_data, location), DataRange(location, 0, len(data.raw_data)))
         self.notes.append(f"{name!r} has other values: {type_name(tensor.data_type)}{list(tensor.dims)}")
+
+    def _take(self, tensor: onnx.TensorProto, source: Source, where: DataRange) -> None:
+        """Let a weight lie in another source."""
+        sources = dict(self._model.sources if self.sources is None else self.sources)
+        sources[where.location] = source
+        refer(tensor, where)
+        self.sources = sources
 
     def settle(self) -> None:
         """Order nodes, drop what nothing reads any more, declare types again, and see that they fit."""
@@ -290,6 +301,11 @@ class _Work:
                 changed += [name for name in found.node.output if name and found.site.function is None]
                 unsure.append(found.address)
         return changed, unsure
+
+
+def _lies_as_it_is(array: np.ndarray[Any, Any]) -> TypeGuard[np.memmap[Any, Any]]:
+    """Whether an array is mapped from a file that holds the bytes which a tensor has: in order, of the same type."""
+    return is_file(array) and array.dtype.isbuiltin == 1 and array.dtype.kind in "fiubc" and sys.byteorder == "little"
 
 
 def _is_main(site: Site) -> bool:

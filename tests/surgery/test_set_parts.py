@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto
 
 import graphkit as gk
+from onnx_text import parse
 from oracle import assert_same, run_ort
 
 NET = """<ir_version: 8, opset_import: ["": 17]> g (float[2,3] x, bool c) => (float[2,3] y, float[n,m] z)
@@ -224,3 +225,75 @@ def test_the_turn_of_a_loop_keeps_its_type_where_the_types_of_carried_values_are
     x = np.float32([[1, 2, 3]])
     got = run_ort(edited, {"x": x, "turns": np.array(1)})["y"]
     assert np.allclose(got, np.tanh(x - 0.75))
+
+
+WIDE = "g (float[2,3] x) => (float[2,30000] y) { y = MatMul(x, w) }"
+
+
+@pytest.fixture
+def wide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    new = np.random.default_rng(0).standard_normal((3, 30000)).astype(np.float32)
+    np.save("w.npy", new)
+    np.savez("one.npz", w=new)
+    np.savez("two.npz", w=new, v=new[:1])
+    return parse(WIDE, w=np.zeros((3, 30000))), new
+
+
+@pytest.mark.parametrize("text", ["@w.npy", "@one.npz", "@two.npz:w"])
+def test_a_large_weight_comes_from_a_file(wide, text):
+    model, new = wide
+    x = np.float32([[1, 2, 3], [4, 5, 6]])
+    edited = gk.set_parts(model, tensors={"w": text})
+    edited.save("out.onnx")
+    assert_same(run_ort("out.onnx", {"x": x}), {"y": x @ new}, rtol=1e-4, atol=1e-4)
+    assert gk.replay(gk.load("out.onnx"), model).array("w").tolist() == new.tolist()
+
+
+def test_a_large_npy_file_is_not_held_in_memory(wide):
+    model, _ = wide
+    edited = gk.set_parts(model, tensors={"w": "@w.npy"})
+    (tensor,) = edited.proto.graph.initializer
+    assert not tensor.raw_data
+    assert [type(source).__name__ for name, source in edited.sources.items() if name.startswith("set:")] == [
+        "LocalFile"
+    ]
+
+
+def test_a_part_of_a_mapped_file_is_that_part(wide):
+    _, new = wide
+    model = parse("g (float[1,2] x) => (float[1,30000] y) { y = MatMul(x, w) }", w=np.zeros((2, 30000)))
+    part = np.load("w.npy", mmap_mode="r")[1:]
+    edited = gk.set_parts(model, tensors={"w": part})
+    assert edited.array("w").tolist() == new[1:].tolist()
+    edited.save("out.onnx")
+    assert gk.replay(gk.load("out.onnx"), model).array("w").tolist() == new[1:].tolist()
+    fortran = np.asfortranarray(new)
+    np.save("f.npy", fortran)
+    assert (
+        gk.set_parts(parse(WIDE, w=np.zeros((3, 30000))), tensors={"w": "@f.npy"}).array("w").tolist() == new.tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("@nope.npy", gk.ModelFileError, "No such file"),
+        ("@two.npz", gk.EditError, "holds 2 arrays"),
+        ("@two.npz:z", gk.EditError, "has no array 'z'"),
+        ("@.", gk.ModelFileError, "no regular file"),
+    ],
+)
+def test_a_file_that_is_no_weight_is_named(wide, text, error, said):
+    with pytest.raises(error, match=said):
+        gk.set_parts(wide[0], tensors={"w": text})
+
+
+def test_a_bfloat16_weight_takes_floats_that_it_holds_exactly():
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 18]> g () => (float[2] y) <bfloat16[2] w = {0, 0}> { y = Cast<to = 1>(w) }'
+    )
+    edited = gk.set_parts(model, tensors={"w": np.float32([1.5, -2])})
+    assert run_ort(edited, {})["y"].tolist() == [1.5, -2]
+    with pytest.raises(gk.TensorError, match="bfloat16"):
+        gk.set_parts(model, tensors={"w": np.float32([1.001, 2])})

@@ -90,7 +90,9 @@ def find_rules(text: str) -> Iterator[tuple[Rule | GraphRule, str]]:
         return
     path = text if os.path.isfile(text) else name
     if not os.path.isfile(path):
-        raise NameNotFoundError("rule", text, known)
+        if text.endswith(SUFFIX) or os.sep in text:
+            raise ModelFileError(f"there is no file of rules {text!r}", path=text)
+        raise NameNotFoundError("rule", text, known, message=f"there is no rule named {name!r}")
     yield from _from_file(path, "" if path == text else given)
 
 
