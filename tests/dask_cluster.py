@@ -18,7 +18,17 @@ class Cluster:
         self.folder = folder
         self.file = folder / "scheduler.json"
         self.processes = []
-        self.start("scheduler", "--port", "0", "--scheduler-file", str(self.file), "--no-dashboard", **environment)
+        self.start(
+            "scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--scheduler-file",
+            str(self.file),
+            "--no-dashboard",
+            **environment,
+        )
         self.address = wait_for(lambda: json.loads(self.file.read_text())["address"])
 
     def start(self, what, *arguments, **environment):
@@ -31,7 +41,7 @@ class Cluster:
         return process
 
     def worker(self, *, nanny=False, **environment):
-        options = ["--nthreads", "1", "--no-dashboard", "--local-directory", str(self.folder)]
+        options = ["--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard", "--local-directory", str(self.folder)]
         options += ["--nanny" if nanny else "--no-nanny"]
         return self.start("worker", self.address, *options, **environment)
 

@@ -330,11 +330,11 @@ def _filesystem(url: str) -> tuple[Any, str]:
     return filesystem, path
 
 
-def missing_package(error: ImportError, url: str) -> MissingExtraError:
+def missing_package(error: ImportError, url: str, doing: str = "reading") -> MissingExtraError:
     """fsspec raises an ImportError of its own from the one that names the module."""
     cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
     package = (cause.name or url).partition(".")[0]
-    return MissingExtraError(package, EXTRAS.get(package, ""), f"reading {url}")
+    return MissingExtraError(package, EXTRAS.get(package, ""), f"{doing} {url}")
 
 
 def _reason(error: OSError) -> str:

@@ -101,7 +101,7 @@ def _opened(url: str) -> tuple[Any, str]:
     try:
         filesystem, target = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise missing_package(error, url) from error
+        raise missing_package(error, url, "writing") from error
     except ValueError as error:
         raise SaveError(f"cannot write {url}: {error}", path=url) from error
     return filesystem, str(target)
