@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from graphkit.errors import FeedError, GraphkitError, InvalidGraphError, MissingExtraError, SessionError, TensorError
+from graphkit.errors import FeedError, GraphkitError, MissingExtraError, SessionError
 from graphkit.graph.names import label
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
 from graphkit.semantics.kinds import draws
-from graphkit.semantics.valid import require_valid
 from graphkit.tensor import numpy_type
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.laws.agreement import Near, Total, as_finite, elements, joined, nans, passed, why_not
 from graphkit.verify.laws.binding import Binding, Broken, Fed, Link, Unproved
+from graphkit.verify.laws.contradictions import contradiction
 from graphkit.verify.laws.declared import declared, untrue
 from graphkit.verify.laws.first import first_difference
 from graphkit.verify.laws.loose import loosened
@@ -138,7 +138,8 @@ class _Judge:
         Raises:
             Broken, Unproved: Why.
         """
-        self._check_valid()
+        if (why := contradiction(self._base, self._after)) is not None:
+            raise Broken(why)
         self._check_interface()
         binding = self._binding
         if binding.held is not None and (why := binding.held(self._base, self._after, binding.names)) is not None:
@@ -185,21 +186,6 @@ class _Judge:
                     if not measure(ran[value][kept], whole[kept], Near(None), equal_nan=True).match:
                         return True
         return False
-
-    def _check_valid(self) -> None:
-        """Refuse a model that contradicts itself where the one before does not: the runtime may end the process over it.
-
-        Raises:
-            Broken: It does.
-        """
-        try:
-            require_valid(self._after.proto)
-        except (InvalidGraphError, TensorError) as error:
-            try:
-                require_valid(self._base.proto)
-            except (InvalidGraphError, TensorError):
-                return
-            raise Broken(f"the model contradicts itself: {error.message}") from error
 
     def _check_interface(self) -> None:
         mine, made = list(input_ports(self._after.proto)), list(output_ports(self._after.proto))

@@ -12,6 +12,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.upstream import downstream
 from graphkit.model import Model
+from graphkit.surgery import tap as surgery
 from graphkit.verify.laws.binding import Binding, Broken, Change, Fed, Outcome, Unproved
 from graphkit.verify.laws.computations import unchanged
 from graphkit.verify.laws.expected import inserted, removed, with_parts
@@ -20,19 +21,26 @@ from graphkit.verify.laws.same import identity, listed
 
 
 def tap(change: Change) -> Binding:
-    """The old outputs as they were, and the tapped values, which the model before computes too."""
+    """The old outputs as they were, and the tapped values, which the model before computes too.
+
+    What is inside of a body cannot be asked for from outside: it is what the operation hands out of the model before.
+    """
     given = change.arguments
     addresses = Addresses(change.before.proto)
     names: list[str] = []
+    inside: list[str] = []
     for text in listed(given["names"]):
         for each in addresses.values(text, regex=bool(given.get("regex")), made=True):
             if each.site is addresses.main:
                 names.append(each.name)
             elif given.get("regex") or "*" not in text or "/" in text:
-                raise Unproved(f"{each.address!r} is inside of a body, and what it is there is not known from outside")
+                inside.append(each.address)
     plain = identity(change)
     old = {name: outcome for name, outcome in plain.outputs.items() if name in names or not given.get("replace")}
-    return replace(plain, outputs={**old, **{name: Outcome(name) for name in names if name not in old}})
+    handed = surgery.tap(change.before, inside) if inside else None
+    lifted = [value.name for value in handed.outputs[len(plain.outputs) :]] if handed is not None else []
+    tapped = {name: Outcome(name) for name in (*names, *lifted) if name not in old}
+    return replace(plain, outputs={**old, **tapped}, before=handed and loosened(handed, ()))
 
 
 def edit(change: Change) -> Binding:

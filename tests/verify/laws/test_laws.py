@@ -381,3 +381,19 @@ def test_a_weight_that_is_one_percent_off_is_found_whatever_the_tolerance_of_out
     wrong = Model(proto, {}, original=made.original, steps=made.history)
     proof = gk.prove(wrong, model, replay=False)
     assert proof.verdict == "broken", gk.text(proof)
+
+
+def test_a_stale_shape_that_a_body_declares_is_found():
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[2, 3] x, bool c) => (float[2, 3] y) {
+        y = If(c) <then_branch = t () => (float[2, 3] p) <float[2, 3] q> { q = Neg(x) p = Abs(q) },
+                   else_branch = e () => (float[2, 3] r) { r = Exp(x) }> }"""
+    )
+    made = gk.rename(model, values={"x": "input"})
+    assert gk.prove(made, model)
+    proto = made.materialize()
+    branch = proto.graph.node[0].attribute[0].g
+    branch.value_info[0].type.tensor_type.shape.dim[0].dim_value = 3
+    wrong = Model(proto, {}, original=made.original, steps=made.history)
+    proof = gk.prove(wrong, model, replay=False)
+    assert (proof.verdict, "does not fit" in proof.laws[0].why) == ("broken", True), gk.text(proof)

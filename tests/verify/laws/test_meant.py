@@ -188,3 +188,17 @@ def test_a_value_that_only_a_dead_node_reads_is_not_asked_for_where_dead_nodes_d
     for made in (removed, gk.tap(removed, "c")):
         proof = gk.prove(made, model)
         assert proof, gk.text(proof)
+
+
+def test_a_value_of_a_branch_that_is_tapped_is_compared_in_both_branches():
+    model = gk.tap(net(), ["choose.then_branch/q", "a"])
+    proof = gk.prove(model, net())
+    assert proof, gk.text(proof)
+    assert {"choose.then_branch/q", "a", "y", "z", "u"} == set(proof.laws[0].outputs)
+
+    def other(nodes, _):
+        branch = next(a.g for a in nodes["choose"].attribute if a.name == "then_branch")
+        handed = branch.output[-1].name
+        next(node for node in branch.node if node.output[0] == handed).op_type = "Neg"
+
+    assert proved_by_law(model, other).verdict == "broken"
