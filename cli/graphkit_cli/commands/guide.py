@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
     from graphkit_cli.render import Render
 
-ORDER = (
-    "from-torch dynamic cut-and-merge patch-in-ci prove wrong-layer precision big-files custom-operators coming-from"
-)
+ORDER = "from-torch pictures dynamic cut-and-merge patch-in-ci prove wrong-layer precision big-files custom-operators coming-from"
 """Topics in the order in which they are listed; others follow."""
 
 
