@@ -100,7 +100,7 @@ def at_modules(index: GraphIndex, order: Sequence[int], paths: Sequence[str]) ->
     cuts: dict[int, str] = {}
     for path in paths:
         if path not in known:
-            raise NameNotFoundError("module", path, known)
+            raise NameNotFoundError("module", path, known, hint=module_paths.folded_hint(index.graph, path))
         first = min(place[position] for position in known[path])
         if first == 0 or first in cuts:
             where = "the model does" if first == 0 else f"{cuts[first]!r} does"

@@ -10,6 +10,9 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from graphkit.graph.names import label
+from graphkit.hint import Argument, Hint
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -109,6 +112,15 @@ def folded_modules(node: onnx.NodeProto) -> dict[str, str]:
     except (ValueError, RecursionError):
         return {}
     return {str(path): str(kind) for path, kind in found.items()} if isinstance(found, dict) else {}
+
+
+def folded_hint(graph: onnx.GraphProto, path: str) -> Hint | None:
+    """Where a module is that was folded into another's node, for who asks for it by name; None for all others."""
+    for node in graph.node:
+        if path in folded_modules(node):
+            both = f"an exporter folded {path!r} into {node.op_type} {label(node)!r}, which stands for {module_call(node)!r} too"
+            return Hint(f"{both}: name that, or export with ", Argument("optimize", value=False))
+    return None
 
 
 def give_folded(node: onnx.NodeProto, modules: dict[str, str]) -> None:

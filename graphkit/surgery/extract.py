@@ -237,7 +237,7 @@ def _module_nodes(index: GraphIndex, path: str) -> list[int]:
         # The TorchScript exporter's own optimizations leave nodes without a path in the midst of a module (LSTM, GRU).
         pathless = [p for p, node in enumerate(index.nodes) if module_paths.module_path(node) is None]
         return node_set.enclosed(index, known[path], pathless)
-    hint = None
+    hint: str | None = module_paths.folded_hint(index.graph, path)
     if not known:
         hint = "the file does not say which torch module its nodes come from (a tool may have dropped it)"
     raise NameNotFoundError("module", path, known, hint=hint)

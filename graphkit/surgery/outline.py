@@ -120,7 +120,7 @@ def _nodes_of(index: GraphIndex, path: str) -> list[int]:
     else:
         found = known.get(path, [])
     if not found:
-        raise NameNotFoundError("module", path, known)
+        raise NameNotFoundError("module", path, known, hint=module_paths.folded_hint(index.graph, path))
     others = (position for position in range(len(index.nodes)) if not module_paths.calls_around(index.nodes[position]))
     return node_set.enclosed(index, found, others)
 

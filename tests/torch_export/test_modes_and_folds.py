@@ -67,6 +67,20 @@ def test_a_batchnorm_that_went_into_a_convolution_is_said_and_both_are_in_the_ta
     assert rows["bn2"].folded_into is None
 
 
+def test_who_asks_for_a_folded_module_is_told_where_it_is(exports):
+    model = exports("dynamo").model
+    for ask in (
+        lambda: gk.extract(model, module="conv1"),
+        lambda: gk.split(model, modules=["conv1"]),
+        lambda: gk.outline(model, "conv1"),
+        lambda: gk.view(model, highlight="module:conv1"),
+    ):
+        with pytest.raises(gk.NameNotFoundError) as caught:
+            ask()
+        assert "folded 'conv1' into Conv" in caught.value.hint
+        assert "'bn1'" in caught.value.hint
+
+
 @BOTH
 def test_kept_apart_nothing_is_said_to_be_folded(exporter):
     report = gk.export_report(Net().eval(), X, exporter=exporter, optimize=False)

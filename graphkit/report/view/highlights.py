@@ -12,7 +12,7 @@ import onnx
 from graphkit.errors import GraphkitError, NameNotFoundError, TextError
 from graphkit.graph import cut
 from graphkit.graph.index import GraphIndex
-from graphkit.graph.module_paths import modules
+from graphkit.graph.module_paths import folded_hint, modules
 from graphkit.graph.names import label
 from graphkit.graph.walk import model_nodes
 from graphkit.inspection.diff.difference import Difference
@@ -139,9 +139,10 @@ def _cut(inputs: Sequence[str], outputs: Sequence[str], drawing: Drawing) -> lis
 
 
 def _module(path: str, drawing: Drawing) -> dict[str, Any]:
-    known = modules(drawing.model.proto.graph)
+    graph = drawing.model.proto.graph
+    known = modules(graph)
     if path not in known:
-        raise NameNotFoundError("module", path, known)
+        raise NameNotFoundError("module", path, known, hint=folded_hint(graph, path))
     return _entry(f"module {path}", ((0, position) for position in known[path]))
 
 
