@@ -13,7 +13,8 @@ from graphkit.graph import walk
 def prune(model: onnx.ModelProto, names: Iterable[str]) -> list[str]:
     """Remove the nodes and constants behind some values, as far as nothing reads them any more. Changes the model.
 
-    Only what led to the values goes; what was dead before stays. Graph inputs stay too: they are the caller's to remove.
+    Only what led to the values goes; what was dead before stays, and so does what training graphs name. Graph inputs stay
+    too: they are the caller's to remove.
 
     Returns:
         The graph inputs of the main graph that lost their last reader.
@@ -25,6 +26,8 @@ def prune(model: onnx.ModelProto, names: Iterable[str]) -> list[str]:
     if not waiting:
         return []
     readers = reader_counts(model.graph)
+    for name in walk.training_names(model):
+        readers[name] = readers.get(name, 0) + 1
     makers = {name: node for node in walk.nodes(model.graph) for name in node.output if name}
     dead: set[str] = set()
     while waiting:

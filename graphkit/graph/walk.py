@@ -137,6 +137,15 @@ def named_in_attributes(node: onnx.NodeProto) -> list[str]:
     ]
 
 
+def training_names(model: onnx.ModelProto) -> set[str]:
+    """The values of the main graph that training graphs read or differentiate, and those that their bindings set."""
+    names: set[str] = set()
+    for training in model.training_info:
+        names.update(free_names(training.algorithm), free_names(training.initialization))
+        names.update(entry.key for entry in (*training.initialization_binding, *training.update_binding))
+    return names
+
+
 def free_names(graph: onnx.GraphProto) -> tuple[str, ...]:
     """The names that a graph reads and that neither it nor, for a body in it, a graph around the reader defines.
 

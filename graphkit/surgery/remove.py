@@ -165,7 +165,12 @@ class _Removal:
             else:
                 table[old] = renamed.get(table[old], table[old])
         table.update(renamed)
-        read_instead(site.nodes, {old: new for old, new in table.items() if old != new}, skipped=gone)
+        others = {old: new for old, new in table.items() if old != new}
+        read_instead(site.nodes, others, skipped=gone)
+        if site.graph is self._proto.graph:
+            for training in self._proto.training_info:
+                for graph in (training.initialization, training.algorithm):
+                    read_instead(graph.node, others)
         for old, new in renamed.items():
             rename_in_node(site.nodes[site.producer[old]], {old: new})
         forget_values(site.holder, {*table, *renamed}.difference(site.inputs))

@@ -134,6 +134,7 @@ class _Work:
     def replace(self, holes: Sequence[_Hole]) -> None:
         """Replace what stands in some holes."""
         self._holes = holes
+        self._refuse_trained()
         unsure = self._unsure(holes)
         sites: dict[int, list[_Hole]] = {}
         for hole in holes:
@@ -148,6 +149,19 @@ class _Work:
         prune(self._proto, unread)
         if unsure:
             require_fit(self._before, self._proto, f"putting {self._body.title} in place of {unsure}")
+
+    def _refuse_trained(self) -> None:
+        """Refuse to take out what a training graph differentiates."""
+        trained = walk.training_names(self._proto)
+        for hole in self._holes if trained else ():
+            if hole.site.graph is self._proto.graph:
+                made = {name for position in hole.positions for name in hole.site.nodes[position].output}
+                lost = sorted(made.intersection(trained).difference(hole.makes))
+                if lost:
+                    raise EditError(
+                        f"the region makes {lost[0]!r}, which the model's training graph names",
+                        hint="give it as output of the region too",
+                    )
 
     def _fill(self, site: Site, holes: Sequence[_Hole]) -> list[str]:
         """Write the body into the holes of one site; the values that nobody may read any more."""

@@ -328,7 +328,4 @@ def _protected(proto: onnx.ModelProto) -> set[str]:
     for graph in walk.graphs(proto.graph):
         for entry in graph.quantization_annotation:
             names.update(pair.value for pair in entry.quant_parameter_tensor_names)
-    for training in proto.training_info:
-        names.update(walk.free_names(training.algorithm), walk.free_names(training.initialization))
-        names.update(entry.key for entry in (*training.initialization_binding, *training.update_binding))
-    return names
+    return names | walk.training_names(proto)
