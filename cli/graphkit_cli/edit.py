@@ -218,6 +218,8 @@ def save_edited(
             saved = gk.save(
                 model, out, external=external, weights=saving.weights, history=not saving.no_history, progress=report
             )
+    if saved is not None and "://" in out:
+        replaced = saved.replaced and out != model.path
     graph = model.proto.graph
     step = model.history[-1] if model.history else None
     written = Written(

@@ -58,6 +58,7 @@ class Saved(Result):
         data_path: The data file that was written, or None.
         data_size: Its bytes, 0 without one.
         references: Files whose bytes the model uses and that were not written: kept in place or hard-linked.
+        replaced: Whether something of that name was there.
     """
 
     path: str
@@ -65,6 +66,7 @@ class Saved(Result):
     data_path: str | None = None
     data_size: int = 0
     references: tuple[str, ...] = ()
+    replaced: bool = False
 
 
 def save(
@@ -141,16 +143,18 @@ def save(
         if external is not None or weights != "auto":
             raise SaveError(f"{path} is text, which holds its weights itself", path=target)
         text = as_text(source, target)
+        replaced = os.path.lexists(target)
         write_file(target, text)
-        return Saved(target, len(text))
+        return Saved(target, len(text), replaced=replaced)
     layout, pieces, size = _lay_out(source, target, external, weights)
     layout.check_unchanged()
     files = [NewFile(target, pieces, size, target)]
     if layout.data is not None and layout.data_pieces:
         files.insert(0, NewFile(layout.data, layout.data_pieces, layout.data_size, target))
+    replaced = os.path.lexists(target)
     Commit(files, external is not None, layout.links, layout.check_unchanged, progress).run()
     data = layout.data if layout.data_pieces else None
-    return Saved(target, size, data, layout.data_size, tuple(sorted(layout.references)))
+    return Saved(target, size, data, layout.data_size, tuple(sorted(layout.references)), replaced)
 
 
 def _to_stream(model: Model, stream: IO[bytes], external: str | None, weights: Weights, *, history: bool) -> Saved:
@@ -217,8 +221,9 @@ def _to_address(
             os.makedirs(os.path.join(folder, os.path.dirname(external)), exist_ok=True)
         saved = save(model, os.path.join(folder, name), external=external, history=history, progress=progress)
         data = None if saved.data_path is None else os.path.relpath(saved.data_path, os.path.realpath(folder))
-        upload(folder, [*([data] if data is not None else []), name], parent)
-    return Saved(url, saved.size, None if data is None else f"{parent}/{data}", saved.data_size)
+        replaced = upload(folder, [*([data] if data is not None else []), name], parent)
+    place = None if data is None else f"{parent}/{data}"
+    return Saved(url, saved.size, place, saved.data_size, replaced=replaced)
 
 
 def _target(path: str, external: str | None, weights: str) -> str:

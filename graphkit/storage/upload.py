@@ -22,7 +22,7 @@ FOLDERLESS = ("s3", "s3a", "gs", "gcs", "az", "abfs")
 PLACES = "name an address of a store, such as s3://bucket/model.onnx, or a local file"
 
 
-def upload(folder: str, names: Sequence[str], url: str) -> None:
+def upload(folder: str, names: Sequence[str], url: str) -> bool:
     """Put files of a local folder at an address, so that nobody sees half of a file.
 
     Where there are several, each is uploaded under another name before any is put in its place, in the order of ``names``:
@@ -32,6 +32,9 @@ def upload(folder: str, names: Sequence[str], url: str) -> None:
         folder: The local folder.
         names: The files in it, as they are called at the address; the last one is that which refers to the others.
         url: The address of the folder.
+
+    Returns:
+        Whether something was there under the last of the names.
 
     Raises:
         SaveError: The store refuses it.
@@ -44,12 +47,13 @@ def upload(folder: str, names: Sequence[str], url: str) -> None:
     places = [f"{target.rstrip('/')}/{name}" for name in names]
     parts: dict[str, str] = {}
     try:
+        replaced = bool(filesystem.exists(places[-1]))
         if protocol not in FOLDERLESS:
             for parent in dict.fromkeys(os.path.dirname(place) for place in places):
                 filesystem.makedirs(parent, exist_ok=True)
         if protocol in WHOLE and len(names) == 1:
             filesystem.put_file(os.path.join(folder, names[0]), places[0])
-            return
+            return replaced
         for name, place in zip(names, places, strict=True):
             parts[place] = f"{place}.{uuid.uuid4().hex}.part"
             filesystem.put_file(os.path.join(folder, name), parts[place])
@@ -62,6 +66,7 @@ def upload(folder: str, names: Sequence[str], url: str) -> None:
         for part in parts.values():
             with contextlib.suppress(Exception):
                 filesystem.rm_file(part)
+    return replaced
 
 
 def names_at(url: str) -> list[str]:

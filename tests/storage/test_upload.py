@@ -44,7 +44,8 @@ def test_a_model_is_saved_to_an_address_and_read_back(model, place, external):
     assert saved.data_path == (f"{place}/{external}" if external else None)
     assert found(place) == sorted(["m.onnx", *([external] if external else [])])
     assert_same(gk.run(gk.load(f"{place}/m.onnx"), {"x": X}), gk.run(model, {"x": X}))
-    gk.rename(f"{place}/m.onnx", values={"x": "image"}).save(f"{place}/m.onnx")  # over the file that it reads
+    again = gk.rename(f"{place}/m.onnx", values={"x": "image"}).save(f"{place}/m.onnx")  # over the file that it reads
+    assert (saved.replaced, again.replaced) == (False, True)
     assert_same(gk.run(gk.load(f"{place}/m.onnx"), {"image": X}), gk.run(model, {"x": X}))
 
 
@@ -52,7 +53,12 @@ def test_commands_and_recipes_write_to_addresses(model, tmp_path, capsys):
     place = f"file://{tmp_path}/store"  # what a recipe runs in is another process, which has its own memory://
     onnx.save(model, tmp_path / "m.onnx")
     assert main(["rename", str(tmp_path / "m.onnx"), f"{place}/a.onnx", "--value", "x=image", "--prove"]) == 0
-    assert f"wrote {place}/a.onnx" in capsys.readouterr().out
+    assert f"wrote {place}/a.onnx" in (said := capsys.readouterr().out)
+    assert "replaced" not in said
+    assert main(["copy", str(tmp_path / "m.onnx"), f"{place}/a.onnx"]) == 0
+    assert f"replaced {place}/a.onnx, which was another file" in capsys.readouterr().out
+    assert main(["rename", f"{place}/a.onnx", f"{place}/a.onnx", "--value", "x=image"]) == 0
+    assert "replaced" not in capsys.readouterr().out
     (tmp_path / "patch.toml").write_text('[[step]]\ndo = "rename"\nvalues = { image = "picture" }\n')
     assert main(["apply", str(tmp_path / "patch.toml"), f"{place}/a.onnx", "--out", f"{place}/out/b.onnx"]) == 0
     assert main(["split", f"{place}/out/b.onnx", f"{place}/parts", "--at", "h"]) == 0
