@@ -264,6 +264,18 @@ class _Drawing:
         inputs = [self.full()] if self.opset < 18 else [self.full(), self.integers([1])]
         self.keep(self.add("Sub", [self.full(), self.add("ReduceMean", inputs, **axes)]))
 
+    def pictured(self) -> None:
+        """A picture, made larger now and then, and of it a number a channel."""
+        if not any(value.name == "picture" for value in self.inputs):
+            self.inputs.append(helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, COLUMNS, 4, 4]))
+        value = "picture"
+        if self.rng.random() < 0.5:
+            scales = self.weigh(self.name("f"), np.array([1, 1, 2, 2], np.float32))
+            value = self.add("Resize", [value, "", scales], mode="nearest")
+        pooled = self.add("GlobalAveragePool", [value])
+        flat = self.add("Reshape", [pooled, self.integers([1, COLUMNS])])
+        self.keep(self.add("Add", [self.full(), flat]))
+
     def top(self) -> None:
         """An output that nothing reads."""
         made, _ = self.add("TopK", [self.full(), self.integers([COLUMNS])], 2)
@@ -409,7 +421,7 @@ KINDS: list[Callable[[_Drawing], None]] = [
     _Drawing.unary, _Drawing.binary, _Drawing.scaled, _Drawing.clip, _Drawing.cast, _Drawing.narrow_weight, _Drawing.quantized,
     _Drawing.compared, _Drawing.strings, _Drawing.matrix, _Drawing.sparse_weight, _Drawing.default, _Drawing.sizes, _Drawing.turned,
     _Drawing.parts, _Drawing.reduced, _Drawing.top, _Drawing.dropout, _Drawing.sequence, _Drawing.joined, _Drawing.optional,
-    _Drawing.call, _Drawing.branch, _Drawing.loop, _Drawing.scan, _Drawing.twice,
+    _Drawing.pictured, _Drawing.call, _Drawing.branch, _Drawing.loop, _Drawing.scan, _Drawing.twice,
 ]  # fmt: skip
 
 NOT_IN_REFERENCE = (

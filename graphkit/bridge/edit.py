@@ -51,7 +51,7 @@ def edit(model: Model, *, result: onnx.ModelProto) -> Edit:
     Changes: nothing; returns a new model.
     Scope: everything.
     Cost: O(skeleton); weights are not read. The history holds the skeleton, where that takes less than 4 MiB.
-    Law: meant: it loads and runs. What was meant is not known.
+    Law: meant: it computes what the skeleton in the history does; what that left as it was is the same.
 
     Example:
         >>> with model.edit() as edit:

@@ -138,7 +138,7 @@ class _Judge:
         Raises:
             Broken, Unproved: Why.
         """
-        if (why := contradiction(self._base, self._after)) is not None:
+        if (why := contradiction(self._before, self._after)) is not None:
             raise Broken(why)
         self._check_interface()
         binding = self._binding

@@ -202,3 +202,17 @@ def test_a_value_of_a_branch_that_is_tapped_is_compared_in_both_branches():
         next(node for node in branch.node if node.output[0] == handed).op_type = "Neg"
 
     assert proved_by_law(model, other).verdict == "broken"
+
+
+def test_what_inference_had_against_the_model_before_is_no_fault_of_the_edit():
+    """Found by random models: onnx's inference takes no sparse weight, and asks nobody whether a node is dead."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[3] x, bool c) => (float[3] y) {
+        [dead] d = Add(x, s) [gone] i = Identity(x)
+        y = If(c) <then_branch = t () => (float[3] p) { p = Neg(i) }, else_branch = e () => (float[3] q) { q = Exp(i) }> }"""
+    )
+    values = onnx.numpy_helper.from_array(np.float32([1, 2]), "s")
+    places = onnx.numpy_helper.from_array(np.int64([0, 2]))
+    model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, places, [3]))
+    proof = gk.prove(gk.remove(model, nodes="gone"), model)
+    assert proof, gk.text(proof)
