@@ -26,6 +26,7 @@ from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.placement import shape_nodes
 from graphkit.surgery.precision.accuracy import BOUND, CLOSE, Accuracy
 from graphkit.surgery.precision.calibration import Calibration, Range, absurd, absurd_weights, ranges
+from graphkit.surgery.precision.indexed import indexed
 from graphkit.surgery.precision.kept import Kept, kept_nodes, number_nodes
 from graphkit.surgery.precision.plain import Plain
 
@@ -229,38 +230,20 @@ class _Static:
         found = {name: tuple(np.array(edge, np.float32) for edge in r.widened()) for name, r in self.ranges.items()}
         finite = {name: edges for name, edges in found.items() if np.isfinite(edges).all()}
         operators = sorted({node.op_type for node in model.graph.node if node.name in nodes})
-        quantizer = QDQQuantizer(
-            model,
-            per_channel,
-            False,
-            QuantType.QInt8,
-            QuantType.QInt8,
-            TensorsData(CalibrationMethod.MinMax, finite),
-            sorted(nodes),
-            [],
-            operators,
-            {"ActivationSymmetric": True},
-        )
-        _index_readers(quantizer)
-        with quiet():
+        with quiet(), indexed():
+            quantizer = QDQQuantizer(
+                model,
+                per_channel,
+                False,
+                QuantType.QInt8,
+                QuantType.QInt8,
+                TensorsData(CalibrationMethod.MinMax, finite),
+                sorted(nodes),
+                [],
+                operators,
+                {"ActivationSymmetric": True},
+            )
             return quantizer.quantize_model()  # type: ignore[no-any-return]  # the package has no types
-
-
-def _index_readers(quantizer: Any) -> None:
-    """Let the quantizer find a value's readers by an index: for each value it goes through all nodes."""
-    model = quantizer.model
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.model.graph.node:
-        for name in set(node.input):
-            readers.setdefault(name, []).append(node)
-
-    def replace_input(old: str, new: str) -> None:
-        found = readers.pop(old, [])
-        for node in found:
-            model.replace_node_input(node, old, new)
-        readers.setdefault(new, []).extend(found)
-
-    model.replace_input_of_all_nodes = replace_input
 
 
 @contextlib.contextmanager
