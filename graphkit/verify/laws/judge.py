@@ -341,6 +341,7 @@ class _Round:
 
         Raises:
             Broken: It differs, or does not run where before does.
+            Unproved: onnx.reference stands in for kernels that the runtime does not have, and cannot run it.
         """
         values = runs[0].values if runs else {}
         feeds = self._plan.complete(trial, self._links, values) if runs or not needs(self._links) else None
@@ -351,6 +352,8 @@ class _Round:
         except (SessionError, FeedError) as error:
             if trial.kind == "other" and not runs:
                 return str(error)
+            if side.evaluator == "onnx.reference" and not self._judge.reference:
+                raise Unproved(f"the runtime has no kernel for it, and where it runs instead it fails: {error}") from error
             raise Broken(f"it does not run where the model before does ({self._where(trial)}): {error}") from error
         wrong = untrue(self._after, feeds, self._said, made.shapes)
         spared, symbols = excused

@@ -1,4 +1,4 @@
-"""prove with feeds that are given, and with batches whose outputs do not say that they are ones."""
+"""prove with feeds that are given, with batches that no output names, and where onnx.reference is at its end."""
 
 import numpy as np
 import onnx
@@ -32,3 +32,14 @@ def test_samples_of_a_batch_that_is_called_one_are_stacked_whatever_the_output_s
     proof = gk.prove(edited, model, replay=False)
     assert proof.verdict == "broken", gk.text(proof)
     assert "samples in one batch" in proof.laws[0].why
+
+
+GATHERED = """<ir_version: 10, opset_import: ["": 20]> g (float[1,12] x, int64[1,12] at) => (float[1,12] y) {
+  a = GatherElements <axis = 1> (x, at) y = Add(a, x) }"""
+
+
+def test_what_onnx_reference_cannot_run_either_is_unproved_and_not_broken():
+    model = onnx.parser.parse_model(GATHERED.replace("12", "70"))
+    proof = gk.prove(gk.precision(model, to="bfloat16"), model)
+    assert proof.verdict == "unproved", gk.text(proof)
+    assert "no kernel" in proof.laws[0].why
