@@ -165,7 +165,8 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="graphkit COMMAND --help describes a command. Exit codes: 0 done or yes, 1 the answer is no, 2 usage, "
-    "3 the work failed, 70 a bug in graphkit, 130 interrupted.",
+    "3 the work failed, 70 a bug in graphkit, 130 interrupted. Completion: "
+    'eval "$(_GRAPHKIT_COMPLETE=bash_source graphkit)", or zsh_source; fish: _GRAPHKIT_COMPLETE=fish_source graphkit | source.',
 )
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Print the version."
