@@ -67,7 +67,7 @@ def test_done_is_0_and_no_is_1(graphkit, command):
     [
         (["probe", "--nonsense"], "No such option"),
         (["probe", "extra"], "unexpected extra argument"),
-        (["inspct"], "Did you mean 'inspect'?"),
+        (["simplfy"], "Did you mean 'simplify'?"),
         (["xyz"], "No such command 'xyz'."),
         (["--nonsense"], "No such option"),
         ([], "Usage: graphkit"),
