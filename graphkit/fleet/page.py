@@ -166,7 +166,7 @@ def outcomes_page(
         rows.append(
             f'<tr><td>{name}</td><td class="{kind}">{escape(state)}</td>'
             f'<td class="number" data-sort="{seconds:.6f}">{seconds:.2f}</td>'
-            f'<td class="number">{getattr(one, "attempts", 0)}</td><td>{link}</td><td>{escape(said)}{_steps(one)}</td></tr>'
+            f'<td class="number">{getattr(one, "attempts", 0)}</td><td>{link}</td><td class="long">{escape(said)}{_steps(one)}</td></tr>'
         )
     good = all(outcomes)
     parts = [

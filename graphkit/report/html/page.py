@@ -32,6 +32,7 @@ STYLE = """
 .graphkit svg text { fill: currentColor; font: 11px system-ui, sans-serif; }
 .graphkit code { background: var(--soft); padding: .1rem .3rem; border-radius: .3rem; }
 .graphkit a { color: var(--ink); }
+@media (max-width: 600px) { .graphkit th, .graphkit td { padding: .25rem .35rem; font-size: 12px; } }
 .graphkit footer { margin-top: 3rem; padding-top: .6rem; border-top: 1px solid var(--line); color: var(--quiet); font-size: 12px; }
 """
 """Every rule is for what lies in the page alone: in a notebook the page is a part of another one."""

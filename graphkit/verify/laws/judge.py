@@ -353,7 +353,9 @@ class _Round:
             if trial.kind == "other" and not runs:
                 return str(error)
             if side.evaluator == "onnx.reference" and not self._judge.reference:
-                raise Unproved(f"the runtime has no kernel for it, and where it runs instead it fails: {error}") from error
+                raise Unproved(
+                    f"the runtime has no kernel for it, and where it runs instead it fails: {error}"
+                ) from error
             raise Broken(f"it does not run where the model before does ({self._where(trial)}): {error}") from error
         wrong = untrue(self._after, feeds, self._said, made.shapes)
         spared, symbols = excused
