@@ -6,6 +6,7 @@
 ``@node(Conv, layer1.0)[0]``    the first Conv of the torch module ``layer1.0``
 ``@value(Conv)[2]``             its first output; ``@value(Conv)[2:1]`` its second one
 ``@operand(Conv)[2:1]``         what it reads at place 1: the weights of a Conv
+``@node(Conv, layer1.bn)[0]``   the convolution that a BatchNorm was folded into has both modules' names
 ==============================  ==================================================================================
 """
 
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 import onnx
 
 from graphkit.errors import NameNotFoundError
-from graphkit.graph.module_paths import module_path
+from graphkit.graph.module_paths import folded_modules, module_path
 from graphkit.graph.names import label
 from graphkit.model import Model
 
@@ -94,7 +95,7 @@ class _Finder:
                 for node in self._model.proto.graph.node
                 if node.op_type == kind
                 and (not domain or (node.domain or "ai.onnx") == domain)
-                and (key[1] is None or module_path(node) == key[1])
+                and (key[1] is None or key[1] in (module_path(node), *folded_modules(node)))
             ]
         return self._by_kind[key]
 

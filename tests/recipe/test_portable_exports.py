@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 class Net(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU())
+        self.stem = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.ReLU())
         self.head = torch.nn.Conv2d(4, 2, 1)
 
     def forward(self, x):
@@ -23,7 +23,7 @@ class Net(torch.nn.Module):
 def exports(tmp_path_factory):
     """Exporter -> file."""
     torch.manual_seed(0)
-    net, folder = Net(), tmp_path_factory.mktemp("exports")
+    net, folder = Net().eval(), tmp_path_factory.mktemp("exports")
     paths = {name: folder / f"{name}.onnx" for name in ("dynamo", "torchscript")}
     for name, path in paths.items():
         gk.export(net, (torch.ones(1, 3, 8, 8),), path, exporter=name)
