@@ -23,6 +23,14 @@ def body_model(proto: onnx.ModelProto, prefix: str) -> onnx.ModelProto:
     """
     site = next(site for site in Addresses(proto).sites if site.prefix == prefix)
     typed = next(site for site in Addresses(inferred(proto)).sites if site.prefix == prefix)
+    return alone(proto, site, typed)
+
+
+def alone(proto: onnx.ModelProto, site: Site, typed: Site) -> onnx.ModelProto:
+    """``body_model`` of a place that is known, and of the same place in the model with inferred types.
+
+    Cost: O(body).
+    """
     assert site.graph is not None
     whole = onnx.ModelProto()
     for field, value in proto.ListFields():

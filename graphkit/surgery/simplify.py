@@ -8,6 +8,7 @@ import onnx
 
 from graphkit.edit.branches import resolve_branches
 from graphkit.edit.folding import FOLD_LIMIT
+from graphkit.edit.simplification.bodies import simplify_bodies
 from graphkit.edit.simplification.passes import remove_dead, share_weights, simplify_once
 from graphkit.edit.simplification.unused import remove_unused
 from graphkit.graph import walk
@@ -45,7 +46,7 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         ModelFileError, FormatError, WeightsError: As ``load``.
 
     Changes: nothing; returns a new model. The notes count what was done.
-    Scope: the main graph. Bodies and functions lose what nothing reads; their other nodes stay: ``inline`` functions first.
+    Scope: the main graph and bodies. Functions lose what nothing reads; their other nodes stay: ``inline`` them first.
     Cost: O(graph) a round, with one shape inference each; nodes that were written anew are checked, each kind of them once. Constants are read where something is computed from them, and
         weights that have the type and size of another one, one at a time.
     Law: same.
@@ -56,11 +57,12 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
     if fold_limit < 0:
         raise ValueError(f"fold_limit is a number of bytes, not {fold_limit}")
     proto = model.copy_proto()
-    before = len(proto.graph.node)
+    before = sum(1 for _ in walk.nodes(proto.graph))
     done: Counter[str] = Counter()
     most = _weight_bytes(proto) + fold_limit
     for _ in range(ROUNDS):
         now = simplify_once(model, proto, most - _weight_bytes(proto))
+        now += simplify_bodies(model, proto, most - _weight_bytes(proto))
         if branches := resolve_branches(proto):
             now["Ifs with a constant condition became the branch that runs"] = len(branches)
         now += remove_unused(proto)
@@ -70,7 +72,7 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         done += now
         if not now:
             break
-    notes = [f"{counted(before, 'node')} became {len(proto.graph.node):,}"]
+    notes = [f"{counted(before, 'node')} became {sum(1 for _ in walk.nodes(proto.graph)):,}"]
     notes += [counted(count, ONE.get(what, what), what) for what, count in done.items()]
     notes += check_written(model.proto, proto, new_only=True) if done else []
     return Edit(proto, notes if done else ["there was nothing to leave out"])

@@ -391,3 +391,42 @@ def test_an_output_that_is_computed_twice_is_a_copy_of_what_is_left():
     after = gk.simplify(model)
     for got, want in zip(run(after, {"x": X[0, :2, :3]}), run(model, {"x": X[0, :2, :3]}), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+NESTED = """l, s = Loop(n, , h) <body = b (int64 i, bool go, float[2,3] v) => (bool keep, float[2,3] w, float[2,3] e) {
+    keep = Identity(go)
+    v1 = Identity(v) v2 = Mul(v1, one) r = Reshape(v2, sh)
+    two = Constant<value = float {2}>() four = Mul(two, two) a = Mul(r, four)
+    d = If(c) <then_branch = t () => (float[2,3] u) { p = Identity(a) q = Add(p, four) q2 = Add(p, four) u0 = Mul(q, q2) u = Identity(u0) },
+               else_branch = f () => (float[2,3] r1) { z = Constant<value = float[2,3] {1,2,3,4,5,6}>() r0 = Transpose<perm=[0,1]>(z) r1 = Identity(r0) }>
+    w = Add(d, h)
+    e0 = Transpose<perm=[1,0]>(w) e1 = Transpose<perm=[1,0]>(e0) e = Neg(e1)
+  }> y = Exp(l)"""
+
+
+def test_bodies_are_simplified_too():
+    model = parse(
+        f"h = Neg(x) {NESTED}",
+        "int64 n, bool c, float[2,3] x",
+        "float[2,3] y, float[k,2,3] s",
+        "float one = {1}, int64[2] sh = {2,3}",
+    )
+    edited = gk.simplify(model)
+    body = edited.nodes[1].attribute[0].g
+    branches = [attribute.g for attribute in body.node[2].attribute]
+    assert [node.op_type for node in body.node] == ["Identity", "Mul", "If", "Add", "Neg"]
+    assert [[node.op_type for node in branch.node] for branch in branches] == [["Add", "Mul"], ["Constant"]]
+    assert [tensor.name for tensor in body.initializer] == ["four"]
+    assert not edited.proto.graph.initializer
+    for c in (True, False):
+        feeds = {"n": np.array(2), "c": np.array(c), "x": np.float32([[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]])}
+        for now, was in zip(run(edited, feeds), run(model, feeds), strict=True):
+            np.testing.assert_allclose(now, was, rtol=1e-6)
+    assert gk.prove(edited, model)
+    assert gk.simplify(edited).history[-1].notes == ("there was nothing to leave out",)
+
+
+def test_a_random_draw_in_a_body_is_drawn_as_often():
+    text = "y = Loop(n, , x) <body = b (int64 i, bool g, float[2] v) => (bool k, float[2] w) { k = Identity(g) a = RandomNormalLike(v) b = RandomNormalLike(v) w = Add(a, b) }>"
+    edited = gk.simplify(parse(text, "int64 n, float[2] x", "float[2] y"))
+    assert [node.op_type for node in edited.nodes[0].attribute[0].g.node].count("RandomNormalLike") == 2

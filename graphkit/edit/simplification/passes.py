@@ -16,6 +16,7 @@ from graphkit.edit.simplification.neighbours import merged
 from graphkit.edit.simplification.no_ops import passes_through
 from graphkit.edit.simplification.view import View
 from graphkit.graph import walk
+from graphkit.graph.names import Names
 from graphkit.model import Model
 from graphkit.semantics.kinds import MAY_DRAW
 from graphkit.tensor import stored_bytes
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-def simplify_once(model: Model, proto: onnx.ModelProto, limit: int) -> Counter[str]:
+def simplify_once(model: Model, proto: onnx.ModelProto, limit: int, names: Names | None = None) -> Counter[str]:
     """Leave out what one look at each node finds. Changes the model.
 
     Args:
         model: Whose bytes the constants are.
         proto: The model to change.
         limit: Bytes by which computed constants may make the model larger.
+        names: The names in use; None for those of ``proto``.
 
     Returns:
         What was done -> how often; empty where there was nothing to do.
@@ -38,7 +40,7 @@ def simplify_once(model: Model, proto: onnx.ModelProto, limit: int) -> Counter[s
     Scope: the main graph; bodies follow where a value that they read is another one now.
     Cost: O(graph), and one shape inference. Constants are read where something is computed from them.
     """
-    view = View(model, proto)
+    view = View(model, proto, names)
     done: Counter[str] = Counter()
     folded: list[onnx.NodeProto] = []
     twins: dict[bytes, onnx.NodeProto] = {}

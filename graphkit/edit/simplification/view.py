@@ -39,8 +39,9 @@ class View:
         partly: Integer vectors of which some elements are known: a list of numbers and None.
     """
 
-    def __init__(self, model: Model, proto: onnx.ModelProto) -> None:
+    def __init__(self, model: Model, proto: onnx.ModelProto, names: Names | None = None) -> None:
         self.model = model
+        self._taken = names
         self.proto = proto
         self.opset = opset_of(proto)
         graph = proto.graph
@@ -64,6 +65,8 @@ class View:
 
     @cached_property
     def _names(self) -> Names:
+        if self._taken is not None:
+            return self._taken
         training = [graph for part in self.proto.training_info for graph in (part.initialization, part.algorithm)]
         return Names(self.proto.graph, *training)
 
