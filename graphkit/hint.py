@@ -50,7 +50,22 @@ class Call(NamedTuple):
         return f"graphkit.{self.operation}({', '.join(filter(None, given))})"
 
 
-Part: TypeAlias = Union[str, Argument, Call, "Hint"]
+class Either(NamedTuple):
+    """What Python and the command line do in ways that have nothing in common.
+
+    Attributes:
+        python: What to do in Python.
+        command: What to do on the command line.
+    """
+
+    python: str
+    command: str
+
+    def __str__(self) -> str:
+        return self.python
+
+
+Part: TypeAlias = Union[str, Argument, Call, Either, "Hint"]
 
 
 class Hint(str):
@@ -63,10 +78,10 @@ class Hint(str):
         "feed it with feeds={'x': VALUE}"
 
     Attributes:
-        parts: Texts, arguments and calls, in order.
+        parts: Texts, arguments, calls and what differs, in order.
     """
 
-    parts: tuple[str | Argument | Call, ...]
+    parts: tuple[str | Argument | Call | Either, ...]
 
     def __new__(cls, *parts: Part) -> Self:
         """Join texts, arguments, calls and hints."""
@@ -75,7 +90,7 @@ class Hint(str):
         made.parts = flat
         return made
 
-    def __reduce__(self) -> tuple[type["Hint"], tuple[str | Argument | Call, ...]]:
+    def __reduce__(self) -> tuple[type["Hint"], tuple[str | Argument | Call | Either, ...]]:
         return Hint, self.parts
 
     def spelt(self, argument: Callable[[Argument], str], call: Callable[[Call], str]) -> str:
@@ -91,6 +106,8 @@ class Hint(str):
                 spelt.append(argument(part))
             elif isinstance(part, Call):
                 spelt.append(call(part))
+            elif isinstance(part, Either):
+                spelt.append(part.command)
             else:
                 spelt.append(part)
         return "".join(spelt)

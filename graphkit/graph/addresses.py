@@ -19,6 +19,7 @@ from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex, producers
 from graphkit.graph.names import label
+from graphkit.hint import Argument, Hint
 
 Holder: TypeAlias = "onnx.GraphProto | onnx.FunctionProto"
 """What holds nodes."""
@@ -275,12 +276,11 @@ class Addresses:
             matches = expression(text).fullmatch
         matching = [each for each in known if matches(each.address)]
         if not matching:
-            raise NameNotFoundError(
-                kind,
-                text,
-                hint="--regex takes Python's, '*' any text",
-                message=f"the model has no {kind} that matches {text!r}",
-            )
+            hint = Hint("'*' stands for any text; regular expressions need ", Argument("regex"))
+            if regex:
+                hint = Hint("a regular expression matches the whole name: '.*' stands for any text")
+            message = f"the model has no {kind} that matches {text!r}"
+            raise NameNotFoundError(kind, text, hint=hint, message=message)
         return matching
 
     def _around(self, address: str) -> Iterator[Site]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import onnx
@@ -27,6 +27,11 @@ def node_hint(graph: onnx.GraphProto, name: str) -> str | None:
         if len(found) == 1
         else f"it is the name of {len(found)} nodes, which make {said}"
     )
+
+
+def first_node_hint(graphs: Iterable[onnx.GraphProto], name: str) -> str | None:
+    """``node_hint`` of the first of several graphs that has such a node."""
+    return next(filter(None, (node_hint(graph, name) for graph in graphs)), None)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 from graphkit.errors import NameNotFoundError
 from graphkit.feeds.feeds import RANDOM
 from graphkit.feeds.random import RandomFeeds
+from graphkit.graph.misnamed import first_node_hint
 from graphkit.model import Model, ModelLike
 from graphkit.progress import Progress
 from graphkit.reading.values import value_for
@@ -209,7 +210,9 @@ def bench(
     randoms = [RandomFeeds(one, seed=seed) for one in models]
     known = [name for random in randoms for name in random.ports]
     if unknown := next((name for name in feeds or {} if name not in known), None):
-        raise NameNotFoundError("input", unknown, known)
+        raise NameNotFoundError(
+            "input", unknown, known, hint=first_node_hint((one.proto.graph for one in models), unknown)
+        )
     timings: list[Timing] = []
     firsts: list[dict[str, Array]] = []
     made: list[Session] = []

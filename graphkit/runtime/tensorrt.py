@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from graphkit.errors import FeedError, NameNotFoundError
+from graphkit.graph.misnamed import node_hint
 from graphkit.graph.values import dims, format_type
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model
@@ -58,7 +59,7 @@ class TensorRT:
         inputs = {value.name: value for value in model.proto.graph.input}
         for name, text in self.profiles.items():
             if name not in inputs:
-                raise NameNotFoundError("input", name, inputs)
+                raise NameNotFoundError("input", name, inputs, hint=node_hint(model.proto.graph, name))
             declared = dims(inputs[name].type)
             for shape in profile_shapes(name, text):
                 fits = declared is None or (

@@ -7,7 +7,7 @@ import traceback
 from typing import Any
 
 from graphkit.errors import ExportError, MissingExtraError
-from graphkit.hint import Blank, Hint, bare, call
+from graphkit.hint import Argument, Blank, Either, Hint, bare, call
 from graphkit.torch_export.lowering import torch_lowering
 from graphkit.torch_export.source_line import causes, is_users, stack_line, user_line
 from graphkit.torch_export.symbolic_forwards import USED_BY_TORCHSCRIPT, failed_forward
@@ -229,7 +229,12 @@ def _explained(error: Exception, text: str, exporter: str) -> tuple[str, str]:
     line = next((text.splitlines()[0] for text in texts if text), type(error).__name__)
     return (
         f"the {exporter} exporter failed{_at(where)}: {line}",
-        f"try exporter '{OTHER_EXPORTER[exporter]}'; -v prints torch's whole message",
+        Hint(
+            "try ",
+            Argument("exporter", OTHER_EXPORTER[exporter]),
+            "; ",
+            Either("torch's whole message is in the error's details", "-v prints torch's whole message"),
+        ),
     )
 
 

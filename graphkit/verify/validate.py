@@ -13,6 +13,7 @@ import numpy as np
 
 from graphkit.errors import ComparisonError, NameNotFoundError
 from graphkit.feeds.random import RandomFeeds
+from graphkit.graph.misnamed import node_hint
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.progress import Progress
 from graphkit.reading.fits import check
@@ -233,10 +234,10 @@ def _check_names(
     known = [*made.inputs, *made.outputs]
     for name in mapping:
         if name not in known:
-            raise NameNotFoundError("input or output", name, known)
+            raise NameNotFoundError("input or output", name, known, hint=node_hint(made.model.proto.graph, name))
     for name in given:
         if name not in made.inputs and not has_other_inputs:
-            raise NameNotFoundError("input", name, made.inputs)
+            raise NameNotFoundError("input", name, made.inputs, hint=node_hint(made.model.proto.graph, name))
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def test_nodes_and_values_on_demand() -> None:
 
 def test_long_lists_of_modules_are_cut() -> None:
     shown = lines(gk.text(gk.inspect(linear(60))))
-    assert "... and 50 more; --json lists them all" in shown
+    assert "... and 50 more; the JSON lists them all" in shown
 
 
 def test_long_texts_stay_on_their_line() -> None:

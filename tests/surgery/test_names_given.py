@@ -70,6 +70,13 @@ def test_one_name_that_the_model_lacks_is_named_whole():
         lambda m: gk.image(m, "mul"),
         lambda m: gk.run(m, {"mul": 1}),
         lambda m: gk.run(m, outputs=["mul"]),
+        lambda m: gk.bench(m, feeds={"mul": 1.0}, runs=1),
+        lambda m: gk.probe(m, [{"mul": [2]}]),
+        lambda m: gk.validate(m, against=m, feeds={"mul": 1.0}),
+        lambda m: gk.validate(m, against=m, outputs=["mul"]),
+        lambda m: gk.validate(m, against=m, map={"mul": "x"}),
+        lambda m: gk.validate(m, against=m, map={"x": "mul"}),
+        lambda m: gk.bisect(m, against=m, feeds={"mul": 1.0}),
     ],
 )
 def test_a_node_where_a_value_is_meant_is_told_with_what_it_makes(edit):

@@ -38,7 +38,7 @@ def diff_page(result: Difference, view: str | None = None) -> str:
     for name, rows in found:
         parts += [f'<h2 id="{_anchor(name)}">{escape(name)}</h2>', _table(_anchor(name), rows[:SHOWN], view)]
         if len(rows) > SHOWN:
-            parts.append(f"<p>... and {len(rows) - SHOWN} more; graphkit diff --json lists them all.</p>")
+            parts.append(f"<p>... and {len(rows) - SHOWN} more; the JSON lists them all.</p>")
     if result.steps:
         made = "".join(f"<li>{escape(one_line(step.step))}: {escape(step.said)}</li>" for step in result.steps)
         parts.append(f"<h2>What each step of the history made</h2><ul>{made}</ul>")

@@ -47,7 +47,7 @@ def _profile(profile: Profile) -> list[str]:
     ]
     lines.append(fitted([("operator", "nodes", "ms", "share"), *rows], right=(1, 2, 3)))
     if len(profile.operators) > OPERATORS_SHOWN:
-        lines.append(f"  ... and {len(profile.operators) - OPERATORS_SHOWN} more; --json lists them all")
+        lines.append(f"  ... and {len(profile.operators) - OPERATORS_SHOWN} more; the JSON lists them all")
     nodes = [(node.node, node.operator, number(node.milliseconds)) for node in profile.nodes[:NODES_SHOWN]]
     lines += ["", "  slowest nodes", fitted(nodes, right=(2,))] if nodes else []
     return lines

@@ -62,7 +62,7 @@ def diff_text(result: Difference) -> str:
         for name, change in left[:SHOWN]:
             lines += wrapped(f"{MARKS[name]} {sentence(name, change, one_step=len(result.steps) < 2)}", "  ")
         if len(left) > SHOWN:
-            lines.append(f"  ... and {len(left) - SHOWN} more; --json lists them all")
+            lines.append(f"  ... and {len(left) - SHOWN} more; the JSON lists them all")
     if result.steps:
         lines += ["", "what each step of the history made"]
         lines += [line for step in result.steps for line in wrapped(f"{step.step}: {step.said}", "  ")]

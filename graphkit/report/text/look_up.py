@@ -24,7 +24,7 @@ def value_text(result: ValueDetails) -> str:
     for at, reader in enumerate(result.readers[:SHOWN]):
         lines += wrapped(f"{'read by ' if not at else '        '} {shortened(reader, LONG)}", "  ", trim=False)
     if len(result.readers) > SHOWN:
-        lines.append(f"  ... and {len(result.readers) - SHOWN} more; --json lists them all")
+        lines.append(f"  ... and {len(result.readers) - SHOWN} more; the JSON lists them all")
     if not result.readers:
         lines.append("  read by  no node")
     if result.kind == "made":
@@ -57,7 +57,7 @@ def neighbours_text(result: Neighbours) -> str:
         mark = f"{one.distance:+d}" if one.distance else "->"
         lines += wrapped(f"{mark:>3}  {shortened(one.node, LONG)}", "", hang="       ", trim=False)
     if len(result.nodes) > len(shown):
-        lines.append(f"... and {len(result.nodes) - len(shown)} more; --json lists them all")
+        lines.append(f"... and {len(result.nodes) - len(shown)} more; the JSON lists them all")
     return "\n".join(lines)
 
 
@@ -69,5 +69,5 @@ def matches_text(result: Matches) -> str:
         said = match.what if match.kind == "node" else f"{shortened(match.name, 60)}  {match.what}"
         lines += wrapped(f"{match.kind:<6}  {shortened(said, LONG)}", "  ", hang="          ")
     if count > SHOWN:
-        lines.append(f"  ... and {count - SHOWN} more; --json lists them all")
+        lines.append(f"  ... and {count - SHOWN} more; the JSON lists them all")
     return "\n".join(lines)

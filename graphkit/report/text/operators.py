@@ -86,7 +86,7 @@ def lowering_text(result: Lowering) -> str:
             lines += [f"    {head}", *_arguments(rule)]
         if exporter == "dynamo" and result.decomposed:
             lines.append(
-                f"    {', '.join(result.decomposed)}: taken apart into other torch operators; --check tells for a module whether all of them translate"
+                f"    {', '.join(result.decomposed)}: taken apart into other torch operators; checking a module tells whether all of them translate"
             )
         if not rules and not (exporter == "dynamo" and result.decomposed):
             lines.append("    no translation")

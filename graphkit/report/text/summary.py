@@ -106,8 +106,8 @@ def _work(summary: Summary) -> str:
     if summary.work is None:
         if not summary.unbound:
             return ""
-        sizes = " ".join(f"--bind {shortened(dim, 20)}=..." for dim in summary.unbound[:LARGEST_SHOWN])
-        return f"give sizes to be told what it computes and holds: {sizes}"
+        open_dims = ", ".join(shortened(dim, 20) for dim in summary.unbound[:LARGEST_SHOWN])
+        return f"bind sizes to {open_dims} to be told what it computes and holds"
     work = summary.work
     text = f"{_count(work.macs)} multiply-accumulates"
     if work.uncounted:
@@ -148,7 +148,7 @@ def _section(title: str, rows: Sequence[Sequence[str]], most: int | None = None)
     if not rows:
         return []
     shown = rows if most is None else rows[:most]
-    more = [f"  ... and {len(rows) - len(shown)} more; --json lists them all"] if len(rows) > len(shown) else []
+    more = [f"  ... and {len(rows) - len(shown)} more; the JSON lists them all"] if len(rows) > len(shown) else []
     return ["", title, fitted(shown), *more]
 
 
@@ -178,7 +178,7 @@ def _modules(summary: Summary) -> list[str]:
         return []
     lines = _section("torch modules", [("nodes", "parameters", "bytes", "module", "class"), *rows])
     if len(summary.modules) > MODULES_SHOWN:
-        lines.append(f"  ... and {len(summary.modules) - MODULES_SHOWN} more; --json lists them all")
+        lines.append(f"  ... and {len(summary.modules) - MODULES_SHOWN} more; the JSON lists them all")
     return lines
 
 

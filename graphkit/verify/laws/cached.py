@@ -11,6 +11,7 @@ import numpy as np
 
 from graphkit.errors import FeedError, GraphkitError, NameNotFoundError
 from graphkit.feeds.random import RandomFeeds
+from graphkit.graph.misnamed import node_hint
 from graphkit.graph.ports import Port, input_ports, output_ports
 from graphkit.model import Model
 from graphkit.reading.values import value_for
@@ -43,9 +44,9 @@ def held_cached(edited: Model, original: Model, state: Mapping[str, str], asked:
     ports, outputs = input_ports(edited.proto), output_ports(edited.proto)
     for out, into in state.items():
         if out not in outputs:
-            raise NameNotFoundError("output", out, outputs)
+            raise NameNotFoundError("output", out, outputs, hint=node_hint(edited.proto.graph, out))
         if into not in ports:
-            raise NameNotFoundError("input", into, ports)
+            raise NameNotFoundError("input", into, ports, hint=node_hint(edited.proto.graph, into))
     worst: dict[str, Metrics] = {}
     verdict: Verdict = "proved"
     why, sizes = "", list[str]()

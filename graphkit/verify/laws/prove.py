@@ -10,6 +10,7 @@ from typing import Any
 
 from graphkit.errors import GraphkitError, NameNotFoundError
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.misnamed import first_node_hint
 from graphkit.graph.ports import input_ports
 from graphkit.hint import Call, Hint
 from graphkit.model import Model, ModelLike
@@ -216,7 +217,9 @@ def _check_feeds(feeds: Mapping[str, Any], *models: Model) -> None:
     known = [name for model in models for name in input_ports(model.proto)]
     for name in feeds:
         if name not in known:
-            raise NameNotFoundError("input", name, known)
+            raise NameNotFoundError(
+                "input", name, known, hint=first_node_hint((model.proto.graph for model in models), name)
+            )
 
 
 def _tell_apart(edited: Model, given: Model) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from graphkit.errors import FeedError, NameNotFoundError, SessionError
 from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.misnamed import node_hint
 from graphkit.model import Model, ModelLike
 from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.runtime.refusals import failed_node, refused_axes
@@ -65,7 +66,7 @@ def _tried(source: Model, shapes: Iterable[Shapes], seed: int) -> tuple[Attempt,
     for one in wanted:
         for name in one:
             if name not in loaded.inputs:
-                raise NameNotFoundError("input", name, loaded.inputs)
+                raise NameNotFoundError("input", name, loaded.inputs, hint=node_hint(source.proto.graph, name))
     attempts = [_attempt(source, loaded, one, seed) for one in wanted]
     base = next((attempt.shapes for attempt in attempts if attempt.accepted), None)
     return tuple(

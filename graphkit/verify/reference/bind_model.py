@@ -10,6 +10,7 @@ import numpy as np
 from graphkit.errors import ComparisonError, NameNotFoundError
 from graphkit.graph import values
 from graphkit.graph.index import GraphIndex
+from graphkit.graph.misnamed import node_hint
 from graphkit.graph.ports import Port, input_ports
 from graphkit.graph.upstream import upstream
 from graphkit.hint import Argument, Blank, Hint, call
@@ -101,7 +102,9 @@ class _Binder:
         for name, port in self._candidate.inputs.items():
             target = self._mapping.get(name, name)
             if name in self._mapping and not self._index.has(target):
-                raise NameNotFoundError("value", target, self._index.values())
+                raise NameNotFoundError(
+                    "value", target, self._index.values(), hint=node_hint(self._index.graph, target)
+                )
             source = self._source(port, target)
             if source is not None:
                 found[name] = source
@@ -155,12 +158,16 @@ class _Binder:
         bound: dict[str, str] = {}
         for name in wanted:
             if name not in self._candidate.outputs:
-                raise NameNotFoundError("output", name, self._candidate.outputs)
+                raise NameNotFoundError(
+                    "output", name, self._candidate.outputs, hint=node_hint(self._candidate.model.proto.graph, name)
+                )
             target = self._mapping.get(name, name)
             if self._index.has(target):
                 bound[name] = target
             elif name in self._mapping:
-                raise NameNotFoundError("value", target, self._index.values())
+                raise NameNotFoundError(
+                    "value", target, self._index.values(), hint=node_hint(self._index.graph, target)
+                )
         rest = [name for name in wanted if name not in bound]
         free = [name for name in known if name not in bound.values()]
         notes: tuple[str, ...] = ()

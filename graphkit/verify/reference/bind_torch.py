@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import ComparisonError, NameNotFoundError
+from graphkit.graph.misnamed import node_hint
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.torch_export.factory import TorchSubject, load_factory
 from graphkit.verify.compare.described import described
@@ -203,7 +204,9 @@ class _Binder:
         """What each output of the candidate is: a number, or the path of a submodule."""
         for name in wanted:
             if name not in self._candidate.outputs:
-                raise NameNotFoundError("output", name, self._candidate.outputs)
+                raise NameNotFoundError(
+                    "output", name, self._candidate.outputs, hint=node_hint(self._candidate.model.proto.graph, name)
+                )
         found: dict[str, str | int] = {}
         for position, name in enumerate(self._candidate.outputs):
             target = self._mapping.get(name, str(position))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import NameNotFoundError
 from graphkit.feeds.random import RandomFeeds
+from graphkit.graph.misnamed import node_hint
 from graphkit.graph.ports import Port, input_ports
 from graphkit.reading.fits import check
 from graphkit.running.run import session_for
@@ -33,6 +34,7 @@ class ModelRunner:
         self._against = against
         self._loading = loading
         model = as_model(against)
+        self._graph = model.proto.graph
         self._ports = input_ports(model.proto)
         self._outputs = {value.name for value in model.proto.graph.output}
         self._constants = {name: source.array for name, source in binding.of(Constant).items()}
@@ -51,7 +53,9 @@ class ModelRunner:
             NameNotFoundError: It has none of this name.
         """
         if name not in self._ports:
-            raise NameNotFoundError("input", name, [*self.binding.drawn, *self._ports])
+            raise NameNotFoundError(
+                "input", name, [*self.binding.drawn, *self._ports], hint=node_hint(self._graph, name)
+            )
         return self._ports[name]
 
     def example(self, sample: int) -> dict[str, Any]:  # noqa: ARG002 (the runner's signature)
