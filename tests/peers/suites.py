@@ -22,10 +22,15 @@ Test = TypeVar("Test")
 
 @dataclass(frozen=True)
 class Case:
-    """Some of a peer's cases that are about one thing."""
+    """Some of a peer's cases that are about one thing; ``name*9`` stands for nine."""
 
     peer: tuple[str, ...]
     differs: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return sum(int(name.partition("*")[2] or 1) for name in self.peer)
 
 
 @dataclass

@@ -17,7 +17,6 @@ import numpy as np
 import onnx
 
 from graphkit.errors import EditError, NothingFoundError, SessionError
-from graphkit.graph import walk
 from graphkit.graph.names import label, title
 from graphkit.graph.opset import opset_of
 from graphkit.hint import Argument, Hint, call
@@ -261,11 +260,6 @@ def quiet() -> Iterator[None]:
     finally:
         root.removeFilter(ours)
         root.removeHandler(handler)
-
-
-def _inner(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    for body in walk.nested([node]):
-        yield from body.node
 
 
 FAILURES = (AssertionError, ValueError, TypeError, LookupError, RuntimeError, AttributeError)
