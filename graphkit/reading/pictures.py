@@ -60,13 +60,16 @@ def numbers_of(port: Port, pixels: Array, form: PictureFormat) -> Array:
     """
     channels, first = _layout(port)
     if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
+        pixels = np.repeat(pixels[:, :, None], channels, axis=2)
+        pixels[:, :, 3:] = 255  # of a grey picture of 16 bits
     if form.bgr and channels == 3:
         pixels = pixels[:, :, ::-1]
     if port.data_type != onnx.TensorProto.UINT8:
         pixels = form.floats(pixels)
     elif not form.plain:
         raise FeedError(f"input {port.name!r} is {port.text}: it takes no mean and no deviation", name=port.name)
+    else:
+        pixels = np.rint(pixels).astype(np.uint8)
     if first:
         pixels = pixels.transpose(2, 0, 1)
     rank = len(port.dims or ())
@@ -90,7 +93,11 @@ def luma_and_chroma(port: Port, path: str, *, most: int, form: PictureFormat = P
             name=port.name,
             hint="feed the picture as it is",
         )
-    brightness, *chroma = _opened(port, path, "RGB", most, form).convert("YCbCr").split()
+    picture = _opened(port, path, "RGB", most, form)
+    if picture.mode == "F":
+        grey = picture.convert("L").point(lambda _: 128)
+        return numbers_of(port, np.asarray(picture), form), [grey, grey]
+    brightness, *chroma = picture.convert("YCbCr").split()
     return numbers_of(port, np.asarray(brightness), form), chroma
 
 
@@ -133,12 +140,30 @@ def _opened(port: Port, path: str, mode: str, most: int, form: PictureFormat) ->
                 size = opened.size if form.resize is None else _fixed_size(port, first=first)
                 _check_size(port, path, size, channels, first=first)
                 _check_pixels(port, path, opened.size, max(len(mode), len(opened.getbands())), most)
-                picture = opened.convert(mode)
+                picture = _converted(image, port, path, opened, mode)
     except (*_BROKEN, image.DecompressionBombError) as error:
         raise FeedError(f"{path} is no picture, .npy or .npz file, or it is damaged", name=port.name) from error
     if form.resize is None or picture.size == size:
         return picture
     return picture.resize(size, image.Resampling[form.resize.upper()])
+
+
+def _converted(image: Any, port: Port, path: str, opened: Any, mode: str) -> Any:
+    """A picture in a mode. One of 16 bits comes in pillow's mode F as 0..255 with fractions: pillow itself would cut it off
+    at 255.
+
+    Raises:
+        FeedError: Its pixels are of 32 bits, whose range nothing says.
+    """
+    if opened.mode.startswith("I;16"):
+        return image.fromarray(np.asarray(opened).astype(np.float32) / np.float32(257))
+    if opened.mode in ("I", "F"):
+        raise FeedError(
+            f"the pixels of {path} are of 32 bits, and nothing says which of their numbers is white",
+            name=port.name,
+            hint="give the numbers that the model wants as a .npy file",
+        )
+    return opened.convert(mode)
 
 
 def _fixed_size(port: Port, *, first: bool) -> tuple[int, int]:

@@ -133,3 +133,32 @@ def test_the_command_says_range_order_and_size_in_and_out(photo, tmp_path, capsy
     said = capsys.readouterr().err
     assert "photo.png as float32 of 0..1, grey" in said
     assert "y taken as 0..1, grey" in said
+
+
+DEEP = np.array([[0, 1000, 30_000], [65_535, 257, 4_242]], np.uint16)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_picture_of_16_bits_keeps_its_levels(tmp_path, channels):
+    Image.fromarray(DEEP).save(tmp_path / "deep.png")
+    port = Port("x", onnx.TensorProto.FLOAT, (1, channels, 2, 3), f"float32[1,{channels},2,3]")
+    fed = value_for(port, f"@{tmp_path}/deep.png")
+    for channel in fed[0][:3]:
+        np.testing.assert_allclose(channel, DEEP / 65_535, rtol=0, atol=1e-6)
+    assert (fed[0][3:] == 1).all()
+    port = Port("x", onnx.TensorProto.UINT8, (1, channels, 2, 3), f"uint8[1,{channels},2,3]")
+    assert np.array_equal(value_for(port, f"@{tmp_path}/deep.png")[0, 0], np.rint(DEEP / 257).astype(np.uint8))
+
+
+def test_luma_of_a_picture_of_16_bits_is_grey(tmp_path):
+    Image.fromarray(DEEP).save(tmp_path / "deep.png")
+    ran = gk.run_luma(same(tmp_path, "1,1,h,w"), {"x": f"@{tmp_path}/deep.png"})
+    expected = np.repeat(np.rint(DEEP / 257).astype(int)[:, :, None], 3, axis=2)
+    assert np.abs(ran.arrays["y"].astype(int) - expected).max() <= 1
+
+
+def test_pixels_of_32_bits_are_refused(tmp_path):
+    Image.fromarray(np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)).save(tmp_path / "float.tif")
+    port = Port("x", onnx.TensorProto.FLOAT, (1, 1, 2, 3), "float32[1,1,2,3]")
+    with pytest.raises(gk.FeedError, match="32 bits"):
+        value_for(port, f"@{tmp_path}/float.tif")
