@@ -11,6 +11,7 @@ import onnx
 from graphkit.edit.constants import initializer_of
 from graphkit.edit.nodes import set_inputs, set_nodes
 from graphkit.edit.prune import keep
+from graphkit.edit.readers import read_instead
 from graphkit.edit.simplification.known import learn, target
 from graphkit.edit.simplification.neighbours import merged
 from graphkit.edit.simplification.no_ops import passes_through
@@ -22,7 +23,7 @@ from graphkit.semantics.kinds import MAY_DRAW
 from graphkit.tensor import stored_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 
 def simplify_once(model: Model, proto: onnx.ModelProto, limit: int, names: Names | None = None) -> Counter[str]:
@@ -180,7 +181,7 @@ def _write(view: View) -> None:
                 names = [view.renamed.get(name, name) for name in node.output]
                 del node.output[:]
                 node.output.extend(names)
-        _read_instead(graph, view.renamed)
+        read_instead(graph.node, view.renamed)
 
 
 def remove_dead(proto: onnx.ModelProto, inner: set[str]) -> int:
@@ -253,7 +254,7 @@ def _shared(graph: onnx.GraphProto, equals: _Equals, apart: set[str]) -> int:
     fixed |= {entry.tensor_name for entry in graph.quantization_annotation}
     same = equals.find([tensor for tensor in graph.initializer if tensor.name not in fixed])
     if same:
-        _read_instead(graph, same)
+        read_instead(graph.node, same)
         keep(graph.initializer, lambda tensor: tensor.name not in same)
         keep(graph.value_info, lambda value: value.name not in same)
     return len(same)
@@ -287,16 +288,6 @@ class _Equals:
             if name != tensor.name:
                 same[tensor.name] = name
         return same
-
-
-def _read_instead(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Let every node read other values. Changes the graph and its bodies."""
-    for node in walk.nodes(graph):
-        if any(name in names for name in node.input):
-            set_inputs(node, [names.get(name, name) for name in node.input])
-    for body in walk.nested(graph.node):
-        for output in body.output:
-            output.name = names.get(output.name, output.name)
 
 
 def _digest(model: Model, tensor: onnx.TensorProto) -> bytes:
