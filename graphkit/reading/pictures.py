@@ -313,7 +313,7 @@ def _warn_outside(name: str, unit: Array, path: str, form: PictureFormat) -> Non
     low, high = float(finite.min()) * form.top, float(finite.max()) * form.top
     file, other = os.path.basename(path), "0-1" if form.top > 1 else "0-255"
     warnings.warn(
-        f"{file}: output {name!r} was taken as {form}, and holds {low:.4g} to {high:.4g}: {outside:.0%} of it was clipped; "
+        f"{file}: output {name!r} was taken as {form.told(1 if unit.ndim == 2 else unit.shape[2])}, and holds {low:.4g} to {high:.4g}: {outside:.0%} of it was clipped; "
         f"say what it is behind the name, as in {file}:{other} or {file}:mean=0.5:std=0.5",
         GraphkitWarning,
         stacklevel=2,

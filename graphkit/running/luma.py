@@ -76,7 +76,10 @@ def run_luma(
     picture = merged(wanted[0], np.asarray(ran.arrays[wanted[0]]), chroma, path, form)
     if save is not None:
         save_arrays({wanted[0]: picture}, path)
-    read = f"{picture_note(ports[name], feeds[name])}: luma alone, its chroma was resized (bicubic) and merged back"
+    read = (
+        f"{picture_note(ports[name], feeds[name])}: luma alone; output {wanted[0]!r} was taken as {form.told(1)}; its chroma "
+        "was resized (bicubic) and merged back"
+    )
     return dataclasses.replace(
         ran, arrays={wanted[0]: picture}, outputs={wanted[0]: summary(picture)}, notes=(*ran.notes, read)
     )

@@ -43,7 +43,9 @@ def test_luma_from_the_command_line_is_what_pil_makes_by_hand(net, photo, tmp_pa
     out = str(tmp_path / "larger.png")
     assert main(["run", net, "--feed", f"luma=@{photo}", "--luma", "--save", out]) == 0
     assert np.array_equal(np.asarray(Image.open(out)), by_hand(net, photo))
-    assert "photo.png as float32 of 0..1, grey: luma alone" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "photo.png as float32 of 0..1, grey: luma alone" in said
+    assert "output 'larger' was taken as 0..1, grey" in said
 
 
 def test_luma_of_0_to_255_and_the_same_in_python(net, photo, tmp_path):
