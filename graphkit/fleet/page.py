@@ -91,6 +91,11 @@ def save_outcomes(path: str | os.PathLike[str], title: str, outcomes: Sequence[O
 
     Raises:
         SaveError: A page cannot be written.
+
+    Example:
+        >>> import graphkit as gk
+        >>> failed = gk.Failed("model.onnx", "EditError", "no node has that name", None, 0.1, 1, "")
+        >>> gk.save_outcomes("nightly.html", "nightly", [failed], "graphkit apply")
     """
     target = os.fspath(path)
     folder = f"{os.path.splitext(target)[0]}_models"
