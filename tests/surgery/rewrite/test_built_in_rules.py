@@ -430,6 +430,18 @@ CASES = [
         1,
     ),
     (
+        "expand-cross-entropy-loss",
+        13,
+        "(float[3,4] x) => (float y) <int64[3] t = {0, 3, 1}> { y = SoftmaxCrossEntropyLoss(x, t) }",
+        1,
+    ),
+    (
+        "expand-nll-loss",
+        13,
+        '(float[3,4] x) => (float[3] y) <int64[3] t = {0, 3, 1}> { y = NegativeLogLikelihoodLoss<reduction = "none">(x, t) }',
+        1,
+    ),
+    (
         "expand-simplified-layer-norm",
         18,
         "(float[2,3] x, float[3] g) => (float[2,3] y) { y = SimplifiedLayerNormalization<axis = 1>(x, g) }",
