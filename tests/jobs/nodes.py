@@ -144,12 +144,6 @@ where numbers(zero) == [0] and numbers(half)[0] * 2 == dim(x, numbers(axes)[0]) 
 let axis = numbers(axes)[0]
 replacement (x) => (a, b) { a, b = Split<axis: int = @axis, num_outputs = 2>(x) }
 """
-EINSUM = """
-pattern (a, b) => (y) { y = Einsum<equation = "bij,bjk->bik">(a, b) }
-replacement (a, b) => (y) { y = MatMul(a, b) }
-pattern (a, b) => (y) { y = Einsum<equation = "bid,bjd->bij">(a, b) }
-replacement (a, b) => (y) { t = Transpose<perm = [0, 2, 1]>(b) y = MatMul(a, t) }
-"""
 NEG = """
 pattern (x) => (y) { y = Neg(x) }
 let minus = like(x, -1)
@@ -380,7 +374,7 @@ JOBS = [
         73,
         "Einsum into Transpose and MatMul",
         'g (float[2,3,4] a, float[2,5,4] b) => (float[2,3,5] y) { y = Einsum<equation = "bid,bjd->bij">(a, b) }',
-        [{"do": "rewrite", "rules": EINSUM}],
+        [{"do": "rewrite", "rules": "einsum-to-matmul"}],
         ops("Transpose", "MatMul"),
     ),
     Job(

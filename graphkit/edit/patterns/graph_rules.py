@@ -12,6 +12,7 @@ import onnx
 from graphkit.edit.constants import initializer_of
 from graphkit.edit.function_bodies import expanded_operator
 from graphkit.edit.nodes import set_nodes
+from graphkit.edit.patterns.einsum import einsum_parts
 from graphkit.edit.prune import keep
 from graphkit.edit.readers import read_instead
 from graphkit.errors import FormatError
@@ -19,7 +20,7 @@ from graphkit.graph import values, walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names, title
 from graphkit.graph.opset import opset_of
-from graphkit.graph.scopes import scopes
+from graphkit.graph.scopes import Scope, scopes
 from graphkit.model import Model
 from graphkit.semantics.schemas import schema_of
 from graphkit.shapes.inference import inferred
@@ -269,8 +270,12 @@ def _masks(readers: Mapping[str, set[str]], name: str) -> bool:
     return name in readers and readers[name] <= _MASKS
 
 
-def _expand(op: str) -> Apply:
-    """What makes a rule of ONNX's own definition of an operator."""
+Writer = Callable[[onnx.NodeProto, Scope, int, Names], "list[onnx.NodeProto] | None"]
+"""What writes other nodes for one, given what is around it, the opset and the names in use; None where it cannot."""
+
+
+def _expand(op: str, write: Writer = expanded_operator) -> Apply:
+    """What makes a rule of a way to say an operator by others: ONNX's own definition."""
 
     def apply(_model: Model, proto: onnx.ModelProto, _given: Mapping[str, Any]) -> list[str]:
         if not any(node.op_type == op and not node.domain for node in walk.nodes(proto.graph)):
@@ -280,7 +285,7 @@ def _expand(op: str) -> Apply:
         for graph, scope in reversed(list(zip(walk.graphs(proto.graph), found, strict=True))):
             nodes, changed = [], False
             for node in graph.node:
-                body = expanded_operator(node, scope, opset, names) if node.op_type == op and not node.domain else None
+                body = write(node, scope, opset, names) if node.op_type == op and not node.domain else None
                 nodes.extend(body or [node])
                 if body:
                     changed = True
@@ -324,6 +329,11 @@ GRAPH_RULES = _tables(
         *(
             GraphRule(f"expand-{words}", f"{op} becomes the operators that ONNX defines it by.", _expand(op))
             for words, op in _DEFINED.items()
+        ),
+        GraphRule(
+            "einsum-to-matmul",
+            "Einsum of one or two operands becomes Transpose, ReduceSum, Reshape and MatMul.",
+            _expand("Einsum", einsum_parts),
         ),
         GraphRule(
             "tie-embeddings",

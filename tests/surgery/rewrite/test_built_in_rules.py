@@ -572,7 +572,14 @@ def test_a_rule_rewrites_what_it_is_for_and_the_numbers_stay(rule, opset, body, 
         assert np.max(np.abs(old - new)) <= within * np.max(np.abs(old))
 
 
-IN_OWN_TESTS = {"identity-outputs", "lift-initializers", "mask-value", "remove-memcpy", "tie-embeddings"}
+IN_OWN_TESTS = {
+    "einsum-to-matmul",
+    "identity-outputs",
+    "lift-initializers",
+    "mask-value",
+    "remove-memcpy",
+    "tie-embeddings",
+}
 
 
 def test_every_built_in_rule_is_tested():
