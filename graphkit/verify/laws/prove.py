@@ -61,7 +61,8 @@ def prove(
             history names. For what ``merge`` made: the models by name; None: the files of their names beside it.
         feeds: Input of ``edited`` (or of the original, where only that has it) -> what to feed, as ``graphkit.run`` takes
             it. Everything else is random.
-        samples: Runs at the usual sizes; those at other sizes come on top. None: 5, or fewer where a run is slow.
+        samples: Runs at the usual sizes; those at other sizes come on top. None: 5, up to 20 where they
+            cost nothing, or fewer where a run is slow.
         seed: Where the random numbers start.
         replay: Ask the first question too.
         state: Output -> input of ``edited`` that a caller feeds it to in the next step, as with a decoder's cache: N steps

@@ -216,3 +216,34 @@ def test_what_inference_had_against_the_model_before_is_no_fault_of_the_edit():
     model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, places, [3]))
     proof = gk.prove(gk.remove(model, nodes="gone"), model)
     assert proof, gk.text(proof)
+
+
+def test_a_shape_that_the_model_before_declared_otherwise_is_no_excuse():
+    """What runs beside the model after is another than the model before, whose declarations say nothing of it."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[1, 2, 6, 6] x) => (float[1, 2, 12, 9] y) <int64[4] s = {1, 2, 12, 9}> {
+        [relu] r = Relu(x) [one] y = Resize<mode = "linear">(r, , , s) }"""
+    )
+    made = gk.remove(model, nodes=["one", "relu"])
+    assert gk.prove(made, model)
+    proto = made.materialize()
+    proto.graph.output[0].type.tensor_type.shape.dim[2].dim_value = 7
+    wrong = Model(proto, {}, original=made.original, steps=made.history)
+    proof = gk.prove(wrong, model, replay=False)
+    assert (proof.verdict, "declared" in proof.laws[0].why) == ("broken", True), gk.text(proof)
+
+
+def test_an_element_that_one_feed_in_two_shows_is_looked_at_often_enough():
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (int64[4] x, bool[4] keep) => (int64[4] y) <int64[4] v = {0, 7, 0, 7}> {
+        y = Where(keep, x, v) }"""
+    )
+    made = gk.set_parts(model, doc="mine")
+    assert gk.prove(made, model).laws[0].runs >= 20
+    for place in range(4):
+        proto = made.materialize()
+        array = np.int64([0, 7, 0, 7])
+        array[place] += 1
+        proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(array, "v"))
+        wrong = Model(proto, {}, original=made.original, steps=made.history)
+        assert all(gk.prove(wrong, model, replay=False, seed=seed).verdict == "broken" for seed in range(8))
