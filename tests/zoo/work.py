@@ -176,8 +176,9 @@ def precision(to):
         try:
             proved(edited, subject, replay=calibrated is None)
         except AssertionError as said:
-            if "int" in to and "relative L2 error" in str(said):
-                raise Refused(f"too inexact, says prove: {str(said).partition('relative L2 error')[2][:40]}") from said
+            why = "relative L2 error" if "int" in to else "max abs error"
+            if why in str(said):
+                raise Refused(f"too inexact, says prove: {why}{str(said).partition(why)[2][:40]}") from said
             raise
 
     work.__name__ = to.replace("-", "_")
@@ -376,7 +377,12 @@ def dims(subject):
             values[f"{value.name}:0"] = "batch"
     if not values:
         raise Refused("no input has a batch of 1 baked in")
-    edited = gk.dims(subject.model, values, repair_shapes=True)
+    with warnings.catch_warnings(record=True) as said_of_it:
+        warnings.simplefilter("always", gk.GraphkitWarning)
+        edited = gk.dims(subject.model, values, repair_shapes=True)
+    named = [str(each.message) for each in said_of_it if "wrong" in str(each.message) or "fails" in str(each.message)]
+    if named:
+        raise Refused(f"named: {named[0][:160]}")
     names = {key.rsplit(":", 1)[0] for key in values}
     other = dict(RandomFeeds(subject.model, seed=1, bind=subject.sizes).draw_all(0))
     two = {n: np.concatenate([a, other[n]]) if n in names else a for n, a in subject.feeds.items()}
