@@ -128,7 +128,8 @@ def _plain_reason(text: str) -> str:
 def run_inference(model: onnx.ModelProto, *, propagate: bool) -> onnx.ModelProto | None:
     """onnx.shape_inference once, or None where it fails: the model contradicts itself, a dim is an impossible one.
 
-    A default value that a feed may replace counts for nothing: onnx would take it for a constant.
+    A default value that a feed may replace counts for nothing: onnx would take it for a constant. A sparse initializer is
+    what a node reads of it, a dense tensor: onnx 1.23 gives it a sparse type, at which its rules for nodes fail.
 
     Args:
         model: The model; it is not changed.
@@ -136,16 +137,27 @@ def run_inference(model: onnx.ModelProto, *, propagate: bool) -> onnx.ModelProto
     """
     inputs = {value.name for value in model.graph.input} if model.ir_version >= 4 else set()
     defaults = [tensor for tensor in model.graph.initializer if tensor.name in inputs]
-    if not defaults:
+    sparse = model.graph.sparse_initializer
+    if not defaults and not sparse:
         return _attempt(model, data_prop=propagate)[0]
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
-    del bare.graph.initializer[:]
+    del bare.graph.initializer[:], bare.graph.sparse_initializer[:]
     bare.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name not in inputs)
+    known = {info.name for info in (*model.graph.value_info, *model.graph.input)}
+    dense = [each for each in sparse if each.values.name not in known]
+    for each in dense:
+        values, dims = each.values, list(each.dims)
+        bare.graph.value_info.append(onnx.helper.make_tensor_value_info(values.name, values.data_type, dims))
     found = _attempt(bare, data_prop=propagate)[0]
     if found is not None:
         del found.graph.initializer[:]
         found.graph.initializer.extend(model.graph.initializer)
+        found.graph.sparse_initializer.extend(sparse)
+        added = {each.values.name for each in dense}
+        kept = [info for info in found.graph.value_info if info.name not in added]
+        del found.graph.value_info[:]
+        found.graph.value_info.extend(kept)
     return found
 
 

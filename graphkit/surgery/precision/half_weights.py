@@ -10,6 +10,11 @@ from graphkit.tensor import decode, embed
 LARGEST = 65504.0
 """The largest number of float16."""
 
+LARGEST_BFLOAT16 = float.fromhex("0x1.fep127")
+"""The largest number of bfloat16. float32's own largest, which exporters write into masks, would round to infinity, and a
+row that is masked whole would be NaN.
+"""
+
 SMALLEST = 2.0**-24
 """The smallest positive number of float16, which smaller ones become: an epsilon does not become 0."""
 
@@ -20,7 +25,8 @@ def half_tensor(tensor: onnx.TensorProto, low: int) -> int:
     """Store a float32 tensor in 16 bits. Changes the tensor.
 
     Returns:
-        How many numbers are beyond the range of float16 and became its largest number.
+        How many numbers are beyond the range of float16 and became its largest number. Beyond bfloat16's there are only
+        those that are nearer to its largest number than one step.
     """
     array = decode(tensor, None)
     beyond = 0
@@ -30,6 +36,8 @@ def half_tensor(tensor: onnx.TensorProto, low: int) -> int:
         beyond = int(np.count_nonzero(outside))
         array = np.where(outside, np.copysign(np.float32(LARGEST), array), array)
         array = np.where((size > 0) & (size < SMALLEST), np.copysign(np.float32(SMALLEST), array), array)
+    elif low == onnx.TensorProto.BFLOAT16:
+        array = np.where(np.isfinite(array), np.clip(array, -LARGEST_BFLOAT16, LARGEST_BFLOAT16), array)
     with np.errstate(over="ignore"):
         data = array.astype(onnx.helper.tensor_dtype_to_np_dtype(low)).tobytes()
     embed(tensor, data)

@@ -261,3 +261,17 @@ def test_what_cannot_be_mended_is_refused_with_all_its_nodes(monkeypatch):
     monkeypatch.setattr(half_module, "unfit", refuses)
     with pytest.raises(gk.EditError, match=r"nothing in the model becomes|Relu 'one': no; Neg 'two': no"):
         gk.precision(model, to="float16")
+
+
+def test_the_fill_of_a_mask_stays_finite_in_bfloat16():
+    """float32's own lowest number, which exporters write: as an infinity, a row that is masked whole would be NaN."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 20]> g (float[2] x, bool[2] c) => (float[2] y) { y = Where(c, x, fill) }'
+    )
+    lowest, infinite = np.finfo(np.float32).min, np.float32(-np.inf)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([lowest, infinite], np.float32), "fill"))
+    half = gk.precision(model, to="bfloat16")
+    fill = np.asarray(half.array("fill")).astype(np.float32)
+    assert np.isfinite(fill[0])
+    assert np.isneginf(fill[1])
+    assert gk.prove(half, model).verdict == "proved"
