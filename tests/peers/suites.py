@@ -50,18 +50,14 @@ class Suite:
     cases: list[Case] = field(default_factory=list)
 
     def case(self, peer: str, *, differs: str = "") -> Callable[[Test], Test]:
-        """Say which of the peer's cases a test stands for.
+        """Say which of the peer's cases a test, or a table, stands for.
 
         Args:
             peer: Their names, separated by spaces, as short as they can be told apart by.
             differs: Why graphkit does something else; empty where it does what the peer promises.
         """
-
-        def keep(test: Test) -> Test:
-            self.cases.append(Case(tuple(peer.split()), differs))
-            return test
-
-        return keep
+        self.cases.append(Case(tuple(peer.split()), differs))
+        return lambda test: test
 
     def rows(self, rows: list[Row]) -> list[Row]:
         """The same for the rows of a table."""

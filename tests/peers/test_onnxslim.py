@@ -141,10 +141,6 @@ HARD = {
     "runtime.range_before_gather_is_an_output": ("g (float[4] x) => (float[2] y, int64[2] r) <int64 b = {1}, int64 e = {3}, int64 s = {1}> { r = Range(b, e, s) y = Gather(x, r) }", 17),
 }  # fmt: skip
 OWN_ADD = '<domain: "own", opset_import: ["" : 13]> Add (a, b) => (c) { d = Mul(a, b) c = Sub(d, b) }'
-SUITE.case(
-    " ".join(f"issue_reproducer.{name}" for name in HARD)
-    + " consecutive_reshape_zero_copy consecutive_slice_negative_axes slice_empty_and_reverse resize_scale_shape overlapping_transpose"
-)
 
 
 def hard(name):
@@ -175,6 +171,10 @@ def edits(model):
     yield "together", gk.simplify(together)
 
 
+@SUITE.case(
+    " ".join(f"issue_reproducer.{name}" for name in HARD)
+    + " consecutive_reshape_zero_copy consecutive_slice_negative_axes slice_empty_and_reverse resize_scale_shape overlapping_transpose"
+)
 @pytest.mark.parametrize("name", HARD)
 def test_what_optimizers_are_known_to_get_wrong_keeps_its_numbers_and_types(name):
     before = hard(name)
