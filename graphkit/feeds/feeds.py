@@ -96,7 +96,8 @@ def exact_factors(
         numbers = literal(value) if isinstance(value, str) and not value.startswith(("@", RANDOM)) else value
         if not isinstance(numbers, str):
             exact = np.asarray(exact_factor(model.proto, name, numbers, shapes))
-            found[name] = np.broadcast_to(exact, arrays[name].shape).copy()
+            wide = exact.size > arrays[name].size
+            found[name] = exact if wide else np.broadcast_to(exact, arrays[name].shape).copy()
     return found
 
 

@@ -5,6 +5,8 @@ precision; for some pairs (15 and 4.2) they differ by one. A unit in the last pl
 
 With mode nearest the pixel that a result copies is floor(i * float32(1 / factor)) in torch and floor(i / scale) in ONNX
 Runtime, both in single precision. Where in * factor is a whole number, one unit in the last place moves that too.
+And where floor(in * factor) is in, or twice in, torch copies the rows or doubles them, whatever the factor (ATen,
+UpSample.h, nearest_idx): there ONNX Runtime is fed 1 or 2, each axis its own number where they differ.
 """
 
 from __future__ import annotations
@@ -68,6 +70,16 @@ class Factors:
     fed: Array
     meant: Array
 
+    def fed_like(self, array: Array) -> Array:
+        """What ONNX Runtime is fed instead of an array: of its shape, or one number for each axis where it needs several."""
+        return self.fed.reshape(array.shape) if self.fed.size == array.size else self.fed
+
+    @property
+    def copies(self) -> bool:
+        """Whether torch copies or doubles whole rows where the factor given is neither 1 nor 2."""
+        meant = self.meant if self.meant.size == self.fed.size else np.repeat(self.meant, self.fed.size)
+        return bool((np.abs(self.fed - meant) > 1e-5 * meant).any())
+
 
 def exact_factor(
     model: onnx.ModelProto, name: str, factor: float | Sequence[float], shapes: Mapping[str, Sequence[int]]
@@ -81,7 +93,7 @@ def exact_factor(
         shapes: The shapes that the other inputs are fed with; they decide the sizes that are multiplied.
 
     Returns:
-        A float32 array with one number for each given; each is the nearest with which all nodes that it drives make
+        A float32 array with one number for each given (or for each axis, where torch copies the rows of some); each is the nearest with which all nodes that it drives make
         torch's sizes, and copy torch's pixels where one does both (mode nearest); or just the nearest float32 where that
         cannot be known.
 
@@ -99,25 +111,45 @@ def agreeing_factors(
     No float32 near 4.2 both takes 15 to 63 and copies torch's pixels; both sides agree at 4.2000003.
     """
     given = np.atleast_1d(np.asarray(factor, np.float64))
-    best, meant = given.astype(np.float32), given.copy()
-    nodes = [
-        _Driven(site, name) for site in resize_patterns.resamplers(at_shapes(model, shapes)) if name in site.inputs
-    ]
+    sites = [site for site in resize_patterns.resamplers(at_shapes(model, shapes)) if name in site.inputs]
+    nodes = [_Driven(site, name) for site in sites]
+    factors, exact = _agreeing(nodes, given)
+    axes = {len(site.spatial) for site in sites}
+    if not exact and len(given) == 1 and len(axes) == 1 and max(axes) > 1 and _takes_several(model, name):
+        each, exact = _agreeing(nodes, np.repeat(given, max(axes)))
+        if exact and bool((each.meant == given[0]).all()):
+            return Factors(each.fed, given)
+    return factors
+
+
+def _takes_several(model: onnx.ModelProto, name: str) -> bool:
+    """Whether an input takes one number for all axes, or one for each."""
+    info = next(info for info in model.graph.input if info.name == name)
+    return [dim.HasField("dim_value") for dim in info.type.tensor_type.shape.dim] == [False]
+
+
+def _agreeing(nodes: Sequence[_Driven], given: Array) -> tuple[Factors, bool]:
+    """What to feed, and whether sizes and pixels are torch's with it."""
+    best, meant, exact = given.astype(np.float32), given.copy(), True
     for position in range(len(given)):
         if not 0 < given[position] < math.inf:
             continue  # no size follows from it; the runtime says so
         trials = [_replaced(best, position, _moved(given[position], steps)) for steps in ULPS]
         own = [_replaced(given, position, float(trial[position])) for trial in trials]
+        whole = [_replaced(best, position, np.float32(number)) for number in (1, 2)]
         attempts = [
-            *((trial, given, True) for trial in trials),
+            *((trial, given, True) for trial in (*trials, *whole)),
             *((trial, value, True) for trial, value in zip(trials, own, strict=True)),
             *((trial, given, False) for trial in trials),
         ]
         for trial, value, pixels in attempts:
             if all(node.agrees(trial, value, position, pixels=pixels) for node in nodes):
                 best, meant[position] = trial, value[position]
+                exact = exact and pixels and value is given
                 break
-    return Factors(best, meant)
+        else:
+            exact = False
+    return Factors(best, meant), exact
 
 
 def drives_resize(model: onnx.ModelProto, name: str) -> bool:

@@ -313,7 +313,7 @@ def _run_case(made: Session, reference: Runner, case: Case, tally: _Tally) -> No
         if not hasattr(value, "is_cuda"):
             check(made.inputs[name], value)
         feeds[name] = value
-    feeds.update({name: found.fed.reshape(feeds[name].shape) for name, found in factors.items() if name in feeds})
+    feeds.update({name: found.fed_like(feeds[name]) for name, found in factors.items() if name in feeds})
     tally.say(factor_notes(factors, case.feeds))
     actual = run_session(made, feeds, list(exchange.outputs))
     tally.add(case, feeds, actual, exchange.outputs)

@@ -80,12 +80,32 @@ def test_pixels_of_mode_nearest_are_torchs_at_any_size_and_factor():
         x = np.arange(width, dtype=np.float32).reshape(1, 1, 1, width)
         found = agreeing_factors(resized.proto, "factor", [1, factor], {"x": x.shape})
         moved += found.meant[1] != factor
-        if width == int(width * factor) or 2 * width == int(width * factor):
-            continue  # torch copies or doubles there, whatever the factor says
         wanted = functional.interpolate(torch.from_numpy(x), scale_factor=tuple(found.meant.tolist()), mode="nearest")
         assert np.array_equal(run_ort(resized, {"x": x, "factor": found.fed})["y"], wanted.numpy()), (width, factor)
         assert abs(found.meant[1] - factor) <= 4e-7 * factor
     assert 0 < moved < 20
+
+
+@pytest.mark.parametrize(
+    ("shape", "factor", "fed"),
+    [
+        ((1, 1, 11, 13), 2.05, [2.0]),  # 22 x 26: both axes are doubled
+        ((1, 1, 5, 16), 1.1, [1.0, 1.1]),  # 5 x 17: the rows are copied, the columns are not
+        ((1, 1, 3, 4), 1.3, [1.0, 1.3]),
+        ((1, 1, 3, 3), 1.3, [1.0]),
+    ],
+)
+def test_where_torch_copies_or_doubles_whole_rows_the_runtime_is_fed_that(shape, factor, fed):
+    functional = pytest.importorskip("torch.nn.functional")
+    import torch
+
+    resized = gk.resize(resize_model(NEAREST, "1,1,h,w"))
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    found = agreeing_factors(resized.proto, "factor", factor, {"x": x.shape})
+    assert (np.round(found.fed.astype(np.float64), 4).tolist(), found.meant.tolist(), found.copies) == (fed, [factor], True)
+    wanted = functional.interpolate(torch.from_numpy(x), scale_factor=factor, mode="nearest").numpy()
+    assert np.array_equal(run_ort(resized, {"x": x, "factor": found.fed})["y"], wanted)
+    assert np.array_equal(gk.run(resized, {"x": x, "factor": factor})["y"], wanted)
 
 
 def test_sizes_that_are_not_known_leave_the_nearest_float():

@@ -54,7 +54,7 @@ def torch_pair(
     factors = factors_for_attributes(own, binding, drawn)
     drawn = {**drawn, **{name: found.meant for name, found in factors.items()}}
     mine.update(runner.determined(drawn, chosen.sample))
-    mine.update({name: found.fed.reshape(mine[name].shape) for name, found in factors.items() if name in mine})
+    mine.update({name: found.fed_like(mine[name]) for name, found in factors.items() if name in mine})
     stack.enter_context(runner.attributes_set(drawn))
     args, kwargs = runner.arguments(drawn, chosen.sample)
     run = TorchRun(runner.module, args, kwargs, binding.reference)

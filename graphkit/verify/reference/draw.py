@@ -89,7 +89,13 @@ def factors_for_attributes(own: Ported, binding: Binding, feeds: Mapping[str, An
 
 def factor_notes(factors: Mapping[str, Factors], feeds: Mapping[str, Any]) -> list[str]:
     """Says which factors are not the ones that were given, because no float32 makes of them what torch makes."""
-    return [
+    whole = [
+        f"{name!r}: the model gets {' and '.join(f'{number:g}' for number in found.fed)} for {' and '.join(str(number) for number in feeds[name].ravel())}: "
+        "torch copies or doubles whole rows where the size stays or doubles"
+        for name, found in factors.items()
+        if found.copies
+    ]
+    return whole + [
         f"{name!r}: both sides get {' and '.join(str(number) for number in found.fed.tolist())}, for no float32 makes "
         f"torch's sizes and pixels of {' and '.join(str(number) for number in feeds[name].ravel())}"
         for name, found in factors.items()
