@@ -58,6 +58,8 @@ def _forwards(
         value, axes = waiting.pop()
         for node in readers.get(value, ()):
             yield node, axes
+            if not node.output:
+                continue
             if keeps(node):
                 waiting.append((node.output[0], axes))
             elif node.op_type == "Transpose":

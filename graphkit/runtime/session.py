@@ -20,7 +20,7 @@ from graphkit.runtime.handover import CarriedModel, carry, require_runnable
 from graphkit.runtime.ort_values import apart, from_run, lent_outputs, to_runtime
 from graphkit.runtime.placement import Placed, named, nodes_on_cpu
 from graphkit.runtime.tensorrt import TensorRT
-from graphkit.semantics.node_rules import check_sized
+from graphkit.semantics.node_rules import check_parts, check_sized
 from graphkit.shapes.resize_patterns import is_resampler
 from graphkit.storage.load import as_model
 
@@ -208,7 +208,7 @@ def session(
         ProviderError: The device was asked for and did not load, or nodes fell to the CPU.
         SessionError: The runtime refuses the model or a library, or functions that double each other would be expanded
             without end.
-        InvalidGraphError: A Resize is given no size, over which the runtime would end the process.
+        InvalidGraphError: A Resize is given no size, or a Split has more outputs than it says, over which the runtime would end the process.
         FormatError: The file is no ONNX model.
         WeightsError: Weights were stripped, or are not where a tensor says.
         MissingExtraError: onnxruntime is not installed.
@@ -232,6 +232,8 @@ def session(
     for node in model_nodes(given.proto):
         if node.op_type == "Resize" and is_resampler(node):
             check_sized(node, opset_of(given.proto))
+        if node.op_type == "Split" and node.domain in ("", "ai.onnx"):
+            check_parts(node)
     if tensorrt is not None:
         tensorrt.check(given)
     device, note = providers.resolve(device)

@@ -10,6 +10,7 @@ import onnx
 
 from graphkit.errors import InvalidGraphError
 from graphkit.graph.names import label, title
+from graphkit.graph.values import attribute_value
 from graphkit.semantics.schemas import operators, schema_of
 
 
@@ -141,6 +142,19 @@ def _broken(node: onnx.NodeProto, has: str) -> InvalidGraphError:
 
 OPTIONAL_SINCE = 13
 """The opset since which scales and sizes of a Resize are both optional, so that one of them has to be there."""
+
+
+def check_parts(node: onnx.NodeProto) -> None:
+    """Refuse a Split with more outputs than its ``num_outputs``: ONNX Runtime 1.31 ends the process over it.
+
+    Raises:
+        InvalidGraphError: It has more.
+    """
+    count = attribute_value(node, "num_outputs")
+    if isinstance(count, int) and len(node.output) > count:
+        raise InvalidGraphError(
+            f"{title(node)} has {len(node.output)} outputs and num_outputs = {count}", names=[label(node)]
+        )
 
 
 def check_sized(node: onnx.NodeProto, opset: int) -> None:

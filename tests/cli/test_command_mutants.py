@@ -46,3 +46,20 @@ def test_retype_refuses_a_type_that_there_is_not(graphkit, tmp_path):
     done = graphkit("retype", tmp_path / "m.onnx", tmp_path / "o.onnx", "--io", "x=uint8")
     assert done.code == 3
     assert "data type 99" in done.err
+
+
+def test_what_a_campaign_found_ends_in_an_error(graphkit, tmp_path):
+    """A Split that would end the process, a node without outputs behind a layout, a Slice without an end."""
+    split = onnx_text.parse("g (float[2,3] x) => (float[a,b] p) { p, q = Split<axis=1, num_outputs=1>(x) }", 18)
+    onnx.save(split, tmp_path / "split.onnx")
+    done = graphkit("run", tmp_path / "split.onnx")
+    assert (done.code, "has 2 outputs and num_outputs = 1" in done.err) == (3, True), done.err
+    text = "g (float[1,3,4,4] x) => (float[1,3,4,4] y) { a = Relu(x) y = Neg(x) }"
+    outputless = onnx_text.parse(text, 17)
+    del outputless.graph.node[0].output[:]
+    onnx.save(outputless, tmp_path / "none.onnx")
+    assert graphkit("layout", tmp_path / "none.onnx", tmp_path / "o.onnx", "--io", "x=NHWC").code in (0, 3)
+    text = """g (float[2,3,4] x) => (float[a,b] y) <int64[1] s = {0}, int64[0] e = {}, int64[1] k = {0}> {
+        sh = Shape(x) part = Slice(sh, s, e, k) y = Reshape(x, part) }"""
+    onnx.save(onnx_text.parse(text, 17), tmp_path / "slice.onnx")
+    assert graphkit("simplify", tmp_path / "slice.onnx", tmp_path / "o2.onnx").code in (0, 3)

@@ -102,7 +102,11 @@ def test_where_torch_copies_or_doubles_whole_rows_the_runtime_is_fed_that(shape,
     resized = gk.resize(resize_model(NEAREST, "1,1,h,w"))
     x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     found = agreeing_factors(resized.proto, "factor", factor, {"x": x.shape})
-    assert (np.round(found.fed.astype(np.float64), 4).tolist(), found.meant.tolist(), found.copies) == (fed, [factor], True)
+    assert (np.round(found.fed.astype(np.float64), 4).tolist(), found.meant.tolist(), found.copies) == (
+        fed,
+        [factor],
+        True,
+    )
     wanted = functional.interpolate(torch.from_numpy(x), scale_factor=factor, mode="nearest").numpy()
     assert np.array_equal(run_ort(resized, {"x": x, "factor": found.fed})["y"], wanted)
     assert np.array_equal(gk.run(resized, {"x": x, "factor": factor})["y"], wanted)

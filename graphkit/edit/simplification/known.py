@@ -191,7 +191,9 @@ def _sliced(view: View, node: onnx.NodeProto, held: list[int | None]) -> list[in
     starts, ends = bounds[0], bounds[1]
     axes = bounds[2] if len(bounds) > 2 and node.input[3] else [0]
     steps = bounds[3] if len(bounds) > 3 and node.input[4] else [1]
-    if starts is None or ends is None or axes not in ([0], [-1]) or steps is None or len(starts) != 1 or not steps[0]:
+    if starts is None or ends is None or axes not in ([0], [-1]) or steps is None or len(starts) != 1:
+        return None
+    if len(ends) != 1 or len(steps) != 1 or not steps[0]:
         return None
     end: int | None = ends[0]
     if steps[0] < 0 and end is not None and end < -len(held):
