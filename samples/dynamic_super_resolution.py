@@ -1,7 +1,7 @@
 """One trained super-resolution net, one .onnx file, every factor.
 
 torch's exporters write the factor of ``nn.Upsample`` into the file as a constant. This sample exports SRCNN with the
-factor 3, turns the constant into a graph input, and runs the one file at 2, 2.5, 3, 4 and (2, 3), each held against the
+factor 3, turns the constant into a graph input, and runs the one file at 2, 2.5, 3, 4 and (2, 3), each compared with the
 torch module at that factor. Then it cuts the convolutions out and proves them alone.
 
     python samples/dynamic_super_resolution.py [FOLDER]
