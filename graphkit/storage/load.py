@@ -16,12 +16,15 @@ from google.protobuf.message import DecodeError, EncodeError
 from graphkit.errors import FormatError, ModelFileError, TensorError, WeightsError
 from graphkit.graph import walk
 from graphkit.graph.faults import Faults, Report, refuse
-from graphkit.model import BASES_KEY, Model, ModelLike, Source, own_location
+from graphkit.model import BASES_KEY, Model, ModelLike, Source, is_own_location, own_location
 from graphkit.step import Original
 from graphkit.storage.source import Buffer, LocalFile, RemoteFile, is_missing, is_url
 from graphkit.storage.split import Checker, Splitter
 from graphkit.storage.text import read_text, text_format
 from graphkit.tensor import DataRange, check_inline, data_range, expected_bytes, refer, type_name
+
+READINGS = 50
+"""How often a pair is read again that is replaced while it is read."""
 
 SMALL_FILE = 64 << 10
 """Files up to this many bytes are parsed whole: there is nothing to save."""
@@ -79,18 +82,46 @@ def load_with_faults(path: str | os.PathLike[str]) -> tuple[Model, Faults]:
 
 
 def _load(given: str | IO[bytes], report: Report) -> Model:
-    source: Source
+    """A model as it was at one moment: a pair that a save replaces meanwhile is read again. A save renames another
+    ``.onnx`` over the path before it touches the data, so that a path at which the ``.onnx`` still lies once all its data is
+    open has had no other data.
+    """
+    for _ in range(READINGS):
+        source = _opened(given)
+        try:
+            model = _loaded(given, source, report)
+        except WeightsError:
+            if not _was_replaced(source):
+                raise
+            continue
+        if not _was_replaced(source) or not _refers_outside(model):
+            return model
+    raise WeightsError(f"{given} was replaced {READINGS} times while it was read", path=str(given))
+
+
+def _was_replaced(source: Source) -> bool:
+    return isinstance(source, LocalFile) and not source.is_at(source.path)
+
+
+def _refers_outside(model: Model) -> bool:
+    """Whether a model has data in other files than its own, be they there or not."""
+    external = (t for t in walk.tensors(model.proto) if t.data_location == onnx.TensorProto.EXTERNAL)
+    return any(not is_own_location(data_range(tensor).location) for tensor in external)
+
+
+def _opened(given: str | IO[bytes]) -> Source:
     if not isinstance(given, str):
         name = getattr(given, "name", None)
-        text, path = (name if isinstance(name, str) else "the file object"), None
-        source = Buffer(_content(given, text), text)
-    elif given == STDIN:
-        text, path = "standard input", None
-        source = Buffer(_stdin(), text)
-    else:
-        text = given
-        source = RemoteFile(text) if is_url(text) else LocalFile(text)
-        path = text
+        text = name if isinstance(name, str) else "the file object"
+        return Buffer(_content(given, text), text)
+    if given == STDIN:
+        return Buffer(_stdin(), "standard input")
+    return RemoteFile(given) if is_url(given) else LocalFile(given)
+
+
+def _loaded(given: str | IO[bytes], source: Source, report: Report) -> Model:
+    path = given if isinstance(given, str) and given != STDIN else None
+    text = path or source.name
     location = own_location(text, source.size)
     if text_format(text):
         whole = source.read(0, source.size)
