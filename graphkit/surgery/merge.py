@@ -52,7 +52,7 @@ def merge(
         NameTakenError: Two models have one name, or a prefixed name is in use.
         NameNotFoundError: A connection names an output or an input that is not there.
         EditError: A connection names a model that is not there, types do not fit, an input is fed twice, the models feed each other in a cycle, both have a training
-            graph, or a custom domain is imported in two versions.
+            graph, a custom domain is imported in two versions, or one's opset is newer than the installed onnx.
         InvalidGraphError, ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
     Changes: nothing; returns a new model. The notes say what was connected and renamed.
@@ -75,6 +75,12 @@ def merge(
     wires = _wires(named, table)
     newest = max(opset_of(model.proto, 0) for model in named.values())
     raised = [name for name, model in named.items() if 0 < opset_of(model.proto, 0) < newest]
+    known = onnx.defs.onnx_opset_version()
+    if raised and newest > known:
+        raise EditError(
+            f"{', '.join(map(repr, raised))} would have to be raised to opset {newest}, and the installed onnx knows opsets to {known}",
+            hint="write the newest model in an opset that all know first",
+        )
     level = {name: opset(model, to=newest) if name in raised else model for name, model in named.items()}
     joined = Joined(as_parts(level), prefix=prefix)
     for wire in wires:

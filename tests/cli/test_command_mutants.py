@@ -63,3 +63,12 @@ def test_what_a_campaign_found_ends_in_an_error(graphkit, tmp_path):
         sh = Shape(x) part = Slice(sh, s, e, k) y = Reshape(x, part) }"""
     onnx.save(onnx_text.parse(text, 17), tmp_path / "slice.onnx")
     assert graphkit("simplify", tmp_path / "slice.onnx", tmp_path / "o2.onnx").code in (0, 3)
+
+
+def test_a_model_newer_than_onnx_is_not_merged_with_an_older_one(graphkit, tmp_path):
+    for name, opset in (("a", 17), ("b", 200)):
+        model = onnx_text.parse("g (float[2] x) => (float[2] y) { y = Neg(x) }", 17)
+        model.opset_import[0].version = opset
+        onnx.save(model, tmp_path / f"{name}.onnx")
+    done = graphkit("merge", tmp_path / "o.onnx", tmp_path / "a.onnx", tmp_path / "b.onnx", "--prefix")
+    assert (done.code, "raised to opset 200" in done.err) == (3, True), done.err
