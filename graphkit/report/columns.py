@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
@@ -55,15 +54,6 @@ def aligned(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
         cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         found.append("  ".join(cells).rstrip())
     return "\n".join(found)
-
-
-def number(value: float | None) -> str:
-    """A number in four digits, as people compare them; "-" for None."""
-    if value is None:
-        return "-"
-    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e6):
-        return str(int(value))
-    return f"{value:.4g}"
 
 
 def shortened(text: str, width: int) -> str:

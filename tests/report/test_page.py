@@ -8,8 +8,9 @@ import onnx
 import pytest
 
 import graphkit as gk
-from graphkit.report.columns import aligned, number
+from graphkit.report.columns import aligned
 from graphkit.report.html.plots import bars, curve, heat
+from graphkit.report.numbers import number
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18]>'
 NASTY = "<script>alert(1)</script>&"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from graphkit.report.columns import Column, number
+from graphkit.report.columns import Column
 from graphkit.report.html.page import escape, page, table, verdict, view_link
 from graphkit.report.html.plots import bars, curve, figure, heat
+from graphkit.report.numbers import number
 from graphkit.report.printable import shown
 from graphkit.report.text.validation import METRICS
 from graphkit.verify.compare.error_picture import BINS, ErrorPicture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from graphkit.report.columns import Column, fitted, number, shortened, wrapped
+from graphkit.report.columns import Column, fitted, shortened, wrapped
+from graphkit.report.numbers import number
 from graphkit.report.text.summary import size_text
 from graphkit.running.bench import Benchmark, Profile, Timing
 

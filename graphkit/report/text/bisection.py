@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphkit.report.columns import Column, lines, number
+from graphkit.report.columns import Column, lines
+from graphkit.report.numbers import number
 from graphkit.report.printable import one_line
 from graphkit.report.text.tolerances import tolerances
 from graphkit.verify.bisect.bisection import Bisection, Row

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from graphkit.inspection.diff.difference import LISTS, Change, Difference, Movement
 from graphkit.inspection.diff.steps import is_beside, said
-from graphkit.report.columns import number, shortened, wrapped
+from graphkit.report.columns import shortened, wrapped
+from graphkit.report.numbers import number
 from graphkit.report.printable import one_line
 
 SHOWN = 20

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from graphkit.report.columns import Column, lines, number
+from graphkit.report.columns import Column, lines
+from graphkit.report.numbers import number
 from graphkit.report.printable import one_line
 from graphkit.report.text.tolerances import tolerances
 from graphkit.verify.bisect.layers import Layer, Layers

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from graphkit.inspection.look_up import Matches, Neighbours, Statistics, ValueDetails
-from graphkit.report.columns import number, shortened, wrapped
+from graphkit.report.columns import shortened, wrapped
+from graphkit.report.numbers import number
 from graphkit.report.printable import one_line
 
 SHOWN = 40

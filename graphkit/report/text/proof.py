@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from graphkit.report.columns import Column, lines, number, shortened
+from graphkit.report.columns import Column, lines, shortened
+from graphkit.report.numbers import number
 from graphkit.verify.compare.metrics import Metrics
 from graphkit.verify.laws.proof import Held, Proof
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from graphkit.report.columns import number
+from graphkit.report.numbers import number
 from graphkit.verify.compare.metrics import Metrics
 
 

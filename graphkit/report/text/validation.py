@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from graphkit.report.columns import Column, aligned, lines, number
+from graphkit.report.columns import Column, aligned, lines
+from graphkit.report.numbers import number
 from graphkit.report.printable import one_line
 from graphkit.verify.compare.metrics import Metrics
 from graphkit.verify.report import Report

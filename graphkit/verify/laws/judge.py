@@ -234,7 +234,7 @@ class _Round:
         self._example: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
         self._said = declared(self._after)
         self._ports = output_ports(self._after.proto)
-        self._averaged = judge._binding.close is not None and judge._binding.close.relative is not None  # noqa: SLF001
+        self._averaged = self._binding.close is not None and self._binding.close.relative is not None
         self._policy = Near(self._binding.close, narrowest(before))
 
     def go(self, trials: Sequence[Trial]) -> bool:

@@ -92,7 +92,8 @@ class Remedy:
         last: Attempt | None = None
         for repair in (False, True):
             edited, last = self._tried_free(axes, repair=repair)
-            if last is not None and last.accepted and not (repair and self._held()):
+            left = self._held() if repair else [text for text in self._findings if "fails, or is wrong" in text]
+            if last is not None and last.accepted and not left:
                 return Hint(call("dims", values=axes, repair_shapes=repair or None))
         if last is None:
             return "no command is known that mends it"
