@@ -24,7 +24,7 @@ EXTRAS = {
 """Import name -> the extra of onnx-graphkit that brings it."""
 
 _PROJECT = "onnx-graphkit"
-_DISTRIBUTIONS = {"PIL": ("pillow",), "onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+_DISTRIBUTIONS = {"PIL": ("pillow",), "onnx_ir": ("onnx-ir",), "onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
 
 
 def optional(name: str, purpose: str) -> Any:

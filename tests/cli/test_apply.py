@@ -179,7 +179,7 @@ def test_each_fault_of_a_recipe_has_a_line(graphkit, tmp_path):
     assert code == 3
     lines = err.splitlines()
     assert lines[0].endswith("faults:")
-    assert [line.partition("r.toml:")[2][:4] for line in lines[1:3]] == ["2:1:", "5:1:"]
+    assert [line.partition("r.toml:")[2][:4] for line in lines[1:4]] == ["2:1:", "3:1:", "5:1:"]
 
 
 def test_the_notes_of_the_last_step_are_printed_once(graphkit, tmp_path):

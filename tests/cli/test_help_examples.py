@@ -57,6 +57,13 @@ LOOP = """g (float[2] x) => (float[2] y) { trip = Constant <value = int64 {3}> (
   [Loop_3] y = Loop(trip, cond, x) <body = body (int64 i, bool c, float[2] s) => (bool co, float[2] so) {
     co = Identity(c) hidden = Neg(s) so = Abs(hidden) }> }"""
 
+STEP = """g (float[2] x) => (float[2] z) { trip = Constant <value = int64 {3}> () cond = Constant <value = bool {1}> ()
+  [Loop_3] z = Loop(trip, cond, x) <body = body (int64 i, bool c, float[2] h) => (bool co, float[2] y) {
+    co = Identity(c) n = Neg(h) y = Abs(n) }> }"""
+
+DECODER = """g (float[1,s,2] x, float[1,p,2] past) => (float[1,q,2] present, float[1,s,2] y) {
+  present = Concat <axis = 1> (past, x) y = Neg(x) }"""
+
 NAMED = """g (float[2] "input.1") => (float[2] "240") { ["/model/neg"] "/model/a" = Neg("input.1")
   ["/model/abs"] "240" = Abs("/model/a") }"""
 
@@ -101,7 +108,9 @@ MODELS = {
     "graphkit run model.onnx --feed": LARGER,
     "graphkit resize": LUMA.replace("h,w", "8,8").replace("h2,w2", "16,16"),
     "graphkit extract model.onnx attn": "modules",
+    "graphkit extract model.onnx step.onnx": STEP,
     "graphkit outline": "modules",
+    "graphkit outline model.onnx readable.onnx --input": MAIN,
     "graphkit split model.onnx parts --module": "modules",
     "graphkit rename": NAMED,
     "graphkit layout model.onnx out.onnx --io '*": LAST,
@@ -192,6 +201,7 @@ def folder(made, tmp_path, monkeypatch):
     """A copy of it, where an example writes what it likes."""
     shutil.copytree(made, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PATH", os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"])
     return tmp_path / "here"
 
 
@@ -230,6 +240,11 @@ def changed(model):
     gk.save(gk.set_parts(edited, metadata={"changed": "yes"}), "new.onnx")
 
 
+def decoder(_):
+    onnx.save(filled(DECODER), "plain.onnx")
+    gk.save(gk.set_parts("plain.onnx", metadata={"changed": "yes"}), "decoder.onnx")
+
+
 def to_probe(_):
     for name in ("a.onnx", "b.onnx"):
         onnx.save(filled(SMALL.replace("h,w", "224,224")), name)
@@ -248,6 +263,7 @@ def many(_):
 
 
 BESIDE = {
+    "decoder.onnx": decoder,
     "edited.onnx": changed,
     "new.onnx": changed,
     "probe a.onnx": to_probe,

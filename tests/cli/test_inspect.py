@@ -63,7 +63,7 @@ def test_one_value_one_node_and_a_text(graphkit, path):
 
 
 def test_sizes_tell_what_a_run_computes(graphkit, path):
-    assert "--bind n=..." in graphkit("inspect", path).out
+    assert "bind sizes to n" in graphkit("inspect", path).out
     ran = graphkit("inspect", path, "--bind", "n=4")
     assert "at most 32 B of values at once" in ran.out
     assert json.loads(graphkit("inspect", path, "--bind", "n=4", "--json").out)["work"]["peak_bytes"] == 32

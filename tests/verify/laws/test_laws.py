@@ -397,3 +397,12 @@ def test_a_stale_shape_that_a_body_declares_is_found():
     wrong = Model(proto, {}, original=made.original, steps=made.history)
     proof = gk.prove(wrong, model, replay=False)
     assert (proof.verdict, "does not fit" in proof.laws[0].why) == ("broken", True), gk.text(proof)
+
+
+def test_a_default_of_four_bits_is_left_alone_for_nothing_else_can_be_fed():
+    text = """<ir_version: 10, opset_import: ["": 21]> g (float[3] x) => (float[3] y) <float scale = {0.5}> {
+        d = DequantizeLinear(q, scale) y = Add(x, d)
+    }"""
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.helper.make_tensor("q", onnx.TensorProto.INT4, [3], [1, -2, 3]))
+    assert gk.prove(gk.promote(model, "q", keep_default=True), model)
