@@ -73,7 +73,7 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         if not now:
             break
     notes = [f"{counted(before, 'node')} became {sum(1 for _ in walk.nodes(proto.graph)):,}"]
-    notes += [counted(count, ONE.get(what, what), what) for what, count in done.items()]
+    notes += [counted(count, ONE[what], what) for what, count in done.items()]
     notes += check_written(model.proto, proto, new_only=True) if done else []
     return Edit(proto, notes if done else ["there was nothing to leave out"])
 

@@ -149,3 +149,18 @@ def test_a_function_that_holds_a_size_is_inlined_and_another_stays():
         gk.dims(model, {"x:0": "n"})
     kept = freed(onnx.parser.parse_model(text.format("[0,-1]")), {"x:0": "n"})
     assert len(kept.proto.functions) == 1
+
+
+@pytest.mark.parametrize(("axis", "weight"), [("h:0", "'W'"), ("h:2", "'R'"), ("x:2", "'W'")])
+def test_axes_of_a_recurrent_node_that_its_weights_fix_are_named(axis, weight):
+    text = """<ir_version: 9, opset_import: ["" : 17]> g (float[5,1,3] x, float[1,1,4] h) => (float[5,1,1,4] y)
+        <float[1,4,3] W, float[1,4,4] R> { y = RNN<hidden_size = 4>(x, W, R, , , h) }"""
+    model = onnx.parser.parse_model(text)
+    del model.graph.value_info[:]
+    for name, shape in (("W", (1, 4, 3)), ("R", (1, 4, 4))):  # all alike, as a constant that follows would be
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(shape, np.float32), name))
+    with pytest.warns(gk.GraphkitWarning) as heard:
+        gk.dims(model, {axis: "n"}, repair_shapes=True)
+    assert any(f"with {weight}, a weight whose axis" in str(one.message) for one in heard)
+    with pytest.raises(gk.EditError, match="contradicts a weight"):
+        gk.dims(model, {axis: 2}, repair_shapes=True)

@@ -22,6 +22,10 @@ HAVE_WEIGHTS = frozenset(
 )
 """Operators whose constants are weights: that they are all alike or rise evenly says nothing."""
 
+RECURRENT = ("LSTM", "GRU", "RNN")
+RECURRENT_WEIGHTS = (1, 2, 3, 7)
+"""Their inputs W, R, B and P are weights; initial states are not, and are often zeros of the batch's size."""
+
 Columns = list[tuple[int, int]]
 """(position of an input, axis of it) of axes that must agree."""
 
@@ -34,7 +38,7 @@ def agree(state: Following, node: onnx.NodeProto) -> None:
         _compare(state, node, column, wants, broadcasts=broadcasts)
     for position, own in wants.items():
         name = node.input[position]
-        made = None if node.op_type in HAVE_WEIGHTS and state.tensor(name) is not None else grow(state, name, own)
+        made = None if _is_weight(state, node, position) else grow(state, name, own)
         if made is None:
             _refuse(state, node, position, own)
         elif made != name:
@@ -43,6 +47,12 @@ def agree(state: Following, node: onnx.NodeProto) -> None:
             text = f"joins values whose sizes match now only: {name!r} is made of constants"
             done = f"its axes {axes} follow {next(iter(own.values())).value!r} now"
             state.find("follows", node, text, value=name, axis=min(own), done=done)
+
+
+def _is_weight(state: Following, node: onnx.NodeProto, position: int) -> bool:
+    """Whether an input is a weight of the file, which has its size whatever its numbers are."""
+    may_be = node.op_type in HAVE_WEIGHTS or (node.op_type in RECURRENT and position in RECURRENT_WEIGHTS)
+    return may_be and state.tensor(node.input[position]) is not None
 
 
 def _compare(
@@ -78,6 +88,8 @@ def _refuse(state: Following, node: onnx.NodeProto, position: int, own: dict[int
     name = node.input[position]
     axis, want = next(iter(own.items()))
     kind, what, remedy = _reason(state, name)
+    if _is_weight(state, node, position):
+        what, remedy = "a weight", "the net is made for that size"
     size = want.sizes[0]
     text = (
         f"joins {want.value!r} with {name!r}, {what} whose axis {axis} has the size {size}: their sizes match now only"
@@ -182,10 +194,14 @@ def _recurrent(_: Following, node: onnx.NodeProto, ranks: list[int]) -> list[Col
         return []
     by_batch = attribute_value(node, "layout", 0)
     batch = 0 if by_batch else 1
-    states = [(p, 0 if by_batch else 1) for p in (5, 6) if p < len(ranks) and node.input[p] and ranks[p] == 3]
+    given = [p for p in (5, 6) if p < len(ranks) and node.input[p] and ranks[p] == 3]
+    states = [(p, 0 if by_batch else 1) for p in given]
     lengths = [(4, 0)] if len(ranks) > 4 and node.input[4] and ranks[4] == 1 else []
-    width = [[(0, 2), (1, 2)]] if ranks[1] == 3 else []
-    return [[(0, batch), *lengths, *states], *width]
+    if ranks[1:3] != [3, 3]:
+        return [[(0, batch), *lengths, *states]]
+    directions = [(1, 0), (2, 0), *((p, 1 if by_batch else 0) for p in given)]
+    hidden = [(2, 2), *((p, 2) for p in given)]
+    return [[(0, batch), *lengths, *states], [(0, 2), (1, 2)], directions, hidden]
 
 
 def _einsum(_: Following, node: onnx.NodeProto, ranks: list[int]) -> list[Columns]:
@@ -220,7 +236,7 @@ _RULES: dict[str, Callable[[Following, onnx.NodeProto, list[int]], list[Columns]
     **dict.fromkeys(("Conv", "ConvTranspose"), _conv),
     **dict.fromkeys(("BatchNormalization", "InstanceNormalization"), _channels),
     **dict.fromkeys(("GatherElements", "ScatterElements"), _elements),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
+    **dict.fromkeys(RECURRENT, _recurrent),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _layer_norm),
     "Concat": _concat,
     "Einsum": _einsum,
