@@ -67,6 +67,15 @@ _HELD: dict[int, subprocess.Popen[bytes]] = {}
 """The end of a pipe -> the process that lives as long as it is open."""
 
 
+@atexit.register
+def _let_go() -> None:
+    """Let the process go, and wait until it has gone."""
+    for held, server in _HELD.items():
+        os.close(held)
+        server.wait(10)
+    _HELD.clear()
+
+
 def _serve(address: str, alive: int) -> Callable[[], object]:
     """Fork for each who asks. In a fork it returns what is to be done there; the server itself never returns."""
     server = socket.socket(socket.AF_UNIX)
