@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "guide": ("graphkit_cli.commands.guide", "Read a guide: make it dynamic, cut and merge, prove, ..."),
     "export": ("graphkit_cli.commands.export", "Export a torch module, and say what the exporter did not."),
     "inspect": ("graphkit_cli.commands.inspect", "Show what a model holds: interface, operators, weights."),
-    "diff": ("graphkit_cli.commands.diff", "Show how model B differs from model A; exit 1 where they differ."),
+    "diff": ("graphkit_cli.commands.diff", "Show how model B differs from A; exit 1 where they differ."),
     "view": ("graphkit_cli.commands.view", "Draw a model as one page: modules, search, paths, findings."),
     "check": ("graphkit_cli.commands.check", "Say whether a model is valid and loads, and what is wrong."),
     "extract": ("graphkit_cli.commands.extract", "Cut a submodel out: by values, by a torch module, or by nodes."),

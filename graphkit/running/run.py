@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import FeedError
-from graphkit.model import ModelLike
+from graphkit.model import Model, ModelLike
 from graphkit.reading.files import picture_note
 from graphkit.result import Result
 from graphkit.running.chain import is_chain, run_chain
 from graphkit.runtime.custom_ops import Libraries
 from graphkit.runtime.session import Optimization, Session, session
 from graphkit.runtime.tensorrt import TensorRT
+from graphkit.shapes.declared import declared, untrue
 from graphkit.storage.load import as_model
 from graphkit.surgery.tap import tap
 
@@ -162,7 +163,16 @@ def run_report(
     summaries = {name: summary(array) for name, array in arrays.items()}
     read = tuple(note for name, value in fed.items() if (note := picture_note(made.inputs[name], value)) is not None)
     drawn = () if feeds or not fed else (f"inputs that were drawn at random (seed {seed}): {', '.join(fed)}",)
-    return Ran(made.name, made.device, made.providers, summaries, arrays, (*made.notes, *read, *drawn))
+    false = () if is_chain(model) else _false_shapes(made.model, fed, arrays)
+    return Ran(made.name, made.device, made.providers, summaries, arrays, (*made.notes, *read, *drawn, *false))
+
+
+def _false_shapes(model: Model, fed: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[str, ...]:
+    """A sentence for each output whose declared shape is not the one that came out."""
+    arrays = {name: value for name, value in fed.items() if isinstance(value, np.ndarray)}
+    shapes = {name: value.shape for name, value in made.items() if isinstance(value, np.ndarray)}
+    found = untrue(model, arrays, {name: said for name, said in declared(model).items() if name in made}, shapes)
+    return tuple(f"the declared shape is false: {one.said}" for one in found.values())
 
 
 def _fed(made: Session, feeds: Mapping[str, Any] | Any | None) -> dict[str, Any]:

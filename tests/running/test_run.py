@@ -46,3 +46,11 @@ def test_a_level_of_optimization_is_what_the_session_gets(level):
 def test_an_unknown_level_is_refused():
     with pytest.raises(ValueError, match="one of all, extended, basic, none"):
         gk.session(ONE, device="cpu", optimization="most")
+
+
+def test_a_declared_shape_that_is_false_is_said():
+    text = '<ir_version: 9, opset_import: ["" : 17]> g (float[N,4] x) => (float[N,7] y, float[M,4] z) { y = Relu(x) z = Neg(x) }'
+    notes = gk.run_report(onnx.parser.parse_model(text), {"x": np.ones((2, 4), np.float32)}).notes
+    assert [note for note in notes if "declared" in note] == [
+        "the declared shape is false: 'y' is declared as [N,7] and comes out as [2, 4]"
+    ]

@@ -38,7 +38,7 @@ def command(
     view: str | None,
     markdown: str | None,
 ) -> int:
-    r"""Show how model B differs from model A; exit 1 where they differ.
+    r"""Show how model B differs from A; exit 1 where they differ.
 
     Interface, opsets, functions, nodes, attributes, weights (by their bytes, and how far they moved), metadata and
     declared shapes. Nodes are matched by what they compute, by name, and by torch module, so that a renamed model is

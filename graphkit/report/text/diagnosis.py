@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from graphkit.report.columns import aligned
+from graphkit.report.columns import aligned, wrapped
 from graphkit.running.diagnosis import Diagnosis
 
 
 def diagnosis_text(result: Diagnosis) -> str:
-    """A line for each thing that was looked at."""
-    return aligned(
-        [
-            (check.what, check.state, check.detail, f"-> {check.remedy}" if check.remedy else "")
-            for check in result.checks
-        ]
-    )
+    """A line or more for each thing that was looked at; what mends it is below it."""
+    heads = aligned([(check.what, check.state, check.detail) for check in result.checks]).splitlines()
+    found = []
+    for head, check in zip(heads, result.checks, strict=True):
+        found += wrapped(head, "", trim=False)
+        found += wrapped(f"-> {check.remedy}", "    ") if check.remedy else []
+    return "\n".join(found)

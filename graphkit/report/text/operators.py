@@ -51,14 +51,14 @@ def _meaning(doc: str) -> list[str]:
 
 def rules_text(result: RulesInForce) -> str:
     """The operators at an opset: the version in force, inputs and outputs, attributes."""
-    rows = [("operator", "version", "inputs -> outputs; attributes")]
+    lines = [f"{len(result.rules)} operators of {result.domain or 'ai.onnx'} at opset {result.opset}"]
+    lines.append("operator, version: inputs -> outputs; attributes")
     for name, rule in result.rules.items():
         ports = f"{_names(rule.inputs)} -> {_names(rule.outputs)}"
         attributes = ", ".join(one.name for one in rule.attributes)
         told = "deprecated" if rule.deprecated else ports + (f"; {attributes}" if attributes else "")
-        rows.append((name, str(rule.since), told))
-    head = f"{len(result.rules)} operators of {result.domain or 'ai.onnx'} at opset {result.opset}"
-    return f"{head}\n{aligned(rows, right=(1,))}"
+        lines += wrapped(f"{name}, {rule.since}: {told}", "")
+    return "\n".join(lines)
 
 
 def _names(values: Sequence[Parameter]) -> str:
@@ -83,11 +83,10 @@ def lowering_text(result: Lowering) -> str:
     for exporter, rules in (("dynamo", result.dynamo), ("torchscript", result.torchscript)):
         lines.append(f"  {exporter}:")
         for head, rule in zip(aligned([_rule_row(rule) for rule in rules]).splitlines(), rules, strict=True):
-            lines += [f"    {head}", *_arguments(rule)]
+            lines += [*wrapped(head, "    ", hang="          ", trim=False), *_arguments(rule)]
         if exporter == "dynamo" and result.decomposed:
-            lines.append(
-                f"    {', '.join(result.decomposed)}: taken apart into other torch operators; checking a module tells whether all of them translate"
-            )
+            taken = f"{', '.join(result.decomposed)}: taken apart into other torch operators; checking a module tells"
+            lines += wrapped(f"{taken} whether all of them translate", "    ")
         if not rules and not (exporter == "dynamo" and result.decomposed):
             lines.append("    no translation")
     return "\n".join(lines)

@@ -15,12 +15,12 @@ from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
 from graphkit.semantics.kinds import draws
+from graphkit.shapes.declared import declared, untrue
 from graphkit.tensor import numpy_type
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.laws.agreement import Near, Total, as_finite, elements, joined, nans, passed, why_not
 from graphkit.verify.laws.binding import Binding, Broken, Fed, Link, Unproved
 from graphkit.verify.laws.contradictions import contradiction
-from graphkit.verify.laws.declared import declared, untrue
 from graphkit.verify.laws.first import first_difference
 from graphkit.verify.laws.loose import loosened
 from graphkit.verify.laws.proof import Held
