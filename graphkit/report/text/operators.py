@@ -51,13 +51,15 @@ def _meaning(doc: str) -> list[str]:
 
 def rules_text(result: RulesInForce) -> str:
     """The operators at an opset: the version in force, inputs and outputs, attributes."""
-    lines = [f"{len(result.rules)} operators of {result.domain or 'ai.onnx'} at opset {result.opset}"]
-    lines.append("operator, version: inputs -> outputs; attributes")
+    rows, told = [("operator", "version")], ["inputs -> outputs; attributes"]
     for name, rule in result.rules.items():
         ports = f"{_names(rule.inputs)} -> {_names(rule.outputs)}"
         attributes = ", ".join(one.name for one in rule.attributes)
-        told = "deprecated" if rule.deprecated else ports + (f"; {attributes}" if attributes else "")
-        lines += wrapped(f"{name}, {rule.since}: {told}", "")
+        rows.append((name, str(rule.since)))
+        told.append("deprecated" if rule.deprecated else ports + (f"; {attributes}" if attributes else ""))
+    lines = [f"{len(result.rules)} operators of {result.domain or 'ai.onnx'} at opset {result.opset}"]
+    for head, rest in zip(aligned(rows, right=(1,)).splitlines(), told, strict=True):
+        lines += wrapped(f"{head}  {rest}", "", hang=" " * 8, trim=False)
     return "\n".join(lines)
 
 
