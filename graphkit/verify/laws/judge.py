@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from graphkit.errors import FeedError, GraphkitError, MissingExtraError, SessionError
-from graphkit.graph.names import label
+from graphkit.errors import FeedError, GraphkitError
 from graphkit.graph.ports import input_ports, output_ports
-from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
-from graphkit.semantics.kinds import draws
-from graphkit.shapes.declared import declared, untrue
-from graphkit.tensor import numpy_type
-from graphkit.verify.compare.metrics import Metrics, badness, measure
-from graphkit.verify.laws.agreement import Near, Total, as_finite, elements, joined, nans, passed, why_not
-from graphkit.verify.laws.binding import Binding, Broken, Fed, Link, Unproved
+from graphkit.verify.compare.metrics import measure
+from graphkit.verify.laws.agreement import Near, elements
+from graphkit.verify.laws.binding import Binding, Broken, Fed, Unproved
 from graphkit.verify.laws.contradictions import contradiction
-from graphkit.verify.laws.first import first_difference
 from graphkit.verify.laws.loose import loosened
 from graphkit.verify.laws.proof import Held
 from graphkit.verify.laws.repaired import repaired
-from graphkit.verify.laws.rounded import SHARE, Others, hangs_on_floats, narrowest
-from graphkit.verify.laws.side import NoKernelError, Ran, Side, load
-from graphkit.verify.laws.trials import STACKED, TIMES, Plan, Trial, needs
-
-SAMPLES = 5
-"""Runs at the usual sizes."""
+from graphkit.verify.laws.round import SAMPLES, Case, Round
+from graphkit.verify.laws.side import load
+from graphkit.verify.laws.trials import STACKED, TIMES, Plan
 
 SMALL = 1 << 12
 """Elements of all inputs up to which there are four times as many runs."""
-
-QUICK = 0.05
-"""Seconds in which these are made, or left out."""
-
-SLOW = 1.0
-"""Seconds that runs of one side may take; then those are left out that others are like."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ def ask(binding: Binding, before: Model, after: Model, steps: Sequence[str], law
     """Ask whether a binding holds between two models; in onnx.reference where the runtime refuses the model before."""
     judge = _Judge(binding, before, after, asked)
     first = _answer(judge, steps, law)
-    if not judge.refused:
+    if not judge.case.refused:
         return first
     again = _answer(_Judge(binding, before, after, asked, reference=True), steps, law)
     return repaired(binding, before, after, first) if again.verdict == "unproved" else again
@@ -77,54 +61,24 @@ def _answer(judge: _Judge, steps: Sequence[str], law: str) -> Held:
     return judge.held("proved", steps, law, "")
 
 
-@dataclass
-class _Seen:
-    """What was seen so far."""
-
-    runs: int = 0
-    sizes: list[str] = field(default_factory=list)
-    also: list[str] = field(default_factory=list)
-    outputs: dict[str, Metrics] = field(default_factory=dict)
-    compared: int = 0
-    nan: int = 0
-    first: str | None = None
-    evaluator: str = ""
-
-
 class _Judge:
     """Asks one binding.
 
     Attributes:
-        reference: Whether both sides run in onnx.reference.
-        refused: Whether the runtime refused the model before, so that onnx.reference may still say something.
+        case: What is asked, and what was seen so far.
     """
 
     def __init__(self, binding: Binding, before: Model, after: Model, asked: Asked, *, reference: bool = False) -> None:
-        self.reference = reference
-        self.refused = False
+        self.case = Case(binding, before, after, reference, hurried=asked.samples is None)
         self._binding = binding
-        self._before = before
-        self._after = after
         self._asked = asked
-        self.hurried = asked.samples is None
-        self._seen = _Seen()
         base = binding.before or before
         if binding.prepare is not None:
             base = binding.prepare(base)
         self._base = loosened(base, binding.freed) if binding.freed else base
 
-    def refuses_the_original(self) -> bool:
-        """Whether the runtime refuses the model before as it is, where another stood for it; onnx.reference is next then."""
-        if self.reference or self._binding.before is None:
-            return False
-        try:
-            load(self._before, (), ())
-        except GraphkitError:
-            self.refused = True
-        return self.refused
-
     def held(self, verdict: Any, steps: Sequence[str], law: str, why: str) -> Held:
-        seen = self._seen
+        seen = self.case.seen
         return Held(
             verdict,
             tuple(steps),
@@ -144,27 +98,27 @@ class _Judge:
         Raises:
             Broken, Unproved: Why.
         """
-        if (why := contradiction(self._before, self._after)) is not None:
+        if (why := contradiction(self.case.before, self.case.after)) is not None:
             raise Broken(why)
         self._check_interface()
         binding = self._binding
-        if binding.held is not None and (why := binding.held(self._base, self._after, binding.names)) is not None:
+        if binding.held is not None and (why := binding.held(self._base, self.case.after, binding.names)) is not None:
             raise Broken(why)
         try:
-            plan = Plan(self._binding, self._base, self._after, seed=self._asked.seed, given=self._asked.feeds)
+            plan = Plan(self._binding, self._base, self.case.after, seed=self._asked.seed, given=self._asked.feeds)
             plan.mixed = self._mixes(plan)
             trials = list(plan.base(self._samples(next(plan.base(1)).feeds)))
             stacked = [trial for count in STACKED if (trial := plan.stacked(count)) is not None]
             wider = [plan.other(times, 200 + times) for times in TIMES] if plan.others else []
         except FeedError as error:
             raise Unproved(f"no feed can be made: {error}") from error
-        _Round(self, plan, self._binding.inputs, self._base).go([*trials, *stacked, *wider])
+        Round(self.case, plan, self._binding.inputs, self._base).go([*trials, *stacked, *wider])
         for other in self._binding.others:
             links = {**self._binding.inputs, **other.inputs}
             few = [replace(trial, left_out=frozenset()) for trial in (trials[0], trials[-1])]
-            done = _Round(self, plan, links, other.before(), what=other.what).go(few)
+            done = Round(self.case, plan, links, other.before(), what=other.what).go(few)
             if done:
-                self._seen.also.append(other.what)
+                self.case.seen.also.append(other.what)
         self._check_compared()
 
     def _samples(self, feeds: Mapping[str, Any]) -> int:
@@ -183,7 +137,10 @@ class _Judge:
             return False
         try:
             side = load(
-                self._base, [outcome.value for outcome in self._binding.outputs.values()], (), reference=self.reference
+                self._base,
+                [outcome.value for outcome in self._binding.outputs.values()],
+                (),
+                reference=self.case.reference,
             )
             runs = [side.run(each).values for each in feeds]
         except GraphkitError:
@@ -196,7 +153,7 @@ class _Judge:
         return False
 
     def _check_interface(self) -> None:
-        mine, made = list(input_ports(self._after.proto)), list(output_ports(self._after.proto))
+        mine, made = list(input_ports(self.case.after.proto)), list(output_ports(self.case.after.proto))
         wanted = list(self._binding.inputs)
         if missing := [name for name in wanted if name not in mine]:
             raise Broken(f"the input {missing[0]!r} is missing")
@@ -209,281 +166,8 @@ class _Judge:
             raise Broken(f"the outputs are {', '.join(made)} and should be {', '.join(self._binding.outputs)}")
 
     def _check_compared(self) -> None:
-        seen = self._seen
+        seen = self.case.seen
         if not seen.compared:
             raise Unproved("no value was compared: the outputs have no elements")
         if seen.nan == seen.compared:
             raise Unproved("nothing but NaN came out of both")
-
-
-class _Round:
-    """All trials of one pair of models: before is run on all of them, then after."""
-
-    def __init__(self, judge: _Judge, plan: Plan, links: Mapping[str, Link], before: Model, *, what: str = "") -> None:
-        self._judge = judge
-        self._binding = judge._binding  # noqa: SLF001 (one room)
-        self._after = judge._after  # noqa: SLF001 (the same)
-        self._seen = judge._seen  # noqa: SLF001 (the same)
-        self._plan = plan
-        self._links = links
-        self._before = before
-        self._what = what
-        self._skipped: set[int] = set()
-        self._totals: dict[str, Total] = {}
-        self._others: dict[str, Others | None] = {}
-        self._example: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
-        self._said = declared(self._after)
-        self._ports = output_ports(self._after.proto)
-        self._averaged = self._binding.close is not None and self._binding.close.relative is not None
-        self._policy = Near(self._binding.close, narrowest(before))
-
-    def go(self, trials: Sequence[Trial]) -> bool:
-        """Run both sides. Gives whether anything was compared.
-
-        Raises:
-            Broken, Unproved: Why.
-        """
-        wanted = [*needs(self._links), *(outcome.value for outcome in self._binding.compared.values())]
-        told = self._told_before()
-        expected, why = self._run_before(trials, wanted, told)
-        if not any(expected):
-            if self._what:
-                return False
-            raise Unproved(f"the model before does not run: {why}")
-        spared = [bool(runs) or trial.kind != "base" for trial, runs in zip(trials, expected, strict=True)]
-        if self._judge.reference and not all(spared):  # it may run on those feeds that do not reach what is wrong
-            raise Unproved(f"the model before does not run on every feed: {why}")
-        excused = self._excused(trials, expected, told)
-        try:
-            side = load(self._after, self._binding.compared, self._said, reference=self._judge.reference)
-        except NoKernelError as error:
-            raise Unproved(f"the model after cannot be run: {error}") from error
-        except SessionError as error:
-            if self._judge.refuses_the_original():
-                raise Unproved(f"the runtime loads neither model: {error}") from error
-            raise Broken(f"the model after does not load: {error}") from error
-        except GraphkitError as error:
-            raise Unproved(f"the model after cannot be run: {error}") from error
-        self._seen.evaluator = self._seen.evaluator or side.evaluator
-        wider: list[str] = []
-        failed = ""
-        for trial, runs in zip(trials, expected, strict=True):
-            if (trial.kind == "other" and len(wider) == 2) or id(trial) in self._skipped:
-                continue
-            if not runs and trial.kind != "other":
-                continue
-            problem = self._one(side, trial, runs, excused)
-            if problem is None and trial.kind == "other":
-                wider.append(trial.what)
-            failed = problem or failed
-        self._check_totals()
-        self._check_wider(trials, wider, failed)
-        return True
-
-    def _told_before(self) -> dict[str, list[int | str | None]]:
-        return declared(self._judge._before)  # noqa: SLF001 (one room)
-
-    def _run_before(
-        self, trials: Sequence[Trial], wanted: Iterable[str], told: Iterable[str]
-    ) -> tuple[list[list[Ran]], str]:
-        """Every trial's runs of before; none where it does not run at those sizes, and the last reason."""
-        try:
-            side = load(self._before, wanted, told, reference=self._judge.reference)
-        except GraphkitError as error:
-            if not self._what:
-                self._judge.refused = not isinstance(error, NoKernelError | MissingExtraError)
-                raise Unproved(f"the model before cannot be run: {error}") from error
-            return [[] for _ in trials], str(error)
-        made: list[list[Ran]] = []
-        why = ""
-        self._refuse_draws(side, trials)
-        started = time.monotonic()
-        for number, trial in enumerate(trials):
-            most = SLOW if number < SAMPLES or self._averaged else QUICK
-            if trial.spare and self._judge.hurried and time.monotonic() - started > most:
-                made.append([])
-                self._skipped.add(id(trial))
-                continue
-            try:
-                made.append([side.run(feeds) for feeds in trial.before])
-            except (SessionError, FeedError) as error:
-                made.append([])
-                why = str(error)
-        side.close()
-        return made, why
-
-    def _refuse_draws(self, side: Side, trials: Sequence[Trial]) -> None:
-        """Numbers that are others in each run say nothing.
-
-        Raises:
-            Unproved: An output hangs on a random draw.
-        """
-        drawing = [node for node in model_nodes(self._before.proto) if draws(node)]
-        if not drawing:
-            return
-        try:
-            once, again = (side.run(trials[0].before[0]).values for _ in range(2))
-        except (SessionError, FeedError):
-            return
-        for outcome in self._binding.outputs.values():
-            if not self._near("", once[outcome.value], again[outcome.value]).match:
-                raise Unproved(
-                    f"{label(drawing[0])!r} draws other numbers in each run, and {outcome.value!r} hangs on it"
-                )
-
-    def _excused(
-        self, trials: Sequence[Trial], expected: Sequence[Sequence[Ran]], told: Mapping[str, list[int | str | None]]
-    ) -> tuple[set[str], set[str]]:
-        """Values whose declared shape was untrue before, and symbols that had two sizes in one run before."""
-        before = self._judge._before  # noqa: SLF001 (one room)
-        wrong: set[str] = set()
-        symbols: set[str] = set()
-        for trial, runs in zip(trials, expected, strict=True):
-            if trial.kind == "base":
-                for feeds, ran in zip(trial.before, runs, strict=False):
-                    found = untrue(before, feeds, told, ran.shapes)
-                    wrong.update(found)
-                    symbols.update(symbol for one in found.values() for symbol in one.symbols)
-        if self._binding.before is not None:  # another model ran: what before declares is no lie of it
-            wrong = {name for name in wrong if told.get(name) == self._said.get(name)}
-        return {name for name in self._said if self._binding.names.get(name, name) in wrong}, symbols
-
-    def _one(self, side: Side, trial: Trial, runs: Sequence[Ran], excused: tuple[set[str], set[str]]) -> str | None:
-        """One run of after beside those of before; gives why it does not run at another size of a freed axis.
-
-        Raises:
-            Broken: It differs, or does not run where before does.
-            Unproved: onnx.reference stands in for kernels that the runtime does not have, and cannot run it.
-        """
-        values = runs[0].values if runs else {}
-        feeds = self._plan.complete(trial, self._links, values) if runs or not needs(self._links) else None
-        if feeds is None:
-            return "what an input stands for is not known there"
-        try:
-            made = side.run(feeds)
-        except (SessionError, FeedError) as error:
-            if trial.kind == "other" and not runs:
-                return str(error)
-            if side.evaluator == "onnx.reference" and not self._judge.reference:
-                raise Unproved(
-                    f"the runtime has no kernel for it, and where it runs instead it fails: {error}"
-                ) from error
-            raise Broken(f"it does not run where the model before does ({self._where(trial)}): {error}") from error
-        wrong = untrue(self._after, feeds, self._said, made.shapes)
-        spared, symbols = excused
-        false = [
-            one for name, one in wrong.items() if name not in spared and not (one.symbols and one.symbols <= symbols)
-        ]
-        if false:
-            raise Broken(f"a declared shape is not true ({self._where(trial)}): {false[0].said}")
-        for name, port in self._ports.items():
-            dtype = numpy_type(port.data_type)
-            if dtype is not None and isinstance(made.values[name], np.ndarray) and made.values[name].dtype != dtype:
-                raise Broken(f"output {name!r} is declared as {port.text} and comes out as {made.values[name].dtype}")
-        if runs:
-            self._compare(trial, runs, made, feeds)
-        return None
-
-    def _compare(self, trial: Trial, runs: Sequence[Ran], made: Ran, feeds: Mapping[str, Any]) -> None:
-        found = {}
-        for name, outcome in self._binding.compared.items():
-            parts = [ran.values[outcome.value] for ran in runs]
-            if outcome.convert is not None:
-                parts = [outcome.convert(part) for part in parts]
-            expected = parts[0] if len(parts) == 1 else joined(parts, made.values[name])
-            if expected is None and len(parts) > 1:
-                continue
-            found[name] = self._measured(name, made.values[name], expected)
-        if trial.kind == "base" and self._example is None:
-            self._example = trial.before[0], feeds
-        for name, metrics in found.items():
-            known = self._seen.outputs.get(name)
-            if known is None or badness(metrics) > badness(known):
-                self._seen.outputs[name] = metrics
-        bad = next((name for name, metrics in found.items() if not metrics.match), None)
-        if bad is not None:
-            self._look_for_the_first(trial.before[0] if trial.kind == "base" else None, feeds)
-            what = "output" if bad in self._binding.outputs else "value"
-            raise Broken(f"{what} {bad!r} differs ({self._where(trial)}): {why_not(found[bad])}")
-        self._seen.runs += 1
-        self._seen.sizes.append(trial.what)
-        if trial.kind == "stacked":
-            self._seen.also.append(f"{trial.what} equal as many runs of the original")
-
-    def _look_for_the_first(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
-        if before is not None:
-            self._seen.first = first_difference(
-                self._before, self._after, self._binding, before, after, self._near, reference=self._judge.reference
-            )
-
-    def _held(self, value: Any) -> Any:
-        """A value with float16's largest number in the place of finite ones that are beyond it, where that is the dtype."""
-        close = self._binding.close
-        if close is None or close.dtype != "float16" or not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-            return value
-        most = value.dtype.type(np.finfo(np.float16).max)
-        return np.where(np.isfinite(value), np.clip(value, -most, most), value)
-
-    def _near(self, name: str, actual: Any, expected: Any) -> Metrics:
-        """An inner value beside that of before."""
-        close = self._binding.close
-        actual, expected = self._held(actual), self._held(expected)
-        metrics = measure(actual, expected, self._policy, any_dtype=close is not None, equal_nan=True)
-        if close is None or close.relative is None or metrics.match or not as_finite(actual, expected):
-            return metrics
-        total = self._totals.get(name, Total()).plus(actual, expected)
-        return replace(metrics, match=total.relative <= close.relative)
-
-    def _check_totals(self) -> None:
-        """Relative L2 errors, and integers that rounding decided, over all runs.
-
-        Raises:
-            Broken: One is larger than the law allows.
-        """
-        bound = self._binding.close.relative if self._binding.close is not None else None
-        for name, total in self._totals.items():
-            said = f"relative L2 error {total.relative:.2g} over all feeds, of at most {bound:g}"
-            self._seen.outputs[name] = passed(self._seen.outputs[name], said)
-            if bound is not None and total.relative > bound:
-                self._seen.outputs[name] = replace(self._seen.outputs[name], match=False)
-                if self._example is not None:
-                    self._look_for_the_first(*self._example)
-                raise Broken(f"output {name!r} differs: {said}")
-        for name, others in self._others.items():
-            if others is not None and others.others:
-                said = f"{others.others} of {others.elements} are others, at most {SHARE:.0%}: rounding decides them"
-                self._seen.outputs[name] = replace(passed(self._seen.outputs[name], said), match=not others.too_many)
-                if others.too_many:
-                    raise Broken(f"output {name!r} differs: {said}")
-
-    def _measured(self, name: str, actual: Any, expected: Any) -> Metrics:
-        close = self._binding.close
-        actual, expected = self._held(actual), self._held(expected)
-        metrics = measure(actual, expected, self._policy, any_dtype=close is not None, equal_nan=True)
-        self._seen.compared += elements(actual)
-        self._seen.nan += nans(actual)
-        if close is None or metrics.shape != np.shape(expected) or (metrics.match and close.relative is None):
-            return metrics
-        if np.asarray(actual).dtype.kind in "biu" and np.asarray(expected).dtype.kind in "biu":
-            if name not in self._others:
-                value = self._binding.compared[name].value
-                self._others[name] = Others() if hangs_on_floats(self._before, value) else None
-            others = self._others[name]
-            if others is None or np.asarray(actual).dtype != np.asarray(expected).dtype:
-                return metrics
-            self._others[name] = others.plus(actual, expected)
-            return passed(metrics)
-        if close.relative is not None and as_finite(actual, expected):
-            self._totals[name] = self._totals.get(name, Total()).plus(actual, expected)
-            return passed(metrics)
-        return metrics
-
-    def _where(self, trial: Trial) -> str:
-        return f"{self._what}, {trial.what}" if self._what else trial.what
-
-    def _check_wider(self, trials: Sequence[Trial], wider: Sequence[str], failed: str) -> None:
-        if not any(trial.kind == "other" for trial in trials):
-            return
-        if len(wider) < 2:
-            raise Unproved(f"a freed axis runs at {'one other size' if wider else 'its old size'} only: {failed}")
-        self._seen.also.append(f"runs with true declared shapes at {' and at '.join(wider)}")
