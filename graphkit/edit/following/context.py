@@ -13,7 +13,8 @@ from graphkit.edit.nodes import NodeWriter
 from graphkit.graph.names import Names, title
 from graphkit.graph.values import attribute_value, constant_tensor, is_constant_node
 from graphkit.result import Result
-from graphkit.shapes.at_points import Known, PointInference
+from graphkit.shapes.at_points import PointInference
+from graphkit.shapes.known import Known
 from graphkit.shapes.points import Dim, Sizes, product
 from graphkit.tensor import stored_bytes
 

@@ -12,7 +12,7 @@ import onnx
 from graphkit.edit.following import tables
 from graphkit.edit.following.context import Following, Want
 from graphkit.edit.following.rotary import Rotary, rotary
-from graphkit.shapes.at_points import Known
+from graphkit.shapes.known import Known
 from graphkit.shapes.points import fixed
 
 Wants: TypeAlias = Mapping[int, Want]

@@ -13,7 +13,7 @@ from graphkit.edit.following.evident import Wants, evident, expanded
 from graphkit.edit.following.reshapes import follow_reshape
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import BROADCASTING
-from graphkit.shapes.at_points import Known
+from graphkit.shapes.known import Known
 from graphkit.shapes.points import align, whole
 from graphkit.shapes.value_rules import axes_of
 

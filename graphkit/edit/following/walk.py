@@ -16,8 +16,9 @@ from graphkit.edit.prune import prune
 from graphkit.graph.symbols import LARGEST, substituted
 from graphkit.graph.values import dims as dims_of_type
 from graphkit.graph.values import is_constant_node
-from graphkit.shapes.at_points import Known, PointInference
+from graphkit.shapes.at_points import PointInference
 from graphkit.shapes.dependents import dependents
+from graphkit.shapes.known import Known
 from graphkit.shapes.points import UNKNOWN, Dim, Sizes, fixed, whole
 from graphkit.tensor import decode
 
