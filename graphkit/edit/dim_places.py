@@ -79,6 +79,18 @@ def _check_names(proto: onnx.ModelProto, places: Mapping[Place, int | str]) -> N
             )
 
 
+def shared_names(proto: onnx.ModelProto, places: Mapping[Place, int | str]) -> list[str]:
+    """A sentence for each axis with a size that gets the name which another axis of its input has already."""
+    said = []
+    for (name, axis), value in places.items():
+        tensor = next(tensor_types(_port(proto, name).type))
+        others = [f"{name}:{at}" for at, dim in enumerate(tensor.shape.dim) if dim.dim_param == value]
+        if others and isinstance(dim_at(proto, (name, axis)), int):
+            every = " and ".join([*others, f"{name}:{axis}"])
+            said.append(f"{every} are both {value!r} now: the model is for inputs in which they have one size")
+    return said
+
+
 def _check_value(key: str, value: Any) -> None:
     if isinstance(value, Mapping):
         flat = {f"{key}:{axis}": size for axis, size in value.items()}

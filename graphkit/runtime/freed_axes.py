@@ -138,6 +138,8 @@ def _batches(
             if port.dims is not None and symbol in port.dims:
                 inputs[name] = port.dims.index(symbol)
         sizes = followed.symbols.get(symbol)
+        if any((port.dims or ()).count(symbol) > 1 for port in sessions[1].inputs.values()):
+            continue  # it is the size of two axes of one input: what is stacked along one would not fit the other
         if sizes is None or not (set(inputs.values()) == {0} or sizes[0] == 1):
             continue
         values = _along(followed, symbol, [n for node in after.proto.graph.node for n in node.output if n])

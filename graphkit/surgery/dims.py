@@ -9,7 +9,7 @@ from typing import NamedTuple
 import onnx
 
 from graphkit.edit.converting import inline_all, level_versions
-from graphkit.edit.dim_places import Asked, Place, dim_at, set_place, sorted_out, spelt, substitute
+from graphkit.edit.dim_places import Asked, Place, dim_at, set_place, shared_names, sorted_out, spelt, substitute
 from graphkit.edit.folding import fold_sizes
 from graphkit.edit.following.context import SizeFinding
 from graphkit.edit.following.walk import Followed, follow
@@ -79,6 +79,7 @@ def dims(
         raise ValueError("dims needs at least one dim to set")
     proto = model.copy_proto()
     asked = sorted_out(proto, values)
+    shared = shared_names(proto, asked.places)
     notes = substitute(proto, asked.symbols)
     names = _freed(proto, asked)
     followed = _follow(proto, model, asked, names, repair=repair_shapes) if names else None
@@ -102,7 +103,7 @@ def dims(
             said = _tried(model, proto, followed, names, said)
         if strict and (said.warnings or said.doubts):
             _refuse(said.warnings + said.doubts)
-    return Edit(proto, notes + said.notes, said.warnings + said.doubts)
+    return Edit(proto, notes + said.notes, shared + said.warnings + said.doubts)
 
 
 def _freed(proto: onnx.ModelProto, asked: Asked) -> dict[Place, str]:

@@ -169,6 +169,8 @@ class Binding:
         names: Inner value of after -> its name in before, where the two differ.
         close: How near the numbers must be; None: the same, but for rounding.
         freed: Axes of inputs that had one size.
+        moved: Outputs of after that hang on a node which held the size of a freed axis and follows now: at other sizes
+            they are not what before makes of them.
         before: What stands for the model before where it cannot serve itself: its nodes had different factors, or it is
             what the step should have made of it.
         prepare: What is done to the model before, or to one before that, so that it runs (a body for an operator).
@@ -184,6 +186,7 @@ class Binding:
     names: Mapping[str, str] = field(default_factory=dict)
     close: Closeness | None = None
     freed: tuple[Freed, ...] = ()
+    moved: frozenset[str] = frozenset()
     before: Model | None = None
     prepare: Callable[[Model], Model] | None = None
     others: tuple[Other, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.opset import opset_of
 from graphkit.graph.ports import input_ports
+from graphkit.graph.upstream import downstream
 from graphkit.graph.values import attribute_value, constant
+from graphkit.inspection.dims_report import dims_report
 from graphkit.model import Model
 from graphkit.reading.names import Axis, axis_or_symbol, symbols_of
 from graphkit.reading.values import value_for
@@ -154,7 +156,10 @@ def with_constants(model: Model, arrays: Mapping[str, Array]) -> Model:
 
 
 def dims(change: Change) -> Binding:
-    """The same numbers at the old sizes. Axes that had one size are free now, whatever before says of itself."""
+    """The same numbers at the old sizes. Axes that had one size are free now, whatever before says of itself.
+
+    At other sizes, too, where before runs and nothing that held a size was made to follow.
+    """
     before, symbols = input_ports(change.before.proto), symbols_of(change.before)
     freed = []
     for key, value in change.arguments["values"].items():
@@ -164,4 +169,22 @@ def dims(change: Change) -> Binding:
             size = sizes[place.axis]
             if isinstance(size, int) and size != value:
                 freed.append(Freed(place.input, place.axis, size, place.input))
-    return replace(identity(change), freed=tuple(freed))
+    plain = identity(change)
+    return replace(plain, freed=tuple(freed), moved=_moved(change, plain.outputs) if freed else frozenset())
+
+
+def _moved(change: Change, outputs: Iterable[str]) -> frozenset[str]:
+    """The outputs that hang on what holds the size of an axis in the model before, and was to follow."""
+    given = change.arguments
+    if not given.get("repair_shapes"):
+        return frozenset()
+    if change.before.proto.functions:  # which may be inlined, and hold sizes in their bodies
+        return frozenset(outputs)
+    report = dims_report(change.before, given["values"])
+    names = {finding.node for finding in (*report.follows, *report.properties) if finding.done}
+    index = GraphIndex(change.before.proto.graph)
+    holders = [node for node in index.nodes if names.intersection((node.name, *node.output))]
+    if len(holders) < len(names):  # some are in bodies or functions
+        return frozenset(outputs)
+    touched = downstream(index, [name for node in holders for name in node.output if name]).values
+    return frozenset(name for name in outputs if name in touched)

@@ -45,6 +45,7 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
         names=names,
         close=close,
         freed=freed,
+        moved=second.moved | _moved(first, second),
         before=first.before,
         prepare=_prepared(first.prepare, second.prepare),
         others=(),
@@ -133,6 +134,14 @@ class _Join:
         if not isinstance(link, Fed) or link.convert is not None:
             raise _Apart
         return replace(one, before=link.name)
+
+
+def _moved(first: Binding, second: Binding) -> frozenset[str]:
+    """Outputs of the last model that are one which the first step moved, or an inner value that may hang on what it moved."""
+    if not first.moved:
+        return frozenset()
+    still = first.outputs.keys() - first.moved
+    return frozenset(name for name, outcome in second.outputs.items() if outcome.value not in still)
 
 
 def _carried(freed: tuple[Freed, ...], second: Binding) -> list[Freed]:

@@ -252,7 +252,10 @@ class Round:
 
     def _compare(self, trial: Trial, runs: Sequence[Ran], made: Ran, feeds: Mapping[str, Any]) -> None:
         found = {}
+        apart = self._binding.moved if trial.kind == "other" else frozenset()
         for name, outcome in self._binding.compared.items():
+            if name in apart:
+                continue
             parts = [ran.values[outcome.value] for ran in runs]
             if outcome.convert is not None:
                 parts = [outcome.convert(part) for part in parts]
@@ -260,6 +263,8 @@ class Round:
             if expected is None and len(parts) > 1:
                 continue
             found[name] = self._measured(name, made.values[name], expected)
+        if not found:
+            return
         if trial.kind == "base" and self._example is None:
             self._example = trial.before[0], feeds
         for name, metrics in found.items():

@@ -97,6 +97,7 @@ class Plan:
                     sizes[name, axis] = held[dim]
         self._sizes = sizes
         like = {name: _sized(self._theirs.get(link.name), link, sizes) for name, link in self._fed.items()}
+        self._check_sizes(like)
         self._random = RandomFeeds(after, seed=seed, like=like)
         self._other = RandomFeeds(before, seed=seed, like=_like_after(self._fed, self._mine, sizes))
         self._given = {
@@ -104,6 +105,25 @@ class Plan:
             for name, value in given.items()
             if name in self._mine or name in self._theirs
         }
+
+    def _check_sizes(self, like: Mapping[str, tuple[int | str | None, ...] | None]) -> None:
+        """One name is one size: two axes that have one name now had one size.
+
+        Raises:
+            FeedError: They had two, so that no feed fits both models.
+        """
+        first: dict[str, tuple[str, int, int]] = {}
+        for name, sizes in like.items():
+            for axis, (dim, size) in enumerate(zip(self._mine[name].dims or (), sizes or (), strict=False)):
+                if not isinstance(dim, str) or not isinstance(size, int):
+                    continue
+                other, place, known = first.setdefault(dim, (name, axis, size))
+                if known != size:
+                    raise FeedError(
+                        f"{other}:{place} has the size {known} in the model before and {name}:{axis} the size {size}, and "
+                        f"{dim!r} is the size of both now",
+                        name=name,
+                    )
 
     def base(self, samples: int) -> Iterator[Trial]:
         """Runs at sizes that both sides have: the usual ones, and others of dims that are free in both."""
@@ -176,6 +196,8 @@ class Plan:
             port = self._mine.get(one.name)
             if symbol is None or one.axis or port is None or len(port.dims or ()) < 2:
                 continue
+            if any((each.dims or ()).count(symbol) > 1 for each in self._mine.values()):
+                continue  # the size of another axis too
             leading = [(out.dims or (None,))[0] for out in self._outputs.values()]
             called = "batch" in symbol.lower()
             if symbol in leading or ((called or len(port.dims or ()) > 2) and None in leading):
