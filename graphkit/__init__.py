@@ -111,6 +111,7 @@ _FACE = {
         "ModelLike",
     ),
     "graphkit.operation": ("replay",),
+    "graphkit.progress": ("watched",),
     "graphkit.step": ("Step",),
     "graphkit.reading.names": ("read_pairs", "unquoted"),
     "graphkit.reading.sizes": ("parse_bytes", "read_shape", "read_sizes"),

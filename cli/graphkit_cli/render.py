@@ -9,7 +9,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from graphkit_cli.spelling import spelt
@@ -50,6 +50,7 @@ class Render:
         self.as_json = False
         self.stdout_is_taken = False
         self._said: set[str] = set()
+        self._bar: _Bar | None = None
 
     def result(self, result: object, text: Callable[[], RenderableType]) -> None:
         """Write a command's result to stdout; to stderr where stdout has the model (OUT is ``-``).
@@ -164,11 +165,16 @@ class Render:
         timer = threading.Timer(PROGRESS_AFTER, bar.show)
         timer.daemon = True
         timer.start()
+        import graphkit as gk
+
+        outer, self._bar = self._bar, bar
         try:
-            yield bar.report
+            with gk.watched(bar.report):
+                yield bar.report
         finally:
             timer.cancel()
             bar.close()
+            self._bar = outer
 
     def _show_warning(
         self,
@@ -194,8 +200,9 @@ class Render:
         from graphkit import printable
 
         encoding = stream.encoding or "utf-8"
-        stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding))
-        stream.flush()
+        with self._bar.away() if self._bar is not None else nullcontext():
+            stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding))
+            stream.flush()
 
     def _console(self, stream: TextIO) -> Console:
         """A rich console that takes text literally: names in models hold brackets and colons."""
@@ -255,6 +262,19 @@ class _Bar:
             )
             self._task = self._bar.add_task(self._what, total=self._total, completed=self._done)
             self._bar.start()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Take the bar from the terminal while a line is written, which would stand in the middle of it."""
+        with self._lock:
+            shown = self._bar
+            if shown is not None:
+                shown.stop()
+            try:
+                yield
+            finally:
+                if shown is not None:
+                    shown.start()
 
     def close(self) -> None:
         with self._lock:

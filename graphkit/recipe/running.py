@@ -26,6 +26,7 @@ from graphkit.operation import operation_of
 from graphkit.recipe.expectations import Asked, failed, unmet
 from graphkit.recipe.places import resolved
 from graphkit.recipe.reading import Step
+from graphkit.progress import tell
 from graphkit.result import Result
 from graphkit.storage.load import as_model
 from graphkit.surgery.merge import merge
@@ -100,7 +101,8 @@ def run(steps: Sequence[Step], models: ModelLike | Sequence[ModelLike] | Mapping
     loaded = _loaded(models)
     original = None if merging is not None else next(iter(loaded.values()))
     work = _Work(None if merging is not None else original, original, loaded)
-    for step in steps:
+    for number, step in enumerate(steps):
+        tell(number, len(steps), step.do or "expect")
         work.do(step)
     assert work.model is not None
     return Applied(tuple(work.did), work.model, original, work.split)

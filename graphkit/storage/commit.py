@@ -27,7 +27,7 @@ from graphkit.errors import GraphkitError, SaveError
 from graphkit.graph import walk
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model, is_own_location
-from graphkit.progress import BytesProgress
+from graphkit.progress import BytesProgress, tell
 from graphkit.storage import system
 from graphkit.storage.join import Joiner, Place, Role, embedded
 from graphkit.storage.load import load
@@ -76,7 +76,7 @@ class Commit:
         try:
             written = 0
             for file in self.files:
-                written = file.write(written, total, self.progress)
+                written = file.write(written, total, self.progress or self._tell)
             if self.check:
                 self.check()
             with _turn(os.path.dirname(target)):
@@ -87,6 +87,9 @@ class Commit:
         finally:
             for file in self.files:
                 file.close()
+
+    def _tell(self, done: int, total: int) -> None:
+        tell(done, total, f"writing {os.path.basename(self.files[-1].path)}")
 
     def _put_in_place(self, target: str) -> None:
         bridge = None

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 from graphkit.errors import ExportError
 from graphkit.graph.opset import opset_of
 from graphkit.model import Model
+from graphkit.progress import tell
 from graphkit.result import Result
 from graphkit.step import Step
 from graphkit.storage.save import save
@@ -22,6 +23,7 @@ from graphkit.torch_export.mark import resolve_marks
 from graphkit.torch_export.modes import forgotten_eval, training_mode
 from graphkit.torch_export.output_dims import name_outputs
 from graphkit.torch_export.own_domains import Translations, give_opsets, own_opsets, own_translations
+from graphkit.torch_export.quiet import STAGES
 from graphkit.torch_export.weights import weights_as_inputs
 
 if TYPE_CHECKING:
@@ -223,7 +225,9 @@ def export_report(
     stored = parameters == "stored"
     folding = optimize and stored and training == "eval"
     job = Job(module, bound, exporter, opset, output_names, table, folding, stored, translations, folder, training)
+    tell(0, STAGES, f"exporting with {exporter}")
     produced, heard, renamed = job.run()
+    tell(STAGES - 2, STAGES, "looking for what was lost")
     proto, program = produced.proto, produced.program
     findings = (
         *forgotten_eval(module, training),
@@ -235,7 +239,9 @@ def export_report(
     )
     if not stored:
         weights_as_inputs(proto, weights_of(module).keys(), required=parameters == "inputs")
+    tell(STAGES - 1, STAGES, "loading it")
     findings += unloadable(Model(proto, produced.sources))
+    tell(STAGES, STAGES, "exported")
     notes = tuple(str(finding) for finding in findings)
     step = Step("export", _summary(job, parameters), notes, "it was made from a torch module")
     model = Model(proto, produced.sources, steps=(step,))

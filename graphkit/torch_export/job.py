@@ -16,6 +16,7 @@ import onnx
 from graphkit.finding import Finding
 from graphkit.graph import walk
 from graphkit.graph.module_paths import fx_node
+from graphkit.progress import is_watched
 from graphkit.storage.load import load
 from graphkit.torch_export import arguments as given
 from graphkit.torch_export.export_branch import export_branches
@@ -151,7 +152,7 @@ class Job:
             args,
             kwargs=kwargs,
             dynamo=True,
-            verbose=False,
+            verbose=is_watched(),  # its stages are told by quiet_torch
             input_names=stand_ins("input", len(self._inputs)),
             output_names=stand_ins("output", len(self.output_names or ())) or None,
             opset_version=self.opset,

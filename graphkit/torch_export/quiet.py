@@ -13,7 +13,20 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from graphkit.progress import tell
+
 _ROOTS = ("torch", "onnxscript", "onnx_ir")
+
+_STAGES = {
+    "Obtain model graph": "tracing with torch.export",
+    "Run decompositions": "decomposing operators",
+    "Translate the graph": "translating into ONNX",
+    "Optimize the ONNX": "optimizing",
+}
+"""What torch's dynamo exporter prints at the beginning of each of its stages, if it is asked to -> what to tell."""
+
+STAGES = len(_STAGES) + 2
+"""Stages of an export: those of torch, looking for what was lost, and trying to load it."""
 
 
 @dataclass
@@ -40,7 +53,7 @@ def quiet_torch(*, native_errors: bool = False) -> Iterator[Overheard]:
         native_errors: Also catch what C++ writes to stderr, as the torchscript exporter's shape inference does. Not for
             long work: a progress bar on stderr is not seen meanwhile.
     """
-    heard, printed = Overheard(), io.StringIO()
+    heard, printed = Overheard(), _Printed()
     try:
         with (
             warnings.catch_warnings(record=True) as caught,
@@ -55,6 +68,17 @@ def quiet_torch(*, native_errors: bool = False) -> Iterator[Overheard]:
         heard.warnings.extend(caught)
         lines = [f"{w.category.__name__}: {w.message} ({w.filename}:{w.lineno})" for w in caught]
         heard.text = "\n".join([printed.getvalue().strip(), *lines]).strip()
+
+
+class _Printed(io.StringIO):
+    """What is printed; each stage that torch's exporter begins is told to whoever watches."""
+
+    def write(self, text: str) -> int:
+        if text.endswith("..."):
+            for number, (begin, stage) in enumerate(_STAGES.items()):
+                if text.startswith(begin):
+                    tell(number, STAGES, stage)
+        return super().write(text)
 
 
 @contextlib.contextmanager

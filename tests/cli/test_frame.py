@@ -260,6 +260,21 @@ def test_a_bar_appears_when_the_work_takes_long(monkeypatch, on_a_terminal):
     assert "goats" in terminal.text
 
 
+def test_a_line_that_is_written_beside_a_bar_does_not_stand_in_it(monkeypatch, on_a_terminal):
+    terminal = on_a_terminal()
+    monkeypatch.setattr("graphkit_cli.render.PROGRESS_AFTER", 0.0)
+    render = Render()
+    with render.progress("counting sheep", total=3):
+        for _ in range(2_000):
+            if "sheep" in terminal.text:
+                break
+            time.sleep(0.005)
+        render.note("one is black")
+        before, _, after = terminal.text.partition("note: one is black\n")
+    assert before.endswith(("\n", "\r", "\x1b[2K")), "the bar is gone when the line is written"
+    assert "sheep" in after, "and comes back"
+
+
 @pytest.mark.parametrize("setting", ["quiet", "no_color"])
 def test_no_bar_when_it_is_not_wanted(monkeypatch, on_a_terminal, setting):
     terminal = on_a_terminal()

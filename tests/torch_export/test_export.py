@@ -558,3 +558,21 @@ def test_a_graph_that_the_exporters_optimizer_fails_on_is_exported_without_it():
     report = gk.export_report(Chunked(), (x,), dynamic={"x": {1: "n"}})
     assert "not-optimized" in [finding.kind for finding in report.findings]
     assert gk.validate(report.model, torch=Chunked(), feeds={"x": np.random.default_rng(0).random((2, 12), np.float32)})
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_an_export_says_which_stage_of_how_many_it_is_at(exporter):
+    told = []
+    with gk.watched(lambda *now: told.append(now)):
+        gk.export(torch.nn.ReLU(), (torch.ones(1, 3),), exporter=exporter)
+    done = [done for done, _, _ in told]
+    assert done == sorted(done)
+    assert told[-1][:2] == (told[0][1], told[0][1])
+    if exporter == "dynamo":
+        stages = [what for _, _, what in told]
+        assert stages[1:5] == [
+            "tracing with torch.export",
+            "decomposing operators",
+            "translating into ONNX",
+            "optimizing",
+        ]

@@ -17,6 +17,7 @@ from graphkit.feeds.input_ranges import normalised
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import input_ports
 from graphkit.model import Model
+from graphkit.progress import told
 from graphkit.runtime.session import session
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ class Calibration:
         Raises:
             FeedError, NameNotFoundError: A feed does not fit.
         """
-        return (self._run(i, self._seed + i) for i in range(self.every if every else self.count))
+        count = self.every if every else self.count
+        return told((self._run(i, self._seed + i) for i in range(count)), count, "calibrating")
 
     def unseen(self) -> tuple[list[dict[str, Array]], str]:
         """At most two runs that ``runs`` has not, and what they are."""

@@ -21,6 +21,7 @@ from graphkit.graph.names import label, title
 from graphkit.graph.opset import opset_of
 from graphkit.hint import Argument, Hint, call
 from graphkit.model import Model
+from graphkit.progress import told
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.placement import shape_nodes
 from graphkit.surgery.precision.accuracy import BOUND, CLOSE, Accuracy
@@ -151,7 +152,7 @@ class _Static:
             ways += [(products, per_channel)] if len(products) < len(nodes) else []
             ways += [(products, True)] if not per_channel else []
         tried: list[tuple[float, int, onnx.ModelProto, list[str]]] = []
-        for chosen, channels in ways:
+        for chosen, channels in told(ways, len(ways), "quantizing"):
             proto, more = self.quantized(chosen, per_channel=channels)
             tried.append((accuracy.error(proto), len(tried), proto, more))
             if tried[-1][0] <= CLOSE:
