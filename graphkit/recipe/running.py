@@ -23,10 +23,10 @@ from graphkit.errors import (
 from graphkit.graph.names import label
 from graphkit.model import Model, ModelLike
 from graphkit.operation import operation_of
+from graphkit.progress import tell
 from graphkit.recipe.expectations import Asked, failed, unmet
 from graphkit.recipe.places import resolved
 from graphkit.recipe.reading import Step
-from graphkit.progress import tell
 from graphkit.result import Result
 from graphkit.storage.load import as_model
 from graphkit.surgery.merge import merge
