@@ -23,12 +23,12 @@ def prune(model: onnx.ModelProto, names: Iterable[str]) -> list[str]:
     Cost: O(graph).
     """
     waiting = [name for name in names if name]
-    if not waiting:
+    if not waiting or _read_of(model.graph, waiting).issuperset(waiting):
         return []
     readers = reader_counts(model.graph)
     for name in walk.training_names(model):
         readers[name] = readers.get(name, 0) + 1
-    makers = {name: node for node in walk.nodes(model.graph) for name in node.output if name}
+    makers = {name: node for node in walk.nodes(model.graph) for name in node.output[:] if name}
     dead: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -48,12 +48,25 @@ def prune(model: onnx.ModelProto, names: Iterable[str]) -> list[str]:
     return [value.name for value in model.graph.input if value.name in dead]
 
 
+def _read_of(graph: onnx.GraphProto, names: Iterable[str]) -> set[str]:
+    """Those of some values that nodes still read, or that are outputs of a graph."""
+    asked = set(names)
+    found: set[str] = set()
+    for scope in walk.graphs(graph):
+        found.update(asked.intersection([output.name for output in scope.output]))
+        for node in scope.node:
+            reads = node.input[:]
+            if not asked.isdisjoint(reads):
+                found.update(asked.intersection(reads))
+    return found
+
+
 def reader_counts(graph: onnx.GraphProto) -> dict[str, int]:
     """How often each value is read: by nodes, in bodies too, and as an output of any graph. Cost: O(graph)."""
     count: dict[str, int] = {}
     for scope in walk.graphs(graph):
         for node in scope.node:
-            for name in node.input:
+            for name in node.input[:]:
                 count[name] = count.get(name, 0) + 1
         for output in scope.output:
             count[output.name] = count.get(output.name, 0) + 1

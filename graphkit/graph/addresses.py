@@ -68,11 +68,9 @@ class Site:
     @cached_property
     def read(self) -> set[str]:
         """The values that its nodes and the bodies in them read."""
-        found = set(chain.from_iterable([node.input[:] for node in self.nodes]))
-        for node in self.nodes:
-            if node.attribute:
-                found.update(walk.captures(node))
-        return found
+        if self.index is not None:
+            return set(chain.from_iterable(self.index.node_reads))
+        return set(chain.from_iterable(map(walk.reads, self.nodes)))
 
     @property
     def graph(self) -> onnx.GraphProto | None:
@@ -189,12 +187,18 @@ class Addresses:
         Raises:
             NameNotFoundError: There is none; where the name is a node's, or a value's inside of a body, it says so.
         """
+        found = self._value(address)
+        if found is None:
+            raise self._no_value(address, kind)
+        return found
+
+    def _value(self, address: str) -> Found | None:
         if self.main.has(address):
             return Found(self.main, address)
         for site in self._around(address):
             if site.has(name := address[len(site.prefix) :]):
                 return Found(site, name)
-        raise self._no_value(address, kind)
+        return None
 
     def node(self, address: str) -> Found:
         """The node that an address names: its name, or one of its outputs.
@@ -202,20 +206,24 @@ class Addresses:
         Raises:
             NameNotFoundError: There is none, or there are several.
         """
+        found = self._nodes(address)
+        if not found:
+            raise self._no_node(address)
+        if len(found) > 1:
+            outputs = ", ".join(repr(each.site.prefix + out) for each in found[:3] for out in each.node.output[:1])
+            hint = f"{len(found)} nodes have this name; name one by its output: {outputs}"
+            raise NameNotFoundError("single node", address, hint=hint)
+        return found[0]
+
+    def _nodes(self, address: str) -> list[Found]:
+        """The nodes of a name in the first place that has some, or the one that makes a value of this name."""
         for site in (self.main, *self._around(address)):
             name = address[len(site.prefix) :]
-            places = site.positions.get(name, ())
-            if len(places) > 1:
-                outputs = ", ".join(repr(site.prefix + out) for p in places[:3] for out in site.nodes[p].output[:1])
-                raise NameNotFoundError(
-                    "single node",
-                    address,
-                    hint=f"{len(places)} nodes have this name; name one by its output: {outputs}",
-                )
-            position = places[0] if places else site.producer.get(name)
-            if position is not None:
-                return Found(site, label(site.nodes[position]), position)
-        raise self._no_node(address)
+            made = site.producer.get(name)
+            places = site.positions.get(name) or ([] if made is None else [made])
+            if places:
+                return [Found(site, label(site.nodes[position]), position) for position in places]
+        return []
 
     def values(
         self, addresses: str | Iterable[str], *, regex: bool = False, kind: str = "value", made: bool = False
@@ -233,48 +241,69 @@ class Addresses:
             EditError: It is no regular expression.
         """
 
-        def known() -> Iterator[Found]:
-            return (Found(site, name) for site in self.sites for name in (site.producer if made else site.values()))
+        def fitting(matches: Callable[[str], object]) -> list[Found]:
+            return [
+                Found(site, name)
+                for site in self.sites
+                for name in (site.producer if made else site.values())
+                if matches(site.prefix + name)
+            ]
 
-        return self._several(addresses, lambda name: self.value(name, kind), known, kind, regex=regex)
+        def exact(text: str) -> Found | None:
+            return self._value(text)
+
+        return self._several(addresses, lambda name: self.value(name, kind), exact, fitting, kind, regex=regex)
 
     def nodes(self, addresses: str | Iterable[str], *, regex: bool = False) -> list[Found]:
         """The nodes that addresses or patterns name, each once; arguments and errors as ``values``."""
 
-        def known() -> Iterator[Found]:
-            return (
-                Found(site, label(node), position) for site in self.sites for position, node in enumerate(site.nodes)
-            )
+        def fitting(matches: Callable[[str], object]) -> list[Found]:
+            return [
+                Found(site, name, position)
+                for site in self.sites
+                for position, name in enumerate(map(label, site.nodes))
+                if matches(site.prefix + name)
+            ]
 
-        return self._several(addresses, self.node, known, "node", regex=regex)
+        def exact(text: str) -> Found | None:
+            found = self._nodes(text)
+            return found[0] if len(found) == 1 else None
+
+        return self._several(addresses, self.node, exact, fitting, "node", regex=regex)
 
     def _several(
         self,
         addresses: str | Iterable[str],
         one: Callable[[str], Found],
-        known: Callable[[], Iterator[Found]],
+        exact: Callable[[str], Found | None],
+        fitting: Callable[[Callable[[str], object]], list[Found]],
         kind: str,
         *,
         regex: bool,
     ) -> list[Found]:
         found: dict[tuple[int, str, int], Found] = {}
         for text in [addresses] if isinstance(addresses, str) else addresses:
-            several = regex or "*" in text
-            matching = self._matching(text, one, known(), kind, regex=regex) if several else [one(text)]
+            if regex:
+                matching = self._matching(text, expression(text), fitting, kind, regex=True)
+            elif "*" not in text:
+                matching = [one(text)]
+            elif (named := exact(text)) is not None:
+                matching = [named]
+            else:
+                matching = self._matching(text, wildcard(text), fitting, kind, regex=False)
             found.update({(id(each.site), each.name, each.position): each for each in matching})
         return list(found.values())
 
     def _matching(
-        self, text: str, one: Callable[[str], Found], known: Iterator[Found], kind: str, *, regex: bool
+        self,
+        text: str,
+        pattern: re.Pattern[str],
+        fitting: Callable[[Callable[[str], object]], list[Found]],
+        kind: str,
+        *,
+        regex: bool,
     ) -> list[Found]:
-        if not regex:
-            try:
-                return [one(text)]
-            except NameNotFoundError:
-                matches = wildcard(text).fullmatch
-        else:
-            matches = expression(text).fullmatch
-        matching = [each for each in known if matches(each.address)]
+        matching = fitting(pattern.fullmatch)
         if not matching:
             hint = Hint("'*' stands for any text; regular expressions need ", Argument("regex"))
             if regex:
@@ -335,7 +364,7 @@ def wildcard(text: str) -> re.Pattern[str]:
 
 
 def _bodies(site: Site) -> Iterator[Site]:
-    for node in site.nodes:
+    for node in [node for node in site.nodes if node.attribute]:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH or attribute.HasField("g"):
                 yield Site(attribute.g, f"{site.prefix}{label(node)}.{attribute.name}/", site, site.function, node)

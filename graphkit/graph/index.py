@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 
 import onnx
 
@@ -21,14 +22,12 @@ def producers(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
 
     Cost: O(nodes).
     """
-    # A slice is a plain list; to iterate over a protobuf list costs more. Pairs would cost a garbage collection.
-    places: list[int] = []
-    names = [
-        name
-        for position, node in enumerate(nodes)
-        for name in node.output[:]
-        if not places.append(position)  # type: ignore[func-returns-value, redundant-expr]  # it gives None
-    ]
+    return _producers(nodes, [node.output[:] for node in nodes])
+
+
+def _producers(nodes: Sequence[onnx.NodeProto], outputs: Sequence[Sequence[str]]) -> dict[str, int]:
+    names = [*chain.from_iterable(outputs)]
+    places = [position for position, made in enumerate(outputs) for _ in made]
     found = dict(zip(names, places, strict=True))
     if len(found) < len(names):
         _refuse_doubles(nodes, names, places)
@@ -57,14 +56,29 @@ class GraphIndex:
     Attributes:
         graph: The graph.
         nodes: Its nodes as a list (indexing a protobuf list costs more).
+        node_outputs: The names of each node's outputs; a plain list, because to read a protobuf list costs a microsecond.
         producer: value name -> position in ``nodes`` of the node that makes it.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
         self.nodes = list(graph.node)
-        self.producer = producers(self.nodes)
+        self.node_outputs: list[list[str]] = [node.output[:] for node in self.nodes]
+        self.producer = _producers(self.nodes, self.node_outputs)
         self._captures: dict[int, tuple[str, ...]] = {}
+
+    @cached_property
+    def node_inputs(self) -> list[list[str]]:
+        """The names of each node's inputs, "" for one that is left out."""
+        return [node.input[:] for node in self.nodes]
+
+    @cached_property
+    def node_reads(self) -> list[list[str]]:
+        """What each node needs, as ``reads`` gives it."""
+        return [
+            self.reads(position) if node.attribute or "" in inputs else inputs
+            for position, (node, inputs) in enumerate(zip(self.nodes, self.node_inputs, strict=True))
+        ]
 
     @cached_property
     def inputs(self) -> dict[str, onnx.ValueInfoProto]:
@@ -119,8 +133,8 @@ class GraphIndex:
     def consumers(self) -> dict[str, list[int]]:
         """value name -> positions of the nodes that read it, as an input or from inside of a body."""
         readers: dict[str, list[int]] = {}
-        for position in range(len(self.nodes)):
-            for name in self.reads(position):
+        for position, names in enumerate(self.node_reads):
+            for name in names:
                 places = readers.setdefault(name, [])
                 if not places or places[-1] != position:
                     places.append(position)

@@ -36,10 +36,10 @@ class Names:
         self.nodes: set[str] = set()
         self._counts: dict[str, int] = {}
         for scope in (scope for graph in graphs for scope in walk.graphs(graph)):
-            self.values |= walk.defined_names(scope)
-            self.values.update(value.name for value in scope.output)
-            self.values.update(value.name for value in scope.value_info)
             nodes = list(scope.node)
+            self.values.update(walk.given_names(scope))
+            self.values.update([value.name for value in chain(scope.output, scope.value_info)])
+            self.values.update(chain.from_iterable([node.output[:] for node in nodes]))
             self.values.update(chain.from_iterable([node.input[:] for node in nodes]))
             self.nodes.update([node.name for node in nodes])
         self.values.discard("")

@@ -20,12 +20,14 @@ def is_ordered(nodes: Sequence[onnx.NodeProto]) -> bool:
 
     Cost: O(nodes and edges).
     """
-    left = {name for node in nodes for name in node.output}
-    left.discard("")
-    for node in nodes:
-        if not left.isdisjoint(reads(node)):
-            return False
-        left.difference_update(node.output)
+    last_first = reversed(list(enumerate(nodes)))
+    made = {name: position for position, node in last_first for name in node.output[:]}
+    made.pop("", None)
+    place = made.get
+    for position, node in enumerate(nodes):
+        for name in reads(node) if node.attribute else node.input[:]:
+            if place(name, -1) >= position:
+                return False
     return True
 
 
@@ -54,7 +56,7 @@ def topological_order(nodes: Sequence[onnx.NodeProto]) -> list[int]:
 
     Cost: O(n log n) in nodes and edges.
     """
-    producer = {name: position for position, node in enumerate(nodes) for name in node.output if name}
+    producer = {name: position for position, node in enumerate(nodes) for name in node.output[:] if name}
     sources = [{producer[name] for name in reads(node) if name in producer} for node in nodes]
     readers: list[list[int]] = [[] for _ in nodes]
     for position, before in enumerate(sources):

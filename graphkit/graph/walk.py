@@ -114,7 +114,7 @@ def captures(node: onnx.NodeProto) -> tuple[str, ...]:
     """The values that a node reads without having them as inputs, each once: the outer names that its bodies read, at
     any depth, and those that its attributes name. Cost: as ``free_names`` of each body.
     """
-    if node.op_type != "Gradient" and all(attribute.type in PLAIN for attribute in node.attribute):
+    if node.op_type != "Gradient" and PLAIN.issuperset([attribute.type for attribute in node.attribute]):
         return ()
     found = dict.fromkeys(named_in_attributes(node))
     for body in bodies(node):
@@ -169,18 +169,25 @@ def free_names(graph: onnx.GraphProto) -> tuple[str, ...]:
 
 def defined_names(graph: onnx.GraphProto) -> set[str]:
     """The values that a graph itself defines: inputs, initializers, node outputs."""
-    names = {value.name for value in graph.input}
-    names.update(tensor.name for tensor in graph.initializer)
-    names.update(sparse.values.name for sparse in graph.sparse_initializer)
+    names = given_names(graph)
     names.update(chain.from_iterable([node.output[:] for node in graph.node]))
     names.discard("")
     return names
 
 
+def given_names(graph: onnx.GraphProto) -> set[str]:
+    """The values that a graph itself defines and that no node makes: inputs, initializers."""
+    names = {value.name for value in graph.input}
+    names.update(tensor.name for tensor in graph.initializer)
+    names.update(sparse.values.name for sparse in graph.sparse_initializer)
+    return names
+
+
 def reads(node: onnx.NodeProto) -> tuple[str, ...]:
     """Every value a node needs: its inputs and what its bodies capture, without omitted ("") inputs."""
-    direct = tuple(name for name in node.input if name)
-    return direct + tuple(name for name in captures(node) if name not in direct)
+    direct = tuple(filter(None, node.input[:]))
+    captured = captures(node) if node.attribute else ()
+    return direct + tuple(name for name in captured if name not in direct)
 
 
 FunctionKey = tuple[str, str, str]

@@ -70,7 +70,8 @@ def report_faults(model: onnx.ModelProto, report: Report) -> None:
 
 def _check_function(function: onnx.FunctionProto, inside: _Home, report: Report) -> None:
     nodes = list(function.node)
-    _check_nodes(nodes, inside, report)
+    inputs, outputs = [node.input[:] for node in nodes], [node.output[:] for node in nodes]
+    _check_nodes(nodes, inputs, outputs, inside, report)
     try:
         producer = producers(nodes)
     except InvalidGraphError as error:
@@ -96,15 +97,15 @@ def _check_graph(graph: onnx.GraphProto, home: _Home, report: Report, *, whole: 
         named = (("a graph input", index.inputs), ("a graph output", index.outputs), ("an initializer", constants))
     except InvalidGraphError as error:
         report("definition", error)
-        _check_nodes(graph.node, home, report)
+        inputs, outputs = [node.input[:] for node in graph.node], [node.output[:] for node in graph.node]
+        _check_nodes(graph.node, inputs, outputs, home, report)
         return
     for kind, names in named:
         if "" in names:
             report("name", InvalidGraphError(f"{kind} of {graph.name!r} has no name", names=[graph.name]))
-    _check_nodes(index.nodes, home, report)
+    _check_nodes(index.nodes, index.node_inputs, index.node_outputs, home, report)
     given = {*index.inputs, *constants}
-    reads = [index.reads(position) for position in range(len(index.nodes))]
-    _check_reads(index.nodes, reads, index.producer, given, report, whole=whole)
+    _check_reads(index.nodes, index.node_reads, index.producer, given, report, whole=whole)
     for name in index.outputs if whole else ():
         if not index.has(name):
             report("reference", _undefined("an output", name))
@@ -120,15 +121,16 @@ def _check_reads(
     whole: bool,
 ) -> None:
     """No cycles, and where no graph is around these nodes no name that nothing defines."""
-    waiting = set(producer)
     ordered = True
-    for node, names in zip(nodes, reads, strict=True):
+    made = producer.get
+    for position, names in enumerate(reads):
         for name in names:
-            if name in waiting:
+            place = made(name)
+            if place is None:
+                if whole and name not in given:
+                    report("reference", _undefined(title(nodes[position]), name))
+            elif place >= position:
                 ordered = False
-            elif whole and name not in producer and name not in given:
-                report("reference", _undefined(title(node), name))
-        waiting.difference_update(node.output[:])
     if not ordered:
         try:
             topological_order(nodes)
@@ -140,10 +142,17 @@ def _undefined(reader: str, name: str) -> InvalidGraphError:
     return InvalidGraphError(f"{reader} reads {name!r}, which nothing in the model defines", names=[name])
 
 
-def _check_nodes(nodes: Iterable[onnx.NodeProto], home: _Home, report: Report) -> None:
+def _check_nodes(
+    nodes: Iterable[onnx.NodeProto],
+    inputs: Iterable[Sequence[str]],
+    outputs: Iterable[Sequence[str]],
+    home: _Home,
+    report: Report,
+) -> None:
     passed: set[tuple[object, ...]] = set()
-    for node in nodes:
-        form = _form(node, overloads=bool(home.own))
+    overloads = bool(home.own)
+    for node, reads, makes in zip(nodes, inputs, outputs, strict=True):
+        form = _form(node, reads, makes, overloads=overloads)
         if form is not None:
             if form in passed:
                 continue
@@ -165,20 +174,26 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], home: _Home, report: Report) -
                     _check_sparse(attribute.sparse_tensor, report)
 
 
-def _form(node: onnx.NodeProto, *, overloads: bool) -> tuple[object, ...] | None:
+def _form(
+    node: onnx.NodeProto, inputs: Sequence[str], outputs: Sequence[str], *, overloads: bool
+) -> tuple[object, ...] | None:
     """What the rules look at in a node, so that of nodes that are alike in it one is looked at; None where they look at
     more: operands that are left out, tensors and bodies, values from a function's caller.
     """
-    inputs, outputs, op = node.input[:], node.output[:], node.op_type
+    op = node.op_type
     if "" in inputs or "" in outputs or op == "Resize":
         return None
-    form: list[object] = [op, node.domain, node.overload if overloads else "", len(inputs), len(outputs)]
-    for attribute in node.attribute:
+    form = (op, node.domain, node.overload if overloads else "", len(inputs), len(outputs))
+    attributes = node.attribute
+    if not attributes:
+        return form
+    kinds: list[object] = []
+    for attribute in attributes:
         kind = attribute.type
         if kind not in walk.PLAIN or attribute.ref_attr_name:
             return None
-        form += (attribute.name, kind)
-    return tuple(form)
+        kinds += (attribute.name, kind)
+    return (*form, *kinds)
 
 
 _A = onnx.AttributeProto

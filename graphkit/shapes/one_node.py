@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import onnx
 
 from graphkit.graph import values
 from graphkit.graph.addresses import Site
 from graphkit.graph.index import GraphIndex
-from graphkit.graph.values import is_typed
-from graphkit.shapes.inference import inferred
+from graphkit.graph.values import is_typed, tensor_type
+from graphkit.shapes.inference import inferred, objection
 from graphkit.shapes.types_of import types_of
 from graphkit.tensor import stored_bytes
 
 SMALL = 4096
 """Bytes up to which a constant is handed to inference: sizes and axes decide shapes."""
+
+_Known: TypeAlias = "onnx.TypeProto | onnx.TensorProto | None"
 
 
 class OneNode:
@@ -24,8 +27,17 @@ class OneNode:
     Cost: O(graph) once; one run of inference over one node for each kind of node and types.
     """
 
-    def __init__(self, model: onnx.ModelProto, opset: int, nodes: Sequence[onnx.NodeProto]) -> None:
-        """``nodes`` are those of the main graph that will be asked about, as the model has them."""
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        opset: int,
+        nodes: Sequence[onnx.NodeProto],
+        constants: Mapping[str, onnx.TensorProto] | None = None,
+    ) -> None:
+        """``nodes`` are those of the main graph that will be asked about, as the model has them; ``constants`` are read
+        by nodes as they will be, and the model does not have them.
+        """
+        self._constants = constants or {}
         self._model = model
         self._opset = opset
         self._index = GraphIndex(model.graph)
@@ -53,9 +65,21 @@ class OneNode:
             self._results[key] = (known, self._inferred(node, places, known))
         return self._results[key][1]
 
-    def _inferred(
-        self, node: onnx.NodeProto, places: Sequence[int], known: Sequence[onnx.TypeProto | onnx.TensorProto | None]
-    ) -> list[bytes]:
+    def takes(self, node: onnx.NodeProto, site: Site) -> bool:
+        """Whether a node takes the types of what it reads; not, where one of them is not known."""
+        names = list(dict.fromkeys(name for name in node.input if name))
+        known = [self._known_of(name, site) for name in names]
+        places = [names.index(name) if name else -1 for name in node.input]
+        return None not in known and not objection(self._alone(node, places, known))
+
+    def _inferred(self, node: onnx.NodeProto, places: Sequence[int], known: Sequence[_Known]) -> list[bytes]:
+        trial = self._alone(node, places, known)
+        found = {value.name: value.type for value in inferred(trial).graph.output if is_typed(value.type)}
+        outputs = trial.graph.node[0].output
+        return [found[name].SerializeToString(deterministic=True) if name in found else b"" for name in outputs]
+
+    def _alone(self, node: onnx.NodeProto, places: Sequence[int], known: Sequence[_Known]) -> onnx.ModelProto:
+        """A model of one node."""
         trial = onnx.ModelProto(ir_version=10, opset_import=self._model.opset_import, functions=self._model.functions)
         if not trial.opset_import:
             trial.opset_import.add(domain="", version=self._opset)
@@ -71,11 +95,13 @@ class OneNode:
         alike.input[:] = [f"i{place}" if place >= 0 else "" for place in places]
         alike.output[:] = [f"o{number}" if name else "" for number, name in enumerate(node.output)]
         trial.graph.output.extend(onnx.ValueInfoProto(name=name) for name in alike.output if name)
-        found = {value.name: value.type for value in inferred(trial).graph.output if is_typed(value.type)}
-        return [found[name].SerializeToString(deterministic=True) if name in found else b"" for name in alike.output]
+        return trial
 
-    def _known_of(self, name: str, site: Site) -> onnx.TypeProto | onnx.TensorProto | None:
+    def _known_of(self, name: str, site: Site) -> _Known:
         """What is known of what a node reads: a small constant, its type, or None."""
+        if name in self._constants:
+            new = self._constants[name]
+            return new if stored_bytes(new) <= SMALL else tensor_type(new.data_type, list(new.dims))
         if site.outer is not None or site.function is not None:
             known = site.types.get(name)
             return known if known is not None and is_typed(known) else None

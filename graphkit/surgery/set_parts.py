@@ -147,6 +147,7 @@ class _Work:
         self._unread: list[str] = []
         self._touched: dict[int, Site] = {}
         self._names: Names | None = None
+        self._made: dict[str, onnx.TensorProto] = {}
 
     def set(
         self,
@@ -238,7 +239,7 @@ class _Work:
         if self._names is None:
             self._names = Names(self.proto.graph)
         name = self._names.fresh(f"{old or 'operand'}_set")
-        tensor = onnx.numpy_helper.from_array(array, name)
+        tensor = self._made[name] = onnx.numpy_helper.from_array(array, name)
         if site.graph is not None and self.proto.ir_version >= 4:
             site.graph.initializer.append(tensor)
         else:
@@ -294,11 +295,14 @@ class _Work:
     def _other_types(self) -> tuple[list[str], list[str]]:
         """The values whose types may be others now, and the nodes at which types may not fit any more."""
         changed, unsure = [], []
-        known = OneNode(self._model.proto, self._opset, [node for found, node in self._edited if _is_main(found.site)])
+        nodes = [node for found, node in self._edited if _is_main(found.site)]
+        known = OneNode(self._model.proto, self._opset, nodes, self._made)
         for found, before in self._edited:
             old, new = (known.results(node, found.site) for node in (before, found.node))
-            if old != new or not all(old) or list(before.input) != list(found.node.input):
+            if old != new or not all(old):
                 changed += [name for name in found.node.output if name and found.site.function is None]
+                unsure.append(found.address)
+            elif before.input[:] != found.node.input[:] and not known.takes(found.node, found.site):
                 unsure.append(found.address)
         return changed, unsure
 
