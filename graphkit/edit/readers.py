@@ -33,11 +33,12 @@ def read_instead(
     for position, node in enumerate(nodes):
         if position in skipped or (only is not None and position not in only):
             continue
-        changed = False
-        for place, name in enumerate(node.input[:]):
-            if name in table:
-                node.input[place] = table[name]
-                changed = True
+        names = node.input[:]
+        changed = not table.keys().isdisjoint(names)
+        if changed:
+            for place, name in enumerate(names):
+                if name in table:
+                    node.input[place] = table[name]
         if node.attribute:
             changed = _in_attributes(node, table) or changed
         count += changed

@@ -76,7 +76,7 @@ class GraphIndex:
     def node_reads(self) -> list[list[str]]:
         """What each node needs, as ``reads`` gives it."""
         return [
-            self.reads(position) if node.attribute or "" in inputs else inputs
+            self.reads(position) if "" in inputs or node.attribute else inputs
             for position, (node, inputs) in enumerate(zip(self.nodes, self.node_inputs, strict=True))
         ]
 

@@ -166,7 +166,8 @@ class _Work:
 
     def _possible(self, alternatives: Sequence[Alternative], nearest: Nearest) -> list[Alternative]:
         """The patterns of which every operator is in the model."""
-        there = {(canonical(node.domain), node.op_type) for node in walk.nodes(self._proto.graph)}
+        pairs = {(node.domain, node.op_type) for node in walk.nodes(self._proto.graph)}
+        there = {(canonical(domain), op) for domain, op in pairs}
         found = []
         for alternative in alternatives:
             lacking = next((one.op[1] for one in alternative.pattern.nodes if one.op not in there), None)
@@ -268,8 +269,12 @@ class _Graph:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.by_operator: dict[tuple[str, str], list[int]] = {}
+        found: dict[tuple[str, str], list[int]] = {}
         for position, node in enumerate(scope.index.nodes):
-            self.by_operator.setdefault((canonical(node.domain), node.op_type), []).append(position)
+            found.setdefault((node.domain, node.op_type), []).append(position)
+        for (domain, op), positions in found.items():
+            key = canonical(domain), op
+            self.by_operator[key] = sorted([*self.by_operator.get(key, ()), *positions])
         self.used: set[int] = set()
         self.gone: set[int] = set()
         self.new: dict[int, Written] = {}
