@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from graphkit.errors import GraphkitError, SessionError
+from graphkit.errors import FeedError, GraphkitError, SessionError
 from graphkit.feeds.feeds import complete
 from graphkit.graph.ports import input_ports
 from graphkit.model import Model, ModelLike
@@ -16,10 +16,13 @@ from graphkit.storage.load import as_model, load
 from graphkit.surgery.split import Split
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.compare.tolerance import Policy
+from graphkit.verify.laws.binding import Broken, Unproved
 from graphkit.verify.laws.judge import Asked
 from graphkit.verify.laws.proof import Held
 from graphkit.verify.laws.side import NoKernelError, Side
 from graphkit.verify.laws.side import load as side_of
+
+Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 RUNS = 3
 """Feeds on which values are compared where nobody says how many."""
@@ -57,75 +60,116 @@ def held_joined(
         return Held(
             "unproved", ("merge",), "joined", "the models feed each other both ways: none of them can run first"
         )
-    try:
-        sides = {name: _whole(part) for name, part in parts.items()}
-    except SessionError as error:
-        return Held("unproved", ("merge",), "joined", f"a model that was merged cannot be run: {error}")
-    try:
-        whole = _whole(merged)
-    except NoKernelError as error:
-        return Held("unproved", ("merge",), "joined", f"the merged model cannot be run: {error}")
-    except SessionError as error:
-        return Held("broken", ("merge",), "joined", f"the merged model does not load: {error}")
     outputs = step.arguments["interface"]["outputs"]
 
-    def both(fed: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        made = _one_after_the_other(step, order, parts, sides, wires, fed)
-        return whole.run(fed).values, {name: made[said] for name, said in outputs.items()}
+    def sides(reference: bool) -> tuple[Run, Run]:
+        before = {name: _original(part, "a model that was merged", reference) for name, part in parts.items()}
+        after = _edited(merged, "the merged model", reference)
 
-    return compared("merge", "joined", merged, both, Asked(samples, seed, feeds))
+        def one_after_the_other(fed: Mapping[str, Any]) -> Mapping[str, Any]:
+            made = _one_after_the_other(step, order, parts, before, wires, fed)
+            return {name: made[said] for name, said in outputs.items()}
+
+        return one_after_the_other, lambda fed: after.run(fed).values
+
+    return _compared("merge", "joined", merged, sides, Asked(samples, seed, feeds))
 
 
 def held_chained(parts: Split, model: Model, *, feeds: Mapping[str, Any], samples: int | None, seed: int) -> Held:
     """Run the stages of a split model one after the other, and the whole, on the same feeds; compare every output."""
+
+    def sides(reference: bool) -> tuple[Run, Run]:
+        whole = _original(model, "the model that was split", reference)
+        stages = [(_edited(part, "a stage", reference), list(input_ports(part.proto))) for part in parts.models]
+
+        def in_a_chain(fed: Mapping[str, Any]) -> Mapping[str, Any]:
+            known = dict(fed)
+            for stage, inputs in stages:
+                known.update(stage.run({name: known[name] for name in inputs if name in known}).values)
+            return {name: known[name] for name in parts.outputs}
+
+        return lambda fed: whole.run(fed).values, in_a_chain
+
+    return _compared("split", "part", model, sides, Asked(samples, seed, feeds))
+
+
+def _original(model: Model, called: str, reference: bool) -> Side:
+    """A model that gives all of its outputs; sequences and optional values go in and out too.
+
+    Raises:
+        Unproved: It cannot be run.
+    """
     try:
-        whole = _whole(model)
+        return side_of(model, [value.name for value in model.outputs], (), reference=reference)
     except SessionError as error:
-        return Held("unproved", ("split",), "part", f"the model that was split cannot be run: {error}")
+        raise Unproved(f"{called} cannot be run: {error}") from error
+
+
+def _edited(model: Model, called: str, reference: bool) -> Side:
+    """The same of what an operation made.
+
+    Raises:
+        Unproved: Nothing that is installed can run it.
+        Broken: It does not load.
+    """
     try:
-        stages = [(_whole(part), list(input_ports(part.proto))) for part in parts.models]
+        return side_of(model, [value.name for value in model.outputs], (), reference=reference)
     except NoKernelError as error:
-        return Held("unproved", ("split",), "part", f"a stage cannot be run: {error}")
+        raise Unproved(f"{called} cannot be run: {error}") from error
     except SessionError as error:
-        return Held("broken", ("split",), "part", f"a stage does not load: {error}")
-
-    def both(fed: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        known = dict(fed)
-        for stage, inputs in stages:
-            known.update(stage.run({name: known[name] for name in inputs if name in known}).values)
-        return {name: known[name] for name in parts.outputs}, whole.run(fed).values
-
-    return compared("split", "part", model, both, Asked(samples, seed, feeds))
+        raise Broken(f"{called} does not load: {error}") from error
 
 
-def _whole(model: Model) -> Side:
-    """A model that gives all of its outputs; sequences and optional values go in and out too."""
-    return side_of(model, [value.name for value in model.outputs], ())
-
-
-def compared(
-    operation: str,
-    law: str,
-    model: Model,
-    both: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], Mapping[str, Any]]],
-    asked: Asked,
-) -> Held:
-    """What two ways of computing the outputs of a model give, on the same feeds.
+def _compared(operation: str, law: str, model: Model, sides: Callable[[bool], tuple[Run, Run]], asked: Asked) -> Held:
+    """What two ways of computing the outputs of a model give, on the same feeds: in ONNX Runtime, and in onnx.reference
+    where the runtime cannot run the model before.
 
     Args:
         operation: The step.
         law: Its law.
         model: Whose inputs are fed.
-        both: Feeds -> (outputs, the same outputs the other way).
+        sides: Whether to run in onnx.reference -> the model before and the one after; each takes feeds and gives outputs.
         asked: How many feeds, and which.
     """
+    try:
+        return _on_feeds(operation, law, model, sides, asked, reference=False)
+    except Broken as error:
+        return Held("broken", (operation,), law, str(error))
+    except Unproved as error:
+        why = str(error)
+    try:
+        return _on_feeds(operation, law, model, sides, asked, reference=True)
+    except (Broken, Unproved):
+        return Held("unproved", (operation,), law, why)
+
+
+def _on_feeds(
+    operation: str,
+    law: str,
+    model: Model,
+    sides: Callable[[bool], tuple[Run, Run]],
+    asked: Asked,
+    *,
+    reference: bool,
+) -> Held:
+    before, after = sides(reference)
     worst: dict[str, Metrics] = {}
     sizes: list[str] = []
     count = asked.samples or RUNS
     for number in range(count):
-        fed = _feeds(model, asked.feeds, asked.seed + number)
+        try:
+            fed = _feeds(model, asked.feeds, asked.seed + number)
+        except FeedError as error:
+            raise Unproved(f"no feed can be made: {error}") from error
         sizes.append(" ".join(f"{name}={'x'.join(map(str, array.shape))}" for name, array in fed.items()))
-        actual, expected = both(fed)
+        try:
+            expected = before(fed)
+        except (SessionError, FeedError) as error:
+            raise Unproved(f"the model before does not run: {error}") from error
+        try:
+            actual = after(fed)
+        except (SessionError, FeedError) as error:
+            raise Broken(f"it does not run where the model before does ({sizes[-1]}): {error}") from error
         for name in expected:
             metrics = measure(actual[name], expected[name], Policy())
             if name not in worst or badness(metrics) > badness(worst[name]):
@@ -141,7 +185,7 @@ def compared(
         tuple(dict.fromkeys(sizes)),
         (),
         worst,
-        "onnxruntime",
+        "onnx.reference" if reference else "onnxruntime",
     )
 
 

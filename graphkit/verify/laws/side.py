@@ -20,6 +20,7 @@ from graphkit.runtime.session import PieceSession
 from graphkit.semantics.node_rules import check_sized
 from graphkit.shapes.resize_patterns import is_resampler
 from graphkit.storage.source import LocalFile
+from graphkit.tensor import bits
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -174,15 +175,21 @@ def _fits(model: Model) -> bool:
     return True
 
 
+def is_never_fed(port: Port) -> bool:
+    """Whether the runtime takes nothing for an input but its default value: it takes no feeds of less than a byte."""
+    return 0 < bits(port.data_type) < 8
+
+
 def load(model: Model, wanted: Iterable[str], probed: Iterable[str], *, reference: bool = False) -> Side:
-    """A side in ONNX Runtime, or in onnx.reference where the runtime has no kernel.
+    """A side in ONNX Runtime, or in onnx.reference where the runtime has no kernel, or takes no feed for an input.
 
     Raises:
         SessionError: The runtime refuses it.
         NoKernelError: Neither can run it.
     """
-    why = ""
-    if not reference:
+    never = [name for name, port in input_ports(model.proto).items() if port.required and is_never_fed(port)]
+    why = f"4-bit inputs such as {never[0]!r} cannot be fed" if never else ""
+    if not reference and not never:
         try:
             return Side(model, wanted, probed)
         except MissingExtraError as error:

@@ -14,8 +14,9 @@ from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.ports import Port, input_ports, output_ports
 from graphkit.model import Model
 from graphkit.reading.values import value_for
-from graphkit.tensor import bits, numpy_type
+from graphkit.tensor import numpy_type
 from graphkit.verify.laws.binding import Alone, Binding, Computed, Constant, Fed, Freed, Inner, Link
+from graphkit.verify.laws.side import is_never_fed
 
 if TYPE_CHECKING:
     pass
@@ -303,7 +304,7 @@ class Plan:
         optional = {n for n in held if n in self._mine and not self._mine[n].required}
         if not sample % 2:
             return frozenset(optional)
-        return frozenset(name for name in optional if _is_never_fed(self._mine[name]))
+        return frozenset(name for name in optional if is_never_fed(self._mine[name]))
 
     def _said(self, feeds: Mapping[str, Any]) -> str:
         return ", ".join(f"{name}={_size_text(array)}" for name, array in feeds.items())
@@ -341,11 +342,6 @@ class Plan:
                     hint="leave it out of the feeds",
                 )
         return {name: value for name, value in feeds.items() if name in self._mine}
-
-
-def _is_never_fed(port: Port) -> bool:
-    """Whether the runtime takes nothing for an input but its default value: it takes no feeds of less than a byte."""
-    return 0 < bits(port.data_type) < 8
 
 
 def _size_text(value: Any) -> str:

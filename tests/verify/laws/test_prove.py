@@ -262,3 +262,61 @@ def test_a_model_above_two_gibibytes_is_proved_from_its_path(tmp_path):
     (tmp_path / "edited.onnx").write_bytes(proto.SerializeToString())
     law = gk.prove(tmp_path / "edited.onnx", samples=1, replay=False).laws[0]
     assert (law.verdict, law.first) == ("broken", "x3")
+
+
+LOST_BY_THE_RUNTIME = """<ir_version: 8, opset_import: ["": 17]> g (float[2] x, bool flag) => (float[2] y) {
+  a = Cast <to: int = 11> (x)
+  b = Cast <to: int = 1> (a)
+  y = If (flag) <then_branch = t () => (float[2] p) { p = Sub (x, b) }, else_branch = e () => (float[2] q) { q = Add (x, b) }> }"""
+"""ONNX Runtime takes both Casts out, and the bodies find nothing where they read b."""
+
+
+def test_models_that_the_runtime_fails_on_are_merged_and_split_in_onnx_reference():
+    one = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> h (float[2] u) => (float[2] v) { v = Abs (u) }'
+    )
+    two = onnx.parser.parse_model(LOST_BY_THE_RUNTIME)
+    with pytest.raises(gk.SessionError, match="Missing Input: b"):
+        gk.run(two, {"x": [1.0, 2.0], "flag": True})
+    merged = gk.merge({"one": one, "two": two}, connect={"one:v": ["two:x"]})
+    for proof in (gk.prove(merged, {"one": one, "two": two}), gk.prove(gk.split(two, stages=2), two)):
+        assert proof.verdict == "proved", gk.text(proof)
+        assert proof.laws[0].evaluator == "onnx.reference"
+
+
+def test_a_part_of_a_merged_model_that_fails_everywhere_is_unproved():
+    """A Gather beyond the end: neither the runtime nor onnx.reference runs it."""
+    one = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> h (float[2] u) => (float v) <int64 k = {9}> { v = Gather (u, k) }'
+    )
+    two = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> g (float x) => (float y) { y = Abs (x) }')
+    merged = gk.merge({"one": one, "two": two}, connect={"one:v": ["two:x"]})
+    proof = gk.prove(merged, {"one": one, "two": two})
+    assert proof.verdict == "unproved"
+    assert "the model before does not run" in proof.laws[0].why
+
+
+def test_a_merged_model_that_fails_where_its_models_run_is_broken():
+    one = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> h (float[2] u) => (float[2] v) { v = Abs (u) }'
+    )
+    merged = gk.merge({"one": one, "two": one}, connect={"one:v": ["two:u"]})
+    wrong = merged.proto.graph.node.add(op_type="Gather", input=["u", "k"], output=["z"])
+    merged.proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(9), "k"))
+    merged.proto.graph.node.insert(0, wrong)
+    del merged.proto.graph.node[-1]
+    merged.proto.graph.node[-1].input[0] = "z"
+    proof = gk.prove(merged, {"one": one, "two": one})
+    assert proof.verdict == "broken", gk.text(proof)
+    assert "it does not run where the model before does" in proof.laws[0].why
+
+
+def test_a_promoted_weight_of_four_bits_is_fed_in_onnx_reference():
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 21]> g (float[3] x) => (float[3] y) <float s = {0.5}> '
+        "{ d = DequantizeLinear (q, s) y = Add (x, d) }"
+    )
+    model.graph.initializer.append(onnx.helper.make_tensor("q", onnx.TensorProto.INT4, [3], [1, -2, 3]))
+    proof = gk.prove(gk.promote(model, "q"), model)
+    assert proof.verdict == "proved", gk.text(proof)
+    assert proof.laws[0].evaluator == "onnx.reference"
