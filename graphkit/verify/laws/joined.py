@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -23,6 +24,10 @@ from graphkit.verify.laws.side import NoKernelError, Side
 from graphkit.verify.laws.side import load as side_of
 
 Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Feeds -> outputs."""
+
+Load = Callable[[Model, Iterable[str], Iterable[str]], Side]
+"""Gives a side, in the runtime or in onnx.reference."""
 
 RUNS = 3
 """Feeds on which values are compared where nobody says how many."""
@@ -62,9 +67,9 @@ def held_joined(
         )
     outputs = step.arguments["interface"]["outputs"]
 
-    def sides(reference: bool) -> tuple[Run, Run]:
-        before = {name: _original(part, "a model that was merged", reference) for name, part in parts.items()}
-        after = _edited(merged, "the merged model", reference)
+    def sides(load_side: Load) -> tuple[Run, Run]:
+        before = {name: _original(part, "a model that was merged", load_side) for name, part in parts.items()}
+        after = _edited(merged, "the merged model", load_side)
 
         def one_after_the_other(fed: Mapping[str, Any]) -> Mapping[str, Any]:
             made = _one_after_the_other(step, order, parts, before, wires, fed)
@@ -78,9 +83,9 @@ def held_joined(
 def held_chained(parts: Split, model: Model, *, feeds: Mapping[str, Any], samples: int | None, seed: int) -> Held:
     """Run the stages of a split model one after the other, and the whole, on the same feeds; compare every output."""
 
-    def sides(reference: bool) -> tuple[Run, Run]:
-        whole = _original(model, "the model that was split", reference)
-        stages = [(_edited(part, "a stage", reference), list(input_ports(part.proto))) for part in parts.models]
+    def sides(load_side: Load) -> tuple[Run, Run]:
+        whole = _original(model, "the model that was split", load_side)
+        stages = [(_edited(part, "a stage", load_side), list(input_ports(part.proto))) for part in parts.models]
 
         def in_a_chain(fed: Mapping[str, Any]) -> Mapping[str, Any]:
             known = dict(fed)
@@ -93,19 +98,19 @@ def held_chained(parts: Split, model: Model, *, feeds: Mapping[str, Any], sample
     return _compared("split", "part", model, sides, Asked(samples, seed, feeds))
 
 
-def _original(model: Model, called: str, reference: bool) -> Side:
+def _original(model: Model, called: str, load_side: Load) -> Side:
     """A model that gives all of its outputs; sequences and optional values go in and out too.
 
     Raises:
         Unproved: It cannot be run.
     """
     try:
-        return side_of(model, [value.name for value in model.outputs], (), reference=reference)
+        return load_side(model, [value.name for value in model.outputs], ())
     except SessionError as error:
         raise Unproved(f"{called} cannot be run: {error}") from error
 
 
-def _edited(model: Model, called: str, reference: bool) -> Side:
+def _edited(model: Model, called: str, load_side: Load) -> Side:
     """The same of what an operation made.
 
     Raises:
@@ -113,14 +118,14 @@ def _edited(model: Model, called: str, reference: bool) -> Side:
         Broken: It does not load.
     """
     try:
-        return side_of(model, [value.name for value in model.outputs], (), reference=reference)
+        return load_side(model, [value.name for value in model.outputs], ())
     except NoKernelError as error:
         raise Unproved(f"{called} cannot be run: {error}") from error
     except SessionError as error:
         raise Broken(f"{called} does not load: {error}") from error
 
 
-def _compared(operation: str, law: str, model: Model, sides: Callable[[bool], tuple[Run, Run]], asked: Asked) -> Held:
+def _compared(operation: str, law: str, model: Model, sides: Callable[[Load], tuple[Run, Run]], asked: Asked) -> Held:
     """What two ways of computing the outputs of a model give, on the same feeds: in ONNX Runtime, and in onnx.reference
     where the runtime cannot run the model before.
 
@@ -128,7 +133,7 @@ def _compared(operation: str, law: str, model: Model, sides: Callable[[bool], tu
         operation: The step.
         law: Its law.
         model: Whose inputs are fed.
-        sides: Whether to run in onnx.reference -> the model before and the one after; each takes feeds and gives outputs.
+        sides: Gives the model before and the one after, as what loads a side makes them.
         asked: How many feeds, and which.
     """
     try:
@@ -147,12 +152,12 @@ def _on_feeds(
     operation: str,
     law: str,
     model: Model,
-    sides: Callable[[bool], tuple[Run, Run]],
+    sides: Callable[[Load], tuple[Run, Run]],
     asked: Asked,
     *,
     reference: bool,
 ) -> Held:
-    before, after = sides(reference)
+    before, after = sides(partial(side_of, reference=reference))
     worst: dict[str, Metrics] = {}
     sizes: list[str] = []
     count = asked.samples or RUNS
