@@ -47,7 +47,7 @@ def attribute_for(
     return made
 
 
-def set_attribute(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> None:
+def replace_attribute(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> None:
     """Give a node an attribute, in the place of one of that name. Changes the node."""
     for held in node.attribute:
         if held.name == attribute.name:

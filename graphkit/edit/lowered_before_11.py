@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from graphkit.edit.lowered_nodes import Place, Rule, axis_from_front, set_attribute
-from graphkit.edit.nodes import set_inputs
+from graphkit.edit.lowered_nodes import Place, Rule, axis_from_front
+from graphkit.edit.nodes import set_attribute, set_inputs
 from graphkit.errors import EditError
 from graphkit.graph.values import attribute_value
 

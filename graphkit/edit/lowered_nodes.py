@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import onnx
 
-from graphkit.edit.nodes import NodeWriter, set_inputs
+from graphkit.edit.nodes import NodeWriter, set_attribute, set_inputs
 from graphkit.errors import EditError
 from graphkit.graph.names import Names
 from graphkit.graph.scopes import Scope
@@ -104,16 +104,6 @@ class Rule(NamedTuple):
 
     since: int
     lower: Lower
-
-
-def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
-    """Give an attribute another value; None takes it away."""
-    kept = [attribute for attribute in node.attribute if attribute.name != name]
-    if value is not None:
-        kept.append(onnx.helper.make_attribute(name, value))
-    copies = [onnx.AttributeProto.FromString(attribute.SerializeToString()) for attribute in kept]
-    del node.attribute[:]
-    node.attribute.extend(copies)
 
 
 def _softmax(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:

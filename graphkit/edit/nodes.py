@@ -82,6 +82,16 @@ class NodeWriter:
         return name
 
 
+def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
+    """Give an attribute another value; None takes it away."""
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    if value is not None:
+        kept.append(onnx.helper.make_attribute(name, value))
+    copies = [onnx.AttributeProto.FromString(attribute.SerializeToString()) for attribute in kept]
+    del node.attribute[:]
+    node.attribute.extend(copies)
+
+
 def insert_before(graph: onnx.GraphProto, before: Mapping[str, Sequence[onnx.NodeProto]]) -> None:
     """Put nodes before others, which are named by their first output. Changes the graph. Cost: O(nodes)."""
     nodes: list[onnx.NodeProto] = []

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 import onnx
 
-from graphkit.edit.attributes import attribute_for, clear_attribute, set_attribute
+from graphkit.edit.attributes import attribute_for, clear_attribute, replace_attribute
 from graphkit.edit.model_fields import (
     clear_everywhere,
     clear_shapes,
@@ -178,7 +178,7 @@ class _Work:
         """Set an attribute."""
         found, name = self._node(address, "name")
         made = attribute_for(found.node, name, value, self._opset, self.proto.functions)
-        self._change(found, lambda node: set_attribute(node, made))
+        self._change(found, lambda node: replace_attribute(node, made))
         if len(self._edited) <= MOST_NOTES:
             self.notes.append(f"{name} of {title(found.node)} is {_shown(made)}")
 

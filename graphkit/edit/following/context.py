@@ -86,11 +86,21 @@ class Want:
     factors: tuple[Sizes, ...] = ()
 
 
+GrowRule: TypeAlias = Callable[["Following", onnx.NodeProto, Known, dict[int, Want], int], "str | None"]
+"""Makes a node again so that axes of its result have the sizes that are wanted; how many nodes were made again already."""
+
+
+def in_full(numbers: Sequence[int | None]) -> str:
+    """A list of whole numbers as text; ``?`` for one that follows a size."""
+    return f"[{', '.join('?' if number is None else str(number) for number in numbers)}]"
+
+
 class Following:
     """The state of one walk through a model that is being changed.
 
     Attributes:
         inference: What is known of values.
+        rules: Operator -> how a node of it is made again with other sizes.
         cause: What becomes free, for messages: ``x:0``.
         findings: What was found, in graph order.
         places: The graph being walked and those around it, innermost last.
@@ -107,8 +117,10 @@ class Following:
         inference: PointInference,
         read: Callable[[onnx.TensorProto], Array | None],
         cause: str,
+        rules: Mapping[str, GrowRule],
     ) -> None:
         self.inference = inference
+        self.rules = rules
         self.cause = cause
         self.findings: list[SizeFinding] = []
         self.places: list[Place] = []
@@ -185,6 +197,10 @@ class Following:
         return self.add("Gather", [name, self.constant([position])], "size", axis=0)
 
     # New nodes.
+
+    def listed(self, name: str, numbers: Sequence[int | None]) -> str:
+        """A list of numbers, those that follow a size already taken from the list that is there: int64[n]."""
+        return self.concatenated([self.element(name, p) if n is None else n for p, n in enumerate(numbers)])
 
     def put(self, node: onnx.NodeProto) -> None:
         """Put a node behind those so far, and find out what it makes."""

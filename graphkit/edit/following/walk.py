@@ -10,6 +10,8 @@ import onnx
 
 from graphkit.edit.following.agreement import EXPORT, agree
 from graphkit.edit.following.context import Following, Place, SizeFinding
+from graphkit.edit.following.grown_axes import GROWN_AXES
+from graphkit.edit.following.grown_sizes import GROWN_SIZES
 from graphkit.edit.following.holders import hold
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune
@@ -71,7 +73,7 @@ def follow(
     points = len(next(iter(symbols.values()))) if symbols else 1
     inference = PointInference(model, points, values)
     cause = ", ".join(f"{name}:{axis}" for name, axis in freed)
-    state = Following(model, inference, values, cause)
+    state = Following(model, inference, values, cause, {**GROWN_AXES, **GROWN_SIZES})
     fixed_inputs = {tensor.name for tensor in model.graph.initializer} if model.ir_version < 4 else set()
     inputs = [info for info in model.graph.input if info.name not in fixed_inputs]
     state.freed = tuple(symbols[name] for name in freed.values() if name in symbols)

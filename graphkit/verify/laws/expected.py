@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from graphkit.edit.attributes import attribute_for, set_attribute
+from graphkit.edit.attributes import attribute_for, replace_attribute
 from graphkit.edit.body import FUNCTIONS_SINCE_IR, Body, fit, read_body
 from graphkit.edit.inserting import chosen_readers, read_inside
 from graphkit.edit.model_fields import import_domain
@@ -149,7 +149,7 @@ def with_parts(before: Model, arguments: Mapping[str, Any]) -> Model:
     for address, value in (arguments.get("attributes") or {}).items():
         owner, _, name = address.rpartition(":")
         node = addresses.node(owner).node
-        set_attribute(node, attribute_for(node, name, value, opset, proto.functions))
+        replace_attribute(node, attribute_for(node, name, value, opset, proto.functions))
     for address in _listed(arguments.get("clear")):
         owner, _, name = address.rpartition(":")
         if owner:
