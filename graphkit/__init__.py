@@ -221,6 +221,7 @@ _FACE = {
     "graphkit.torch_export.factory": (
         "TorchSubject",
         "load_factory",
+        "load_translations",
     ),
     "graphkit.torch_export.lowering": (
         "Lowering",

@@ -185,6 +185,7 @@ from graphkit.torch_export.export import export as export
 from graphkit.torch_export.export import export_report as export_report
 from graphkit.torch_export.factory import TorchSubject as TorchSubject
 from graphkit.torch_export.factory import load_factory as load_factory
+from graphkit.torch_export.factory import load_translations as load_translations
 from graphkit.torch_export.lowering import Lowering as Lowering
 from graphkit.torch_export.lowering import torch_lowering as torch_lowering
 from graphkit.torch_export.mark import mark as mark

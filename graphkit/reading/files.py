@@ -17,7 +17,7 @@ from graphkit.errors import FeedError
 from graphkit.graph.ports import Port
 from graphkit.reading.fits import check_fit
 from graphkit.reading.picture_format import PictureFormat, split_format
-from graphkit.reading.pictures import luma_and_chroma, read_picture, taken_as
+from graphkit.reading.pictures import drops_colours, luma_and_chroma, read_picture, taken_as
 from graphkit.tensor import numpy_type, restored
 
 if TYPE_CHECKING:
@@ -79,6 +79,13 @@ def picture_note(port: Port, value: object) -> str | None:
     if member is not None or os.path.splitext(name)[1].lower() in (".npz", ".npy"):
         return None
     return f"input {port.name!r}: {os.path.basename(name)} as {taken_as(port, form)}"
+
+
+def loses_colours(port: Port, value: object) -> bool:
+    """Whether a colour picture feeds an input of one channel, which takes its luma alone. Cost: the picture's header."""
+    if picture_note(port, value) is None:
+        return False
+    return drops_colours(port, _parts(str(value)[1:])[0])
 
 
 def _parts(path: str) -> tuple[str, str | None, PictureFormat]:

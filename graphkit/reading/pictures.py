@@ -129,6 +129,19 @@ def taken_as(port: Port, form: PictureFormat) -> str:
     return f"{said}, resized ({form.resize})" if form.resize else said
 
 
+def drops_colours(port: Port, path: str) -> bool:
+    """Whether an input of one channel is fed with a picture of several colours. Cost: the picture's header.
+
+    Raises:
+        FeedError: The input is not shaped like a picture.
+        MissingExtraError: pillow is not installed.
+    """
+    if _layout(port)[0] != 1:
+        return False
+    with _pillow("reading a picture").open(path) as opened:
+        return opened.mode == "P" or len(set(opened.getbands()) - {"A", "a"}) > 1
+
+
 def _opened(port: Port, path: str, mode: str, most: int, form: PictureFormat) -> Any:
     """A picture in one of pillow's modes, of the size that the input declares; measured before it is unpacked."""
     image = _pillow("reading a picture")

@@ -135,7 +135,7 @@ def _flatbuffers(largest: Mapping[str, float]) -> bytes:
         KeyValue.KeyValueAddValue(builder, text)
         pairs.append(KeyValue.KeyValueEnd(builder))
     TrtTable.TrtTableStartDictVector(builder, len(pairs))
-    for pair in reversed(pairs):
+    for pair in pairs:  # backwards, as ONNX Runtime's own writer has them: the provider reads them all, in any order
         builder.PrependUOffsetTRelative(pair)
     table = builder.EndVector()
     TrtTable.TrtTableStart(builder)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.errors import FeedError
+from graphkit.hint import Either, Hint
 from graphkit.model import Model, ModelLike
-from graphkit.reading.files import picture_note
+from graphkit.reading.files import loses_colours, picture_note
 from graphkit.result import Result
 from graphkit.running.chain import is_chain, run_chain
 from graphkit.runtime.custom_ops import Libraries
@@ -161,10 +162,24 @@ def run_report(
         fed = _fed(made, feeds)
         arrays = made.run(fed, outputs, seed=seed)
     summaries = {name: summary(array) for name, array in arrays.items()}
-    read = tuple(note for name, value in fed.items() if (note := picture_note(made.inputs[name], value)) is not None)
+    read = _pictures(made, fed, arrays)
     drawn = () if feeds or not fed else (f"inputs that were drawn at random (seed {seed}): {', '.join(fed)}",)
     false = () if is_chain(model) else _false_shapes(made.model, fed, arrays)
     return Ran(made.name, made.device, made.providers, summaries, arrays, (*made.notes, *read, *drawn, *false))
+
+
+def _pictures(made: Session, fed: Mapping[str, Any], arrays: Mapping[str, Any]) -> tuple[str, ...]:
+    """What each picture was taken for; where its colours were lost, that too, and what keeps them for a net of one channel."""
+    shapes = [[size for size in np.shape(array) if size != 1] for array in arrays.values()]
+    one_channel = len(shapes) == 1 and len(shapes[0]) == 2
+    notes = []
+    for name, value in fed.items():
+        note = picture_note(made.inputs[name], value)
+        if note is not None and loses_colours(made.inputs[name], value):
+            keeps = ("; ", Either("graphkit.run_luma(...)", "--luma"), " keeps them") if one_channel else ()
+            note = Hint(note, ": its colours were left out", *keeps)
+        notes += [] if note is None else [note]
+    return tuple(notes)
 
 
 def _false_shapes(model: Model, fed: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[str, ...]:

@@ -22,7 +22,13 @@ from graphkit.torch_export.loading import unloadable
 from graphkit.torch_export.mark import resolve_marks
 from graphkit.torch_export.modes import forgotten_eval, training_mode
 from graphkit.torch_export.output_dims import name_outputs
-from graphkit.torch_export.own_domains import Translations, give_opsets, own_opsets, own_translations
+from graphkit.torch_export.own_domains import (
+    Translations,
+    give_opsets,
+    own_opsets,
+    own_translations,
+    unused_translations,
+)
 from graphkit.torch_export.quiet import STAGES
 from graphkit.torch_export.weights import weights_as_inputs
 
@@ -179,7 +185,8 @@ def export_report(
             "inputs": required inputs, not stored. For the last two nothing is folded: each weight has torch's name and
             value.
         optimize: False keeps every operator as torch has it (no folding, no fusion).
-        translations: torch operator -> function that builds ONNX nodes (onnxscript), for operators of your own; dynamo.
+        translations: torch operator (an overload, ``torch.ops.my.op.default``) -> function that builds ONNX nodes
+            (onnxscript), for operators of your own; dynamo. One whose operator the module does not call is a finding.
             For torchscript a rule is registered: ``torch.onnx.register_custom_op_symbolic``.
         custom_translation_table: torch's name for ``translations``; give one of them.
         custom_opsets: Domain -> version that the model imports it with, for domains of your own; 1 without. A domain that
@@ -236,6 +243,7 @@ def export_report(
         *renamed,
         *resolve_marks(proto, set(output_names or ())),
         *give_opsets(proto, versions),
+        *unused_translations(program, translations),
     )
     if not stored:
         weights_as_inputs(proto, weights_of(module).keys(), required=parameters == "inputs")

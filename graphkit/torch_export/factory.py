@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from graphkit.errors import FactoryError, similar
 from graphkit.optional import optional
 from graphkit.result import Result
+from graphkit.torch_export.own_domains import Translations
 from graphkit.torch_export.source_line import user_line
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 SPELLING = (
     "write package.module:factory; a factory is a callable without arguments that gives an nn.Module, "
     "(module, args) or (module, args, kwargs)"
+)
+
+TABLE = (
+    "write package.module:NAME; NAME is a dict such as {torch.ops.my.op.default: function}, or a callable without arguments "
+    "that gives one"
 )
 
 
@@ -62,12 +68,49 @@ def load_factory(reference: str) -> TorchSubject:
         >>> subject = gk.load_factory("torch.nn:ReLU")
     """
     torch = import_torch("a torch factory")
-    path, colon, attribute = reference.partition(":")
-    if not colon or not path or not attribute or "/" in path or path.endswith(".py"):
-        raise FactoryError(f"{reference!r} names no factory", reference=reference, hint=SPELLING)
+    path, attribute = _parts(reference, SPELLING)
     with _current_directory_first():
         made = _made(_attribute(_import(path, reference), attribute, reference), reference, torch)
     return _subject(made, reference, torch)
+
+
+def load_translations(reference: str) -> Translations:
+    """Import translations of operators, as ``export`` takes them.
+
+    The current directory is on the import path while this runs.
+
+    Args:
+        reference: ``package.module:NAME``: a mapping from operators of torch to functions that build their ONNX nodes, or a
+            callable without arguments that gives one.
+
+    Raises:
+        FactoryError: The text has another form; the module does not import; it has no such attribute; the callable raises;
+            there is no mapping from operators to functions.
+        MissingExtraError: torch is not installed.
+
+    Example:
+        >>> import graphkit as gk
+        >>> table = gk.load_translations("net:TRANSLATIONS")  # doctest: +SKIP
+    """
+    import_torch("translations of operators")
+    path, attribute = _parts(reference, TABLE)
+    with _current_directory_first():
+        found = _attribute(_import(path, reference), attribute, reference)
+        if callable(found):
+            found = _called(found, reference, "")
+    if not isinstance(found, Mapping):
+        raise FactoryError(
+            f"{reference!r} is a {type(found).__name__}, no mapping from operators to functions",
+            reference=reference,
+            hint=TABLE,
+        )
+    for operator, made in found.items():
+        several = made if isinstance(made, (tuple, list)) else (made,)
+        if not all(map(callable, several)):
+            raise FactoryError(
+                f"{reference!r} has {made!r} for {operator}, no function", reference=reference, hint=TABLE
+            )
+    return found
 
 
 def import_torch(purpose: str) -> Any:
@@ -99,6 +142,13 @@ def _current_directory_first() -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError):
             sys.path.remove(here)
+
+
+def _parts(reference: str, spelling: str) -> tuple[str, str]:
+    path, colon, attribute = reference.partition(":")
+    if not colon or not path or not attribute or "/" in path or path.endswith(".py"):
+        raise FactoryError(f"{reference!r} names nothing in a module", reference=reference, hint=spelling)
+    return path, attribute
 
 
 def _import(path: str, reference: str) -> Any:
@@ -149,10 +199,14 @@ def _made(factory: Any, reference: str, torch: Any) -> Any:
         raise FactoryError(
             f"{reference!r} is a {type(factory).__name__}, no factory", reference=reference, hint=SPELLING
         )
+    return _called(factory, reference, "the factory ")
+
+
+def _called(factory: Any, reference: str, kind: str) -> Any:
     try:
         return factory()
     except (Exception, SystemExit) as error:  # argparse leaves by SystemExit
-        raise FactoryError(f"the factory {reference!r} raised {_summary(error)}", reference=reference) from error
+        raise FactoryError(f"{kind}{reference!r} raised {_summary(error)}", reference=reference) from error
 
 
 def _subject(made: Any, reference: str, torch: Any) -> TorchSubject:

@@ -176,9 +176,11 @@ def _unsupported(error: Exception, text: str, heard: str) -> tuple[str, str] | N
         namespace, _, name = match["op"].partition(".")
         operator = f"{namespace}::{name}"
         where = _failing_line(error) or user_line(error)
+        table = f"{{torch.ops.{match['op']}.{match['overload']}: function}}"
         hint = _written_otherwise(operator) or Hint(
-            f"write it with other operators, or give translations={{torch.ops.{match['op']}.{match['overload']}: "
-            "function}; ",
+            "write it with other operators, or give ",
+            Either(f"translations={table}", f"--translations PACKAGE.MODULE:NAME, where NAME is {table}"),
+            "; ",
             bare("torch_lowering", name=operator),
             " shows what each exporter can do",
         )

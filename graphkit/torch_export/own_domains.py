@@ -31,6 +31,29 @@ def own_translations(exporter: str, given: Translations | None, table: Translati
     return found
 
 
+def unused_translations(program: Any, translations: Translations) -> list[Finding]:
+    """A finding for each translation of an operator that the exported program does not call."""
+    if program is None or not translations:
+        return []
+    graphs = [module.graph for module in program.graph_module.modules() if hasattr(module, "graph")]
+    called = {node.target for graph in graphs for node in graph.nodes if node.op == "call_function"}
+    found = []
+    for key in translations:
+        if key in called:
+            continue
+        close = similar(str(key).replace("::", "."), sorted(str(target) for target in called))
+        there = f"; it calls {', '.join(close)}" if close else ""
+        named = hasattr(key, "overloadpacket")
+        message = (
+            f"the translation of {str(key) if named else repr(key)} was not used: the module does not call it{there}"
+        )
+        found.append(Finding("translation", message, remedy=None if named else OVERLOAD))
+    return found
+
+
+OVERLOAD = "name the operator as torch does, with its overload: torch.ops.aten.relu.default"
+
+
 def own_opsets(given: Mapping[str, int] | None) -> dict[str, int]:
     """Versions of domains.
 

@@ -48,6 +48,20 @@ def test_luma_from_the_command_line_is_what_pil_makes_by_hand(net, photo, tmp_pa
     assert "output 'larger' was taken as 0..1, grey" in said
 
 
+def test_a_colour_photograph_without_luma_says_what_keeps_its_colours(net, photo, tmp_path, capsys):
+    assert main(["run", net, "--feed", f"luma=@{photo}"]) == 0
+    assert "0..1, grey: its colours were left out; --luma keeps them" in capsys.readouterr().err
+    note = gk.run_report(net, {"luma": f"@{photo}"}).notes[-1]
+    assert "graphkit.run_luma(...) keeps them" in note
+    for grey in ("LA", "L", "I;16"):
+        Image.new(grey, (9, 6)).save(tmp_path / "grey.png")
+        note = gk.run_report(net, {"luma": f"@{tmp_path}/grey.png"}).notes[-1]
+        assert note.endswith("grey")
+    mean = onnx.parser.parse_model(HEAD + " g (float[1,1,h,w] x) => (float y) { y = ReduceMean<keepdims = 0>(x) }")
+    note = gk.run_report(mean, {"x": f"@{photo}"}).notes[-1]
+    assert note.endswith("its colours were left out")
+
+
 def test_luma_of_0_to_255_and_the_same_in_python(net, photo, tmp_path):
     ran = gk.run_luma(net, {"luma": f"@{photo}:0-255"}, save=f"{tmp_path}/o.png:0-255")
     assert np.array_equal(ran.arrays["larger"], by_hand(net, photo, 1.0))

@@ -143,6 +143,20 @@ def test_a_calibration_table_holds_the_largest_size_of_each_float_on_the_feeds(t
     assert chosen.provider_options()["trt_int8_calibration_table_name"] == str(tmp_path / "table.flatbuffers")
 
 
+def test_the_table_has_the_bytes_that_onnx_runtimes_own_writer_gives_for_the_same_numbers(tmp_path, monkeypatch):
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    calibrate = pytest.importorskip("onnxruntime.quantization.calibrate")
+    monkeypatch.chdir(tmp_path)
+    table = gk.calibrate(CALIBRATED, {"x": np.array([[0.3, 7]], np.float32)})
+    table.save("ours.flatbuffers")
+    theirs = {
+        name: calibrate.TensorData(lowest=np.float32(-value), highest=np.float32(value))
+        for name, value in reversed(table.largest.items())
+    }
+    quantization.write_calibration_table(theirs)
+    assert Path("ours.flatbuffers").read_bytes() == Path("calibration.flatbuffers").read_bytes()
+
+
 # R53
 def test_the_command_writes_the_table_and_says_what_was_random(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -202,6 +202,97 @@ def test_torchs_name_for_translations_is_taken():
         gk.export(Cosh(), X, custom_translation_table={1: cosh}, exporter="torchscript")
 
 
+OWN = """
+import torch
+from onnxscript import opset18 as op
+
+
+@torch.library.custom_op("tut_own::twice", mutates_args=())
+def twice(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+twice.register_fake(torch.empty_like)
+
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return twice(x) + 1
+
+
+def make():
+    return Net(), (torch.ones(2, 3),)
+
+
+def nodes(x):
+    return op.Add(x, x)
+
+
+TABLE = {torch.ops.tut_own.twice.default: nodes}
+WIDE = {**TABLE, torch.ops.aten.sinh.default: nodes, "tut_own::twice": nodes}
+
+
+def table():
+    return TABLE
+
+
+def broken():
+    raise ValueError("no table today")
+
+
+NUMBER = 3
+NO_FUNCTIONS = {torch.ops.tut_own.twice.default: "Add"}
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tut_own_net.py").write_text(OWN)
+
+
+# R48
+def test_the_command_takes_translations_of_operators_of_ones_own(own, capsys):
+    assert main(["export", "tut_own_net:make", "m.onnx"]) == 3
+    said = capsys.readouterr().err
+    assert "tut_own::twice has no translation" in said
+    assert "--translations" in said
+    words = ["--translations", "tut_own_net:table", "--dynamic", "x:0=n", "--check-baked"]
+    assert main(["export", "tut_own_net:make", "m.onnx", *words]) == 0
+    assert "nothing is baked in" in capsys.readouterr().err
+    feed = np.arange(8, dtype=np.float32).reshape(2, 4)[:, :3]
+    (made,) = gk.run("m.onnx", {"x": feed}).values()
+    np.testing.assert_array_equal(made, feed * 2 + 1)
+    assert main(["export", "tut_own_net:make", "m.onnx", "--translations", "tut_own_net:WIDE"]) == 0
+    said = capsys.readouterr().err
+    assert "the translation of aten.sinh.default was not used: the module does not call it" in said
+    assert (
+        "the translation of 'tut_own::twice' was not used: the module does not call it; it calls tut_own.twice" in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("tut_own_net", 3, "names nothing in a module"),
+        ("tut_own_net:TABEL", 3, "did you mean 'TABLE'"),
+        ("tut_own_net:NUMBER", 3, "is a int, no mapping"),
+        ("tut_own_net:NO_FUNCTIONS", 3, "has 'Add' for tut_own.twice.default, no function"),
+        ("tut_own_net:broken", 3, "raised ValueError: no table today, at "),
+        ("tut_nowhere:TABLE", 3, "there is no Python module 'tut_nowhere'"),
+    ],
+)
+def test_translations_that_are_none_are_refused(own, capsys, name, code, words):
+    assert main(["export", "tut_own_net:make", "m.onnx", "--translations", name]) == code
+    assert words in capsys.readouterr().err
+
+
+def test_translations_for_torchscript_are_refused(own, capsys):
+    words = ["--translations", "tut_own_net:TABLE", "--exporter", "torchscript"]
+    assert main(["export", "tut_own_net:make", "m.onnx", *words]) == 2
+    assert "register_custom_op_symbolic" in capsys.readouterr().err
+
+
 def test_a_model_is_exported_into_an_open_file():
     file = io.BytesIO()
     model = gk.export(Net().eval(), X, file, exporter="torchscript")

@@ -59,6 +59,12 @@ if TYPE_CHECKING:
     help="The mode to export in: eval; train, where Dropout drops and BatchNorm uses the batch (torchscript); or as it is.",
 )
 @click.option(
+    "--translations",
+    metavar="PACKAGE.MODULE:NAME",
+    help="Translations of operators of your own, for dynamo: a dict from torch operators to onnxscript functions, or a "
+    "callable that gives one. torchscript takes what the factory's module registers.",
+)
+@click.option(
     "--custom-opset",
     "custom_opsets",
     metavar="DOMAIN=N",
@@ -88,6 +94,7 @@ def command(
     out: str,
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
+    translations: str | None,
     custom_opsets: tuple[str, ...],
     no_optimize: bool,
     check_baked: bool,
@@ -109,6 +116,7 @@ def command(
     check_target(out, saving)
     with render.progress(f"export {factory}"):
         subject = gk.load_factory(factory)
+        table = gk.load_translations(translations) if translations is not None else None
         args, kwargs, names = subject.args, subject.kwargs, None
         if inputs:
             args, kwargs, names = gk.example_inputs(subject.module, inputs)
@@ -126,6 +134,7 @@ def command(
                 input_names=names,
                 output_names=outputs or None,
                 optimize=not no_optimize,
+                translations=table,
                 custom_opsets=_versions(custom_opsets),
                 **options,
             )
@@ -140,9 +149,8 @@ def command(
             shared["dynamic"] = [
                 text for text in options["dynamic"] if not text.startswith(tuple(f"{o}:" for o in outputs))
             ]
-            baked = gk.find_baked(
-                subject.module, [args], kwargs_list=[kwargs], input_names=names, check_inputs=check_inputs, **shared
-            )
+            shared |= {"input_names": names, "check_inputs": check_inputs, "translations": table}
+            baked = gk.find_baked(subject.module, [args], kwargs_list=[kwargs], **shared)
             findings = _for_file((*_without_advice(findings), *told(baked.findings)), out)
             notes = [*map(str, findings), *(f"not compared, {text}" for text in baked.not_compared)]
             if baked.agrees:

@@ -16,6 +16,7 @@ from graphkit.torch_export.arguments import Arguments, DynamicAxes, bind, dynami
 from graphkit.torch_export.examples import second_set
 from graphkit.torch_export.export import Exported, export_report
 from graphkit.torch_export.job import Exporter
+from graphkit.torch_export.own_domains import Translations
 from graphkit.torch_export.quiet import quiet_torch
 from graphkit.verify.baked.conversions import never_changed
 from graphkit.verify.baked.differences import differences
@@ -68,6 +69,7 @@ def find_baked(
     input_names: Sequence[str] | None = None,
     dynamic: DynamicAxes | None = None,
     check_inputs: Sequence[str] = (),
+    translations: Translations | None = None,
 ) -> Baked:
     """Find the constants of an export that come from the example arguments instead of from the module.
 
@@ -86,6 +88,7 @@ def find_baked(
         dynamic: Axes of inputs that may vary.
         check_inputs: A second set in words: what differs from the first one, ``x=1,3,96,64`` (a shape),
             ``scale=[1,1,3,3]`` (values), ``x=@x.npy`` or, for a Python number, ``k=5``. What these do not vary is generated.
+        translations: Translations of operators of your own, as ``export`` takes them.
 
     Returns:
         Findings with the node, the value, the line of Python where that is known, and what mends it. Commands and exports
@@ -110,6 +113,7 @@ def find_baked(
         sets.append(bind(module, *second_set(sets[0], check_inputs), input_names))
     table, _ = dynamic_axes(dynamic, sets[0].tensors)
     options: dict[str, Any] = {"exporter": exporter, "opset": opset, "input_names": input_names, "dynamic": table}
+    options["translations"] = translations
     base = export_report(module, sets[0].args, kwargs=sets[0].kwargs, **options)
     runner = Runner(module, input_names, watch=exporter == "torchscript")
     with quiet_torch():
