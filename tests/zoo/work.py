@@ -6,6 +6,7 @@ import os
 import random
 import warnings
 from collections.abc import Callable
+from itertools import product
 
 import ml_dtypes
 import numpy as np
@@ -13,10 +14,13 @@ import onnx
 
 import graphkit as gk
 from graphkit.feeds.random import RandomFeeds
+from graphkit.graph import walk
+from graphkit.graph.names import label
 from oracle import assert_same, run_ort
 
 CUTS = 20
 EXACT = {"rtol": 0.0, "atol": 0.0}
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 """Where operators are fused, folded or written otherwise: sums of float32 in another order, through up to 100 layers."""
 
@@ -232,8 +236,9 @@ def pictures(subject):
 def layout(subject):
     name = pictures(subject)
     edited = gk.layout(subject.model, {name: "NHWC"})
-    subject.same(edited, {**subject.feeds, name: np.ascontiguousarray(subject.feeds[name].transpose(0, 2, 3, 1))})
-    proved(edited, subject)
+    feeds = {**subject.feeds, name: np.ascontiguousarray(subject.feeds[name].transpose(0, 2, 3, 1))}
+    subject.same(edited, feeds)
+    proved(edited, subject, feeds)
 
 
 def image(subject):
@@ -243,8 +248,9 @@ def image(subject):
     bytes_ = np.random.default_rng(0).integers(0, 256, (x.shape[0], *x.shape[2:], 3), np.uint8)
     there = (bytes_[..., ::-1].astype(np.float64) / 255 - [0.5, 0.4, 0.3]) / [0.2, 0.3, 0.4]
     before = run_ort(subject.path, {**subject.feeds, name: there.transpose(0, 3, 1, 2).astype(np.float32)})
-    assert_same(run_ort(edited, {**subject.feeds, name: bytes_}), before, **subject.close)
-    proved(edited, subject)
+    feeds = {**subject.feeds, name: bytes_}
+    assert_same(run_ort(edited, feeds), before, **subject.close)
+    proved(edited, subject, feeds)
 
 
 def insert_and_remove(subject):
@@ -419,35 +425,81 @@ def validate(subject):
 
 
 def damaged(subject):
-    """The model with one weight that is wrong by a tenth, and the value of the node that reads it."""
-    readers = {}
-    for node in subject.proto.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    held = [
-        t.name for t in subject.proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) > 1
-    ]
-    held = [name for name in held if [n.op_type for n in readers.get(name, ())] in (["Conv"], ["MatMul"], ["Gemm"])]
-    subject.random.shuffle(held)
-    for name in held[:8]:
-        edited = gk.set_parts(subject.model, tensors={name: np.array(subject.model.array(name)) * np.float32(1.1)})
-        said = run_ort(edited, subject.feeds)
-        moved = [
-            np.abs(said[n] - a).max(initial=0) / (np.abs(a).max(initial=0) + 1e-9)
-            for n, a in subject.answer.items()
-            if isinstance(a, np.ndarray) and a.dtype.kind == "f"
-        ]
-        if max(moved, default=0) > 0.01:
-            return edited, readers[name][0].output[0]
-    raise Refused("no weight whose error reaches an output")
+    """The model with one number wrong by a tenth, or by more where that reaches no output, and what the node that reads
+    it makes.
+    """
+    for factor, (place, address, array, reader) in product((1.1, 3.0, -1.0), numbers(subject)[:12]):
+        wrong = np.asarray(array, np.float64) * factor
+        if array.dtype.kind in "iu":
+            wrong = wrong.round().clip(np.iinfo(array.dtype).min, np.iinfo(array.dtype).max)
+        wrong = wrong.astype(array.dtype)
+        if np.array_equal(wrong, array):
+            continue
+        edited = gk.set_parts(subject.model, **{place: {address: wrong if place == "tensors" else wrong.tolist()}})
+        if moved(run_ort(edited, subject.feeds), subject.answer):
+            return edited, reader
+    raise Refused("no number whose error reaches an output")
+
+
+def moved(said, answer):
+    """Whether an output is off by more than a hundredth of its largest element, or is another label."""
+    for name, before in answer.items():
+        if isinstance(before, np.ndarray) and before.dtype.kind != "f":
+            if not np.array_equal(said[name], before):
+                return True
+        elif isinstance(before, np.ndarray):
+            error = np.abs(said[name].astype(np.float64) - before).max(initial=0)
+            if error > 0.01 * (np.abs(before).max(initial=0) + 1e-9):
+                return True
+    return False
+
+
+def numbers(subject):
+    """What may be damaged: weights, constants and, of operators of ai.onnx.ml, attributes that one node reads, of the
+    main graph and of bodies. Matrices come first, each kind in an order of chance.
+
+    Returns:
+        Rows of a keyword of ``set_parts``, an address, the numbers, and what the node that reads them makes.
+    """
+    found = []
+    for prefix, graph in graphs(subject.proto.graph):
+        held = {t.name: t for t in graph.initializer}
+        constants = [n for n in graph.node if n.op_type == "Constant" and n.attribute[0].name == "value"]
+        held |= {node.output[0]: node.attribute[0].t for node in constants}
+        readers = {}
+        for node in walk.nodes(graph):
+            for name in node.input:
+                readers.setdefault(name, []).append(node)
+        for name, tensor in held.items():
+            known = readers.get(name, ())
+            if len(known) == 1 and (tensor.data_type in FLOATS or known[0].op_type == "DequantizeLinear"):
+                found.append(("tensors", f"{prefix}{name}", onnx.numpy_helper.to_array(tensor), list(known[0].output)))
+        for node in graph.node:
+            if node.domain == "ai.onnx.ml":
+                lists = {a.name: np.array(a.floats, np.float32) for a in node.attribute if a.floats}
+                found += [
+                    ("attributes", f"{prefix}{label(node)}:{name}", array, list(node.output))
+                    for name, array in lists.items()
+                ]
+    subject.random.shuffle(found)
+    return sorted(found, key=lambda row: row[2].ndim < 2)
+
+
+def graphs(graph, prefix=""):
+    """The graph and its bodies, each with what stands before a name in its address."""
+    yield prefix, graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from graphs(attribute.g, f"{prefix}{label(node)}.{attribute.name}/")
 
 
 def bisect(subject):
-    wrong, name = damaged(subject)
+    wrong, made = damaged(subject)
     found = gk.bisect(wrong, against=subject.model, feeds=subject.told)
-    assert found.diverges, name
+    assert found.diverges, made
     assert found.first is not None
-    assert found.first.value == name, f"{name}: {gk.text(found)}"
+    assert found.first.value in made, f"{made}: {gk.text(found)}"
 
 
 def look(subject):
