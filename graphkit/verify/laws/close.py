@@ -7,7 +7,7 @@ from dataclasses import replace
 from graphkit.edit.patterns.library import find_rules
 from graphkit.graph.ports import input_ports
 from graphkit.verify.laws.binding import Binding, Change, Closeness, Fed, Link
-from graphkit.verify.laws.held_weights import wrong_half, wrong_int8
+from graphkit.verify.laws.held_weights import wrong_half, wrong_integers
 from graphkit.verify.laws.same import identity
 
 QUANTIZED = 0.1
@@ -15,7 +15,7 @@ QUANTIZED = 0.1
 
 
 HELD = {"float16": wrong_half, "bfloat16": wrong_half} | dict.fromkeys(
-    ("int8", "int8-dynamic", "int8-weights"), wrong_int8
+    ("int8", "int8-dynamic", "int8-weights", "int4-weights"), wrong_integers
 )
 """Precision -> what its weights must be."""
 

@@ -1,16 +1,18 @@
-"""close, for weights: in 16 bits they are what they were, rounded; in int8, scaled back, within a step of their scale."""
+"""close, for weights: in 16 bits they are what they were, rounded; in integers, scaled back, within a step of their scale."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import onnx
 
 from graphkit.graph import walk
+from graphkit.graph.values import attribute_value, constant_tensor, is_constant_node
 from graphkit.model import Model
 
 if TYPE_CHECKING:
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 
 STEP = 1.01
 """Steps by which a weight may be off: half of one by rounding, and as much at the ends of a range whose zero was rounded."""
+
+HALF = 0.51
+"""Steps by which a weight in 4 bits may be off where its number is none of the two at the ends."""
+
+SPAN = (14.9, 15.1)
+"""Steps from the smallest weight of a block of 4 bits to its largest, its zero among them: longer ones would lose numbers."""
 
 ROUNDED: dict[int, tuple[float, float]] = {
     onnx.TensorProto.FLOAT: (math.inf, 0.0),
@@ -31,30 +39,31 @@ LEAST = 1.2e-7
 
 INTEGERS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT32)
 
+Told: TypeAlias = "dict[str, list[onnx.TensorProto]]"
+"""Name -> the tensors of that name; bodies may use a name twice."""
+
 
 def wrong_half(before: Model, after: Model, names: Mapping[str, str]) -> str | None:
     """The first weight that is not what it was, rounded to the 16 bits that it has now; None where all are.
 
-    Args, Cost: as ``wrong_int8``.
+    Args, Cost: as ``wrong_integers``.
     """
     held = _told(after.proto)
     new = {old: name for name, old in names.items()}
-    for tensor in _floats(before.proto):
-        other = held.get(new.get(tensor.name, tensor.name))
-        if other is None or list(other.dims) != list(tensor.dims) or other.data_type not in ROUNDED:
-            continue
-        old, now = (np.asarray(m.array_of(t), np.float64) for m, t in ((before, tensor), (after, other)))
-        most, step = ROUNDED[other.data_type]
-        old = np.where(np.isfinite(old), np.clip(old, -most, most), old)
-        if not np.allclose(now, old, rtol=step, atol=LEAST, equal_nan=True):
-            return f"{other.name!r} is not what {tensor.name!r} was, rounded"
+    for name, tensors in _floats(before.proto):
+        now = new.get(name, name)
+        for other in held.get(now, ()):
+            olds = _of_its_shape(before, tensors, other)
+            if other.data_type in ROUNDED and olds and not any(_rounded(old, after, other) for old in olds):
+                return f"{now!r} is not what {name!r} was, rounded"
     return None
 
 
-def wrong_int8(before: Model, after: Model, names: Mapping[str, str]) -> str | None:
+def wrong_integers(before: Model, after: Model, names: Mapping[str, str]) -> str | None:
     """The first weight that is not what it was; None where all are that can be told by their names.
 
-    Quantizers call the integers of a weight ``W_quantized``, and their scale and zero point likewise.
+    Quantizers call the integers of a weight ``W_quantized``, and their scale and zero point likewise; those that
+    MatMulNBits reads are ``W_int4``. A weight that keeps its name and its type keeps its numbers.
 
     Args:
         before: The model with the floats.
@@ -64,44 +73,85 @@ def wrong_int8(before: Model, after: Model, names: Mapping[str, str]) -> str | N
     Cost: O(weights), one at a time.
     """
     held = _told(after.proto)
-    held |= {names[name]: tensor for name, tensor in held.items() if name in names}
+    for name, old in names.items():
+        if name in held:
+            held[old] = held[name]
+    products = _products(after.proto, names)
     new = {old: name for name, old in names.items()}
-    for tensor in _floats(before.proto):
-        for stem in dict.fromkeys((tensor.name, new.get(tensor.name, tensor.name))):
-            integers, scale, zero = _parts(held, stem)
-            if integers is None or scale is None:
-                continue
+    for name, tensors in _floats(before.proto):
+        stems = list(dict.fromkeys((name, new.get(name, name))))
+        for other in (tensor for stem in stems for tensor in held.get(stem, ())):
+            olds = _of_its_shape(before, tensors, other)
+            if (
+                other.data_type == tensors[0].data_type
+                and olds
+                and not any(_rounded(old, after, other) for old in olds)
+            ):
+                return f"{name!r} is another weight than it was"
+        for integers, scale, zero in (group for stem in stems for group in _groups(held, stem)):
             wide, step, offset = (None if each is None else after.array_of(each) for each in (integers, scale, zero))
-            array = np.asarray(before.array_of(tensor))
-            if array.ndim == 3 and list(integers.dims) != list(tensor.dims):
-                array = array.transpose(0, 2, 1)  # DynamicQuantizeLSTM has its weights the other way round
-            if list(integers.dims) == list(array.shape) and not _near(array, wide, step, offset):
-                return f"{integers.name!r}, scaled back, is not what {tensor.name!r} was"
+            olds = _laid_out(before, tensors, list(integers.dims))
+            if olds and not any(_near(old, wide, step, offset) for old in olds):
+                return f"{integers.name!r}, scaled back, is not what {name!r} was"
+        for node in (node for stem in stems for node in products.get(stem, ())):
+            blocks = _blocks(after, node, held)
+            if blocks is not None and not any(_near_blocks(old, *blocks) for old in _columns(before, tensors, node)):
+                return f"{node.input[1]!r}, scaled back, is not what {name!r} was"
     return None
 
 
-def _told(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """Name -> initializer, in bodies too, where only one has the name."""
-    tensors = [tensor for graph in walk.graphs(proto.graph) for tensor in graph.initializer]
-    count = Counter(tensor.name for tensor in tensors)
-    return {tensor.name: tensor for tensor in tensors if count[tensor.name] == 1}
+def _told(proto: onnx.ModelProto) -> Told:
+    """The initializers and Constant nodes of the main graph and of bodies."""
+    found: Told = defaultdict(list)
+    for graph in walk.graphs(proto.graph):
+        for tensor in graph.initializer:
+            found[tensor.name].append(tensor)
+        for node in graph.node:
+            constant = constant_tensor(node) if is_constant_node(node) else None
+            if constant is not None:
+                found[node.output[0]].append(constant)
+    return dict(found)
 
 
-def _floats(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    yield from (tensor for tensor in _told(proto).values() if tensor.data_type == onnx.TensorProto.FLOAT)
+def _floats(proto: onnx.ModelProto) -> Iterator[tuple[str, list[onnx.TensorProto]]]:
+    for name, tensors in _told(proto).items():
+        floats = [tensor for tensor in tensors if tensor.data_type == onnx.TensorProto.FLOAT]
+        if len(floats) == len(tensors):
+            yield name, floats
 
 
-def _parts(
-    held: Mapping[str, onnx.TensorProto], stem: str
-) -> tuple[onnx.TensorProto | None, onnx.TensorProto | None, onnx.TensorProto | None]:
-    integers = held.get(f"{stem}_quantized")
-    if integers is None or integers.data_type not in INTEGERS:
-        return None, None, None
-    scale, zero = (
-        next((held[name] for name in (f"{stem}_quantized_{what}", f"{stem}_{what}") if name in held), None)
-        for what in ("scale", "zero_point")
-    )
-    return integers, scale, zero
+def _of_its_shape(model: Model, tensors: Iterable[onnx.TensorProto], other: onnx.TensorProto) -> list[Array]:
+    return [np.asarray(model.array_of(tensor)) for tensor in tensors if list(tensor.dims) == list(other.dims)]
+
+
+def _rounded(old: Array, model: Model, tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor of a model is a float array, rounded to its type."""
+    most, step = ROUNDED[tensor.data_type]
+    was, now = np.asarray(old, np.float64), np.asarray(model.array_of(tensor), np.float64)
+    was = np.where(np.isfinite(was), np.clip(was, -most, most), was)
+    return bool(np.allclose(now, was, rtol=step, atol=LEAST, equal_nan=True))
+
+
+def _laid_out(model: Model, tensors: Iterable[onnx.TensorProto], dims: list[int]) -> list[Array]:
+    """Weights that have a shape, or have it once they lie as DynamicQuantizeLSTM takes them."""
+    arrays = [np.asarray(model.array_of(tensor)) for tensor in tensors]
+    turned = [a.transpose(0, 2, 1) if a.ndim == 3 and list(a.shape) != dims else a for a in arrays]
+    return [array for array in turned if list(array.shape) == dims]
+
+
+def _groups(held: Told, stem: str) -> Iterator[tuple[onnx.TensorProto, onnx.TensorProto, onnx.TensorProto | None]]:
+    """The integers of a weight, their scale and zero point: one group for each of the weights that have the name."""
+    for number in count():
+        ending = f"_{number}" if number else ""
+        integers = held.get(f"{stem}_quantized{ending}", ())
+        if not integers:
+            return
+        scale, zero = (
+            next((held[n][0] for n in (f"{stem}_quantized_{what}", f"{stem}_{what}{ending}") if n in held), None)
+            for what in ("scale", "zero_point")
+        )
+        if scale is not None and integers[0].data_type in INTEGERS:
+            yield integers[0], scale, zero
 
 
 def _near(array: Array, integers: Array | None, scale: Array | None, zero: Array | None) -> bool:
@@ -118,3 +168,70 @@ def _near(array: Array, integers: Array | None, scale: Array | None, zero: Array
         if (np.abs((wide - offsets) * steps - array) <= STEP * np.abs(steps) + 1e-6 * np.abs(array)).all():
             return True
     return not axes
+
+
+def _products(proto: onnx.ModelProto, names: Mapping[str, str]) -> dict[str, list[onnx.NodeProto]]:
+    """Weight -> the nodes that read it in blocks of 4 bits."""
+    found = defaultdict(list)
+    for node in walk.nodes(proto.graph):
+        if node.op_type == "MatMulNBits" and len(node.input) > 3:
+            stem, _, ending = names.get(node.input[1], node.input[1]).rpartition("_int4")
+            if not ending or ending[1:].isdecimal():
+                found[stem].append(node)
+    return found
+
+
+def _blocks(model: Model, node: onnx.NodeProto, held: Told) -> tuple[Array, Array, Array] | None:
+    """The numbers [N, blocks, block], scales and zero points [N, blocks, 1] of a product.
+
+    None where they are no constants, or do not fit the node, so that nothing runs it.
+    """
+    tensors = [held[name][0] for name in node.input[1:4] if name in held]
+    if len(tensors) < 3 or attribute_value(node, "bits", 4) != 4:
+        return None
+    packed, scale, zeros = (np.asarray(model.array_of(tensor)) for tensor in tensors)
+    columns, rows, block = (int(attribute_value(node, what, 0)) for what in ("N", "K", "block_size"))
+    parts = -(-rows // max(block, 1))
+    if (packed.size * 2, scale.size, zeros.size) != (
+        columns * parts * block,
+        columns * parts,
+        columns * -(-parts // 2),
+    ):
+        return None
+    numbers = _unpacked(packed).reshape(columns, parts, block)
+    offset = _unpacked(zeros.reshape(columns, -1))[:, :parts, None]
+    return numbers, np.asarray(scale, np.float64).reshape(columns, parts, 1), offset
+
+
+def _unpacked(packed: Array) -> Array:
+    """Two numbers of 4 bits for each byte, the lower ones first."""
+    return np.stack([packed & 15, packed >> 4], -1).reshape(*packed.shape[:-1], -1).astype(np.float64)
+
+
+def _columns(model: Model, tensors: Sequence[onnx.TensorProto], node: onnx.NodeProto) -> Iterator[Array]:
+    """The weights that a product may stand for, [N, K] each: of MatMul, and of a Gemm that has them transposed."""
+    rows, columns = (int(attribute_value(node, what, 0)) for what in ("K", "N"))
+    for tensor in tensors:
+        array = np.asarray(model.array_of(tensor), np.float64)
+        if array.shape == (rows, columns):
+            yield array.T
+        if array.shape == (columns, rows):
+            yield array
+
+
+def _near_blocks(array: Array, numbers: Array, scale: Array, zero: Array) -> bool:
+    """Whether each number is its weight, counted in steps of its block's scale and rounded, and the steps are long enough.
+
+    A number at an end of the range stands for weights up to a step beyond it, as the zero was rounded too.
+    """
+    columns, parts, block = numbers.shape
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        return False
+    padded = np.zeros((columns, parts * block))
+    padded[:, : array.shape[1]] = array
+    steps = padded.reshape(numbers.shape) / scale
+    off = numbers - (steps + zero)
+    ends = ((numbers == 0) & (off > 0)) | ((numbers == 15) & (off < 0))
+    span = np.maximum(steps.max(2), 0) - np.minimum(steps.min(2), 0)
+    spanned = ((SPAN[0] <= span) & (span <= SPAN[1])) | (span == 0)
+    return bool((np.abs(off) <= np.where(ends, STEP, HALF)).all() and spanned.all())
