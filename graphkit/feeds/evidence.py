@@ -18,8 +18,12 @@ from graphkit.graph.values import attribute_value
 MASKED = -1000.0
 """What is added to a score, or put in its place, to mask it: this or less (-1e4, -1e9, -inf)."""
 
-Sign = Literal["switch", "keeps", "drops", "counted", "other"]
+VANISHING = -1e8
+"""Added to scores, this or less leaves nothing of them in any float type: no sum tells them apart."""
+
+Sign = Literal["switch", "keeps", "drops", "vanish", "counted", "other"]
 """``switch``: taken as true or false. ``keeps``, ``drops``: what a one does to the scores that are masked by it.
+``vanish``: nothing is left of a score that it masks, so that a row without any other is one for every implementation.
 ``counted``: summed up, or multiplied by other numbers, as masks are. ``other``: what nobody does with a mask."""
 
 Given: TypeAlias = Sequence["Fact | None"]
@@ -115,6 +119,8 @@ class Signs:
                 return moved
         if (sign := _MASKS.get((op, place))) is not None:
             self.say(traces, "keeps" if sign == "keeps" else "drops")
+            if op == "Attention":
+                self.say(traces, "vanish")
         elif op in _COUNTING:
             self.say(traces, "counted")
         elif op not in _LOOKED_AT and not (op == "Where" and place == 0):
@@ -126,6 +132,8 @@ class Signs:
         zero, one = trace.offset, trace.offset + trace.slope
         if min(zero, one) <= MASKED and max(zero, one) > -1:
             self.say([trace], "keeps" if one > zero else "drops")
+            if min(zero, one) <= VANISHING:
+                self.say([trace], "vanish")
 
     def _compared(self, node: onnx.NodeProto, given: Given, dims_of: Callable[[str], Dims]) -> tuple[Trace, ...]:
         compare = _COMPARED[node.op_type]
@@ -154,9 +162,14 @@ class Signs:
     def _chosen(self, given: Given) -> None:
         """Where: what it puts in the place of scores says what its condition masks."""
         true, false = (fact is not None and fact.high <= MASKED for fact in given[1:3])
+        if true == false:
+            return
+        masked, other = (given[1], given[2]) if true else (given[2], given[1])
+        added = other is not None and other.constant is not None  # 0 or -1e4, which is added to scores later
         for trace in _traces(given, 0):
-            if true != false:
-                self.say([trace], "keeps" if (trace.slope > 0) == false else "drops")
+            self.say([trace], "keeps" if (trace.slope > 0) == false else "drops")
+            if masked is not None and (not added or masked.high <= VANISHING):
+                self.say([trace], "vanish")
 
 
 def _holds(compare: Callable[[float, float], bool], number: float, x: float, *, flipped: bool) -> bool:

@@ -36,7 +36,7 @@ def input_ranges(model: Model, index: GraphIndex, names: Collection[str]) -> dic
 
     - Indices, sizes, axes and lengths: what their readers can run on (``graphkit.feeds.accepted_values``).
     - What is only taken as true or false, or masks scores by way of a large negative number, is a mask: zeros and ones,
-      never a whole row of what is dropped. So is what is called a mask and has no other reader.
+      a whole row of what is dropped only in some samples. So is what is called a mask and has no other reader.
     - Numbers: a standard normal distribution; 0 to 1 for pictures (4 dims, 1 or 3 channels); small whole numbers, all of
       an 8-bit type. Where these could leave the domain of a Log, Sqrt, Pow, Acosh, ... or make a divisor 0 (found by
       interval arithmetic), the first of ``CANDIDATES`` that cannot; where that cannot be decided for a Log or its like,
@@ -101,7 +101,9 @@ def _mask(said: set[Sign], name: str, kind: int) -> Range | None:
     if dtype.kind == "f" and {"switch", "other"} <= said:
         return None  # data that is cut off somewhere: its own sign decides, and its numbers go on
     if "keeps" in said or "drops" in said:
-        return Range(mask="either" if {"keeps", "drops"} <= said else "keeps" if "keeps" in said else "drops")
+        if {"keeps", "drops"} <= said:
+            return Range(mask="either")
+        return Range(mask="keeps" if "keeps" in said else "drops", empties="vanish" in said)
     if dtype.kind == "b":
         return None
     if "switch" in said and said <= ({"switch", "counted"} if dtype.kind in "iu" else {"switch"}):

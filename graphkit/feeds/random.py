@@ -7,6 +7,7 @@ import copy
 import operator
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import onnx
 
 from graphkit.errors import FeedError, NameNotFoundError
 from graphkit.feeds.input_ranges import input_ranges
-from graphkit.feeds.ranges import MaskKind, Range
+from graphkit.feeds.ranges import Range
 from graphkit.feeds.window_sizes import with_room
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import Port, input_ports
@@ -32,6 +33,9 @@ DEFAULT_SIZES = {1: (4,), 2: (2, 16), 3: (2, 16, 16), 4: (2, 3, 32, 32), 5: (2, 
 Pictures whose last axis is the colours, so of fixed size 1, 3 or 4, take the sizes of those whose second axis is. Where a
 window of the graph does not fit into them, dims other than the batch are larger (``graphkit.feeds.window_sizes``).
 """
+
+EMPTYING = 3
+"""Of so many samples, one (the second) drops a whole row of each mask of which that is known to mean something."""
 
 
 class RandomFeeds:
@@ -216,7 +220,18 @@ class RandomFeeds:
         shape = self.shape(name)
         check_size(name, shape)
         generator = np.random.default_rng([self.seed, sample, zlib.crc32(name.encode())])
-        return draw(generator, port, shape, self._range(name).resolved(lambda symbol: self._size_of(symbol) or 1))
+        wanted = self._range(name).resolved(lambda symbol: self._size_of(symbol) or 1)
+        return draw(generator, port, shape, replace(wanted, empties=self.empties(name, sample)))
+
+    def empties(self, name: str, sample: int) -> bool:
+        """Whether an input is a mask that drops a whole row in a sample, one of several rows.
+
+        Raises:
+            FeedError: The input is no tensor, or its rank is unknown.
+        """
+        if sample % EMPTYING != 1 or not self._range(name).empties:
+            return False
+        return sum(size > 1 for size in self.shape(name)) > 1
 
     def draw_all(self, sample: int, without: Iterable[str] = ()) -> dict[str, Array]:
         """Arrays for every required input but those in ``without``."""
@@ -252,7 +267,7 @@ def draw(generator: np.random.Generator, port: Port, shape: tuple[int, ...], wan
         return np.asarray(words[generator.integers(0, len(words), shape)], dtype=object)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(port.data_type)
     if wanted.mask:
-        return _mask(generator, shape, wanted.mask).astype(dtype)
+        return _mask(generator, shape, wanted).astype(dtype)
     if dtype.kind == "b":
         low, high = (0, 1) if wanted.low is None or wanted.high is None else (int(wanted.low), int(wanted.high))
         return generator.integers(low, high, shape, endpoint=True).astype(dtype)
@@ -275,17 +290,20 @@ def _integers(generator: np.random.Generator, shape: tuple[int, ...], wanted: Ra
     return numbers
 
 
-def _mask(generator: np.random.Generator, shape: tuple[int, ...], kind: MaskKind) -> Array:
+def _mask(generator: np.random.Generator, shape: tuple[int, ...], wanted: Range) -> Array:
     """What is kept, then what is dropped, along the last axis that is longer than 1; at least half of each row is kept.
 
-    Where it is not known which of one and zero is kept, every row has both.
+    Where it is not known which of one and zero is kept, every row has both. Of one row nothing is kept where that is wanted.
     """
+    kind = wanted.mask
     axis = max((axis for axis, size in enumerate(shape) if size > 1), default=-1)
     if axis < 0:
         return np.full(shape, 0 if kind == "drops" else 1)
     length = shape[axis]
     most = length - 1 if kind == "either" else length
     kept = generator.integers((length + 1) // 2, most, (*shape[:axis], 1, *shape[axis + 1 :]), endpoint=True)
+    if wanted.empties:
+        kept.flat[int(generator.integers(kept.size))] = 0
     places = np.arange(length).reshape(-1, *[1] * (len(shape) - axis - 1))
     return np.asarray((places < kept) != (kind == "drops"), np.int64)
 

@@ -24,7 +24,8 @@ class Range:
         low: Lowest value, or None for no bound: a standard normal distribution is drawn then.
         high: Highest value (included), or None.
         step: Values are multiples of this; 0 for any.
-        mask: Zeros and ones, what is kept first: never is a whole row dropped.
+        mask: Zeros and ones, what is kept first.
+        empties: Whether the mask drops a whole row in some samples.
         leading: The first elements of a vector, where they are others (1 for the batch and channels of Resize scales);
             a symbolic dim stands for its size.
         length: Length of a vector whose size the graph fixes.
@@ -39,6 +40,7 @@ class Range:
     high: float | None = None
     step: float = 0.0
     mask: MaskKind = ""
+    empties: bool = False
     leading: tuple[int | str, ...] = ()
     length: int | None = None
     below: tuple[str, ...] = ()

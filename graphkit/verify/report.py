@@ -22,6 +22,7 @@ class Sample(Result):
         feeds: Input of the candidate -> its type, and its value where that is short.
         match: Whether every output agrees.
         outputs: Output of the candidate -> metrics.
+        emptied: Random masks that leave nothing of some row; NaN in the same places on both sides agrees there.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Sample(Result):
     feeds: dict[str, str]
     match: bool
     outputs: dict[str, Metrics]
+    emptied: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return self.match

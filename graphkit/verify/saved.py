@@ -55,7 +55,8 @@ class Results:
                 self.arrays[f"{sample.number}/{at}/{side}"] = _array(value)
             outputs.append({"name": name, "dtypes": dtypes})
         bind = {name: _plain(value) for name, value in sample.bind.items()}
-        self.samples.append({"number": sample.number, "bind": bind, "feeds": sample.feeds, "outputs": outputs})
+        about = {"number": sample.number, "bind": bind, "feeds": sample.feeds, "emptied": sample.emptied}
+        self.samples.append({**about, "outputs": outputs})
 
     def write(self, path: str | os.PathLike[str], report: Report, policy: Policy) -> None:
         """Write them, whole or not at all.
@@ -152,13 +153,14 @@ def _judged(about: Mapping[str, Any], archive: Any, policy: Policy, any_dtype: b
     samples = []
     for number, sample in enumerate(about["samples"]):
         outputs = {}
+        emptied = tuple(map(str, sample.get("emptied", ())))
         for at, output in enumerate(sample["outputs"]):
             name = output["name"]
             pair = [
                 _typed(archive[f"{sample['number']}/{at}/{side}"], dtype)
                 for side, dtype in zip(("actual", "expected"), output["dtypes"], strict=True)
             ]
-            found = measure(pair[0], pair[1], policy, any_dtype=any_dtype, equal_nan=equal_nan)
+            found = measure(pair[0], pair[1], policy, any_dtype=any_dtype, equal_nan=equal_nan or bool(emptied))
             outputs[name] = found
             if name not in worst or badness(found) > badness(worst[name]):
                 worst[name], where[name] = found, number
@@ -166,7 +168,7 @@ def _judged(about: Mapping[str, Any], archive: Any, policy: Policy, any_dtype: b
                 if picture is not None:
                     pictures[name] = picture
         matches = all(found.match for found in outputs.values())
-        samples.append(Sample(number, sample["bind"], sample["feeds"], matches, outputs))
+        samples.append(Sample(number, sample["bind"], sample["feeds"], matches, outputs, emptied))
     if not samples:
         raise ValueError("no sample")
     return Report(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphkit.errors import ComparisonError, NameNotFoundError
+from graphkit.errors import NameNotFoundError
 from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.misnamed import node_hint
 from graphkit.hint import Argument, Blank, Hint
@@ -22,22 +20,18 @@ from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.runtime.session import Session, session
 from graphkit.runtime.tensorrt import TensorRT
 from graphkit.storage.load import as_model
-from graphkit.verify.compare.described import described
-from graphkit.verify.compare.error_picture import ErrorPicture, error_picture
-from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.compare.tolerance import Policy
 from graphkit.verify.reference.bind_model import bind_model
 from graphkit.verify.reference.draw import draw_feeds, factor_notes, factors_for_attributes, is_random
-from graphkit.verify.reference.output_order import agreeing_order, refuse_other_shapes
 from graphkit.verify.reference.run_model import ModelRunner, run_session
 from graphkit.verify.reference.runner import Loading, Runner
 from graphkit.verify.reference.torch_run import ForwardError
 from graphkit.verify.report import Report, Sample, explained
 from graphkit.verify.saved import Results
+from graphkit.verify.tally import Case, Tally
 from graphkit.verify.ties import ties
 
 if TYPE_CHECKING:
-    from graphkit.graph.ports import Port
     from graphkit.model import ModelLike
     from graphkit.runtime.session import Optimization
 
@@ -164,7 +158,7 @@ def validate(
     policy = Policy(between, tf32 and made.device != "cpu", rtol, atol)
     plan = _Plan(made, reference, bind or {}, given, samples, seed)
     kept = Results() if save is not None else None
-    tally = _Tally(made.inputs, reference, policy, any_dtype=any_dtype, equal_nan=equal_nan, kept=kept)
+    tally = Tally(made.inputs, reference, policy, any_dtype=any_dtype, equal_nan=equal_nan, kept=kept)
     with custom_operators(custom_ops), reference.opened():
         for case in plan.cases():
             try:
@@ -175,6 +169,7 @@ def validate(
                 progress(len(tally.samples), plan.total, "comparing")
         tally.check_refused()
         if tally.wrong is not None:
+            tally.doubt_emptied()
             tally.doubts += ties(made.model, *tally.differing)
             tally.doubts += reference.unrepeatable(tally.wrong.feeds, tally.wrong.sample, made.model)
         tally.notes += reference.remarks()
@@ -184,7 +179,7 @@ def validate(
     return report
 
 
-def _report(made: Session, reference: Runner, tally: _Tally, *, tf32: bool, seed: int) -> Report:
+def _report(made: Session, reference: Runner, tally: Tally, *, tf32: bool, seed: int) -> Report:
     match = all(sample.match for sample in tally.samples)
     left = _one_size_only(tally.sizes)
     return Report(
@@ -240,21 +235,6 @@ def _check_names(
             raise NameNotFoundError("input", name, made.inputs, hint=node_hint(made.model.proto.graph, name))
 
 
-@dataclass(frozen=True)
-class Case:
-    """The feeds of one run.
-
-    Attributes:
-        sample: Counted within the combination.
-        bind: What the combination fixes.
-        feeds: Input -> array; inputs of the reference alone included.
-    """
-
-    sample: int
-    bind: dict[str, Any]
-    feeds: dict[str, Any]
-
-
 class _Plan:
     """Which feeds are run: every combination of bound sizes and given feeds, several samples each."""
 
@@ -289,7 +269,8 @@ class _Plan:
             shown = {name: value for name, value in chosen.items() if name in self._bind or name in varied}
             for sample in range(self._samples):
                 feeds = draw_feeds(self._made, self._reference, random, given, sample, bound=self._bind)
-                yield Case(sample, shown, feeds)
+                drawn = [n for n in self._reference.binding.drawn if n in feeds and is_random(given.get(n, "random"))]
+                yield Case(sample, shown, feeds, tuple(name for name in drawn if random.empties(name, sample)))
 
     def _read(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Files and texts as arrays, once for all samples."""
@@ -305,7 +286,7 @@ def _alternatives(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(item, str) for item in value)
 
 
-def _run_case(made: Session, reference: Runner, case: Case, tally: _Tally) -> None:
+def _run_case(made: Session, reference: Runner, case: Case, tally: Tally) -> None:
     factors = factors_for_attributes(made, reference.binding, case.feeds)
     exchange = reference.run({**case.feeds, **{name: found.meant for name, found in factors.items()}}, case.sample)
     feeds = {name: case.feeds[name] for name in made.inputs if name in case.feeds}
@@ -317,119 +298,6 @@ def _run_case(made: Session, reference: Runner, case: Case, tally: _Tally) -> No
     tally.say(factor_notes(factors, case.feeds))
     actual = run_session(made, feeds, list(exchange.outputs))
     tally.add(case, feeds, actual, exchange.outputs)
-
-
-class _Tally:
-    """The samples so far, and the worst one of each output."""
-
-    def __init__(
-        self,
-        ports: Mapping[str, Port],
-        reference: Runner,
-        policy: Policy,
-        *,
-        any_dtype: bool,
-        equal_nan: bool,
-        kept: Results | None = None,
-    ) -> None:
-        self._kept = kept
-        self.sizes: dict[str, set[int]] = {}
-        self._ports = ports
-        self.samples: list[Sample] = []
-        self.worst: dict[str, Metrics] = {}
-        self.worst_sample: dict[str, int] = {}
-        self.pictures: dict[str, ErrorPicture] = {}
-        self.doubts: list[str] = []
-        self.wrong: Case | None = None
-        self.differing: tuple[Mapping[str, Any], dict[str, Any], dict[str, Any]] = ({}, {}, {})
-        self.notes: list[str] = []
-        self._refused: list[tuple[Case, ForwardError]] = []
-        self._ran: list[dict[str, Any]] = []
-        self._reference = reference
-        self._measure = functools.partial(measure, policy=policy, any_dtype=any_dtype, equal_nan=equal_nan)
-
-    def refuse(self, case: Case, error: ForwardError) -> None:
-        """Take note of feeds with which the module raises."""
-        self._refused.append((case, error))
-
-    def say(self, notes: Iterable[str]) -> None:
-        """Add notes, each once."""
-        self.notes += [note for note in notes if note not in self.notes]
-
-    def check_refused(self) -> None:
-        """Say which random samples the module refused, where another one of the same sizes and given feeds ran.
-
-        Raises:
-            ForwardError: It refused all of them.
-        """
-        for case, error in self._refused:
-            if case.bind not in self._ran:
-                raise error
-            bound = "".join(f", {name}={value}" for name, value in case.bind.items())
-            self.notes.append(f"sample {case.sample}{bound} was left out, the others count: {error.message}")
-
-    def add(self, case: Case, feeds: Mapping[str, Any], actual: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-        outputs = {name: self._measure(actual[name], value) for name, value in expected.items()}
-        if not self.samples:
-            refuse_other_shapes(outputs, expected)
-            self._look_for_another_order(outputs, actual, expected)
-        self._ran.append(case.bind)
-        number = len(self.samples)
-        for name, metrics in outputs.items():
-            if name not in self.worst or badness(metrics) > badness(self.worst[name]):
-                self.worst[name] = metrics
-                self.worst_sample[name] = number
-                picture = error_picture(*(_on_host(x) for x in (actual[name], expected[name])))
-                if picture is not None:
-                    self.pictures[name] = picture
-        if self.wrong is None and not all(m.match for m in outputs.values()):
-            self.wrong = case
-            failing = [name for name, metrics in outputs.items() if not metrics.match]
-            fed = {name: _on_host(value) for name, value in feeds.items()}
-            mine, other = ({name: _on_host(side[name]) for name in failing} for side in (actual, expected))
-            self.differing = fed, mine, other
-        self._learn(feeds)
-        shown = {name: described(value) for name, value in feeds.items()}
-        self.samples.append(Sample(number, case.bind, shown, all(m.match for m in outputs.values()), outputs))
-        if self._kept is not None:
-            self._kept.add(self.samples[-1], actual, expected)
-
-    def _learn(self, feeds: Mapping[str, Any]) -> None:
-        """Take note of the sizes of dims that may vary."""
-        for name, value in feeds.items():
-            for dim, size in zip(self._ports[name].dims or (), np.shape(value), strict=False):
-                if isinstance(dim, str):
-                    self.sizes.setdefault(dim, set()).add(size)
-
-    def _look_for_another_order(
-        self, outputs: Mapping[str, Metrics], actual: Mapping[str, Any], expected: Mapping[str, Any]
-    ) -> None:
-        """Outputs that all agree in another order: bound by their place they were bound wrongly; names are believed.
-
-        Raises:
-            ComparisonError: They were bound by their place.
-        """
-        failing = [name for name, metrics in outputs.items() if not metrics.match]
-        order = agreeing_order(failing, lambda mine, other: self._measure(actual[mine], expected[other]).match)
-        if order is None:
-            return
-        bindings = explained(self._reference.binding)
-        bound = {name: bindings[other] for name, other in order.items()}
-        targets = {name: target.removeprefix("output ") for name, target in bound.items()}
-        said = ", ".join(
-            f"{name!r} agrees with {t if t.startswith('output ') else repr(t)}" for name, t in bound.items()
-        )
-        if not set(failing) <= set(self._reference.binding.by_position):
-            self.doubts.append(f"the outputs would agree in another order: {said}")
-            return
-        raise ComparisonError(
-            f"the outputs come in another order than in {self._reference.binding.reference}: {said}",
-            hint=Hint("say which is which with ", Argument("map", targets)),
-        )
-
-
-def _on_host(value: Any) -> Any:
-    return value.detach().cpu().numpy() if hasattr(value, "is_cuda") and str(value.dtype) != "torch.bfloat16" else value
 
 
 def versions() -> dict[str, str]:

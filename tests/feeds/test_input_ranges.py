@@ -450,3 +450,19 @@ def test_a_function_that_calls_itself_and_bodies_many_deep_come_to_an_end():
     inputs = [value("x", 1, [2]), value("c", 9, [])]
     graph = onnx.helper.make_graph([inner], "g", inputs, [value(inner.output[0], 1, [2])])
     assert RandomFeeds(gk.Model(onnx.helper.make_model(graph))).draw("x", 0).min() > 0
+
+
+def test_in_some_samples_a_mask_drops_one_whole_row_and_the_seed_says_which():
+    text = "g (int64[b,4] m, float[b,4] x) => (float[b,4] y) <float inf = {-1e30}> { c = Cast<to=9>(m) s = Where(c, x, inf) y = Softmax(s) }"
+    rows = []
+    for seed in range(8):
+        made, again = (RandomFeeds(parsed(text), seed=seed).bound({"b": 8}) for _ in range(2))
+        kept = [made.draw("m", sample).any(axis=1) for sample in range(3)]
+        assert kept[0].all()
+        assert kept[2].all()
+        assert kept[1].sum() == 7
+        assert (made.draw("m", 1) == again.draw("m", 1)).all()
+        rows.append(int(kept[1].argmin()))
+    assert len(set(rows)) > 1
+    alone = RandomFeeds(parsed(text)).bound({"b": 1})
+    assert all(alone.draw("m", sample).any() for sample in range(6))
