@@ -113,7 +113,7 @@ _FACE = {
     "graphkit.operation": ("replay",),
     "graphkit.progress": ("watched",),
     "graphkit.step": ("Step",),
-    "graphkit.reading.names": ("read_pairs", "unquoted"),
+    "graphkit.reading.names": ("read_names", "read_pairs", "unquoted"),
     "graphkit.reading.sizes": ("parse_bytes", "read_shape", "read_sizes"),
     "graphkit.recipe.from_history": ("save_recipe",),
     "graphkit.recipe.recipe": ("Recipe",),

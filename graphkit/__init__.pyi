@@ -90,6 +90,7 @@ from graphkit.model import Model as Model
 from graphkit.model import ModelLike as ModelLike
 from graphkit.operation import replay as replay
 from graphkit.progress import watched as watched
+from graphkit.reading.names import read_names as read_names
 from graphkit.reading.names import read_pairs as read_pairs
 from graphkit.reading.names import unquoted as unquoted
 from graphkit.reading.sizes import parse_bytes as parse_bytes

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import graphkit as gk
     from graphkit_cli.render import Render
 
-Of: TypeAlias = Literal["input", "value", "node", "constant", "dim"]
+Of: TypeAlias = Literal["input", "value", "node", "constant", "dim", "part", "text"]
 """What the names of some texts are names of."""
 
 
@@ -129,6 +129,7 @@ def every_pair(
     of: Of = "input",
     form: str = "NAME=VALUE",
     alone: bool = False,
+    empty: bool = False,
 ) -> list[tuple[str, str]]:
     """``NAME=VALUE`` texts in order, read such that they fit the names of the models.
 
@@ -137,11 +138,26 @@ def every_pair(
     """
     import graphkit as gk
 
-    files = [model for model in models if model is not None and ("://" in model or os.path.isfile(model))]
     try:
-        return gk.read_pairs(texts, *files, of=of, form=form, alone=alone)
+        return gk.read_pairs(texts, *_files(models), of=of, form=form, alone=alone, empty=empty)
     except gk.TextError as error:
         raise click.UsageError(f"{option}: {error.message}" + (f"; {error.hint}" if error.hint else "")) from error
+
+
+def _files(models: Sequence[str | None]) -> list[str]:
+    return [model for model in models if model is not None and ("://" in model or os.path.isfile(model))]
+
+
+def read_names(texts: Sequence[str], *models: str | None, of: Of = "value") -> list[str]:
+    """Names as they were given; one may be a JSON string, as in ``NAME=VALUE``."""
+    import graphkit as gk
+
+    return gk.read_names(texts, *_files(models), of=of)
+
+
+def read_name(text: str, *models: str | None, of: Of = "value") -> str:
+    """One name; it may be a JSON string."""
+    return read_names([text], *models, of=of)[0]
 
 
 def pairs(

@@ -17,8 +17,8 @@ from graphkit.hint import Argument, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.storage.load import as_model
 
-Of: TypeAlias = Literal["input", "value", "node", "constant", "dim"]
-"""What the names of some texts are names of."""
+Of: TypeAlias = Literal["input", "value", "node", "constant", "dim", "part", "text"]
+"""What the names of some texts are names of; a part of a node is ``NODE:NAME``, and a text is no name that a model has."""
 
 _AXIS = re.compile(r"-?[0-9]{1,9}")
 
@@ -31,20 +31,28 @@ class Axis(NamedTuple):
 
 
 def read_pairs(
-    texts: Iterable[str], *models: ModelLike, of: Of = "input", form: str = "NAME=VALUE", alone: bool = False
+    texts: Iterable[str],
+    *models: ModelLike,
+    of: Of = "input",
+    form: str = "NAME=VALUE",
+    alone: bool = False,
+    empty: bool = False,
 ) -> list[tuple[str, str]]:
     """Texts ``NAME=VALUE`` as pairs, in order, split where a name ends that one of the models has.
 
     ``a=b=1`` is ``a=b`` and ``1`` where the model has an ``a=b`` and no ``a``. A name may be written as a JSON string
-    everywhere: ``"a=b"=1``; so may a new name: ``old="new=name"``.
+    everywhere: ``"a=b"=1``; so may a new name: ``old="new=name"``. A model that has a name with quotes in it, and not the
+    one between them, means that.
 
     Args:
         texts: The texts.
         models: Where the names are; they are looked at only where a text can be read in several ways.
         of: What the names are names of: inputs, values, nodes, constants (with ``NODE:ATTRIBUTE``), or dims (symbols and
-            ``INPUT:AXIS``; these keep their quotes, which ``axis_or_symbol`` reads).
+            ``INPUT:AXIS``; these keep their quotes, which ``axis_or_symbol`` reads), parts of nodes (``NODE:NAME``), or
+            texts that are nothing of the model.
         form: How the text is to be written, for the message.
         alone: A text may be a name alone; its value is "" then.
+        empty: A value may be empty.
 
     Raises:
         TextError: A text is not of that form, or fits the names of the model in several ways: both are named.
@@ -57,7 +65,7 @@ def read_pairs(
         [('input.1', '1,3'), ('x', '2')]
     """
     fits = cache(lambda: _fitting(models, of))
-    return [_split(text, fits, of, form, alone=alone) for text in texts]
+    return [_split(text, fits, of, form, alone=alone, empty=empty) for text in texts]
 
 
 def read_pair(text: str, known: Collection[str] = (), *, of: Of = "input", form: str = "NAME=VALUE") -> tuple[str, str]:
@@ -70,18 +78,17 @@ def read_pair(text: str, known: Collection[str] = (), *, of: Of = "input", form:
 
 
 def _split(
-    text: str, fits: Callable[[], Callable[[str], bool]], of: Of, form: str, *, alone: bool = False
+    text: str, fits: Callable[[], Callable[[str], bool]], of: Of, form: str, *, alone: bool = False, empty: bool = False
 ) -> tuple[str, str]:
-    if (begun := _quoted(text)) is not None:
-        name, rest = begun
-        axis, equals, value = rest.partition("=")
-        if alone and not rest:
-            return name, ""
-        if equals and value and (not axis or (of == "dim" and _AXIS.fullmatch(axis[1:]) and axis[0] == ":")):
-            return (text[: len(text) - len(value) - 1] if of == "dim" else name), value
-    readings = [(text[:at], text[at + 1 :]) for at in range(1, len(text) - 1) if text[at] == "="]
+    last = len(text) - (0 if empty else 1)
+    readings = [(text[:at], text[at + 1 :]) for at in range(1, last) if text[at] == "="]
     if alone and (not text.endswith("=") or fits()(text)):
         readings.append((text, ""))
+    if (quoted := _quoted_reading(text, of, alone=alone, empty=empty)) is not None:
+        name, key, value = quoted
+        known = fits()
+        if known(name) or not any(known(reading[0]) for reading in readings):
+            return key, value
     if not readings:
         raise TextError(f"{form} is wanted, not {text!r}")
     if len(readings) > 1:
@@ -89,10 +96,59 @@ def _split(
         fitting = [reading for reading in readings if known(reading[0])]
         if len(fitting) > 1:
             said = " or ".join(f"{name!r} with {value!r}" if value else f"{name!r} alone" for name, value in fitting)
-            quoted = " or ".join(f"{json.dumps(name)}{'=' if value else ''}{value}" for name, value in fitting)
-            raise TextError(f"{text!r} can be read as {said}", hint=f"quote the name: {quoted}")
+            quotes = " or ".join(
+                f"{_in_quotes(name, of, known)}{'=' if value else ''}{value}" for name, value in fitting
+            )
+            raise TextError(f"{text!r} can be read as {said}", hint=f"quote the name: {quotes}")
         readings = fitting or readings
     return readings[0]
+
+
+def _in_quotes(key: str, of: Of, known: Callable[[str], bool]) -> str:
+    """A key whose name is written as a JSON string."""
+    name, colon, place = key.rpartition(":")
+    if colon and of in ("dim", "constant", "part") and known(name):
+        return f"{json.dumps(name)}:{place}"
+    return json.dumps(key)
+
+
+def _quoted_reading(text: str, of: Of, *, alone: bool, empty: bool) -> tuple[str, str, str] | None:
+    """What a text that begins with a JSON string says: the name, the key as it is given back, and the value."""
+    if (begun := _quoted(text)) is None:
+        return None
+    name, rest = begun
+    place, equals, value = rest.partition("=")
+    parted = place[:1] == ":" and (_AXIS.fullmatch(place[1:]) if of == "dim" else of in ("constant", "part"))
+    if (place and not parted) or not ((equals and (value or empty)) or (alone and not equals)):
+        return None
+    written = text[: len(text) - len(equals) - len(value)]
+    return name + place, written if of == "dim" else name + place, value
+
+
+def read_names(texts: Iterable[str], *models: ModelLike, of: Of = "value") -> list[str]:
+    """Texts that are a name alone, in order; each may be written as a JSON string, also ``"NODE":NAME``.
+
+    A text in quotes is the name between them, unless a model has that very text as a name and not the one between them.
+
+    Args:
+        texts: The texts.
+        models: Where the names are; they are looked at only where a text is in quotes.
+        of: What the names are names of.
+
+    Cost: O(length); O(graph) where a text is in quotes.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.read_names(["relu_3", '"a=b"'])
+        ['relu_3', 'a=b']
+    """
+    fits = cache(lambda: _fitting(models, of))
+    found = []
+    for text in texts:
+        quoted = _quoted_reading(text, of, alone=True, empty=False)
+        literal = quoted is None or quoted[2] or (fits()(text) and not fits()(quoted[0]))
+        found.append(text if literal or quoted is None else quoted[0])
+    return found
 
 
 def unquoted(text: str) -> str:
@@ -127,7 +183,7 @@ def _fitting(models: Iterable[ModelLike], of: Of) -> Callable[[str], bool]:
 
 
 def _fits(known: Collection[str], of: Of) -> Callable[[str], bool]:
-    if of == "constant":
+    if of in ("constant", "part"):
         return lambda name: name in known or (":" in name and name.rpartition(":")[0] in known)
     if of == "dim":
         return lambda key: key in known or _axis_in(key, known) is not None
@@ -135,6 +191,8 @@ def _fits(known: Collection[str], of: Of) -> Callable[[str], bool]:
 
 
 def _known(model: Model, of: Of) -> set[str]:
+    if of == "text":
+        return set()
     graph = model.proto.graph
     inputs = {value.name for value in graph.input}
     if of == "input":

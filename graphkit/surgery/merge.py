@@ -14,7 +14,7 @@ from graphkit.graph.opset import opset_of
 from graphkit.graph.values import dims, format_type
 from graphkit.model import Model, ModelLike
 from graphkit.operation import passed
-from graphkit.reading.names import read_pair
+from graphkit.reading.names import read_pair, unquoted
 from graphkit.step import Original, Step, encoded
 from graphkit.storage.load import as_valid_model
 from graphkit.surgery.opset import opset
@@ -136,7 +136,7 @@ def _table(
     found: dict[str, list[str]] = {}
     for text in [connect] if isinstance(connect, str) else connect:
         source, target = read_pair(text, known, of="value", form="A:OUTPUT=B:INPUT")
-        found.setdefault(source, []).append(target)
+        found.setdefault(source, []).append(unquoted(target))
     return found
 
 

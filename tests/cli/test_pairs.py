@@ -162,3 +162,79 @@ def test_commands_of_values_take_a_name_with_a_sign_in_it(graphkit, tmp_path, op
     code, _, err = graphkit(option[0], tmp_path / "m.onnx", tmp_path / "o.onnx", *option[1:])
     assert code == 0 or "'a=b'" in err
     assert "b=float16" not in err
+
+
+PLAIN = {
+    "extract": ("--input={input}", "--output={output}"),
+    "extract a node": ("--node={node}",),
+    "image": ("--input={picture}", "--from", "uint8"),
+    "insert": ("--at={output}", "--reader={reader}", "--function", "relu"),
+    "outline": ("--input={input}", "--output={output}"),
+    "precision": ("--to", "float16", "--keep-node={node}"),
+    "promote": ("--tensor={weight}", "--only={node}"),
+    "remove": ("--node={node}",),
+    "remove an output": ("--output={last}",),
+    "reorder": ("--input={picture}", "--output={last}"),
+    "replace": ("--node={node}", "--function", "(a, b) => (c) { c = Max(a, b) }"),
+    "replace a region": ("--input={input}", "--output={output}", "--function", "relu"),
+    "resize": ("--node={resizer}",),
+    "set an attribute": ("--attribute={resizer}:mode=linear",),
+    "set an operand": ("--operand={node}:1=5,6",),
+    "set what is cleared": ("--clear={resizer}:mode",),
+    "split": ("--at={output}",),
+    "tap": ("--value={output}",),
+}
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A model whose values and nodes all have signs in their names, and the names."""
+    text = """<ir_version: 9, opset_import: ["" : 18]>
+    g (float[2] input, float[1,3,4,4] picture) => (float[2] final, float[1,3,8,8] last)
+    <float[2] weight = {1, 2}, float[4] scales = {1, 1, 2, 2}> {
+      [node] output = Mul(input, weight)
+      [reader] final = Neg(output)
+      [resizer] last = Resize<mode = "nearest">(picture, , scales)
+    }"""
+    names = {n: f'{n}=:0 "[*' for n in ("input", "picture", "output", "last", "weight", "node", "reader", "resizer")}
+    values = {old: new for old, new in names.items() if old not in ("node", "reader", "resizer")}
+    path = tmp_path_factory.mktemp("hostile") / "m.onnx"
+    nodes = {old: names[old] for old in ("node", "reader", "resizer")}
+    gk.rename(onnx.parser.parse_model(text), values=values, nodes=nodes).save(path)
+    return path, names
+
+
+def _filled(text, names):
+    """An option with the names in it."""
+    for key, name in names.items():
+        text = text.replace(f"{{{key}}}", name)
+    return text
+
+
+@pytest.mark.parametrize("quote", [str, json.dumps], ids=["plain", "quoted"])
+@pytest.mark.parametrize("case", PLAIN)
+def test_an_option_that_takes_a_name_takes_it_in_quotes_too(graphkit, hostile, tmp_path, case, quote):
+    path, names = hostile
+    options = [_filled(text, {key: quote(name) for key, name in names.items()}) for text in PLAIN[case]]
+    ran = graphkit(case.split()[0], path, tmp_path / "out", *options)
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize("quote", [str, json.dumps], ids=["plain", "quoted"])
+def test_what_looks_at_a_model_takes_names_in_quotes(graphkit, hostile, quote):
+    path, names = hostile
+    said = {key: quote(name) for key, name in names.items()}
+    feed = f"{said['input']}=3,4"
+    ran = graphkit("run", path, f"--feed={feed}", f"--output={said['output']}", "--json")
+    assert ran.code == 0, ran.err
+    assert names["output"] in json.loads(ran.out)
+    assert graphkit("inspect", path, f"--value={said['weight']}").code == 0
+    assert graphkit("inspect", path, f"--node={said['node']}").code == 0
+    assert graphkit("validate", path, "--against", path, f"--output={said['last']}", "--samples", "1").code == 0
+
+
+def test_a_name_with_quotes_in_it_is_meant_where_the_model_has_it_alone():
+    assert gk.read_names(['"q"', '"x"', "x"], model_with('"q"', "x")) == ['"q"', "x", "x"]
+    assert gk.read_names(['"q"', '"\\"q\\""'], model_with('"q"', "q")) == ["q", '"q"']
+    assert gk.read_pairs(['"q"=1'], model_with('"q"')) == [('"q"', "1")]
+    assert gk.read_names(['"n":axis', '"n'], of="part") == ["n:axis", '"n']

@@ -132,7 +132,7 @@ def command(
                 args,
                 kwargs=kwargs,
                 input_names=names,
-                output_names=outputs or None,
+                output_names=gk.read_names(outputs, of="text") or None,
                 optimize=not no_optimize,
                 translations=table,
                 custom_opsets=_versions(custom_opsets),

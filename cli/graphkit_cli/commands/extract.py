@@ -9,7 +9,7 @@ import click
 
 from graphkit_cli.edit import Saving, check_target, save_edited, with_saving
 from graphkit_cli.options import model_argument, output_options
-from graphkit_cli.running import pairs
+from graphkit_cli.running import pairs, read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -74,10 +74,10 @@ def command(
     import graphkit as gk
 
     where: dict[str, Any] = {
-        "inputs": list(inputs) or None,
-        "outputs": list(outputs) or None,
+        "inputs": read_names(inputs, model) or None,
+        "outputs": read_names(outputs, model) or None,
         "module": module,
-        "nodes": list(nodes) or None,
+        "nodes": read_names(nodes, model, of="node") or None,
         "hops": hops,
         "input_types": pairs(input_types, "--input-type", model, of="value", form="NAME=TYPE"),
     }

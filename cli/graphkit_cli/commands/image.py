@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from graphkit_cli.edit import edit_command
+from graphkit_cli.running import read_name
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -71,5 +72,13 @@ def command(
     import graphkit as gk
 
     return gk.image(
-        model, input, dtype=dtype, layout=layout, order=order, mean=mean, std=std, resize=resize, filter=filter
+        model,
+        read_name(input, model),
+        dtype=dtype,
+        layout=layout,
+        order=order,
+        mean=mean,
+        std=std,
+        resize=resize,
+        filter=filter,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graphkit_cli.edit import edit_command
+from graphkit_cli.running import read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -29,4 +30,4 @@ def command(model: str, functions: tuple[str, ...]) -> gk.Model:
     """
     import graphkit as gk
 
-    return gk.inline(model, functions or None)
+    return gk.inline(model, read_names(functions, model, of="text") or None)

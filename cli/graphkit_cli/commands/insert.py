@@ -8,6 +8,7 @@ import click
 
 from graphkit_cli.body import body_options, one_body
 from graphkit_cli.edit import edit_command
+from graphkit_cli.running import read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -47,4 +48,6 @@ def command(
     import graphkit as gk
 
     one_body(function, body_model)
-    return gk.insert(model, at, function, body_model=body_model, readers=readers or None, regex=regex)
+    values = at if regex else read_names(at, model)
+    readers_of = read_names(readers, model, of="node") or None
+    return gk.insert(model, values, function, body_model=body_model, readers=readers_of, regex=regex)

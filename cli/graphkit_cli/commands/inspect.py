@@ -9,7 +9,7 @@ import click
 
 from graphkit_cli.fleet import many
 from graphkit_cli.options import model_argument, output_options
-from graphkit_cli.running import bound_sizes
+from graphkit_cli.running import bound_sizes, read_name
 
 if TYPE_CHECKING:
     from graphkit_cli.render import Render
@@ -65,10 +65,10 @@ def command(
     import graphkit as gk
 
     if value is not None:
-        details = gk.look_up_value(model, value)
+        details = gk.look_up_value(model, read_name(value, model))
         render.result(details, lambda: gk.text(details))
     elif node is not None:
-        around = gk.neighbours(model, node, hops=hops)
+        around = gk.neighbours(model, read_name(node, model, of="node"), hops=hops)
         render.result(around, lambda: gk.text(around))
     elif text is not None:
         found = gk.find(model, text)

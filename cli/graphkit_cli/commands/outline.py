@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graphkit_cli.edit import edit_command
+from graphkit_cli.running import read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -35,4 +36,11 @@ def command(
         raise click.UsageError("--input goes with --output")
     import graphkit as gk
 
-    return gk.outline(model, list(modules), inputs=list(inputs), outputs=list(outputs), name=name, domain=domain)
+    return gk.outline(
+        model,
+        list(modules),
+        inputs=read_names(inputs, model),
+        outputs=read_names(outputs, model),
+        name=name,
+        domain=domain,
+    )

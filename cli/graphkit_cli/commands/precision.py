@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from graphkit_cli.edit import edit_command
-from graphkit_cli.running import feed_option, single_or_many
+from graphkit_cli.running import feed_option, read_names, single_or_many
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -68,7 +68,7 @@ def command(
         to=to,
         keep_io=keep_io,
         keep_ops=keep_ops,
-        keep_nodes=keep_nodes,
+        keep_nodes=read_names(keep_nodes, model, of="node"),
         only_ops=only_ops,
         keep_auto=keep_auto,
         feeds=given or None,

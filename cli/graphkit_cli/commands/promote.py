@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graphkit_cli.edit import edit_command
-from graphkit_cli.running import every_pair
+from graphkit_cli.running import every_pair, read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -40,4 +40,6 @@ def command(model: str, tensors: tuple[str, ...], every: bool, only: tuple[str, 
         if not name or name in wanted:
             raise click.UsageError(f"--tensor {name}: write NAME or NAME=INPUT, and each name once")
         wanted[name] = gk.unquoted(chosen) or None
-    return gk.promote(model, wanted, every=every, only=only or None, keep_default=keep_default)
+    return gk.promote(
+        model, wanted, every=every, only=read_names(only, model, of="node") or None, keep_default=keep_default
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graphkit_cli.edit import edit_command
+from graphkit_cli.running import read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -44,4 +45,10 @@ def command(
 
     if not nodes and not inputs and not outputs:
         raise click.UsageError("say what to remove: --node NODE, --input NAME or --output NAME")
-    return gk.remove(model, nodes=nodes, inputs=inputs, outputs=outputs, regex=regex)
+    return gk.remove(
+        model,
+        nodes=nodes if regex else read_names(nodes, model, of="node"),
+        inputs=read_names(inputs, model),
+        outputs=read_names(outputs, model),
+        regex=regex,
+    )

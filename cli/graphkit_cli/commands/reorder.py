@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graphkit_cli.edit import edit_command
+from graphkit_cli.running import read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -36,4 +37,6 @@ def command(model: str, inputs: tuple[str, ...], outputs: tuple[str, ...], sort:
 
     if not (inputs or outputs or sort or name_all):
         raise click.UsageError("say what to order: --input NAME, --output NAME, --sort or --name-all")
-    return gk.reorder(model, inputs=inputs, outputs=outputs, sort=sort, name_all=name_all)
+    return gk.reorder(
+        model, inputs=read_names(inputs, model), outputs=read_names(outputs, model), sort=sort, name_all=name_all
+    )

@@ -8,6 +8,7 @@ import click
 
 from graphkit_cli.body import body_options, one_body
 from graphkit_cli.edit import edit_command
+from graphkit_cli.running import read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -46,5 +47,11 @@ def command(
     if bool(nodes) == bool(inputs or outputs) or bool(inputs) != bool(outputs):
         raise click.UsageError("say what to replace: --node NODE, or --input VALUE and --output VALUE")
     return gk.replace(
-        model, nodes=nodes, inputs=inputs, outputs=outputs, function=function, body_model=body_model, regex=regex
+        model,
+        nodes=nodes if regex else read_names(nodes, model, of="node"),
+        inputs=read_names(inputs, model),
+        outputs=read_names(outputs, model),
+        function=function,
+        body_model=body_model,
+        regex=regex,
     )

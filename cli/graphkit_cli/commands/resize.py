@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from graphkit_cli.edit import edit_command
+from graphkit_cli.running import read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -60,4 +61,5 @@ def command(model: str, **options: Any) -> gk.Model:
         raise click.UsageError(
             "--as sizes gives the size itself: it goes neither with --relative nor --semantics scales"
         )
+    options["nodes"] = read_names(options["nodes"], model, of="node")
     return gk.resize(model, **options)

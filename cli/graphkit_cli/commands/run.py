@@ -16,6 +16,7 @@ from graphkit_cli.running import (
     feed_option,
     optimization_option,
     pairs,
+    read_names,
     tensorrt_choice,
     tensorrt_options,
     tf32_option,
@@ -87,7 +88,7 @@ def command(
     if save is not None:
         check_target(save)
     options: dict[str, Any] = {
-        "outputs": outputs or None,
+        "outputs": read_names(outputs, model) or None,
         "device": device,
         "tensorrt": tensorrt_choice(device, trt_profiles, trt_calibration, trt_fp16=trt_fp16, trt_int8=trt_int8),
         "tf32": tf32,

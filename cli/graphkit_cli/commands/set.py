@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from graphkit_cli.edit import edit_command
-from graphkit_cli.running import pairs
+from graphkit_cli.running import Of, every_pair, pairs, read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -77,10 +77,10 @@ def command(
         raise click.UsageError("say what to set, such as --attribute NODE:NAME=VALUE")
     return gk.set_parts(
         model,
-        attributes=_table(attributes, "--attribute"),
-        operands=_table(operands, "--operand"),
+        attributes=_table(attributes, "--attribute", model, of="part", form="NODE:NAME=VALUE"),
+        operands=_table(operands, "--operand", model, of="part", form="NODE:INDEX=VALUE"),
         tensors=pairs(tensors, "--tensor", model, of="value", form="NAME=@FILE"),
-        metadata=_table(metadata, "--metadata"),
+        metadata=_table(metadata, "--metadata", of="text", form="KEY=VALUE"),
         doc=doc,
         opset_import=_versions(opset_import),
         ir=ir,
@@ -88,17 +88,16 @@ def command(
         strip_weights=strip_weights,
         fill_weights=fill_weights,
         restore_weights=restore_weights,
-        clear=clear,
+        clear=read_names(clear, model, of="part"),
     )
 
 
-def _table(texts: tuple[str, ...], option: str) -> dict[str, str]:
+def _table(texts: tuple[str, ...], option: str, *models: str, of: Of, form: str) -> dict[str, str]:
     """KEY=VALUE texts; the value may be empty."""
     table: dict[str, str] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key or key in table:
-            raise click.UsageError(f"{option} wants KEY=VALUE, each key once, not {text!r}")
+    for key, value in every_pair(texts, option, *models, of=of, form=form, empty=True):
+        if key in table:
+            raise click.UsageError(f"{option} names {key!r} twice")
         table[key] = value
     return table
 

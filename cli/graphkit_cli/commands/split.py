@@ -8,6 +8,7 @@ import click
 
 from graphkit_cli.edit import said
 from graphkit_cli.options import model_argument, output_options
+from graphkit_cli.running import read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -64,7 +65,7 @@ def command(
     import graphkit as gk
 
     with render.progress(f"split {model}"):
-        parts = gk.split(model, stages=stages, at=list(at) or None, modules=list(modules) or None, by=by)
+        parts = gk.split(model, stages=stages, at=read_names(at, model) or None, modules=list(modules) or None, by=by)
         proof = gk.prove(parts, model) if prove else None
         if proof is not None and not proof:
             render.result(proof, lambda: f"{gk.text(proof)}\n\nnothing was written: {folder} is as it was")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graphkit_cli.edit import edit_command
+from graphkit_cli.running import read_names
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -35,4 +36,4 @@ def command(model: str, names: tuple[str, ...], replace: bool, regex: bool) -> g
     """
     import graphkit as gk
 
-    return gk.tap(model, names, replace=replace, regex=regex)
+    return gk.tap(model, names if regex else read_names(names, model), replace=replace, regex=regex)

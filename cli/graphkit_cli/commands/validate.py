@@ -18,6 +18,7 @@ from graphkit_cli.running import (
     one_reference,
     optimization_option,
     read_comparison,
+    read_names,
     reference_options,
     show,
     tensorrt_choice,
@@ -107,6 +108,7 @@ def command(
         check_target(given["save"])
     one_reference(given)
     given = read_comparison(given, candidate, given["against"], several=True)
+    given["outputs"] = read_names(given["outputs"], candidate)
     import graphkit as gk
 
     tensorrt = tensorrt_choice(device, trt_profiles, trt_calibration, trt_fp16=trt_fp16, trt_int8=trt_int8)
