@@ -112,6 +112,24 @@ class Hint(str):
                 spelt.append(part)
         return "".join(spelt)
 
+    def filled(self, words: Mapping[str, str]) -> "Hint":
+        """The hint with words in the place of ``{name}`` in its texts, in the words that a user replaces, and in its calls."""
+
+        def fill(part: Any) -> Any:
+            if isinstance(part, Blank):
+                return Blank(part.format(**words))
+            if isinstance(part, Argument):
+                return Argument(part.name, fill(part.value))
+            if isinstance(part, Call):
+                one, two = part.subject
+                subject = one.format(**words), two.format(**words)
+                return Call(part.operation, tuple(fill(argument) for argument in part.arguments), subject)
+            if isinstance(part, Mapping):
+                return {fill(key): fill(value) for key, value in part.items()}
+            return part
+
+        return Hint(*(part.format(**words) if type(part) is str else fill(part) for part in self.parts))
+
 
 def joined(separator: str, hints: list[Part]) -> Hint:
     """Hints with a separator between them."""

@@ -17,6 +17,7 @@ OPTIONS = {
     "inputs": "--input",
     "outputs": "--output",
     "nodes": "--node",
+    "attributes": "--attribute",
     "input_types": "--input-type",
     "check_inputs": "--check-input",
     "keep_nodes": "--keep-node",
@@ -37,6 +38,8 @@ RENAMED = {
 """Operation -> keyword -> option, where one operation's option is another one; "" where there is none."""
 
 COMMANDS = {
+    "set_parts": "set",
+    "operator": "ops",
     "torch_lowering": "ops",
     "check_operators": "ops",
     "load_factory": "export",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 import onnx
 
@@ -12,6 +13,7 @@ from graphkit.finding import Finding
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.order import is_ordered
+from graphkit.hint import Argument, Blank, Call, Hint
 from graphkit.model import Model
 from graphkit.tensor import is_stripped
 
@@ -33,31 +35,35 @@ def obstacles(model: Model, index: GraphIndex) -> Iterator[Finding]:
     """
     proto = model.proto
     path = shlex.quote(model.path) if model.path else "MODEL"
+
+    def mend(operation: str, **arguments: Any) -> Hint:
+        return Hint(Call(operation, tuple(map(Argument, arguments, arguments.values())), ("model", f"{path} OUT")))
+
     limits = runtime_limits()
     if limits.version and proto.ir_version > limits.ir_version:
         said = (
             f"onnxruntime {limits.version} loads IR versions up to {limits.ir_version}, and this is {proto.ir_version}"
         )
-        yield Finding("ir-version", said, remedy=f"graphkit set {path} OUT --ir {limits.ir_version}")
+        yield Finding("ir-version", said, remedy=mend("set_parts", ir=limits.ir_version))
     if limits.version and _opset(proto) > limits.opset:
         said = f"onnxruntime {limits.version} takes opsets up to {limits.opset}, and this is {_opset(proto)}"
-        yield Finding("opset", said, remedy=f"graphkit opset {path} OUT --to {limits.opset}")
+        yield Finding("opset", said, remedy=mend("opset", to=limits.opset))
     stripped = sum(is_stripped(tensor) for tensor in walk.tensors(proto))
     if stripped:
         yield Finding(
             "weights",
             f"{_counted(stripped, 'tensor has', 'tensors have')} no values: the weights were stripped",
-            remedy=f"graphkit set {path} OUT --restore-weights ORIGINAL",
+            remedy=mend("set_parts", restore_weights=Blank("ORIGINAL")),
         )
     if not is_ordered(index.nodes):
         said = "nodes stand before what they read from"
-        yield Finding("order", said, remedy=f"graphkit reorder {path} OUT --sort")
+        yield Finding("order", said, remedy=mend("reorder", sort=True))
     idle = _idle(index)
     if idle:
         yield Finding(
             "idle-weights",
             f"{_counted(len(idle), 'weight is', 'weights are')} read by no node",
-            remedy=f"graphkit simplify {path} OUT",
+            remedy=mend("simplify"),
             value=idle[0],
         )
 

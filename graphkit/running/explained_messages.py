@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from graphkit.hint import Argument, Blank, Hint, call, look
+from graphkit.hint import Argument, Blank, Call, Hint, call, look
 
 
 class Meaning(NamedTuple):
@@ -14,7 +14,7 @@ class Meaning(NamedTuple):
     Attributes:
         pattern: What the message holds; its groups stand in the sentence.
         sentence: What happened.
-        remedies: What to do, the surest first; groups stand in those that are no hints too.
+        remedies: What to do, the surest first; groups stand in them too.
     """
 
     pattern: re.Pattern[str]
@@ -27,6 +27,7 @@ _FREE = Hint(
     call("dims", values={Blank("INPUT:AXIS"): Blank("NAME")}, repair_shapes=True),
     "`",
 )
+_OPERATOR = Call("operator", (), ("{op!r}", "{op}"))
 _CHECK = Hint("`", look("check"), "` names the node and the rule that it breaks")
 
 
@@ -95,7 +96,7 @@ OF_THE_MODEL: tuple[Meaning, ...] = (
     _meaning(
         r"Unsupported model IR version: (?P<got>\d+), max supported IR version: (?P<most>\d+)",
         "the file is of IR version {got}, and this onnxruntime reads versions up to {most}",
-        "graphkit set MODEL OUT --ir {most} writes it in a version that it reads",
+        Hint("`", call("set_parts", ir=Blank("{most}")), "` writes it in a version that it reads"),
         "or install a newer onnxruntime",
     ),
     _meaning(
@@ -136,14 +137,14 @@ OF_THE_MODEL: tuple[Meaning, ...] = (
     _meaning(
         r"In Node, \(\"(?P<node>[^\"]*)\", (?P<op>\w+),.*?Required attribute '(?P<name>\w+)' is missing",
         "{op} {node!r} lacks the attribute {name!r}, which it has to have",
-        "graphkit set MODEL OUT --attribute NODE:{name}=VALUE sets it",
-        "graphkit ops {op} says what it means",
+        Hint("`", call("set_parts", attributes={Blank("NODE:{name}"): Blank("VALUE")}), "` sets it"),
+        Hint("`", _OPERATOR, "` says what it means"),
     ),
     _meaning(
         r"Node \((?P<node>[^)]*)\) Op \((?P<op>\w+)\) \[(?:ShapeInferenceError|TypeInferenceError)\] (?P<why>[^\n]+)",
         "{op} {node!r} contradicts itself or what it reads: {why}",
         _CHECK,
-        "graphkit ops {op} says what its inputs and attributes mean",
+        Hint("`", _OPERATOR, "` says what its inputs and attributes mean"),
     ),
     _meaning(
         r"Input must be a list of dictionaries or a single numpy array for input '(?P<name>[^']*)'",
@@ -160,6 +161,8 @@ def explained(text: str, table: tuple[Meaning, ...], title: str = "") -> tuple[s
         match = entry.pattern.search(text)
         if match is not None:
             groups = {name: " ".join((found or "").split()) for name, found in match.groupdict().items()}
-            filled = [hint if isinstance(hint, Hint) else hint.format(**groups) for hint in entry.remedies]
+            filled = [
+                hint.filled(groups) if isinstance(hint, Hint) else hint.format(**groups) for hint in entry.remedies
+            ]
             return entry.sentence.format(title=title, **groups).replace(" ''", ""), filled  # a node without a name
     return None

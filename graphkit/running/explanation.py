@@ -134,7 +134,11 @@ def _names(text: str) -> _Found | None:
     if match := _NO_FEED.search(text):
         return [f"{match['name']!r} was fed, and is no input of the model"], [
             show,
-            "it may have become a constant when the model was exported: graphkit export --check-baked",
+            Hint(
+                "it may have become a constant when the model was exported: `",
+                Call("find_baked", (), ("module, args_list", "FACTORY OUT")),
+                "`",
+            ),
         ]
     if match := _NO_OUTPUT.search(text):
         return [f"{match['name']!r} was asked for, and is no output of the model"], [

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 import graphkit as gk
+from graphkit_cli.main import main
 
 SPELLINGS = {
     "value": ("value = float[4] {1, 1, 3, 3}", np.float32([1, 1, 3, 3])),
@@ -173,13 +174,16 @@ def test_what_a_run_computes_and_holds():
         gk.inspect(net(), bind={"bach": 1})
 
 
-def test_what_is_in_the_way_comes_with_what_mends_it(tmp_path):
+def test_what_is_in_the_way_comes_with_what_mends_it(tmp_path, capsys):
     model = net()
     model.ir_version = 14
     onnx.save(model, tmp_path / "my net.onnx")
     found = {finding.kind: finding for finding in gk.inspect(tmp_path / "my net.onnx").findings}
     assert set(found) == {"ir-version", "idle-weights"}
-    assert f"graphkit set '{tmp_path / 'my net.onnx'}' OUT --ir" in found["ir-version"].remedy
+    assert found["ir-version"].remedy.startswith("graphkit.set_parts(model, ir=")
+    assert main(["inspect", str(tmp_path / "my net.onnx"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["findings"]
+    assert told[0]["remedy"].startswith(f"graphkit set '{tmp_path / 'my net.onnx'}' OUT --ir 1")
     assert found["idle-weights"].value == "idle"
     stripped = gk.set_parts(net(), strip_weights=True)
     if any(not tensor.raw_data for tensor in stripped.proto.graph.initializer):

@@ -129,7 +129,11 @@ MORE = {
         "can scale the last two axes only",
         "resize",
     ),
-    "ir": (two("float[a,b] y", "y = Relu(x)"), "is of IR version 99, and this onnxruntime reads", "--ir"),
+    "ir": (
+        two("float[a,b] y", "y = Relu(x)"),
+        "is of IR version 99, and this onnxruntime reads",
+        "set_parts(model, ir=",
+    ),
     "opset": (two("float[a,b] y", "y = Relu(x)"), "is of opset 99 of ai.onnx", "opset"),
     "undefined": (two("float[a,b] y", "y = Add(x, nowhere)"), "a node reads 'nowhere'", "reorder"),
     "circle": (two("float[a,b] y", "y = Add(x, v) v = Relu(y)"), "in a circle", "check"),
@@ -137,12 +141,12 @@ MORE = {
     "attribute": (
         model("float[n,c,h,w] x) => (float[n,c,p,q] y) { y = MaxPool(x) }"),
         "MaxPool lacks the attribute 'kernel_shape'",
-        "--attribute NODE:kernel_shape",
+        "set_parts(model, attributes={NODE:kernel_shape: VALUE})",
     ),
     "axis": (
         two("float[a,b] y", "y = Softmax<axis = 5>(x)"),
         "Softmax contradicts itself or what it reads: 'axis'",
-        "ops",
+        "graphkit.operator(",
     ),
     "kernel": (
         model("bfloat16[n] x) => (bfloat16[n] y) { y = Relu(x) }"),

@@ -10,6 +10,7 @@ import click
 from graphkit_cli.fleet import many
 from graphkit_cli.options import model_argument, output_options
 from graphkit_cli.running import bound_sizes, read_name
+from graphkit_cli.spelling import told
 
 if TYPE_CHECKING:
     from graphkit_cli.render import Render
@@ -77,7 +78,7 @@ def command(
         sizes = _sizes(bind, model)
         source = gk.load(model)
         few = len(source.nodes) <= MANY
-        summary = gk.inspect(source, infer=values, bind=sizes if sizes or few else None)
+        summary = told(gk.inspect(source, infer=values, bind=sizes if sizes or few else None))
         render.result(summary, lambda: gk.text(summary, nodes=nodes, values=values))
 
 

@@ -29,7 +29,7 @@ def value_text(result: ValueDetails) -> str:
     if not result.readers:
         lines.append("  read by  no node")
     if result.kind == "made":
-        lines += wrapped("its numbers: graphkit run MODEL --output NAME", "  ")
+        lines += wrapped("a run that names it as an output shows its numbers", "  ")
     if result.statistics is not None:
         lines += _statistics(result.statistics)
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.module_paths import folded_hint, modules
 from graphkit.graph.names import label
 from graphkit.graph.walk import model_nodes
+from graphkit.hint import Either, Hint
 from graphkit.inspection.diff.difference import Difference
 from graphkit.model import Model
 from graphkit.operation import replay
@@ -27,6 +28,15 @@ from graphkit.runtime.session import Session, session
 from graphkit.storage.load import load
 from graphkit.surgery.suggest import Cut
 from graphkit.verify.bisect.bisection import Bisection
+
+_WRITTEN = Hint(
+    "write it with `",
+    Either(
+        "graphkit.to_json(graphkit.bisect(candidate, against=model))",
+        "graphkit bisect CANDIDATE --against MODEL --json",
+    ),
+    "`",
+)
 
 Highlight: TypeAlias = str | Cut | Bisection | Difference | Session | Mapping[str, str]
 """What can be highlighted: a text as the command line takes it, a result of graphkit, or node -> label."""
@@ -210,9 +220,9 @@ def _read_bisection(path: str) -> dict[str, Any]:
     except OSError as error:
         raise GraphkitError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise GraphkitError(f"{path} is no JSON: {error}", hint="write it with graphkit bisect --json") from error
+        raise GraphkitError(f"{path} is no JSON: {error}", hint=_WRITTEN) from error
     if not isinstance(found, dict) or not {"first", "rows"} <= found.keys():
-        raise GraphkitError(f"{path} holds no bisection", hint="write it with graphkit bisect --json")
+        raise GraphkitError(f"{path} holds no bisection", hint=_WRITTEN)
     return found
 
 
