@@ -22,6 +22,7 @@ from graphkit.graph.names import Names
 from graphkit.graph.opset import opset_of
 from graphkit.graph.values import is_typed
 from graphkit.model import Model
+from graphkit.semantics.known_operators import require_known
 from graphkit.semantics.schemas import operators, schema_of
 from graphkit.semantics.valid import require_valid
 from graphkit.shapes.inference import inferred
@@ -274,9 +275,8 @@ def _require_operator(node: onnx.NodeProto, opset: int, body: Body) -> None:
     schema = schema_of(node.op_type, opset)
     if schema is not None and not schema.deprecated:
         return
-    since = operators().get(node.op_type)
-    if since is None:
-        raise EditError(f"ONNX has no operator {node.op_type!r}, which {body.title} uses")
+    require_known(node, f"{body.title} uses")
+    since = operators()[node.op_type]
     if schema is not None:
         raise EditError(f"{node.op_type} is deprecated in opset {opset}, that of the model, and {body.title} uses it")
     raise EditError(

@@ -7,7 +7,7 @@ from functools import cache
 
 import onnx
 
-from graphkit.errors import similar
+from graphkit.errors import EditError, similar
 from graphkit.graph import walk
 from graphkit.graph.names import title
 from graphkit.semantics.schemas import operators
@@ -40,6 +40,27 @@ def unknown_operator(node: onnx.NodeProto, versions: Mapping[str, int]) -> str |
     if version < known[0]:
         return f"{title(node)}: {spelt} has {node.op_type} since version {known[0]}, and the model imports {version}"
     return None
+
+
+def require_known(node: onnx.NodeProto, user: str) -> None:
+    """Refuse a node in a domain of ONNX whose operator no version of it has.
+
+    Args:
+        node: A node that calls no function.
+        user: Who has it, for the message: ``which USER``.
+
+    Raises:
+        EditError: There is no such operator.
+    """
+    domain = walk.call_key(node)[0]
+    if domain not in DOMAINS or node.op_type in _operators(domain):
+        return
+    close = similar(node.op_type, _operators(domain), count=1)
+    like = f"did you mean {close[0]}? " if close else ""
+    raise EditError(
+        f"{domain or 'ONNX'} has no operator {node.op_type!r}, which {user}",
+        hint=f"{like}an operator of another domain is written with it, such as com.microsoft.{node.op_type}",
+    )
 
 
 @cache

@@ -127,7 +127,7 @@ def rewrite(
         NameNotFoundError: There is no such rule; names that look alike are suggested.
         FormatError: A rule is not as rules are written, or has no such parameter.
         ModelFileError: A file of rules cannot be read.
-        EditError: A rule rewrites for ever; an operator that it wrote does not load.
+        EditError: A rule rewrites for ever; it writes an operator that no version of ONNX has, or that does not load.
         ValueError: No rule and no target is given, or the target is unknown.
 
     Changes: nothing; returns a new model. The notes say for each rule what was rewritten, or where it came nearest to a match

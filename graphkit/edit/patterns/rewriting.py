@@ -23,6 +23,7 @@ from graphkit.graph.names import Names, title
 from graphkit.graph.opset import canonical, opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.model import Model
+from graphkit.semantics.known_operators import require_known
 from graphkit.semantics.schemas import schema_of
 
 if TYPE_CHECKING:
@@ -131,7 +132,9 @@ class _Work:
         if defined is not None:
             nearest.note(0, f"the model defines {defined[1]} itself; inline its functions first")
             return False
-        for node in alternative.replacement.node:
+        for node in walk.nodes(onnx.GraphProto(node=alternative.replacement.node)):
+            if walk.call_key(node)[:2] not in own:
+                require_known(node, f"{self._rule.name} writes")
             if not node.domain and schema_of(node.op_type, self._opset) is None:
                 since = _since(node.op_type)
                 nearest.note(0, f"opset {self._opset} has no {node.op_type}{since}")

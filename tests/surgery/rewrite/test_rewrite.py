@@ -70,6 +70,20 @@ def test_an_operator_that_the_opset_does_not_have_is_named_with_its_version():
     assert "opset 18 has no Swish, which came with opset 24" in notes(gk.rewrite(model(PLAIN, 18), SILU))
 
 
+@pytest.mark.parametrize(
+    ("written", "close"), [("SimplifiedLayerNormalization", "LayerNormalization"), ("Softmaxx", "Softmax")]
+)
+def test_an_operator_that_no_version_of_onnx_has_is_refused_and_one_of_another_domain_is_written(written, close):
+    rule = f"pattern (x) => (y) {{ s = Sigmoid(x)  y = Mul(x, s) }}\nreplacement (x) => (y) {{ y = {written}(x) }}"
+    with pytest.raises(gk.EditError, match=f"ONNX has no operator '{written}'") as caught:
+        gk.rewrite(model(PLAIN), rule)
+    assert f"did you mean {close}? " in caught.value.hint
+    assert f"com.microsoft.{written}" in caught.value.hint
+    edited = gk.rewrite(model(PLAIN), rule.replace(written, "com.microsoft.QuickGelu<alpha = 1.0>"))
+    assert [(node.domain, node.op_type) for node in edited.proto.graph.node] == [("com.microsoft", "QuickGelu")]
+    assert gk.validate(edited, against=model(PLAIN), samples=1)
+
+
 def test_an_attribute_that_the_pattern_leaves_out_has_to_have_its_default():
     rule = "pattern (x) => (y) { y = LeakyRelu(x) }\nreplacement (x) => (y) { y = Relu(x) }"
     for alpha, expected in (("", "Relu"), ("<alpha = 0.01>", "Relu"), ("<alpha = 0.5>", "LeakyRelu")):
