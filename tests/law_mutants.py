@@ -26,6 +26,7 @@ from graphkit.feeds.random import RandomFeeds
 from graphkit.graph import walk
 from graphkit.model import Model
 from graphkit.storage.load import as_model
+from graphkit.surgery.split import Split
 from law_nets import DRAWS, all_nets, an_edit, applied
 from nets import SWAPS, every_node
 from oracle import run_ort
@@ -55,6 +56,37 @@ def edited(net, rng, most=1, name=""):
             if turn == 0 and most == 1:
                 return None
     return model if model is not source else None
+
+
+def merged(nets, rng):
+    """Two models, where it goes the second fed by an output of the first, and what merge made of them; None where it does not."""
+    one, two = ({"one": nets[rng.choice(sorted(nets))]} for _ in range(2))
+    models = one | {"two": two["one"]}
+    pairs = [
+        {f"one:{made.name}": f"two:{read.name}"}
+        for made in models["one"].graph.output
+        for read in models["two"].graph.input
+        if made.type.tensor_type.elem_type == read.type.tensor_type.elem_type != 0
+    ]
+    rng.shuffle(pairs)
+    for connect in [*pairs, None]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return models, gk.merge(models, connect=connect, prefix=rng.random() < 0.3)
+        except gk.GraphkitError:
+            continue
+    return None
+
+
+def stages(net, rng):
+    """A model in two or three stages; None where it has too few nodes."""
+    values = [name for node in net.graph.node for name in node.output if name]
+    ways = [{"stages": rng.choice([2, 3])}, {"at": [rng.choice(values)]}]
+    try:
+        return gk.split(net, **rng.choice(ways))
+    except gk.GraphkitError:
+        return None
 
 
 # What a fault in an operation would do: each changes a proto and says what it did, or None where it found nothing.
@@ -136,7 +168,7 @@ def lose_weight(proto, rng):
 
 
 def zero_channel(proto, rng):
-    found = [t for t in walk.tensors(proto) if t.data_type == 3 and len(t.dims) > 1]
+    found = [t for t in walk.tensors(proto) if len(t.dims) > 1 and (t.data_type == 3 or t.name.endswith("_int4"))]
     if not found:
         return None
     tensor = rng.choice(found)
@@ -273,8 +305,10 @@ def damaged(model, rng):
     return None, ""
 
 
-def moves(honest, wrong, proof, seed):
-    """Why a mutant counts, or "" where it is none that anybody could tell."""
+def moves(honest, wrong, proof, seed, whole=None):
+    """Why a mutant counts, or "" where it is none that anybody could tell. Of stages, ``whole`` is what was split."""
+    if whole is not None:
+        return moves_stages(honest, wrong, proof, seed, whole)
     totals = {}
     for turn in range(FEEDS):
         source = RandomFeeds(honest, seed=seed + turn)
@@ -295,6 +329,41 @@ def moves(honest, wrong, proof, seed):
             return reason
     too_far = [name for name, (error, number) in totals.items() if error > 0.1**2 * number]
     return "other numbers" if too_far else ""
+
+
+def moves_stages(honest, wrong, proof, seed, whole):
+    """The same of stages in a chain."""
+    totals = {}
+    for turn in range(FEEDS):
+        feeds = RandomFeeds(whole, seed=seed + turn).draw_all(turn)
+        known, expected = dict(feeds), dict(feeds)
+        for good, bad in zip(honest, wrong, strict=True):
+            before = dict(known)
+            if not chained(good, expected):
+                break
+            if not chained(bad, known):
+                return "it does not run"
+            own = {value.name: before[value.name] for value in bad.proto.graph.input if value.name in before}
+            if reason := false_shape(bad.proto, own, good.materialize()):
+                return reason
+        else:
+            for name in (value.name for value in whole.proto.graph.output):
+                if (
+                    reason := differs(known[name], expected[name], proof, name, totals)
+                    if name in known
+                    else "no output"
+                ):
+                    return reason
+    return ""
+
+
+def chained(model, known):
+    """Run a stage on what is known, which gets its outputs; whether it ran."""
+    proto = model.materialize()
+    wanted = {value.name for value in proto.graph.input}
+    made = ran(proto, {name: value for name, value in known.items() if name in wanted})
+    known.update(made or {})
+    return made is not None
 
 
 def ran(proto, feeds):
@@ -368,11 +437,14 @@ class Campaign:
     def mutants(self, wanted, seconds=1e9):
         """Damage results until ``wanted`` mutants counted."""
         end, turn = time.monotonic() + seconds, 0
-        names = sorted(DRAWS)
+        names = [*sorted(DRAWS), "merge", "split"]
         while self.count["mutants"] < wanted and time.monotonic() < end:
             turn += 1
             net = self.rng.choice(sorted(self.nets))
             name = names[turn % len(names)]
+            if name in ("merge", "split"):
+                getattr(self, name)(net)
+                continue
             honest = edited(self.nets[net], self.rng, name=name)
             if honest is None:
                 continue
@@ -385,16 +457,56 @@ class Campaign:
                 if wrong is not None:
                     self.one(net, name, honest, wrong, said, good)
 
+    def merge(self, _):
+        """Mutants of what merge made."""
+        found = merged({n: m for n, m in self.nets.items() if n != "custom"}, self.rng)
+        if found is None:
+            return
+        models, honest = found
+        good = gk.prove(honest, models)
+        if not good:
+            self.alarm("merge", honest, good)
+            return
+        for _ in range(4):
+            wrong, said = damaged(honest, self.rng)
+            if wrong is not None:
+                self.count_one(
+                    "merge", "merge", said, gk.prove(wrong, models), lambda w=wrong: moves(honest, w, good, 10_000)
+                )
+
+    def split(self, net):
+        """Mutants of a stage of what split made."""
+        parts = None if net == "custom" else stages(self.nets[net], self.rng)
+        if parts is None:
+            return
+        whole = as_model(self.nets[net])
+        good = gk.prove(parts, whole)
+        if not good:
+            self.alarms.append((net, "split", gk.text(good)))
+            return
+        for _ in range(4):
+            at = self.rng.randrange(len(parts.models))
+            wrong, said = damaged(parts.models[at], self.rng)
+            if wrong is None:
+                continue
+            models = (*parts.models[:at], wrong, *parts.models[at + 1 :])
+            proof = gk.prove(Split(models, parts.stages, parts.inputs, parts.outputs), whole)
+            self.count_one(net, "split", said, proof, lambda m=models: moves(parts.models, m, good, 10_000, whole))
+
     def one(self, net, name, honest, wrong, said, good):
         proof = gk.prove(wrong, self.nets[net], replay=False)
-        reason = "" if not proof else moves(honest, wrong, good, 10_000)
+        self.count_one(net, name, said, proof, lambda: moves(honest, wrong, good, 10_000), honest.history[-1].arguments)
+
+    def count_one(self, net, name, said, proof, told, arguments=""):
+        """Count a mutant that is refused, or that somebody could tell: ``told`` says how."""
+        reason = "" if not proof else told()
         if proof and not reason:
             self.idle.append((net, name, said))
             return
         self.count["mutants"] += 1
         self.count[f"mutants of {name}"] += 1
         if proof:
-            self.missed.append((net, name, said, reason, honest.history[-1].arguments))
+            self.missed.append((net, name, said, reason, arguments))
         else:
             self.count[proof.verdict] += 1
 
@@ -403,6 +515,9 @@ class Campaign:
         end = time.monotonic() + seconds
         while self.count["honest"] < wanted and time.monotonic() < end:
             net = self.rng.choice(sorted(self.nets))
+            if self.rng.random() < 0.05:
+                self.honest_parts(net)
+                continue
             model = edited(self.nets[net], self.rng, most=5)
             if model is None:
                 continue
@@ -411,6 +526,24 @@ class Campaign:
             proof = gk.prove(model, self.nets[net])
             if not proof:
                 self.alarm(net, model, proof)
+
+    def honest_parts(self, net):
+        """Models that are merged, and one that is split."""
+        nets = {name: model for name, model in self.nets.items() if name != "custom"}
+        parts = stages(nets.get(net, nets["free"]), self.rng)
+        found = merged(nets, self.rng)
+        if found is not None:
+            self.count["honest"] += 1
+            self.count["merged"] += 1
+            proof = gk.prove(found[1], found[0])
+            if not proof:
+                self.alarm("merge", found[1], proof)
+        if parts is not None:
+            self.count["honest"] += 1
+            self.count["split"] += 1
+            proof = gk.prove(parts, nets.get(net, nets["free"]))
+            if not proof:
+                (self.alarms if proof.verdict == "broken" else self.unproved).append((net, "split", gk.text(proof)))
 
     def alarm(self, net, model, proof):
         steps = [(step.operation, str(step.arguments)[:150]) for step in model.history]

@@ -65,9 +65,22 @@ TEXTS = {
 TWICE = '<domain: "mine", opset_import: ["" : 18]> Twice (a, b) => (c) { d = Add(a, a)  c = Sub(d, b) }'
 
 
+def products():
+    """Products with weights that are worth four and eight bits."""
+    model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 18]>
+      g (float[3, 32] x) => (float[3, 16] y, float[3, 24] z) {
+        [one] a = MatMul(x, w) [tanh] t = Tanh(a) [two] z = Gemm<transB = 1>(t, v, b) [three] y = MatMul(t, u) }""")
+    random = np.random.default_rng(3)
+    for name, shape in {"w": (32, 48), "v": (24, 48), "b": (24,), "u": (48, 16)}.items():
+        array = (random.standard_normal(shape) * 0.2).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    return onnx.shape_inference.infer_shapes(model)
+
+
 def all_nets():
     """Name -> ModelProto."""
     found = {name: make()[0] for name, make in NETS.items()}
+    found["products"] = products()
     for name, text in TEXTS.items():
         model = onnx.parser.parse_model(text)
         onnx.checker.check_model(model)
@@ -193,8 +206,8 @@ def _resize(model, rng):
 
 def _precision(model, rng):
     listed = {value.name for value in model.graph.input}
-    if rng.random() < 0.2:
-        return "precision", {"to": rng.choice(["int8-weights", "int8-dynamic"])}
+    if rng.random() < 0.3:
+        return "precision", {"to": rng.choice(["int8-weights", "int8-dynamic", "int4-weights"])}
     if rng.random() < 0.3 and not any(t.name in listed for t in model.graph.initializer):  # default values are lost
         return "precision", {"to": "int8", "samples": 24}
     return "precision", {"to": "float16", "keep_io": rng.random() < 0.5}

@@ -14,6 +14,7 @@ from graphkit.model import Model
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
+    from graphkit.verify.laws.chain import Chain
 
 Convert: TypeAlias = "Callable[[Array], Array]"
 
@@ -173,6 +174,7 @@ class Binding:
             they are not what before makes of them.
         before: What stands for the model before where it cannot serve itself: its nodes had different factors, or it is
             what the step should have made of it.
+        chain: The models that run one after the other in the place of before, which only says what they take and give.
         prepare: What is done to the model before, or to one before that, so that it runs (a body for an operator).
         others: Further pairs that must agree.
         held: (before, after, ``names``) -> what is wrong with what after holds, as can be seen without a run; or None.
@@ -188,6 +190,7 @@ class Binding:
     freed: tuple[Freed, ...] = ()
     moved: frozenset[str] = frozenset()
     before: Model | None = None
+    chain: Chain | None = None
     prepare: Callable[[Model], Model] | None = None
     others: tuple[Other, ...] = ()
     held: Callable[[Model, Model, Mapping[str, str]], str | None] | None = None

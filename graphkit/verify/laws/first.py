@@ -11,6 +11,7 @@ from graphkit.errors import GraphkitError
 from graphkit.graph.index import GraphIndex
 from graphkit.model import Model
 from graphkit.verify.laws.binding import Binding
+from graphkit.verify.laws.run_before import load_before
 from graphkit.verify.laws.side import load
 
 if TYPE_CHECKING:
@@ -47,12 +48,13 @@ def first_difference(
     for at in range(0, len(names), AT_ONCE):
         chunk = names[at : at + AT_ONCE]
         try:
-            theirs = load(before, [pairs[name] for name in chunk], (), reference=reference).run(fed_before).values
+            theirs = load_before(binding, before, [pairs[name] for name in chunk], (), reference=reference)
+            made = theirs.run(fed_before).values
             mine = load(after, chunk, (), reference=reference).run(fed_after).values
         except GraphkitError:
             return None
         for name in chunk:
-            expected = theirs[pairs[name]]
+            expected = made[pairs[name]]
             convert = binding.outputs[name].convert if name in binding.outputs else None
             if convert is not None:
                 expected = convert(expected)

@@ -42,13 +42,15 @@ class Asked:
 
 
 def ask(binding: Binding, before: Model, after: Model, steps: Sequence[str], law: str, asked: Asked) -> Held:
-    """Ask whether a binding holds between two models; in onnx.reference where the runtime refuses the model before."""
+    """Ask whether a binding holds between two models; in onnx.reference where the runtime does not run the one before."""
     judge = _Judge(binding, before, after, asked)
     first = _answer(judge, steps, law)
-    if not judge.case.refused:
+    if not (judge.case.refused or judge.case.failed):
         return first
     again = _answer(_Judge(binding, before, after, asked, reference=True), steps, law)
-    return repaired(binding, before, after, first) if again.verdict == "unproved" else again
+    if again.verdict != "unproved":
+        return again
+    return repaired(binding, before, after, first) if judge.case.refused and binding.chain is None else first
 
 
 def _answer(judge: _Judge, steps: Sequence[str], law: str) -> Held:
@@ -98,7 +100,7 @@ class _Judge:
         Raises:
             Broken, Unproved: Why.
         """
-        if (why := contradiction(self.case.before, self.case.after)) is not None:
+        if (why := contradiction(self.case.models, self.case.after)) is not None:
             raise Broken(why)
         self._check_interface()
         binding = self._binding

@@ -165,7 +165,7 @@ def _split(
         raise TypeError("what split gave is proved against the model that was split")
     whole = as_model(original)
     _check_feeds(asked.feeds, whole)
-    held = held_chained(parts, whole, feeds=asked.feeds, samples=asked.samples, seed=asked.seed)
+    held = held_chained(parts, whole, asked)
     said = f"{len(parts.stages)} stages"
     name = whole.path or whole.proto.graph.name
     return Proof(held.verdict, said, name, ("split",), None, (held,), _tolerance([held]), asked.seed, (), versions())
@@ -180,7 +180,7 @@ def _merged(
     if models is not None and not isinstance(models, Mapping):
         raise TypeError("what merge made is proved against its models: {'A': 'a.onnx', ...}")
     _check_feeds(asked.feeds, last)
-    held = held_joined(last, models, feeds=asked.feeds, samples=asked.samples, seed=asked.seed)
+    held = held_joined(last, models, asked)
     names = ", ".join(last.history[0].arguments["models"])
     edited = last.path or last.proto.graph.name
     return Proof(held.verdict, edited, names, ("merge",), None, (held,), _tolerance([held]), asked.seed, (), versions())

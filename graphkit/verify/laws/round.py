@@ -20,8 +20,10 @@ from graphkit.tensor import numpy_type
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.laws.agreement import Near, Total, as_finite, elements, joined, nans, passed, why_not
 from graphkit.verify.laws.binding import Binding, Broken, Link, Unproved
+from graphkit.verify.laws.chain import ChainSide
 from graphkit.verify.laws.first import first_difference
 from graphkit.verify.laws.rounded import SHARE, Others, hangs_on_floats, narrowest
+from graphkit.verify.laws.run_before import load_before
 from graphkit.verify.laws.side import NoKernelError, Ran, Side, load
 from graphkit.verify.laws.trials import Plan, Trial, needs
 
@@ -60,6 +62,7 @@ class Case:
         reference: Whether both sides run in onnx.reference.
         hurried: Whether runs that others are like may be left out.
         refused: Whether the runtime refused the model before, so that onnx.reference may still say something.
+        failed: Whether the runtime loaded the model before and ran it on no feed, so that the same goes.
         seen: What was seen so far.
     """
 
@@ -69,7 +72,13 @@ class Case:
     reference: bool
     hurried: bool
     refused: bool = False
+    failed: bool = False
     seen: Seen = field(default_factory=Seen)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """What runs before: the model, or those of a chain."""
+        return tuple(self.binding.chain.parts.values()) if self.binding.chain is not None else (self.before,)
 
     def refuses_the_original(self) -> bool:
         """Whether the runtime refuses the model before as it is, where another stood for it; onnx.reference is next then."""
@@ -98,10 +107,11 @@ class Round:
         self._totals: dict[str, Total] = {}
         self._others: dict[str, Others | None] = {}
         self._example: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
+        self._run = case.models if self._binding.chain is not None else (before,)
         self._said = declared(self._after)
         self._ports = output_ports(self._after.proto)
         self._averaged = self._binding.close is not None and self._binding.close.relative is not None
-        self._policy = Near(self._binding.close, narrowest(before))
+        self._policy = Near(self._binding.close, narrowest(self._run))
 
     def go(self, trials: Sequence[Trial]) -> bool:
         """Run both sides. Gives whether anything was compared.
@@ -115,6 +125,7 @@ class Round:
         if not any(expected):
             if self._what:
                 return False
+            self._case.failed = True
             raise Unproved(f"the model before does not run: {why}")
         spared = [bool(runs) or trial.kind != "base" for trial, runs in zip(trials, expected, strict=True)]
         if self._case.reference and not all(spared):  # it may run on those feeds that do not reach what is wrong
@@ -154,7 +165,7 @@ class Round:
     ) -> tuple[list[list[Ran]], str]:
         """Every trial's runs of before; none where it does not run at those sizes, and the last reason."""
         try:
-            side = load(self._before, wanted, told, reference=self._case.reference)
+            side = load_before(self._binding, self._before, wanted, told, reference=self._case.reference)
         except GraphkitError as error:
             if not self._what:
                 self._case.refused = not isinstance(error, NoKernelError | MissingExtraError)
@@ -178,13 +189,13 @@ class Round:
         side.close()
         return made, why
 
-    def _refuse_draws(self, side: Side, trials: Sequence[Trial]) -> None:
+    def _refuse_draws(self, side: Side | ChainSide, trials: Sequence[Trial]) -> None:
         """Numbers that are others in each run say nothing.
 
         Raises:
             Unproved: An output hangs on a random draw.
         """
-        drawing = [node for node in model_nodes(self._before.proto) if draws(node)]
+        drawing = [node for model in self._run for node in model_nodes(model.proto) if draws(node)]
         if not drawing:
             return
         try:

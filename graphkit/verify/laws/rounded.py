@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,13 +48,14 @@ NARROW: dict[int, str] = {
 """Types in which values may be computed whose rounding other operators do otherwise, the coarser ones last."""
 
 
-def narrowest(model: Model) -> str | None:
-    """The coarsest float dtype that values of a model have on their way; None where there is none but double."""
-    proto = model.proto
-    kinds = {tensor.data_type for tensor in walk.tensors(proto)}
-    kinds.update(value.type.tensor_type.elem_type for value in (*proto.graph.input, *proto.graph.output))
-    casts = (node for node in walk.model_nodes(proto) if node.op_type == "Cast")
-    kinds.update(attribute.i for node in casts for attribute in node.attribute if attribute.name == "to")
+def narrowest(models: Iterable[Model]) -> str | None:
+    """The coarsest float dtype that values of models have on their way; None where there is none but double."""
+    kinds: set[int] = set()
+    for proto in (model.proto for model in models):
+        kinds.update(tensor.data_type for tensor in walk.tensors(proto))
+        kinds.update(value.type.tensor_type.elem_type for value in (*proto.graph.input, *proto.graph.output))
+        casts = (node for node in walk.model_nodes(proto) if node.op_type == "Cast")
+        kinds.update(attribute.i for node in casts for attribute in node.attribute if attribute.name == "to")
     return NARROW[max(kinds.intersection(NARROW))] if kinds.intersection(NARROW) else None
 
 
