@@ -16,7 +16,7 @@ import numpy as np
 from graphkit.errors import FeedError
 from graphkit.graph.ports import Port
 from graphkit.reading.fits import check_fit
-from graphkit.reading.picture_format import PictureFormat, split_format
+from graphkit.reading.picture_format import WORDS, PictureFormat, split_format
 from graphkit.reading.pictures import drops_colours, luma_and_chroma, read_picture, taken_as
 from graphkit.tensor import numpy_type, restored
 
@@ -108,7 +108,10 @@ def regular(path: str, name: str | None = None) -> int:
         found = os.stat(path)
     except (OSError, ValueError) as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-        raise FeedError(f"the file {path!r} that input {name!r} is to be fed from {reason}", name=name) from error
+        file, _, word = path.partition(":")
+        hint = f"{file} is there; behind a picture can stand {WORDS}" if word and os.path.isfile(file) else None
+        message = f"the file {path!r} that input {name!r} is to be fed from {reason}"
+        raise FeedError(message, name=name, hint=hint) from error
     if not stat.S_ISREG(found.st_mode):
         raise FeedError(f"{path!r} is no regular file, and input {name!r} cannot be fed from it", name=name)
     return found.st_size

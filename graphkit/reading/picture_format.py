@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"rgb|bgr|0-1|0-255|(?:mean|std)=[\d.,/eE+-]+|resize(?:=\w+)?")
 
+WORDS = ":rgb, :bgr, :0-1, :0-255, :mean=NUMBERS, :std=NUMBERS, :resize=FILTER"
+
 FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 """pillow's filters that a picture can be resized with; ``resize`` alone is bilinear, as ``graphkit image --resize`` is."""
 

@@ -60,7 +60,7 @@ AT_A_NODE: tuple[Meaning, ...] = (
     _meaning(
         r"Split size (?P<size>\d+) exceeds the remaining size of the selected axis, (?P<left>\d+)"
         r"|Cannot split using values in 'split' attribute|sum of (?:split )?sizes",
-        "{title}: the parts that it splits into are constants, and do not add up to the size of the axis that was fed",
+        "{title}: the sizes of the parts that it splits into, constants as a rule, do not add up to that of the axis that was fed",
         _FREE,
     ),
     _meaning(
@@ -70,7 +70,7 @@ AT_A_NODE: tuple[Meaning, ...] = (
     ),
     _meaning(
         r"invalid expand shape",
-        "{title}: the shape that it expands to is a constant, and does not go with the sizes that were fed",
+        "{title}: the shape that it expands to, a constant as a rule, does not go with the sizes that were fed",
         _FREE,
     ),
     _meaning(
@@ -145,6 +145,12 @@ OF_THE_MODEL: tuple[Meaning, ...] = (
         "{op} {node!r} contradicts itself or what it reads: {why}",
         _CHECK,
         Hint("`", _OPERATOR, "` says what its inputs and attributes mean"),
+    ),
+    _meaning(
+        r"Failed to load library (?P<file>.+?) with error: (?P<why>[^\n]+)",
+        "the library {file} could not be loaded: {why}",
+        "give its absolute path, and see with ldd that the libraries it needs are there and built for this processor",
+        "a library of custom operators is built against the headers of this onnxruntime or of an older one",
     ),
     _meaning(
         r"Input must be a list of dictionaries or a single numpy array for input '(?P<name>[^']*)'",

@@ -246,7 +246,7 @@ def _at_node(text: str, short: str, op: str, node: str) -> Explanation:
     elif match := _BROADCAST.search(text):
         said = f"{title} got an axis of the size {match['a']} where {match['b']} is wanted: one of the two holds a size of before"
     elif match := _RESHAPE.search(text):
-        said = f"{title} was to give the shape [{match['asked']}] to [{match['has']}], which has another number of elements: the shape is a constant"
+        said = f"{title} was to give the shape [{match['asked']}] to [{match['has']}], which has another number of elements: a shape is a constant as a rule"
     elif match := _INDEX.search(text):
         said = f"{title} was given the index {match['index']}, and there are indices {match['low']} to {match['high']}"
         baked = "feed indices that are there; a table of positions is made for one length, which a longer input exceeds"

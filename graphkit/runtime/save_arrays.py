@@ -12,7 +12,7 @@ import numpy as np
 
 from graphkit.errors import SaveError
 from graphkit.hint import Argument, Blank, Hint
-from graphkit.reading.picture_format import PictureFormat, split_format
+from graphkit.reading.picture_format import WORDS, PictureFormat, split_format
 from graphkit.reading.pictures import picture_bytes, told
 from graphkit.storage.commit import write_file
 from graphkit.tensor import storable
@@ -108,5 +108,5 @@ def _single(arrays: Mapping[str, Array], path: str, suffix: str, form: PictureFo
     raise SaveError(
         f"{path}: {suffix or 'a file without suffix'} is no kind of file for arrays",
         path=path,
-        hint="use .npz, .npy or .png",
+        hint=f"behind a picture can stand {WORDS}" if ":" in suffix else "use .npz, .npy or .png",
     )

@@ -104,7 +104,8 @@ def operator(name: str, opset: int | None = None, domain: str = "") -> Operator:
         domain: Its domain, "" for ai.onnx.
 
     Raises:
-        GraphkitError: There is no such operator; names that look like it are suggested.
+        GraphkitError: There is no such operator; names that look like it are suggested. The installed onnx does not know
+            the opset.
 
     Cost: about 20 ms the first time (all definitions are read).
 
@@ -113,6 +114,7 @@ def operator(name: str, opset: int | None = None, domain: str = "") -> Operator:
         >>> [version.since for version in gk.operator("Resize").versions]
         [10, 11, 13, 18, 19]
     """
+    _check_known(opset, domain)
     found = _all(domain)
     exact = name if name in found else {known.lower(): known for known in found}.get(name.lower())
     if exact is None:
@@ -150,6 +152,9 @@ def rules_in_force(opset: int, domain: str = "") -> RulesInForce:
         opset: The opset.
         domain: The domain, "" for ai.onnx.
 
+    Raises:
+        GraphkitError: The installed onnx does not know the opset.
+
     Cost: about 50 ms.
 
     Example:
@@ -157,12 +162,23 @@ def rules_in_force(opset: int, domain: str = "") -> RulesInForce:
         >>> gk.rules_in_force(11).rules["Resize"].since
         11
     """
+    _check_known(opset, domain)
     found = {}
     for name, schemas in sorted(_all(domain).items()):
         until = [schema for schema in schemas if schema.since_version <= opset]
         if until:
             found[name] = _version(until[-1], until[-2] if len(until) > 1 else None)
     return RulesInForce(domain, opset, found)
+
+
+def _check_known(opset: int | None, domain: str) -> None:
+    """
+    Raises:
+        GraphkitError: The installed onnx does not know the opset, so that it cannot say which rules are in force at it.
+    """
+    known = onnx.defs.onnx_opset_version()
+    if opset is not None and not domain and opset > known:
+        raise GraphkitError(f"the installed onnx {onnx.__version__} knows opsets up to {known}, not {opset}")
 
 
 def operators(domain: str = "") -> dict[str, tuple[int, ...]]:

@@ -101,7 +101,11 @@ def torch_lowering(name: str) -> Lowering:
         public = [name for name in holding if not name.partition("::")[2].startswith("_")] or holding
         if len(public) == 1:
             return replace(torch_lowering(public[0]), others=tuple(name for name in holding if name != public[0]))
-        close = holding[:MOST_NAMED] or similar(operator, known)
+        if public:
+            left = f" and {len(public) - MOST_NAMED} more" if len(public) > MOST_NAMED else ""
+            listed = ", ".join(public[:MOST_NAMED])
+            raise ExportError(f"{len(public)} operators of torch hold {part!r}", hint=f"name one: {listed}{left}")
+        close = similar(operator, known)
         raise ExportError(
             f"torch has no operator {operator!r}", hint=f"did you mean {' or '.join(close)}?" if close else None
         )

@@ -135,6 +135,15 @@ def test_the_command_says_range_order_and_size_in_and_out(photo, tmp_path, capsy
     assert "y taken as 0..1, grey" in said
 
 
+def test_a_word_that_is_none_is_answered_with_those_that_are(photo, tmp_path):
+    with pytest.raises(gk.FeedError, match="does not exist") as caught:
+        value_for(FLOAT, f"@{photo}:BGR")
+    assert f"{photo} is there; behind a picture can stand :rgb, :bgr" in caught.value.hint
+    with pytest.raises(gk.SaveError, match="no kind of file") as refused:
+        gk.save_arrays({"y": np.zeros((2, 2), np.float32)}, tmp_path / "out.png:0-2")
+    assert ":0-255" in refused.value.hint
+
+
 DEEP = np.array([[0, 1000, 30_000], [65_535, 257, 4_242]], np.uint16)
 
 

@@ -112,12 +112,12 @@ MORE = {
     ),
     "split": (
         two("float[a,b] y, float[c,d] v", "s = Constant<value_ints = [2, 2]>() y, v = Split<axis = 1>(x, s)"),
-        "do not add up to the size of the axis",
+        "do not add up to that of the axis",
         "dims",
     ),
     "expand": (
         two("float[a,b] y", "s = Constant<value_ints = [2, 4]>() y = Expand(x, s)"),
-        "the shape that it expands to is a constant",
+        "the shape that it expands to, a constant as a rule",
         "dims",
     ),
     "scales": (
@@ -209,3 +209,11 @@ def test_the_command_that_frees_the_axis_frees_it(tmp_path):
     (tmp_path / "m.onnx").write_bytes(CONV)
     freed = gk.dims(str(tmp_path / "m.onnx"), {"x:3": "dim_3"})
     assert gk.run(freed, feeds={"x": zeros(1, 3, 4, 6)})["y"].shape == (1, 2, 2, 4)
+
+
+def test_a_library_of_operators_that_does_not_load_is_explained():
+    with pytest.raises(Exception, match="cannot open") as caught:
+        ort.SessionOptions().register_custom_ops_library("nowhere.so")
+    found = gk.explain(str(caught.value))
+    assert "the library nowhere.so could not be loaded: nowhere.so: cannot open shared object file" in found.meaning[0]
+    assert any("ldd" in remedy for remedy in found.remedies)

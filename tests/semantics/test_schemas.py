@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
 
 import graphkit as gk
@@ -54,6 +55,13 @@ def test_an_unknown_operator_is_refused():
         gk.operator("Resise")
     with pytest.raises(gk.GraphkitError, match=r"in domain 'ai\.onnx\.ml'"):
         gk.operator("Resize", domain="ai.onnx.ml")
+
+
+def test_an_opset_that_the_installed_onnx_does_not_know_is_refused():
+    beyond = onnx.defs.onnx_opset_version() + 1
+    for look in (lambda: gk.operator("Resize", beyond), lambda: gk.rules_in_force(beyond)):
+        with pytest.raises(gk.GraphkitError, match=f"knows opsets up to {beyond - 1}, not {beyond}"):
+            look()
 
 
 def test_the_text_shows_history_and_rule():
