@@ -172,9 +172,10 @@ def rules_in_force(opset: int, domain: str = "") -> RulesInForce:
 
 
 def _check_known(opset: int | None, domain: str) -> None:
-    """
+    """Refuse an opset of which the installed onnx cannot say the rules.
+
     Raises:
-        GraphkitError: The installed onnx does not know the opset, so that it cannot say which rules are in force at it.
+        GraphkitError: The installed onnx does not know the opset.
     """
     known = onnx.defs.onnx_opset_version()
     if opset is not None and not domain and opset > known:

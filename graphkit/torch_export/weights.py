@@ -149,7 +149,7 @@ def _numpy_scalars() -> list[Any]:
     import numpy as np
 
     scalar = np.float64().__reduce__()[0]
-    kinds = [np.dtype(letter) for letter in "?bBhHiIlLqQefdgFDG"]
+    kinds = [np.dtype(letter) for letter in "?bBhHiIlLqQefdgFDGSUMm"]
     made = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     return [*made, np.dtype, *dict.fromkeys(type(kind) for kind in kinds)]
 

@@ -74,6 +74,7 @@ def test_a_checkpoint_of_another_kind_is_told(held, options, says, tmp_path):
 def test_numpy_scalars_beside_the_weights_are_no_hindrance(tmp_path):
     module = Net()
     kinds = [np.float64(0.5), np.float32(1), np.float16(2), np.int64(3), np.uint8(4), np.bool_(True), np.complex64(1j)]
+    kinds += [np.str_("a net"), np.bytes_(b"x"), np.datetime64("2026-01-01")]
     saved = {"state_dict": {name: tensor + 1 for name, tensor in module.state_dict().items()}, "scalars": kinds}
     torch.save(saved, tmp_path / "net.pth")
     gk.load_checkpoint(module, tmp_path / "net.pth")
