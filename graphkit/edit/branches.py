@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import onnx
 
-from graphkit.edit.inlining import hand_down
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune
-from graphkit.edit.renaming import rename_declarations, rename_everywhere
+from graphkit.edit.splicing import constant_number, copied, splice, tell_apart
 from graphkit.graph import walk
 from graphkit.graph.names import Names, title
 from graphkit.graph.opset import opset_of
 from graphkit.graph.scopes import Scope, scopes
-from graphkit.semantics.elementwise import BOOLEAN
-from graphkit.shapes.inference import Chain
-
-INITIALIZERS_ALONE = 4
-"""The IR version since which an initializer need not be a graph input (docs/IR.md)."""
-
-
-class _Condition(Chain):
-    """What a condition is computed from."""
-
-    OPS = Chain.OPS | {*BOOLEAN, "Not", "ReduceSum"}
 
 
 class _Taken(NamedTuple):
@@ -80,35 +67,24 @@ def _round(model: onnx.ModelProto) -> list[str]:
             done.append(f"{title(node)} ({which})")
             unread.update((*node.input, *walk.free_names(known.other)))
             spliced = _spliced(model, graph, known, defined, names)
-            _tell_apart(spliced, called, names)
+            tell_apart(spliced, called, names)
             nodes.extend(spliced)
         set_nodes(graph, nodes)
     prune(model, sorted(unread))
     return done
 
 
-def _tell_apart(nodes: Iterable[onnx.NodeProto], called: set[str], names: Names) -> None:
-    """Rename nodes that come to a graph with a name that one of its own has. Changes the nodes and the set."""
-    for node in nodes:
-        if node.name and node.name in called:
-            node.name = names.fresh(node.name)
-        called.add(node.name)
-
-
 def _taken(node: onnx.NodeProto, scope: Scope, opset: int) -> _Taken | None:
     if node.op_type != "If" or node.domain not in ("", "ai.onnx") or len(node.input) != 1:
         return None
-    chain = _Condition(scope, node.input[0])
-    if chain.sources or chain.shapes:
-        return None
-    value = chain.evaluate(opset)
-    if value is None or value.size != 1:
+    value = constant_number(scope, node.input[0], opset)
+    if value is None:
         return None
     branches = {attribute.name: attribute.g for attribute in node.attribute if attribute.HasField("g")}
     then, other = branches.get("then_branch"), branches.get("else_branch")
     if then is None or other is None:
         return None
-    return _Taken(node, then, other) if bool(value.ravel()[0]) else _Taken(node, other, then)
+    return _Taken(node, then, other) if value else _Taken(node, other, then)
 
 
 def _spliced(
@@ -130,27 +106,5 @@ def _spliced(
             given.add(value.name)
         else:
             copies.append((value.name, output))
-    rename_declarations(body, table)
-    rename_everywhere(body.node, table)
-    nodes = list(body.node)
-    hand_down(taken.node, nodes)
-    for source, output in copies:
-        made = onnx.helper.make_node(
-            "Identity", [table.get(source, source)], [output], name=names.fresh(f"{output}_copy")
-        )
-        nodes.append(made)
-    declared = {value.name for value in (*graph.value_info, *graph.output, *graph.input)}
-    graph.value_info.extend(value for value in body.value_info if value.name not in declared)
-    graph.quantization_annotation.extend(body.quantization_annotation)
-    graph.sparse_initializer.extend(body.sparse_initializer)
-    if model.ir_version >= INITIALIZERS_ALONE:
-        graph.initializer.extend(body.initializer)
-        return nodes
-    return [*_constants(body.initializer, names), *nodes]
-
-
-def _constants(tensors: Iterable[onnx.TensorProto], names: Names) -> list[onnx.NodeProto]:
-    return [
-        onnx.helper.make_node("Constant", [], [tensor.name], name=names.fresh(f"{tensor.name}_node"), value=tensor)
-        for tensor in tensors
-    ]
+    nodes = splice(model, graph, taken.node, body, table, names)
+    return [*nodes, *(copied(table.get(source, source), output, names) for source, output in copies)]

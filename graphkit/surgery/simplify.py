@@ -8,6 +8,7 @@ import onnx
 
 from graphkit.edit.branches import resolve_branches
 from graphkit.edit.folding import FOLD_LIMIT
+from graphkit.edit.loops import resolve_loops
 from graphkit.edit.simplification.bodies import simplify_bodies
 from graphkit.edit.simplification.passes import remove_dead, share_weights, simplify_once
 from graphkit.edit.simplification.unused import remove_unused
@@ -28,7 +29,8 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
 
     Rounds of: constants are computed, and so are sizes that follow from declared shapes; nodes that change nothing go
     (Identity, a Cast to the same type, a Transpose that keeps the order, a Reshape to the same shape, Dropout, + 0, * 1,
-    ...); two Transposes, Casts or Reshapes in a row become one; nodes that are there twice are there once; equal weights
+    ...); an If whose condition is constant is the branch that runs, and a Loop of a few turns, whose number is constant, is its
+    turns; two Transposes, Casts or Reshapes in a row become one; nodes that are there twice are there once; equal weights
     are stored once; what nothing reads goes, in bodies and functions too, and so do optional results, functions that nothing
     calls and imports that nothing needs.
 
@@ -65,6 +67,8 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         now += simplify_bodies(model, proto, most - _weight_bytes(proto))
         if branches := resolve_branches(proto):
             now["Ifs with a constant condition became the branch that runs"] = len(branches)
+        if loops := resolve_loops(proto):
+            now["Loops with a constant count became their turns"] = len(loops)
         now += remove_unused(proto)
         if not now and (shared := share_weights(model, proto)):  # nodes that read them may be equal now
             now["weights that were there twice are there once"] = shared
@@ -86,6 +90,7 @@ ONE = {
     "nodes were computed beforehand": "node was computed beforehand",
     "Constant nodes became initializers": "Constant node became an initializer",
     "Ifs with a constant condition became the branch that runs": "If with a constant condition became the branch that runs",
+    "Loops with a constant count became their turns": "Loop with a constant count became its turns",
     "functions that nothing calls are gone": "function that nothing calls is gone",
     "imports that nothing needs are gone": "import that nothing needs is gone",
     "Reshapes have a constant target": "Reshape has a constant target",
