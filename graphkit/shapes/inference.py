@@ -282,7 +282,7 @@ class Chain:
                 self.sources[item] = None
             elif made[1].op_type == "Shape":
                 self.shapes[item] = made
-            elif made[1].op_type in self.OPS:
+            elif made[1].op_type in self.OPS and not any(a.ref_attr_name for a in made[1].attribute):
                 home, node = made
                 waiting.append((home, node))
                 waiting.extend((home, read) for read in reversed(node.input))

@@ -6,10 +6,9 @@ from collections import Counter
 
 import onnx
 
-from graphkit.edit.branches import resolve_branches
 from graphkit.edit.folding import FOLD_LIMIT
-from graphkit.edit.loops import resolve_loops
 from graphkit.edit.simplification.bodies import simplify_bodies
+from graphkit.edit.simplification.functions import resolve_control_flow, simplify_functions
 from graphkit.edit.simplification.passes import remove_dead, share_weights, simplify_once
 from graphkit.edit.simplification.unused import remove_unused
 from graphkit.graph import walk
@@ -48,7 +47,8 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         ModelFileError, FormatError, WeightsError: As ``load``.
 
     Changes: nothing; returns a new model. The notes count what was done.
-    Scope: the main graph and bodies. Functions lose what nothing reads; their other nodes stay: ``inline`` them first.
+    Scope: the main graph, bodies and functions. Of a function's inputs no types are known, and nodes that take attributes
+        from the call stay: ``inline`` first where more is to go.
     Cost: O(graph) a round, with one shape inference each; nodes that were written anew are checked, each kind of them once. Constants are read where something is computed from them, and
         weights that have the type and size of another one, one at a time.
     Law: same.
@@ -59,16 +59,14 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
     if fold_limit < 0:
         raise ValueError(f"fold_limit is a number of bytes, not {fold_limit}")
     proto = model.copy_proto()
-    before = sum(1 for _ in walk.nodes(proto.graph))
+    before = sum(1 for _ in walk.model_nodes(proto))
     done: Counter[str] = Counter()
     most = _weight_bytes(proto) + fold_limit
     for _ in range(ROUNDS):
         now = simplify_once(model, proto, most - _weight_bytes(proto))
         now += simplify_bodies(model, proto, most - _weight_bytes(proto))
-        if branches := resolve_branches(proto):
-            now["Ifs with a constant condition became the branch that runs"] = len(branches)
-        if loops := resolve_loops(proto):
-            now["Loops with a constant count became their turns"] = len(loops)
+        now += simplify_functions(model, proto, most - _weight_bytes(proto))
+        now += resolve_control_flow(proto)
         now += remove_unused(proto)
         if not now and (shared := share_weights(model, proto)):  # nodes that read them may be equal now
             now["weights that were there twice are there once"] = shared
@@ -76,7 +74,7 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         done += now
         if not now:
             break
-    notes = [f"{counted(before, 'node')} became {sum(1 for _ in walk.nodes(proto.graph)):,}"]
+    notes = [f"{counted(before, 'node')} became {sum(1 for _ in walk.model_nodes(proto)):,}"]
     notes += [counted(count, ONE[what], what) for what, count in done.items()]
     notes += check_written(model.proto, proto, new_only=True) if done else []
     return Edit(proto, notes if done else ["there was nothing to leave out"])

@@ -19,13 +19,14 @@ FIRST_IR = 4
 """The IR version since which an initializer need not be an input."""
 
 
-def simplify_bodies(model: Model, proto: onnx.ModelProto, limit: int) -> Counter[str]:
+def simplify_bodies(model: Model, proto: onnx.ModelProto, limit: int, *, called: bool = False) -> Counter[str]:
     """Leave out what one look at each node of each body finds, inner bodies first. Changes the model.
 
     Args:
         model: Whose bytes the constants are.
         proto: The model to change.
         limit: Bytes by which computed constants may make a body larger.
+        called: As for ``simplify_once``.
 
     Returns:
         What was done -> how often.
@@ -37,22 +38,22 @@ def simplify_bodies(model: Model, proto: onnx.ModelProto, limit: int) -> Counter
     if proto.ir_version < FIRST_IR or next(walk.nested(proto.graph.node), None) is None:
         return done
     sites = [site for site in Addresses(proto).sites if site.outer is not None and site.function is None]
-    typed = {site.prefix: site for site in Addresses(inferred(proto)).sites}
+    typed = {site.prefix: site for site in Addresses(proto if called else inferred(proto)).sites}
     training = [graph for part in proto.training_info for graph in (part.initialization, part.algorithm)]
     names = Names(proto.graph, *training)
     for site in reversed(sites):
-        done += _simplified(model, proto, site, typed[site.prefix], limit, names)
+        done += _simplified(model, proto, site, typed[site.prefix], limit, names, called=called)
     return done
 
 
 def _simplified(
-    model: Model, proto: onnx.ModelProto, site: Site, typed: Site, limit: int, names: Names
+    model: Model, proto: onnx.ModelProto, site: Site, typed: Site, limit: int, names: Names, *, called: bool
 ) -> Counter[str]:
     body = site.graph
     assert body is not None
     captured = set(walk.free_names(body))
     whole = alone(proto, site, typed)
-    done = simplify_once(model, whole, limit, names)
+    done = simplify_once(model, whole, limit, names, called=called)
     if not done:
         return done
     graph = whole.graph

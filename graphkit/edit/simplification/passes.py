@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from graphkit.edit.constants import initializer_of
+from graphkit.edit.function_graph import refers
 from graphkit.edit.nodes import set_inputs, set_nodes
 from graphkit.edit.prune import keep
 from graphkit.edit.readers import read_instead
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def simplify_once(model: Model, proto: onnx.ModelProto, limit: int, names: Names | None = None) -> Counter[str]:
+LIFTED = "Constant nodes became initializers"
+
+
+def simplify_once(
+    model: Model, proto: onnx.ModelProto, limit: int, names: Names | None = None, *, called: bool = False
+) -> Counter[str]:
     """Leave out what one look at each node finds. Changes the model.
 
     Args:
@@ -34,6 +40,7 @@ def simplify_once(model: Model, proto: onnx.ModelProto, limit: int, names: Names
         proto: The model to change.
         limit: Bytes by which computed constants may make the model larger.
         names: The names in use; None for those of ``proto``.
+        called: It is a function's graph, and nodes take attributes from the call: they stay, and types are not inferred.
 
     Returns:
         What was done -> how often; empty where there was nothing to do.
@@ -41,14 +48,17 @@ def simplify_once(model: Model, proto: onnx.ModelProto, limit: int, names: Names
     Scope: the main graph; bodies follow where a value that they read is another one now.
     Cost: O(graph), and one shape inference. Constants are read where something is computed from them.
     """
-    view = View(model, proto, names)
+    view = View(model, proto, names, infer=not called)
     done: Counter[str] = Counter()
     folded: list[onnx.NodeProto] = []
     twins: dict[bytes, onnx.NodeProto] = {}
     for node in view.waiting:
         view.connect(node)
+        if called and refers(node):
+            view.nodes.append(node)
+            continue
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and _lifted(view, node):
-            done["Constant nodes became initializers"] += 1
+            done[LIFTED] += 1
             continue
         if _is_left_out(view, node, twins, done):
             continue

@@ -39,7 +39,7 @@ class View:
         partly: Integer vectors of which some elements are known: a list of numbers and None.
     """
 
-    def __init__(self, model: Model, proto: onnx.ModelProto, names: Names | None = None) -> None:
+    def __init__(self, model: Model, proto: onnx.ModelProto, names: Names | None = None, *, infer: bool = True) -> None:
         self.model = model
         self._taken = names
         self.proto = proto
@@ -58,7 +58,8 @@ class View:
         self.annotated = {entry.tensor_name for entry in graph.quantization_annotation}
         self.inner = {name for body in walk.nested(nodes) for name in walk.defined_names(body)}
         self.captured = {name for node in nodes if node.attribute for name in walk.captures(node)}
-        self._index = GraphIndex(inferred(proto).graph)
+        typed = inferred(proto) if infer else onnx.ModelProto.FromString(proto.SerializeToString())
+        self._index = GraphIndex(typed.graph)
         self._own = GraphIndex(graph)
         self._dims: dict[str, list[int | str | None] | None] = {}
         self._made: dict[tuple[int, ...], str] = {}
