@@ -341,6 +341,22 @@ def single_or_many(texts: Sequence[str], *models: str | None) -> dict[str, Any]:
     return {name: values if len(values) > 1 else values[0] for name, values in given.items()}
 
 
+def bound_size(texts: Sequence[str], *models: str | None) -> dict[str, int]:
+    """``bound_sizes`` where each dim has one size.
+
+    Raises:
+        click.UsageError: As ``bound_sizes``, or a dim has several.
+    """
+    return _single("--bind", bound_sizes(texts, *models))
+
+
+def _single(option: str, given: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """The one value of each name."""
+    if more := next((name for name, found in given.items() if len(found) > 1), None):
+        raise click.UsageError(f"{option} wants one value for {more!r} here")
+    return {name: found[0] for name, found in given.items()}
+
+
 def bound_sizes(texts: Sequence[str], *models: str | None) -> dict[str, list[int]]:
     """``--bind DIM=1,2,8`` and ``--bind INPUT:AXIS=8`` texts as sizes.
 
@@ -367,11 +383,8 @@ def read_comparison(given: Mapping[str, Any], *models: str | None, several: bool
     Raises:
         click.UsageError: A text that cannot be read, or several values where one is wanted.
     """
-    bind: dict[str, Any] = bound_sizes(given["bind"], *models)
+    bind: dict[str, Any] = dict((bound_sizes if several else bound_size)(given["bind"], *models))
     feeds: dict[str, Any] = feed_lists(given["feeds"], *models)
     if not several:
-        for option, values in (("--bind", bind), ("--feed", feeds)):
-            if more := next((name for name, found in values.items() if len(found) > 1), None):
-                raise click.UsageError(f"{option} wants one value for {more!r} here")
-        bind, feeds = ({name: found[0] for name, found in values.items()} for values in (bind, feeds))
+        feeds = _single("--feed", feeds)
     return {**given, "bind": bind, "feeds": feeds, "map": name_pairs(given["map"], "--map", *models)}

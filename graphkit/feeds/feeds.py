@@ -24,7 +24,14 @@ RANDOM = "random"
 """The text that asks for a random feed."""
 
 
-def complete(model: Model, ports: Mapping[str, Port], feeds: Mapping[str, Any], *, seed: int = 0) -> dict[str, Array]:
+def complete(
+    model: Model,
+    ports: Mapping[str, Port],
+    feeds: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    bind: Mapping[str, int] | None = None,
+) -> dict[str, Array]:
     """Arrays for a run, out of what the caller gave.
 
     A value is an array (its dtype must be the declared one), a torch tensor, a number or nested list (takes the
@@ -36,9 +43,11 @@ def complete(model: Model, ports: Mapping[str, Port], feeds: Mapping[str, Any], 
         ports: The inputs.
         feeds: Input name -> value.
         seed: For "random".
+        bind: Symbolic dim or ``INPUT:AXIS`` -> size, for "random".
 
     Raises:
-        FeedError: A required input has no feed; a file cannot be read; a dtype or shape does not fit.
+        FeedError: A required input has no feed; a file cannot be read; a dtype or shape does not fit; ``bind`` names no
+            open dim, or another size than a feed has.
         NameNotFoundError: A feed for an input that the model does not have.
 
     Cost: O(bytes of the feeds); the graph is walked only where something is random.
@@ -65,13 +74,22 @@ def complete(model: Model, ports: Mapping[str, Port], feeds: Mapping[str, Any], 
             continue
         arrays[name] = value_for(ports[name], value)
         _learn(symbols, ports[name], arrays[name])
-    if waiting:
+    if waiting or bind:
         from graphkit.feeds.random import RandomFeeds
 
         source = RandomFeeds(model, seed=seed, bind=symbols)
+        if bind:
+            _require_agreement(symbols, bind)
+            source = source.bound({**symbols, **bind})
         arrays.update({name: source.draw(name, 0) for name in waiting})
     arrays.update(exact_factors(model, ports, feeds, arrays))
     return {name: arrays[name] for name in ports if name in arrays}
+
+
+def _require_agreement(symbols: Mapping[str, int], bind: Mapping[str, int]) -> None:
+    for dim, size in bind.items():
+        if symbols.get(dim, size) != size:
+            raise FeedError(f"the dim {dim!r} is {symbols[dim]} in what is fed, and cannot be {size}", name=dim)
 
 
 def exact_factors(

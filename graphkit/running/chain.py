@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import FeedError, FormatError, NameNotFoundError
+from graphkit.feeds.feeds import RANDOM, complete
 from graphkit.runtime.session import session
 from graphkit.surgery.split import PLAN
 
@@ -52,6 +53,7 @@ def run_chain(
     *,
     outputs: Sequence[str] | None = None,
     seed: int = 0,
+    bind: Mapping[str, int] | None = None,
     **loading: Any,
 ) -> tuple[dict[str, Array], Session]:
     """Run the stages of a folder; values go from one to the next on the host, and are let go behind their last reader.
@@ -61,6 +63,7 @@ def run_chain(
         feeds: As ``gk.run`` takes them, for the inputs of the whole model.
         outputs: Outputs of the whole, or values that cross; None for the outputs.
         seed: For inputs that are drawn.
+        bind: Symbolic dim or ``INPUT:AXIS`` -> size, for inputs that are drawn.
         loading: As ``session`` takes them.
 
     Returns:
@@ -84,6 +87,7 @@ def run_chain(
     wanted = list(outputs) if outputs is not None else plan["outputs"]
     known: dict[str, Any] = {}
     used: set[str] = set()
+    bound: set[str] = set()
     for number, stage in enumerate(plan["stages"]):
         made = session(os.path.join(os.fspath(folder), stage["file"]), **loading)
         fed: dict[str, Any] = {}
@@ -93,11 +97,25 @@ def run_chain(
             elif name in given or name in known:
                 fed[name] = known.get(name, given.get(name))
             elif port.required and not given:
-                fed[name] = "random"
+                fed[name] = RANDOM
             used.add(name)
-        known.update(made.run(fed, None, seed=seed))
+        sizes = _drawn_sizes(made, fed, bind or {})
+        bound.update(sizes)
+        arrays = complete(made.model, made.inputs, fed, seed=seed, bind=sizes)
+        known.update(arrays)
+        known.update(made.run_arrays(arrays))
         later = {name for rest in plan["stages"][number + 1 :] for name in rest["inputs"]} | set(wanted)
         known = {name: value for name, value in known.items() if name in later}
     if unknown := [name for name in given if name not in used]:
         raise NameNotFoundError("input", unknown[0], plan["inputs"])
+    if idle := [dim for dim in bind or () if dim not in bound]:
+        raise FeedError(f"no input that is drawn has the dim {idle[0]!r}", name=idle[0])
     return {name: known[name] for name in wanted}, made
+
+
+def _drawn_sizes(made: Session, fed: Mapping[str, Any], bind: Mapping[str, int]) -> dict[str, int]:
+    """What of ``bind`` is for the inputs that a stage draws."""
+    drawn = [made.inputs[name] for name, value in fed.items() if isinstance(value, str) and value == RANDOM]
+    symbols = {dim for port in drawn for dim in port.dims or () if isinstance(dim, str)}
+    names = {port.name for port in drawn}
+    return {dim: size for dim, size in bind.items() if dim in symbols or dim.rpartition(":")[0] in names}

@@ -34,6 +34,7 @@ def run(
     outputs: Sequence[str] | None = None,
     optimization: Optimization = "all",
     seed: int = 0,
+    bind: Mapping[str, int] | None = None,
     tensorrt: TensorRT | None = None,
     custom_ops: Libraries = (),
 ) -> dict[str, Array]:
@@ -52,6 +53,7 @@ def run(
         optimization: How far the runtime may rewrite the model, as ``session`` takes it.
         outputs: Values to give: graph outputs, or any value of the main graph; None for the graph outputs.
         seed: For inputs that are drawn.
+        bind: Symbolic dim or ``INPUT:AXIS`` -> size, for inputs that are drawn.
         tensorrt: With device "tensorrt": profiles of dynamic shapes, fp16, int8.
         custom_ops: Shared libraries of custom operators, as ``session`` takes them.
 
@@ -59,7 +61,7 @@ def run(
         Output name -> array on the host, in the order asked for.
 
     Raises:
-        FeedError: An input has no feed, or one of another dtype or shape.
+        FeedError: An input has no feed, or one of another dtype or shape; ``bind`` names no open dim.
         NameNotFoundError: A feed or output that the model does not have.
         SessionError: The runtime refuses the model or a library, or failed.
         ProviderError: The device was asked for and is not what would run.
@@ -77,9 +79,9 @@ def run(
     """
     loading = {"device": device, "optimization": optimization, "tensorrt": tensorrt, "custom_ops": custom_ops}
     if is_chain(model):
-        return run_chain(os.fspath(model), feeds, outputs=outputs, seed=seed, **loading)[0]  # type: ignore[arg-type]  # a path
+        return run_chain(os.fspath(model), feeds, outputs=outputs, seed=seed, bind=bind, **loading)[0]  # type: ignore[arg-type]  # a path
     made = session_for(model, outputs, **loading)
-    return made.run(_fed(made, feeds), outputs, seed=seed)
+    return made.run(_fed(made, feeds), outputs, seed=seed, bind=bind)
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,6 +138,7 @@ def run_report(
     allow_cpu_nodes: bool = False,
     optimization: Optimization = "all",
     seed: int = 0,
+    bind: Mapping[str, int] | None = None,
     tensorrt: TensorRT | None = None,
     custom_ops: Libraries = (),
 ) -> Ran:
@@ -156,16 +159,17 @@ def run_report(
     }
     fed: Mapping[str, Any] = {}
     if is_chain(model):
-        arrays, made = run_chain(os.fspath(model), feeds, outputs=outputs, seed=seed, **loading)  # type: ignore[arg-type]  # a path
+        arrays, made = run_chain(os.fspath(model), feeds, outputs=outputs, seed=seed, bind=bind, **loading)  # type: ignore[arg-type]  # a path
     else:
         made = session_for(model, outputs, **loading)
         fed = _fed(made, feeds)
-        arrays = made.run(fed, outputs, seed=seed)
+        arrays = made.run(fed, outputs, seed=seed, bind=bind)
     summaries = {name: summary(array) for name, array in arrays.items()}
     read = _pictures(made, fed, arrays)
     drawn = () if feeds or not fed else (f"inputs that were drawn at random (seed {seed}): {', '.join(fed)}",)
     false = () if is_chain(model) else _false_shapes(made.model, fed, arrays)
-    return Ran(made.name, made.device, made.providers, summaries, arrays, (*made.notes, *read, *drawn, *false))
+    name = os.fspath(model) if is_chain(model) else made.name  # type: ignore[arg-type]  # a path
+    return Ran(name, made.device, made.providers, summaries, arrays, (*made.notes, *read, *drawn, *false))
 
 
 def _pictures(made: Session, fed: Mapping[str, Any], arrays: Mapping[str, Any]) -> tuple[str, ...]:

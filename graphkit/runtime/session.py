@@ -82,6 +82,7 @@ class Session:
         outputs: Sequence[str] | None = None,
         *,
         seed: int = 0,
+        bind: Mapping[str, int] | None = None,
     ) -> dict[str, Array]:
         """Run once.
 
@@ -89,12 +90,13 @@ class Session:
             feeds: Input name -> array, number, nested list, or a specification as ``graphkit.run`` takes it.
             outputs: The graph outputs to give; None for all of them.
             seed: For inputs fed with "random".
+            bind: Symbolic dim or ``INPUT:AXIS`` -> size, for inputs fed with "random".
 
         Returns:
             Output name -> array on the host, in the order asked for.
 
         Raises:
-            FeedError: An input has no feed, or one of another dtype or shape.
+            FeedError: An input has no feed, or one of another dtype or shape; ``bind`` names no open dim.
             NameNotFoundError: A feed or output that the model does not have.
             SessionError: The runtime failed, or ran out of memory.
         """
@@ -102,7 +104,7 @@ class Session:
         if unknown:
             hint = node_hint(self.model.proto.graph, unknown[0])
             raise NameNotFoundError("output", unknown[0], self.outputs, hint=hint)
-        return self.run_arrays(complete(self.model, self.inputs, feeds, seed=seed), outputs)
+        return self.run_arrays(complete(self.model, self.inputs, feeds, seed=seed, bind=bind), outputs)
 
     def run_arrays(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """``run`` for arrays that already have the declared dtype: nothing is checked or converted here."""

@@ -106,6 +106,7 @@ MODELS = {
     "graphkit layers": "torch",
     "graphkit bisect model.onnx --torch": "torch",
     "graphkit run model.onnx --feed": LARGER,
+    "graphkit run model.onnx --bind": SMALL,
     "graphkit resize": LUMA.replace("h,w", "8,8").replace("h2,w2", "16,16"),
     "graphkit extract model.onnx attn": "modules",
     "graphkit extract model.onnx step.onnx": STEP,

@@ -54,3 +54,37 @@ def test_a_declared_shape_that_is_false_is_said():
     assert [note for note in notes if "declared" in note] == [
         "the declared shape is false: 'y' is declared as [N,7] and comes out as [2, 4]"
     ]
+
+
+OPEN = """<ir_version: 9, opset_import: ["" : 17]> g (float[n,2] x, int64[k] i) => (float[m,2] y, float[n,2] z) <float[5,2] w = {0,1,2,3,4,5,6,7,8,9}> {
+  y = Gather(w, i) a = Abs(x) b = Neg(a) z = Exp(b) }"""
+
+
+@pytest.fixture
+def open_model():
+    return onnx.parser.parse_model(OPEN)
+
+
+def test_sizes_of_what_is_drawn_are_bound_by_symbol_or_axis(open_model):
+    made = gk.run(open_model, bind={"n": 7, "i:0": 3})
+    assert made["y"].shape == (3, 2) and made["z"].shape == (7, 2)
+    with pytest.raises(gk.FeedError, match="no input has a symbolic dim 'q'"):
+        gk.run(open_model, bind={"q": 7})
+    with pytest.raises(gk.FeedError, match="'n' is 4 in what is fed, and cannot be 5"):
+        gk.run(open_model, {"x": np.ones((4, 2), np.float32), "i": "random"}, bind={"n": 5})
+
+
+def test_an_input_that_two_stages_read_is_drawn_once_at_the_size_that_was_bound(tmp_path):
+    text = """<ir_version: 9, opset_import: ["" : 17]> g (float[n] x) => (float[n] y) { a = Exp(x) b = Neg(a) c = Add(b, x) y = Abs(c) }"""
+    gk.split(onnx.parser.parse_model(text), at=["a", "b"]).save(tmp_path / "parts")
+    made = gk.run(tmp_path / "parts", outputs=["a", "y"], bind={"n": 6}, seed=3)
+    x = np.log(made["a"])
+    assert made["y"].shape == (6,) and np.allclose(made["y"], np.abs(x - made["a"]), atol=1e-5)
+    with pytest.raises(gk.FeedError, match="no input that is drawn has the dim 'k'"):
+        gk.run(tmp_path / "parts", bind={"k": 6})
+
+
+def test_the_values_of_a_small_output_fit_beside_the_rest(open_model):
+    text = gk.text(gk.run_report(open_model, {"x": np.full((7, 2), 1 / 3, np.float32), "i": [1]}, outputs=["y", "z"]))
+    assert "[[2, 3]]" in text and "[[0.7165, 0.7165], [0.7165" in text and text.count("...") == 1
+    assert max(map(len, text.splitlines())) < 130

@@ -10,6 +10,7 @@ from graphkit_cli.edit import check_target
 from graphkit_cli.options import model_argument, output_options
 from graphkit_cli.render import Render
 from graphkit_cli.running import (
+    bound_size,
     cpu_nodes_option,
     custom_ops_option,
     device_option,
@@ -42,6 +43,12 @@ if TYPE_CHECKING:
 @optimization_option
 @tensorrt_options
 @custom_ops_option
+@click.option(
+    "--bind",
+    metavar="DIM=SIZE",
+    multiple=True,
+    help="Size of a symbolic dim or of an axis, such as batch=2 or x:1=576, for inputs fed with random; repeats.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="For inputs fed with random.")
 @click.option(
     "--save",
@@ -69,6 +76,7 @@ def command(
     trt_int8: bool,
     trt_calibration: str | None,
     custom_ops: tuple[str, ...],
+    bind: tuple[str, ...],
     seed: int,
     save: str | None,
     luma: bool,
@@ -79,6 +87,7 @@ def command(
 
     \b
     graphkit run model.onnx
+    graphkit run model.onnx --bind batch=4 --seed 1
     graphkit run model.onnx --feed image=@photo.png --feed factor=2.5 --save larger.png
     graphkit run espcn.onnx --feed luma=@photo.png --luma --save larger.png
     """
@@ -96,6 +105,7 @@ def command(
         "optimization": optimization,
         "custom_ops": custom_ops,
         "seed": seed,
+        "bind": bound_size(bind, model),
     }
     with render.progress(f"running {model}"):
         ran = gk.run_luma(model, given, save=save, **options) if luma else gk.run_report(model, given, **options)
