@@ -67,7 +67,8 @@ def open_model():
 
 def test_sizes_of_what_is_drawn_are_bound_by_symbol_or_axis(open_model):
     made = gk.run(open_model, bind={"n": 7, "i:0": 3})
-    assert made["y"].shape == (3, 2) and made["z"].shape == (7, 2)
+    assert made["y"].shape == (3, 2)
+    assert made["z"].shape == (7, 2)
     with pytest.raises(gk.FeedError, match="no input has a symbolic dim 'q'"):
         gk.run(open_model, bind={"q": 7})
     with pytest.raises(gk.FeedError, match="'n' is 4 in what is fed, and cannot be 5"):
@@ -79,12 +80,15 @@ def test_an_input_that_two_stages_read_is_drawn_once_at_the_size_that_was_bound(
     gk.split(onnx.parser.parse_model(text), at=["a", "b"]).save(tmp_path / "parts")
     made = gk.run(tmp_path / "parts", outputs=["a", "y"], bind={"n": 6}, seed=3)
     x = np.log(made["a"])
-    assert made["y"].shape == (6,) and np.allclose(made["y"], np.abs(x - made["a"]), atol=1e-5)
+    assert made["y"].shape == (6,)
+    assert np.allclose(made["y"], np.abs(x - made["a"]), atol=1e-5)
     with pytest.raises(gk.FeedError, match="no input that is drawn has the dim 'k'"):
         gk.run(tmp_path / "parts", bind={"k": 6})
 
 
 def test_the_values_of_a_small_output_fit_beside_the_rest(open_model):
     text = gk.text(gk.run_report(open_model, {"x": np.full((7, 2), 1 / 3, np.float32), "i": [1]}, outputs=["y", "z"]))
-    assert "[[2, 3]]" in text and "[[0.7165, 0.7165], [0.7165" in text and text.count("...") == 1
+    assert "[[2, 3]]" in text
+    assert "[[0.7165, 0.7165], [0.7165" in text
+    assert text.count("...") == 1
     assert max(map(len, text.splitlines())) < 130
