@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError
@@ -22,7 +22,7 @@ from graphkit.verify.bisect.onnx_side import OnnxSide
 from graphkit.verify.bisect.pair import Chosen, Interface, Pair, interface, is_torch
 from graphkit.verify.bisect.search import Search, goes_wrong, introduced
 from graphkit.verify.bisect.side import Side
-from graphkit.verify.bisect.whole import compared_as_a_whole
+from graphkit.verify.bisect.whole import Comparison, compared_as_a_whole
 from graphkit.verify.compare.described import described
 from graphkit.verify.compare.tolerance import Policy
 from graphkit.verify.reference.bind_model import bind_model
@@ -137,70 +137,110 @@ def bisect(
     chosen = Chosen(bind or {}, dict(feeds or {}), dict(map or {}), seed, sample or 0, where, tf32)
     swapped = is_torch(candidate) and torch is None
     subject = candidate if swapped else torch
-    model = against if swapped else candidate
     if subject is not None:
         from graphkit.verify.reference.bind_torch import as_subject
 
         subject = as_subject(subject)  # a factory is called once
     between = "gpu" if {where, other_where} != {"cpu"} else "same" if subject is None else "cpu"
-    policy = Policy(between, tf32 and between == "gpu", rtol, atol)
-
-    def one(number: int) -> tuple[Bisection, bool]:
-        """(the bisection of one sample, whether the model may be run as a whole too)."""
-        with contextlib.ExitStack() as stack:
-            of_sample = replace(chosen, sample=number)
-            if subject is not None:
-                pair = _torch_pair(model, subject, of_sample, stack)
-            else:
-                assert against is not None
-                pair = _onnx_pair(interface(candidate), interface(against).model, of_sample, other_where)
-            search = Search(
-                pair.candidate,
-                pair.reference,
-                pair.twins,
-                policy,
-                limit,
-                isolate=isolate,
-                swapped=swapped,
-                alike=between == "same",
-                outputs=_outputs(pair.candidate),
-                any_dtype=any_dtype,
-            )
-            search.run(progress)
-            result = _result(pair, search, where, [note] if note else [])
-            whole = not result.diverges and isinstance(pair.candidate, OnnxSide)
-            if isinstance(pair.candidate, OnnxSide) and whole:
-                pair.candidate.load()
-                whole = where == other_where and WHOLE * sum(pair.candidate.sizes().values()) <= limit
-        return result, whole
-
+    work = _Work(
+        model=against if swapped else candidate,
+        against=None if subject is not None else against,
+        subject=subject,
+        swapped=swapped,
+        chosen=chosen,
+        other_device=other_where,
+        policy=Policy(between, tf32 and between == "gpu", rtol, atol),
+        any_dtype=any_dtype,
+        isolate=isolate,
+        limit=limit,
+        notes=(note,) if note else (),
+        progress=progress,
+    )
     libraries = library_paths(custom_ops)
     with custom_operators(libraries):
-        result, whole = one(chosen.sample)
-        if whole:
-            given = {
-                "against": None if subject is not None else against,
-                "torch": subject,
-                "device": where,
-                "bind": bind,
-                "feeds": feeds,
-                "map": map,
-                "seed": seed,
-                "rtol": rtol,
-                "atol": atol,
-                "tf32": tf32,
-                "any_dtype": any_dtype,
-                "equal_nan": True,
-                "allow_cpu_nodes": True,
-            }
-            assert model is not None
-            result = compared_as_a_whole(result, model, given, sample, lambda number: one(number)[0])
-    result = replace(result, custom_ops=libraries)
+        result = replace(work.run(sample), custom_ops=libraries)
     return _turned(result) if swapped else result
 
 
 WHOLE = 4
 """How much smaller than the memory limit all values together must be for the model to be run as a whole too."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One bisection.
+
+    Attributes:
+        model: The side that is a model; both may be torch modules.
+        against: The other model, or None.
+        subject: The torch module, or None.
+        swapped: Whether the torch module is the candidate.
+        chosen: On what both sides run.
+        other_device: Where the other model runs.
+        policy: The tolerances.
+        any_dtype: Outputs of another dtype are no difference by themselves.
+        isolate: Every value is compared, and every node tried alone.
+        limit: Bytes that the process may hold.
+        notes: What the user should know.
+        progress: Called after every stretch.
+    """
+
+    model: Any
+    against: ModelLike | None
+    subject: Any
+    swapped: bool
+    chosen: Chosen
+    other_device: str
+    policy: Policy
+    any_dtype: bool
+    isolate: bool
+    limit: int
+    notes: tuple[str, ...]
+    progress: Progress | None
+
+    def run(self, sample: int | None) -> Bisection:
+        """The bisection of a sample; where every node is right and memory allows it, the whole is compared too.
+
+        Args:
+            sample: The sample, or None where any may be taken.
+        """
+        result, whole = self._bisected(self.chosen.sample)
+        if not whole:
+            return result
+        comparison = Comparison(self.against, self.subject, self.chosen, self.policy, self.any_dtype)
+        return compared_as_a_whole(result, self.model, comparison, sample, lambda number: self._bisected(number)[0])
+
+    def _bisected(self, number: int) -> tuple[Bisection, bool]:
+        """The bisection of one sample, and whether the model may be run as a whole too."""
+        with contextlib.ExitStack() as stack:
+            pair = self._pair(replace(self.chosen, sample=number), stack)
+            search = Search(
+                pair.candidate,
+                pair.reference,
+                pair.twins,
+                self.policy,
+                self.limit,
+                isolate=self.isolate,
+                swapped=self.swapped,
+                alike=self.policy.between == "same",
+                outputs=_outputs(pair.candidate),
+                any_dtype=self.any_dtype,
+            )
+            search.run(self.progress)
+            result = _result(pair, search, self.chosen.device, self.notes)
+            return result, not result.diverges and self._fits_as_a_whole(pair.candidate)
+
+    def _pair(self, chosen: Chosen, stack: contextlib.ExitStack) -> Pair:
+        if self.subject is not None:
+            return _torch_pair(self.model, self.subject, chosen, stack)
+        assert self.against is not None
+        return _onnx_pair(interface(self.model), interface(self.against).model, chosen, self.other_device)
+
+    def _fits_as_a_whole(self, side: Side) -> bool:
+        if not isinstance(side, OnnxSide):
+            return False
+        side.load()
+        return self.chosen.device == self.other_device and WHOLE * sum(side.sizes().values()) <= self.limit
 
 
 def _outputs(side: Side) -> frozenset[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from graphkit.model import ModelLike
     from graphkit.runtime.session import Optimization
     from graphkit.verify.bisect.bisection import Bisection
+    from graphkit.verify.bisect.pair import Chosen
+    from graphkit.verify.compare.tolerance import Policy
     from graphkit.verify.report import Report
 
 SAMPLES = 3
@@ -32,10 +34,51 @@ MOST = 256 << 20
 RISING: tuple[Optimization, ...] = ("none", "basic", "extended", "all")
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How ``validate`` compares the model with the other side of a bisection.
+
+    Attributes:
+        against: The other model, or None.
+        torch: The torch module, or None.
+        chosen: On what both sides run.
+        policy: The tolerances.
+        any_dtype: Outputs of another dtype are no difference by themselves.
+    """
+
+    against: ModelLike | None
+    torch: Any
+    chosen: Chosen
+    policy: Policy
+    any_dtype: bool
+
+    def report(self, model: ModelLike, samples: int, optimization: Optimization = "all") -> Report:
+        """The outputs of so many samples, compared."""
+        chosen = self.chosen
+        return validate(
+            model,
+            against=self.against,
+            torch=self.torch,
+            device=chosen.device,
+            bind=chosen.bind,
+            feeds=chosen.feeds,
+            map=chosen.map,
+            seed=chosen.seed,
+            tf32=chosen.tf32,
+            rtol=self.policy.rtol,
+            atol=self.policy.atol,
+            any_dtype=self.any_dtype,
+            equal_nan=True,
+            allow_cpu_nodes=True,
+            samples=samples,
+            optimization=optimization,
+        )
+
+
 def compared_as_a_whole(
     result: Bisection,
     model: ModelLike,
-    given: Mapping[str, Any],
+    comparison: Comparison,
     sample: int | None,
     again: Callable[[int], Bisection],
 ) -> Bisection:
@@ -44,12 +87,12 @@ def compared_as_a_whole(
     Args:
         result: The bisection.
         model: The model.
-        given: What ``validate`` compares it with, and how.
+        comparison: What it is compared with, and how.
         sample: The sample that was bisected, or None where any may be taken.
         again: Bisects another sample.
     """
     try:
-        report = validate(model, samples=SAMPLES if sample is None else sample + 1, **given)
+        report = comparison.report(model, SAMPLES if sample is None else sample + 1)
     except ComparisonError as error:
         return replace(result, notes=(*result.notes, f"the outputs of the whole were not compared: {error.message}"))
     chosen = report.samples if sample is None else report.samples[sample : sample + 1]
@@ -62,23 +105,22 @@ def compared_as_a_whole(
         result = replace(other, notes=(note, *other.notes))
         if result.diverges:
             return result
-    return replace(result, diverges=True, notes=(*result.notes, _why(model, given, wrong.number, report)))
+    return replace(result, diverges=True, notes=(*result.notes, _why(model, comparison, wrong.number, report)))
 
 
-def _why(model: ModelLike, given: Mapping[str, Any], sample: int, report: Report) -> str:
+def _why(model: ModelLike, comparison: Comparison, sample: int, report: Report) -> str:
     """Why outputs differ although no value does."""
     name, metrics = next((n, m) for n, m in report.samples[sample].outputs.items() if not m.match)
     error = metrics.problem or f"max abs error {metrics.max_abs:.3g}"
-    level = next(level for level in RISING if level == "all" or not _agrees(model, given, sample, level))
+    level = next(level for level in RISING if level == "all" or not _agrees(model, comparison, sample, level))
     if level == "none":
         return f"every value that both have agrees, and the output {name!r} of the whole does not ({error})"
     said = f"every node is right as it stands; ONNX Runtime's optimizer changes the output {name!r} ({error})"
     return f"{said}, from the optimization level {level!r} on{_fused(model, level)}; it agrees at {RISING[RISING.index(level) - 1]!r}"
 
 
-def _agrees(model: ModelLike, given: Mapping[str, Any], sample: int, level: Optimization) -> bool:
-    report = validate(model, samples=sample + 1, optimization=level, **given)
-    return report.samples[sample].match
+def _agrees(model: ModelLike, comparison: Comparison, sample: int, level: Optimization) -> bool:
+    return comparison.report(model, sample + 1, level).samples[sample].match
 
 
 def _fused(model: ModelLike, level: Optimization) -> str:
