@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -230,6 +230,38 @@ def _other_sizes(tried: Tried, after: Model, new: Session, freed: Mapping[Place,
     if sizes_tried:
         ran = "; ".join(filter(None, sizes_tried))
         tried.notes.append(f"it runs with {ran}; numbers were compared at the old size and in stacked samples only")
+    if len(sizes_tried) == 2:
+        _odd_sizes(tried, after, new, freed, followed, shapes)
+
+
+def _odd_sizes(
+    tried: Tried,
+    after: Model,
+    new: Session,
+    freed: Mapping[Place, str],
+    followed: Followed,
+    shapes: Mapping[str, Sequence[int | str | None] | None],
+) -> None:
+    """Sizes that are no multiples of those in the file: a net that halves a picture may not take them, which is said."""
+    bases = {symbol: followed.symbols[symbol][0] for symbol in freed.values() if symbol in followed.symbols}
+    bind = {symbol: 2 * base + 1 for symbol, base in bases.items() if base > 2 and _is_symbol(symbol, new.inputs)}
+    if not bind:
+        return
+    try:
+        feeds = size_laws.drawn(after, 1, bind)[0]
+    except GraphkitError:
+        return  # these sizes cannot be fed together
+    broken = size_laws.runs_at(new, feeds, shapes)
+    if broken is None:
+        return
+    sizes = ", ".join(f"{symbol} = {size}" for symbol, size in bind.items())
+    if broken.output:
+        tried.broken.append(str(broken))
+    else:
+        multiples = ", ".join(f"{bases[symbol]} for {symbol}" for symbol in bind)
+        tried.notes.append(
+            f"it does not run with {sizes}: give multiples of the sizes in the file ({multiples}), or try others"
+        )
 
 
 def _is_symbol(symbol: str, ports: Mapping[str, Port]) -> bool:

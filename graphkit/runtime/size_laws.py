@@ -141,7 +141,7 @@ def first_difference(
         )
         for node in after.proto.graph.node:
             for name in node.output:
-                if name in values and stacked(one, many, samples, inputs, {name: values[name]}):
+                if name in values and name in one.outputs and stacked(one, many, samples, inputs, {name: values[name]}):
                     return node
     except GraphkitError:
         return None  # values between cannot be looked at: the outputs have told already

@@ -199,6 +199,10 @@ class PointInference:
             for body in held:
                 self.enter(body, {}, self._walk)
                 made.append([self.get(value.name) for value in body.output])
+            told = inputs[0].data if inputs and inputs[0] is not None else None
+            if told is not None and len({bool(array.any()) for array in told}) == 1 and len(node.attribute) == 2:
+                taken = "then_branch" if told[0].any() else "else_branch"
+                return made[[a.name for a in node.attribute if a.HasField("g")].index(taken)]
             return [either(a, b) for a, b in zip(made[0], made[-1], strict=False)]
         body = held[0]
         given = [known or NOTHING for known in inputs]

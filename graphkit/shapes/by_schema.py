@@ -125,8 +125,8 @@ class SchemaInference:
         target = inputs[1].data if len(inputs) > 1 and inputs[1] is not None else None
         written = [int(size) for size in target[0].reshape(-1)] if target is not None else []
         open_axis = written.index(-1) if written.count(-1) == 1 else None
-        for inner in (False, True):
-            found = align(source.dims, [dim.base for dim in made.dims], open_axis, self._points, inner=inner)
+        for place, inner in ((open_axis, False), (open_axis, True), (None, False), (None, True)):
+            found = align(source.dims, [dim.base for dim in made.dims], place, self._points, inner=inner)
             if found is not None and [dim.sizes for dim in found.dims] == [dim.sizes for dim in made.dims]:
                 made.dims = found.dims
                 return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -24,10 +24,12 @@ class Dim:
     Attributes:
         sizes: Its size at each point; empty where it is not known.
         factors: What it was merged from, outermost first; their product is ``sizes``.
+        cuts: Positions in ``factors`` at which another axis began when they were merged.
     """
 
     sizes: Sizes
     factors: tuple[Sizes, ...]
+    cuts: tuple[int, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -73,12 +75,21 @@ def merged(factors: Sequence[Sizes], points: int) -> Dim:
     return Dim(product(kept, points), kept or ((1,) * points,))
 
 
+def _joined(items: Sequence[_Item], points: int) -> Dim:
+    """The dim that items of one axis or of several make."""
+    kept = [item for item in items if any(size != 1 for size in item.sizes)]
+    came_from = [item.axis for item in kept] if len({item.axis for item in kept}) > 1 else [item.part for item in kept]
+    cuts = tuple(place for place in range(1, len(kept)) if came_from[place] != came_from[place - 1])
+    return replace(merged([item.sizes for item in kept], points), cuts=cuts)
+
+
 @dataclass
 class _Item:
-    """A factor of the source."""
+    """A factor of the source; ``part`` says which axis of what was merged it came from."""
 
     sizes: Sizes
     axis: int
+    part: tuple[int, int] = (0, 0)
 
     @property
     def varies(self) -> bool:
@@ -130,9 +141,9 @@ class _Aligner:
     ) -> None:
         self._inner = inner
         self._items = [
-            _Item(sizes, axis)
+            _Item(sizes, axis, (axis, sum(cut <= place for cut in dim.cuts)))
             for axis, dim in enumerate(source)
-            for sizes in (dim.factors if len(dim.factors) > 1 else (dim.sizes,))
+            for place, sizes in enumerate(dim.factors if len(dim.factors) > 1 else (dim.sizes,))
         ]
         self._rank = len(source)
         self._target = list(target)
@@ -154,7 +165,7 @@ class _Aligner:
             if self._i < len(self._items) and not self._group():
                 return None
         return Alignment(
-            tuple(merged([item.sizes for item in items], self._points) for items in self._made),
+            tuple(_joined(items, self._points) for items in self._made),
             tuple(tuple(dict.fromkeys(item.axis for item in items)) for items in self._made),
             tuple(self._ambiguous),
         )
@@ -181,14 +192,24 @@ class _Aligner:
             for position, item in enumerate(moving):
                 self._made[places[min(position, len(places) - 1)]].append(item)
         else:
-            self._made[self._neighbour(before)].extend(moving)
+            self._made[self._neighbour(before, first)].extend(moving)
 
-    def _neighbour(self, j: int) -> int:
-        """The axis that takes a factor of size 1 that has no axis of its own: the one before, or the one behind."""
+    def _neighbour(self, j: int, first: int) -> int:
+        """The axis that takes factors of size 1, from one on, that have no axis of their own: the one before, or behind."""
         if j == 0 or j >= len(self._target):
             return 0 if j == 0 else j - 1
         if self._open in (j - 1, j):
             return j - 1 if self._open == j - 1 else j
+        behind = self._items[self._i :]
+        own = self._items[first]
+        axis = math.prod(item.sizes[0] for item in behind if item.axis == own.axis)
+        features = (
+            math.prod(item.sizes[0] for item in behind) == self._target[j] > axis
+        )  # [S, B * heads, E] -> [S * B, ...]
+        near = (self._items[max(first - 1, 0)], behind[0] if behind else own)
+        for one, other in ([item.axis == own.axis for item in near], [item.part == own.part for item in near]):
+            if one != other and not (other and features):  # what was merged with one of them stays with it
+                return j - 1 if one else j
         # The axis behind is cut in two: [S, B, E] -> [S, B * heads, E / heads]. Else both are merged: [S * B, E].
         axis = self._items[self._i].axis if self._i < len(self._items) else -1
         rest = math.prod(item.sizes[0] for item in self._items[self._i :] if item.axis == axis)

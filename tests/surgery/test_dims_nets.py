@@ -11,15 +11,41 @@ import graphkit as gk
 from oracle import run_ort
 from surgery.dims_more_nets import more_nets
 from surgery.dims_nets import nets
+from surgery.dims_third_nets import third_nets
 
-NETS = nets() | more_nets()
+NETS = nets() | more_nets() | third_nets()
 
 OF_THE_NET = {
+    ("affine", "2"): "match now only",
+    ("affine", "3"): "match now only",
+    ("arange_positions", "1"): "table",
+    ("bert_embeddings", "1"): "table",
+    ("crop_unet", "2"): "cuts axis",
+    ("detr_head", "2"): "match now only",
+    ("detr_head", "3"): "match now only",
+    ("gather_offsets", "2"): "the size in the file",
+    ("gather_offsets", "3"): "the size in the file",
+    ("norm_by_reshape", "2"): "fixed target",
+    ("normalised_grid", "2"): "table",
+    ("normalised_grid", "3"): "table",
+    ("pad_unet", "2"): "vary by two sizes",
+    ("pad_unet", "3"): "multiples",
+    ("padded_windows", "1"): "cuts axis",
+    ("padded_windows", "2"): "cuts axis",
+    ("pointnet", "1"): "cuts axis",
+    ("pools", "2"): "the size in the file",
+    ("pools", "3"): "the size in the file",
+    ("relative_bias", "1"): "table",
+    ("resized_positions", "2"): "table",
+    ("resized_positions", "3"): "table",
+    ("size_interpolate", "2"): "not meant",
+    ("size_interpolate", "3"): "not meant",
+    ("tensor_unfold", "1"): "cuts axis",
+    ("top_queries", "1"): "half of axis",
+    ("whole_dft", "1"): "match now only",
     ("by_hand", "2"): "the size in the file",
     ("by_hand", "3"): "the size in the file",
     ("chunked", "1"): "does not say",
-    ("deform", "2"): "the size in the file",
-    ("deform", "3"): "the size in the file",
     ("half_roll", "1"): "cuts axis 1",
     ("interactions", "1"): "fixed places",
     ("masked_windows", "1"): "match now only",
@@ -35,8 +61,6 @@ OF_THE_NET = {
     ("t5", "1"): "table",
     ("tokens", "2"): "does not vary",
     ("tokens", "3"): "does not vary",
-    ("top_places", "2"): "the size in the file",
-    ("top_places", "3"): "the size in the file",
     ("unrolled", "1"): "the last of axis 1",
     ("adaptive", "2"): "tile",
     ("divisor", "1"): "the size in the file",
@@ -56,9 +80,9 @@ OF_THE_NET = {
 """(net, axis) -> what the warning says: the file alone does not say what another size would be."""
 
 QUICK = """rotary_table heads_view heads_permute heads_merged torch_heads_steps_first text_sdpa swin fpn lstm_states conv_lstm yolo detr
-new_zeros even_steps positions_2d divisor roll chunk halves sort warp anchors odd_unet neighbours""".split()
+new_zeros even_steps positions_2d divisor roll chunk halves sort warp anchors odd_unet neighbours time_space coord_attention retina flow_warp beam_step repeats""".split()
 
-QUICK_DYNAMO = "swin_shifted group_norm roll".split()
+QUICK_DYNAMO = "swin_shifted group_norm roll pointnet".split()
 
 
 def axes_of(net):
@@ -119,6 +143,8 @@ def outcome(model, module, args, entries):
             wanted = module(*given)
         wanted = [wanted] if isinstance(wanted, torch.Tensor) else list(wanted)
         why = differs(edited, dict(zip(names, [array.numpy() for array in given], strict=True)), wanted)
+        if why and not said and why.startswith("it does not run"):
+            said = "; ".join(note for note in edited.history[-1].notes if note.startswith("it does not run with"))
         if why:
             return ("named" if said else "silent"), said or why
     return "right", said

@@ -226,7 +226,7 @@ def _grid_sample(state: Following, node: onnx.NodeProto, ranks: list[int]) -> li
         return []
     picture, places = state.get(node.input[0]).dims or (), state.get(node.input[1]).dims or ()
     inner = range(1, ranks[1] - 1)
-    if ranks[0] == ranks[1] and state.get(node.input[1]).constant:
+    if ranks[0] == ranks[1] and not any(places[axis].varies for axis in inner):
         same = all(picture[axis + 1].base == places[axis].base for axis in inner)
         return [[(0, 0), (1, 0)], *([(0, axis + 1), (1, axis)] for axis in inner if same)]
     return [[(0, 0), (1, 0)]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -76,7 +77,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Want:
-    """A size that an axis must have, and the value and axis that have it, or have it but for a factor or some more places."""
+    """A size that an axis must have, and the value and axis that have it, or have it but for a factor or some more places.
+
+    Where no axis has it, ``value`` is empty, and it is the product of its factors.
+    """
 
     sizes: Sizes
     value: str
@@ -84,6 +88,11 @@ class Want:
     more: int = 0
     times: int = 1
     factors: tuple[Sizes, ...] = ()
+
+    @property
+    def varies(self) -> bool:
+        """Whether it is not one size at every point."""
+        return any(size != self.sizes[0] for size in self.sizes)
 
 
 GrowRule: TypeAlias = Callable[["Following", onnx.NodeProto, Known, dict[int, Want], int], "str | None"]
@@ -106,6 +115,7 @@ class Following:
         places: The graph being walked and those around it, innermost last.
         overridable: Whether an initializer that is an input too is a default value (since IR version 4).
         replaced: Values that a node read and reads no more.
+        remade: Names of nodes that were made again, with bounds that follow.
         freed: The sizes of the axes that become free.
         reached: The values that depend on the inputs with these axes.
         apart: The values that depend on other inputs, and not on these.
@@ -127,6 +137,7 @@ class Following:
         self.points = inference.points
         self.overridable = model.ir_version >= 4
         self.replaced: set[str] = set()
+        self.remade: set[str] = set()
         self.freed: tuple[Sizes, ...] = ()
         self.reached: set[str] = set()
         self.apart: set[str] = set()
@@ -268,10 +279,26 @@ class Following:
 
     def wanted(self, want: Want) -> str:
         """A wanted size at run time: int64[1]."""
-        size = self.size(want.value, want.axis)
+        size = self.size(want.value, want.axis) if want.value else self.product_of(want.factors) or ""
         if want.times > 1:
             size = self.add("Mul", [size, self.constant([want.times])], "size")
         return self.add("Add", [size, self.constant([want.more])], "size") if want.more else size
+
+    def of_size(self, want: Want) -> int | str:
+        """A wanted size: the number where it does not vary, else the value that has it at run time."""
+        return self.wanted(want) if want.varies else want.sizes[0]
+
+    def product_of(self, factors: Sequence[Sizes], *, make: bool = True) -> str | None:
+        """The product of some sizes at run time; None where one of them has no place."""
+        number = math.prod(sizes[0] for sizes in factors if all(size == sizes[0] for size in sizes))
+        moving = [sizes for sizes in factors if any(size != sizes[0] for size in sizes)]
+        places = [self.inference.origins.get(sizes) for sizes in moving]
+        if None in places or not make:
+            return None if None in places else ""
+        parts = [self.size(*place) for place in places if place is not None]
+        for part in [*parts[1:], *([self.constant([number])] if number > 1 else [])]:
+            parts[0] = self.add("Mul", [parts[0], part], "size")
+        return parts[0]
 
     def counts_samples(self, name: str, samples: Sizes) -> bool:
         """Whether what a value is computed from counts the places of an axis: a Range up to its size."""
@@ -313,15 +340,17 @@ class Following:
     def merged_of(self, want: Want, bases: Sequence[int]) -> list[Want] | None:
         """The sizes that were merged into a wanted one, where they are these at the first point; None where they are not."""
         factors = [sizes for sizes in want.factors if sizes[0] != 1 or any(size != 1 for size in sizes)]
-        if len(factors) < 2 or [sizes[0] for sizes in factors] != list(bases):
+        groups = _grouped(factors, bases)
+        if len(factors) < 2 or groups is None:
             return None
         found: list[Want] = []
-        for sizes in factors:
+        for group in groups:
+            sizes = product(group, self.points)
             varies = any(size != sizes[0] for size in sizes)
             value, axis = self.inference.origins.get(sizes, ("", 0))
-            if varies and not value:
+            if varies and not value and (len(group) < 2 or self.product_of(group, make=False) is None):
                 return None
-            found.append(Want(sizes, value, axis, factors=(sizes,)))
+            found.append(Want(sizes, value, axis, factors=tuple(group)))
         return found
 
     def moving_sizes(self) -> list[tuple[int, str]]:
@@ -444,6 +473,20 @@ class Following:
         """Whether something was said of a node that is not that it follows."""
         name = node.name or next(filter(None, node.output), node.op_type)
         return any((name, kind) in self._named for kind in ("held", "property", "lost", "choice"))
+
+
+def _grouped(factors: Sequence[Sizes], bases: Sequence[int]) -> list[list[Sizes]] | None:
+    """Neighbouring factors whose products are some sizes at the first point; None where they are not."""
+    groups: list[list[Sizes]] = []
+    waiting = list(factors)
+    for base in bases:
+        group: list[Sizes] = []
+        while waiting and (not group or math.prod(sizes[0] for sizes in group) < base):
+            group.append(waiting.pop(0))
+        groups.append(group)
+        if math.prod(sizes[0] for sizes in group) != base:
+            return None
+    return None if waiting else groups
 
 
 def dims_of(known: Known) -> tuple[Dim, ...]:

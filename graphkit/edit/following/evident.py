@@ -40,8 +40,32 @@ def evident(state: Following, name: str, array: np.ndarray, known: Known, wants:
     else:
         made = _uneven(state, array, rest) if rest else state.constant(np.ascontiguousarray(array), f"{name}_one")
     if made is None:
+        made = _by_slices(state, name, array, rest)
+    if made is None:
         return None
     return expanded(state, made, known, spread) if spread else made
+
+
+MOST_SLICES = 4
+"""Parts of a table that were made apart and joined: coordinates, corners of boxes."""
+
+
+def _by_slices(state: Following, name: str, array: np.ndarray, wants: dict[int, Want]) -> str | None:
+    """A table that was joined of a few, each of which is evident."""
+    for axis, count in enumerate(array.shape):
+        if axis in wants or not 1 < count <= MOST_SLICES:
+            continue
+        pieces = np.split(array, count, axis)
+        known = Known(dims=tuple(fixed(size, state.points) for size in pieces[0].shape))
+        made: list[str] = []
+        for piece in pieces:
+            part = evident(state, name, piece, known, dict(wants))
+            if part is None:
+                break
+            made.append(part)
+        if len(made) == count:
+            return state.add("Concat", made, f"{name}_sized", axis=axis)
+    return None
 
 
 def _joined(state: Following, name: str, array: np.ndarray, axis: int, want: Want) -> str | None:
@@ -87,6 +111,8 @@ def _uneven(state: Following, array: np.ndarray, wants: dict[int, Want]) -> str 
         square = array.squeeze(others) if all(array.shape[axis] == 1 for axis in others) else None
         if square is not None and (found := tables.distances(square)) is not None:
             return _by_distance(state, array, found, wants, (axes[0], axes[1]))
+        if square is not None and (rungs := tables.ladder(square)) is not None:
+            return _rungs(state, array, rungs, wants)
         if (sloped := tables.slope(array, axes[0], axes[1])) is not None:
             return _sloped(state, array, sloped, wants)
     if len(axes) == 1:
@@ -177,6 +203,32 @@ def _by_distance(
         result = state.add("Where", [below, state.constant(value, "value"), result], "mask")
     elem = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
     return result if plain else state.add("Cast", [result], "mask", to=elem)
+
+
+def _rungs(state: Following, array: np.ndarray, found: tables.Ladder, wants: dict[int, Want]) -> str | None:
+    """A number for each distance of row and column, from a line of them or by steps of one."""
+    if state.opset < 9:
+        return None
+    int64 = np.dtype(np.int64)
+    row, column = sorted(wants)
+    distance = state.add(
+        "Sub",
+        [_counted(state, wants[axis], int64, array.ndim, axis) for axis in (row, column)],
+        "distance",
+    )
+    if found.line is None:
+        middle = state.constant(np.array(found.middle, np.int64), "middle")
+        places = state.add("Add" if found.step > 0 else "Sub", [middle, distance], "places")
+    else:
+        most = len(found.line) // 2
+        for op, bound in (("Less", -most), ("Greater", most)):
+            end = state.constant(np.array(bound, np.int64), "bound")
+            distance = state.add("Where", [state.add(op, [distance, end], "is_beyond"), end, distance], "distance")
+        shifted = state.add("Add", [distance, state.constant(np.array(most, np.int64), "most")], "distance")
+        places = state.add("Gather", [state.constant(found.line.astype(np.int64), "line"), shifted], "places", axis=0)
+    if array.dtype == np.int64:
+        return places
+    return state.add("Cast", [places], "places", to=onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
 
 
 def _sloped(state: Following, array: np.ndarray, found: tuple[np.ndarray, bool], wants: dict[int, Want]) -> str:

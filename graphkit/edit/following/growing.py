@@ -93,8 +93,11 @@ def regrown(state: Following, name: str, depth: int) -> str:
 
 def _made(state: Following, name: str, known: Known, wants: dict[int, Want], depth: int) -> str | None:
     assert known.dims is not None
-    if all(known.dims[axis].base == 1 for axis in wants):
-        return expanded(state, name, known, wants)
+    spread = {axis: want for axis, want in wants.items() if known.dims[axis].base == 1}
+    if spread:
+        rest = {axis: want for axis, want in wants.items() if axis not in spread}
+        inner = grow(state, name, rest, depth + 1) if rest else name
+        return expanded(state, inner, known, spread) if inner is not None else None
     if (repeated := _repeated(state, name, known, wants, depth)) is not None:
         return repeated
     array = state.array(name) if state.tensor(name) is not None else state.baked(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import onnx
 
@@ -15,7 +16,7 @@ from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import BROADCASTING
 from graphkit.semantics.kinds import REDUCTIONS
 from graphkit.shapes.known import Known
-from graphkit.shapes.points import align
+from graphkit.shapes.points import align, product
 from graphkit.shapes.value_rules import axes_of
 
 
@@ -130,16 +131,30 @@ def _reshape(state: Following, node: onnx.NodeProto, known: Known, wants: dict[i
             own.update((p, w) for p, w in zip(several, merged, strict=True) if any(s != w.sizes[0] for s in w.sizes))
             continue
         place = found.sources[axis][0]
-        if source.dims[place].base != known.dims[axis].base:
+        parts = [a for a, sources in enumerate(found.sources) if sources == (place,) and known.dims[a].base > 1]
+        if source.dims[place].base == known.dims[axis].base:
+            own[place] = want
+        elif math.prod(known.dims[a].base for a in parts) == source.dims[place].base:
+            own[place] = _product_of_parts(state, known, parts, wants)
+        else:
             return None
-        own[place] = want
     name = grow(state, node.input[0], own, depth)
     if name is None:
         return None
     copy = state.copied(node, [name, *node.input[1:]])
-    follow_reshape(state, copy)
+    if copy.op_type == "Reshape":
+        follow_reshape(state, copy)
     state.put(copy)
     return copy.output[0]
+
+
+def _product_of_parts(state: Following, known: Known, axes: Sequence[int], wants: Wants) -> Want:
+    """The size of an axis that is cut into several."""
+    dims = known.dims or ()
+    factors = tuple(wants[a].sizes if a in wants else dims[a].sizes for a in axes)
+    sizes = product(factors, state.points)
+    value, axis = state.inference.origins.get(sizes, ("", 0))
+    return Want(sizes, value, axis, factors=factors)
 
 
 def _concat(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
@@ -175,6 +190,7 @@ GROWN_AXES: Mapping[str, GrowRule] = {
     **dict.fromkeys(REDUCTIONS, _reduce),
     "Concat": _concat,
     "EyeLike": _eye_like,
+    "Flatten": _reshape,
     "MatMul": _matmul,
     "Reshape": _reshape,
     "Squeeze": _moved_axes,

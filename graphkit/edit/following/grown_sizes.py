@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -88,7 +88,9 @@ def _slice(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int
         return None
     rank = len(data.dims)
     where = {int(axis) % rank: position for position, axis in enumerate(axes)}
+    begins: list[int | str] = [int(start) for start in starts]
     parts: list[int | str] = [int(end) for end in ends]
+    behind: dict[int, Want] = {}
     through: dict[int, Want] = {}
     limited: dict[int, Want] = {}
     for axis, want in wants.items():
@@ -100,16 +102,25 @@ def _slice(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int
             if position is not None:
                 parts[position] = np.iinfo(np.int64).max
             continue
-        if start < 0 or int(steps[position]) != 1:
+        if int(steps[position]) != 1:
             return None
+        if start < 0:
+            if int(ends[position]) < data.dims[axis].base or -start != want.sizes[0]:
+                return None
+            begins[position] = state.add("Neg", [state.wanted(want)], "start")
+            behind[axis] = want
+            continue
         size = state.wanted(want)
         parts[position] = size if start == 0 else state.add("Add", [size, state.constant([start])], "end")
         limited[axis] = want
-    name = wider(state, node.input[0], through, depth) if not limited else grow(state, node.input[0], through, depth)
+    cut = limited or behind
+    name = grow(state, node.input[0], through, depth) if cut else wider(state, node.input[0], through, depth)
     if name is None:
         return None
-    ends_now = state.concatenated(parts)
-    made = remade(state, node, [name, node.input[1], ends_now, *node.input[3:]])
+    if cut:
+        state.remade.add(node.name or node.output[0])
+    starts_now = state.concatenated(begins) if behind else node.input[1]
+    made = remade(state, node, [name, starts_now, state.concatenated(parts), *node.input[3:]])
     return _within_table(state, made, node, limited, data)
 
 
@@ -147,15 +158,23 @@ def _gather(state: Following, node: onnx.NodeProto, known: Known, wants: dict[in
     made = remade(state, node, [table, indices])
     numbers = state.get(indices).data if indices is not None else None
     rows = data.dims[axis].base
-    if made is not None and of_places and numbers is not None and any(a.size and a.max() >= rows for a in numbers):
+    if made is not None and of_places and numbers is not None and _beyond(numbers, rows):
+        middle = int(numbers[0].reshape(-1)[0]) if len(of_places) > 1 else 0
+        most = min(middle + 1, rows - middle) if middle else rows
         state.find(
             "limit",
             node,
-            f"looks up {node.input[0]!r}, which has {rows} rows: sizes of {state.cause} go up to {rows}",
+            f"looks up {node.input[0]!r}, which has {rows} rows: sizes of {state.cause} go up to {most}",
             value=node.input[0],
             axis=axis,
         )
     return made
+
+
+def _beyond(numbers: Sequence[np.ndarray], rows: int) -> bool:
+    """Whether places leave a table at some size, at either end."""
+    first = numbers[0].min() if numbers[0].size else 0
+    return any(a.size and (a.max() >= rows or a.min() < 0 <= first) for a in numbers)
 
 
 def _one_hot(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:

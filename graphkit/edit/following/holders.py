@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import onnx
 
 from graphkit.edit.following.agreement import EXPORT
-from graphkit.edit.following.context import Following, in_full
+from graphkit.edit.following.context import Following, Want, in_full
 from graphkit.edit.following.lookups import follow_gather, follow_places, follow_scatter, in_short
 from graphkit.edit.following.numbers import PLACES_ONLY, follow_numbers
 from graphkit.edit.following.reshapes import follow_reshape
@@ -16,6 +17,7 @@ from graphkit.edit.following.slices import TO_THE_END, follow_slice
 from graphkit.edit.following.triangles import follow_triangle
 from graphkit.edit.nodes import set_attribute, set_input, set_inputs
 from graphkit.graph.values import attribute_value
+from graphkit.shapes.points import Sizes, product
 
 
 def hold(state: Following, node: onnx.NodeProto) -> None:
@@ -67,6 +69,13 @@ def _split(state: Following, node: onnx.NodeProto) -> None:
         baked = state.baked(node.input[1])
         parts = None if baked is None else [int(size) for size in baked]
     if parts is None:
+        return
+    joined = state.parts(Want(dim.sizes, node.input[0], axis, factors=dim.factors))
+    if len(parts) > 1 and [part.sizes[0] for part in joined] == list(parts) and state.opset >= 13:
+        text = f"cuts axis {axis} of {node.input[0]!r} in the fixed parts {list(parts)}"
+        set_inputs(node, [node.input[0], state.concatenated([state.of_size(part) for part in joined])])
+        done = "they are as long as what was joined there now"
+        state.find("follows", node, text, value=node.input[0], axis=axis, done=done)
         return
     if len(set(parts)) > 1 or len(parts) < 2:
         text = f"cuts axis {axis} of {node.input[0]!r} in the fixed parts {list(parts)}"
@@ -222,10 +231,69 @@ def _lengths(state: Following, node: onnx.NodeProto) -> None:
         state.find("follows", node, text, value=node.input[0], done="it goes over all steps now")
 
 
+def _affine_grid(state: Following, node: onnx.NodeProto) -> None:
+    """A grid as large as the picture that is sampled by it, for as many samples as there are matrices."""
+    sizes = state.numbers(node.input[1])
+    samples = [r for r in state.readers(node.output[0]) if r.op_type == "GridSample" and r.input[1] == node.output[0]]
+    picture = state.get(samples[0].input[0]).dims if samples else None
+    if sizes is None or picture is None or len(picture) != len(sizes):
+        return
+    theta = state.get(node.input[0]).dims or ()
+    parts: list[int | str] = []
+    for place, (size, dim) in enumerate(zip(sizes, picture, strict=True)):
+        if size is None:
+            parts.append(state.element(node.input[1], place))
+        elif place == 0 and theta and theta[0].varies and theta[0].base == size:
+            parts.append(state.size(node.input[0], 0))
+        elif place > 1 and dim.varies and dim.base == size:
+            parts.append(state.size(samples[0].input[0], place))
+        else:
+            parts.append(size)
+    if all(isinstance(part, int) or size is None for part, size in zip(parts, sizes, strict=True)):
+        return
+    set_input(node, 1, state.concatenated(parts))
+    text = f"makes a grid of the fixed size {in_full(sizes)}"
+    state.find("follows", node, text, value=samples[0].input[0], done=f"it follows {samples[0].input[0]!r} now")
+
+
+def _col2im(state: Following, node: onnx.NodeProto) -> None:
+    """The one picture that has as many blocks as there are, at every size."""
+    dims, picture, block = state.get(node.input[0]).dims, state.baked(node.input[1]), state.baked(node.input[2])
+    if dims is None or picture is None or block is None or len(dims) != 3 or not dims[2].varies:
+        return
+    rank = len(picture)
+    strides, dilations = (attribute_value(node, name) or [1] * rank for name in ("strides", "dilations"))
+    pads = attribute_value(node, "pads") or [0] * (2 * rank)
+    seen = [*state.inference.origins]
+    choices = [
+        [(int(size),) * state.points, *(sizes for sizes in seen if sizes[0] == size and any(s != size for s in sizes))]
+        for size in picture
+    ]
+
+    def blocks(axis: int, sizes: Sizes) -> Sizes:
+        reach = dilations[axis] * (int(block[axis]) - 1) + 1
+        return tuple((size + pads[axis] + pads[axis + rank] - reach) // strides[axis] + 1 for size in sizes)
+
+    fitting = [
+        chosen
+        for chosen in itertools.product(*choices)
+        if product([blocks(axis, sizes) for axis, sizes in enumerate(chosen)], state.points) == dims[2].sizes
+    ]
+    text = f"makes a picture of the fixed size {picture.tolist()}"
+    if len(fitting) != 1:
+        state.find("held", node, text, value=node.input[1], remedy=EXPORT)
+        return
+    parts = [sizes[0] if sizes not in seen else state.size(*state.inference.origins[sizes]) for sizes in fitting[0]]
+    set_input(node, 1, state.concatenated(parts))
+    state.find("follows", node, text, value=node.input[0], axis=2, done="it has as many blocks as there are now")
+
+
 _RULES: dict[str, Callable[[Following, onnx.NodeProto], None]] = {
     **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _lengths),
     **dict.fromkeys(("Div", "Mul", *PLACES_ONLY), follow_numbers),
+    "AffineGrid": _affine_grid,
+    "Col2Im": _col2im,
     "Expand": _expand,
     "Gather": follow_gather,
     **dict.fromkeys(("GatherElements", "GatherND"), follow_places),

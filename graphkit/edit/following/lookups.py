@@ -26,6 +26,8 @@ def follow_gather(state: Following, node: onnx.NodeProto) -> None:
     want = Want(dim.sizes, node.input[0], axis)
     if places.ndim == 1 and places.size > 1:
         made = _order(state, places, want) if places.size == dim.base else _every(state, places, want)
+        if made is None:
+            made = _flat_windows(state, places, want)
         if made is not None:
             set_input(node, 1, made)
             text, done = (
@@ -54,7 +56,7 @@ def _fixed(state: Following, name: str) -> np.ndarray | None:
 
 def follow_places(state: Following, node: onnx.NodeProto) -> None:
     """Fixed places along an axis that varies, which are all places of it at the size in the file."""
-    if node.op_type == "GatherND" and _flattened(state, node):
+    if node.op_type == "GatherND" and (_flattened(state, node) or _of_samples(state, node)):
         return
     known, places = state.get(node.input[0]), _fixed(state, node.input[1])
     if not known.varies or known.dims is None or places is None or not places.size:
@@ -66,6 +68,14 @@ def follow_places(state: Following, node: onnx.NodeProto) -> None:
     for axis, numbers in components.items():
         dim = known.dims[axis]
         taken = np.unique(np.where(numbers < 0, numbers + dim.base, numbers))
+        if dim.varies and node.op_type == "GatherND" and places.shape == (dim.base, 1) and dim.base > 1:
+            made = _order(state, numbers, Want(dim.sizes, node.input[0], axis))
+            if made is not None:
+                set_input(node, 1, state.unsqueezed(made, [1], "places"))
+                text = f"takes the fixed places {in_short(numbers)}"
+                done = f"they follow axis {axis} of {node.input[0]!r} now"
+                state.find("follows", node, text, value=node.input[0], axis=axis, done=done)
+                continue
         if dim.varies and (len(taken) == dim.base or (len(taken) > 1 and taken[-1] == dim.base - 1)):
             text = f"takes fixed places of axis {axis} of {node.input[0]!r}, of size {dim.base}: {in_short(numbers)}"
             state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
@@ -86,7 +96,7 @@ def _order(state: Following, places: np.ndarray, want: Want) -> str | None:
         last = state.add("Sub", [state.scalar(size), number(1)], "last")
         return state.add("Range", [last, number(-1), number(-1)], "places")
     shift = int(places[0])
-    if count > 2 and np.array_equal(places, (ordered + shift) % count):
+    if count > 3 and np.array_equal(places, (ordered + shift) % count):
         shift = shift if shift <= count // 2 else shift - count
         moved = state.add("Range", [number(0), state.scalar(size), number(1)], "places")
         return state.add("Mod", [state.add("Add", [moved, number(shift)], "places"), state.scalar(size)], "places")
@@ -103,19 +113,32 @@ def _every(state: Following, places: np.ndarray, want: Want) -> str | None:
     return state.add("Range", [first, state.scalar(state.wanted(want)), by], "places")
 
 
-def _windows(state: Following, places: np.ndarray, want: Want) -> str | None:
+def _flat_windows(state: Following, places: np.ndarray, want: Want) -> str | None:
+    """As ``_windows``, one window behind the other."""
+    ends = np.flatnonzero(np.diff(places) != 1)
+    width = int(ends[0]) + 1 if ends.size else places.size
+    if width < 2 or width == places.size or places.size % width:
+        return None
+    made = _windows(state, places.reshape(-1, width), want, only=0)
+    return None if made is None else state.add("Reshape", [made, state.constant([-1])], "places")
+
+
+def _windows(state: Following, places: np.ndarray, want: Want, only: int | None = None) -> str | None:
     """Windows of a fixed width that begin every so many places, as many as there is room for."""
     steps = [int(places[1, 0] - places[0, 0]), int(places[0, 1] - places[0, 0])] if min(places.shape) > 1 else [0, 0]
     rows, columns = (np.arange(count) for count in places.shape)
     if places[0, 0] or min(steps) < 1 or not np.array_equal(places, rows[:, None] * steps[0] + columns * steps[1]):
         return None
     fitting = []
-    for axis in (0, 1):
+    for axis in (0, 1) if only is None else (only,):
         width = (places.shape[1 - axis] - 1) * steps[1 - axis] + 1
         if (want.sizes[0] - width) // steps[axis] + 1 == places.shape[axis] > 1:
             fitting.append((axis, width))
-    if len(fitting) > 1:  # both fill the axis: the windows are more than the places of one
-        fitting = [entry for entry in fitting if places.shape[entry[0]] > places.shape[1 - entry[0]]]
+    if (
+        len(fitting) > 1
+    ):  # both fill the axis: what lies in a window is one place apart, or windows are more than its places
+        apart = [entry for entry in fitting if steps[entry[0]] > 1 == steps[1 - entry[0]]]
+        fitting = apart or [entry for entry in fitting if places.shape[entry[0]] > places.shape[1 - entry[0]]]
     if len(fitting) != 1:
         return None
     axis, width = fitting[0]
@@ -231,17 +254,50 @@ def _scatter_batch(state: Following, node: onnx.NodeProto, depth: int, outer: in
     data, updates = state.get(node.input[0]).dims or (), state.get(node.input[2]).dims or ()
     for axis in range(min(depth, outer, len(data))):
         places = state.get(node.input[1]).data
-        if not (updates[axis].varies and updates[axis].base == 1 == data[axis].base) or data[axis].varies:
+        if not (updates[axis].varies and updates[axis].base == 1 == data[axis].base):
+            continue
+        if data[axis].varies and data[axis].sizes != updates[axis].sizes:
             continue
         if places is None or any(array[..., axis].any() for array in places):
             continue
         want = Want(updates[axis].sizes, node.input[2], axis)
-        zero, one = state.constant(np.array(0, np.int64), "zero"), state.constant(np.array(1, np.int64), "one")
-        count = state.add("Range", [zero, state.scalar(state.wanted(want)), one], "count")
-        count = state.unsqueezed(count, [a for a in range(outer + 1) if a != axis], "count")
-        only = state.constant((np.arange(depth) == axis).astype(np.int64), "component")
-        set_input(node, 1, state.add("Add", [node.input[1], state.add("Mul", [count, only], "steps")], "places"))
-        wants[axis] = want
+        set_input(node, 1, _with_samples(state, node.input[1], want, axis, axis))
+        if not data[axis].varies:
+            wants[axis] = want
+
+
+def _with_samples(state: Following, places: str, want: Want, axis: int, component: int) -> str:
+    """Places with a component that counts along an axis."""
+    dims = state.get(places).dims or ()
+    zero, one = state.constant(np.array(0, np.int64), "zero"), state.constant(np.array(1, np.int64), "one")
+    count = state.add("Range", [zero, state.scalar(state.wanted(want)), one], "count")
+    count = state.unsqueezed(count, [a for a in range(len(dims)) if a != axis], "count")
+    only = state.constant((np.arange(dims[-1].base) == component).astype(np.int64), "component")
+    return state.add("Add", [places, state.add("Mul", [count, only], "steps")], "places")
+
+
+def _of_samples(state: Following, node: onnx.NodeProto) -> bool:
+    """Places that were made for one sample, whose component of samples is all 0: it counts them."""
+    known, places, maker = state.get(node.input[0]), state.get(node.input[1]), state.maker(node.input[1])
+    if known.dims is None or places.dims is None or maker is None or maker.op_type != "Concat":
+        return False
+    if attribute_value(node, "batch_dims", 0) or places.dims[-1].base != len(maker.input) or places.constant:
+        return False
+    for component, name in enumerate(maker.input):
+        dim = known.dims[component] if component < len(known.dims) else None
+        data = state.get(name).data
+        if dim is None or dim.base != 1 or dim.sizes not in state.freed or data is None or any(a.any() for a in data):
+            continue
+        axis = next((a for a, own in enumerate(places.dims) if own.sizes == dim.sizes), None)
+        if axis is None:
+            continue
+        want = Want(dim.sizes, node.input[0], component)
+        set_input(node, 1, _with_samples(state, node.input[1], want, axis, component))
+        text = f"looks up places of one sample in {node.input[0]!r}, which has several"
+        done = "each sample looks up its own now"
+        state.find("follows", node, text, value=node.input[0], axis=component, done=done)
+        return True
+    return False
 
 
 def _rises(places: np.ndarray, axis: int, component: int) -> bool:

@@ -9,6 +9,7 @@ import onnx
 
 from graphkit.edit.following.agreement import EXPORT
 from graphkit.edit.following.context import Following
+from graphkit.edit.following.places import follow_coordinate, follow_place
 from graphkit.edit.nodes import set_input
 from graphkit.graph.values import attribute_value
 from graphkit.shapes.points import Sizes, product
@@ -20,7 +21,7 @@ SMALLEST = 3
 PLACES_ONLY = frozenset(("Add", "Sub", "Mod", "Min", "Max", "Clip", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"))
 """Operators in which a whole number beside whole numbers is a size; in floats they mean one where a picture's edge is meant."""
 
-HANDS_ON = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Mul", "Sqrt"))
+HANDS_ON = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Mul", "Sqrt", "Abs", "Sign", "Relu"))
 """Operators behind a reduction that leave its count in force."""
 
 
@@ -34,7 +35,15 @@ def follow_numbers(state: Following, node: onnx.NodeProto) -> None:
         other = node.input[1 if place == 0 and len(node.input) > 1 else 0]
         if number is None or number.size != 1 or number.dtype.kind not in "iuf" or other == name:
             continue
+        if (
+            place == 1
+            and node.op_type in ("Div", "Mod")
+            and follow_place(state, node, round(float(number.reshape(-1)[0])))
+        ):
+            return
         if node.op_type == "Mul" and _as_variance(state, node, place, float(number.reshape(-1)[0])):
+            return
+        if number.dtype.kind == "f" and follow_coordinate(state, node, place, float(number.reshape(-1)[0])):
             return
         _tell(state, node, number, name, other)
 
@@ -44,6 +53,8 @@ def _tell(state: Following, node: onnx.NodeProto, number: np.ndarray, name: str,
     if not state.depends(other):
         return
     size = next((size for size in state.moving_sizes() if _is_size(value, size, node.op_type)), None)
+    if size is None and (half := next((s for s in state.moving_sizes() if _is_half(value, s, node.op_type)), None)):
+        size = half[0], f"half of {half[1]}"
     counted = _count(state, other)
     if counted is not None and round(value) in (counted[0], counted[0] - 1) and value == round(value) >= SMALLEST:
         size = counted[0], "that of" if round(value) == counted[0] else "one below"
@@ -113,9 +124,9 @@ def _count(state: Following, name: str) -> Sizes | None:
     for _ in range(6):
         if node is None or not node.input or not node.input[0]:
             return None
-        if node.op_type in ("ReduceSum", "ReduceMean", "ReduceSumSquare"):
+        if node.op_type in ("ReduceSum", "ReduceMean", "ReduceSumSquare", "GlobalAveragePool"):
             dims = state.get(node.input[0]).dims or ()
-            axes = _axes(state, node)
+            axes = list(range(2, len(dims))) if node.op_type == "GlobalAveragePool" else _axes(state, node)
             if not axes or any(not dims[axis].sizes for axis in axes):
                 return None
             count = product([dims[axis].sizes for axis in axes], state.points)
@@ -131,6 +142,16 @@ def _is_size(value: float, size: tuple[int, str], op_type: str) -> bool:
     if number < SMALLEST:
         return False
     return abs(value - number) < 1e-6 or (op_type == "Mul" and abs(value * number - 1) < 1e-6)
+
+
+def _is_half(value: float, size: tuple[int, str], op_type: str) -> bool:
+    """Whether places from -1 to 1 are made with a number: they are divided by half of the size, or of one below."""
+    number = size[0] - 1 if size[1] == "one below" else size[0]
+    if number < SMALLEST or op_type not in ("Div", "Mul"):
+        return False
+    if op_type == "Mul":
+        return abs(value * number - 2) < 1e-6 and math.frexp(value)[0] != 0.5
+    return abs(2 * value - number) < 1e-6 and (number % 2 == 1 or number >= 12)
 
 
 def _is_scale(state: Following, name: str, value: float) -> bool:

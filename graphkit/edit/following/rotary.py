@@ -52,7 +52,7 @@ def rotary(array: Array, axis: int) -> Rotary | None:
     for half in {width, width // 2} - {0, 1}:
         for k in range(1, min(half, 4)):
             near = np.abs(np.sort(np.unique(np.round(angles, 4)))[::-1])
-            if len(near) <= k or near[k] < 0.02:
+            if len(near) <= k or near[k] < 0.003:
                 continue
             base = float(near[k]) ** (-half / k)
             for digits in (1, 2):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 import onnx
 
 from graphkit.edit.following.agreement import EXPORT
-from graphkit.edit.following.context import Following, in_full
+from graphkit.edit.following.context import Following, Want, in_full
 from graphkit.edit.nodes import set_attribute, set_input
 from graphkit.graph.values import attribute_value
 from graphkit.shapes.points import Dim
@@ -19,6 +20,7 @@ TO_THE_END = np.iinfo(np.int64).max
 
 def follow_slice(state: Following, node: onnx.NodeProto) -> None:
     """Fixed bounds along an axis that varies: the size in the file is the end, and what counts from there follows."""
+    _cut_at_seams(state, node)
     known = state.get(node.input[0])
     bounds = _bounds(state, node)
     if not known.varies or known.dims is None or bounds is None:
@@ -148,6 +150,48 @@ def _cut_in_half(state: Following, node: onnx.NodeProto, axis: int, cut: int) ->
         f"cuts axis {axis} of {node.input[0]!r} in halves at {cut}, and the file does not say that {cut} is not meant"
     )
     state.find("choice", node, text, value=node.input[0], axis=axis, done="it cuts in the middle now")
+
+
+def _cut_at_seams(state: Following, node: onnx.NodeProto) -> None:
+    """Bounds at which values that vary were joined, from the front or from the end."""
+    bounds, dims = _bounds(state, node), state.get(node.input[0]).dims
+    if bounds is None or dims is None or attribute_value(node, "ends") is not None:
+        return
+    for position, axis in enumerate(bounds[2]):
+        dim = dims[axis]
+        joined = state.parts(Want(dim.sizes, node.input[0], axis, factors=dim.factors)) if dim.varies else []
+        for place, numbers in ((1, bounds[0]), (2, bounds[1])):
+            bound = numbers[position] if position < len(numbers) else None
+            if len(joined) < 2 or bound is None or not 0 < abs(bound) < dim.base:
+                continue
+            own = _up_to(joined if bound > 0 else joined[::-1], abs(bound))
+            if not any(part.varies for part in own):
+                continue
+            seam = _total(state, own)
+            seam = state.add("Neg", [seam], "seam") if bound < 0 else seam
+            if state.get(node.input[place]).elem == onnx.TensorProto.INT32:
+                seam = state.add("Cast", [seam], "seam", to=onnx.TensorProto.INT32)
+            parts = [seam if p == position else state.element(node.input[place], p) for p in range(len(numbers))]
+            text = f"cuts axis {axis} of {node.input[0]!r} at {bound}, where values were joined"
+            set_input(node, place, state.concatenated(parts))
+            state.find("follows", node, text, value=node.input[0], axis=axis, done="it cuts there at every size now")
+
+
+def _up_to(parts: Sequence[Want], bound: int) -> Sequence[Want]:
+    """The first parts that have so many places together; none where they have not."""
+    count = 0
+    for number, part in enumerate(parts, 1):
+        count += part.sizes[0]
+        if count == bound:
+            return parts[:number]
+    return ()
+
+
+def _total(state: Following, parts: Sequence[Want]) -> str:
+    total, *more = (state.wanted(part) if part.varies else state.constant([part.sizes[0]]) for part in parts)
+    for part in more:
+        total = state.add("Add", [total, part], "seam")
+    return total
 
 
 def _doubt_bounds(

@@ -43,6 +43,22 @@ class Distances:
 
 
 @dataclass(frozen=True)
+class Ladder:
+    """Whole numbers that depend on how far row and column are apart, one for each distance: places in a table of positions.
+
+    Attributes:
+        line: The numbers from the lowest distance (row - column) on, the first and last of which go on for ever; or
+            None where they rise or fall by one with each distance.
+        middle: The number at distance 0.
+        step: 1 or -1 where there is no ``line``.
+    """
+
+    line: Array | None
+    middle: int
+    step: int = 0
+
+
+@dataclass(frozen=True)
 class Grid:
     """Whole numbers that rise evenly along each of several axes, each by steps of its own.
 
@@ -161,6 +177,28 @@ def _oblong(array: Array) -> Distances | None:
     return Distances((bound,), values) if bound in (0, 1) and bound not in (corner, corner + 1) else None
 
 
+def ladder(array: Array) -> Ladder | None:
+    """A square of whole numbers that depend on row - column alone, where it is evident how they go on; else None.
+
+    They go on where the first and the last stand for many distances (they were clamped), or where all rise or fall by one
+    and begin at a number that is not that of the size.
+    """
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] < 3 or array.dtype.kind != "i":
+        return None
+    if not np.array_equal(array[1:, 1:], array[:-1, :-1]):
+        return None
+    count, middle = len(array), int(array[0, 0])
+    line = np.concatenate([array[0, :0:-1], array[:, 0]])
+    rises = np.diff(line.astype(np.int64))
+    if abs(int(rises[0])) == 1 and (rises == rises[0]).all():
+        return Ladder(None, middle, int(rises[0])) if middle not in (count - 1, count) else None
+    runs = np.diff(np.concatenate([[0], np.flatnonzero(rises) + 1, [len(line)]]))
+    clamped = len(runs) > 2 and all(
+        end >= 3 and end >= 2 * near for end, near in ((runs[0], runs[1]), (runs[-1], runs[-2]))
+    )
+    return Ladder(line, middle) if clamped else None
+
+
 def slope(array: Array, row: int, column: int) -> tuple[Array, bool] | None:
     """(step, absolute) of numbers that are step * |row - column|, or step * (row - column), for each place of other axes.
 
@@ -204,7 +242,13 @@ def grid(array: Array, axes: list[int]) -> Grid | None:
         if (step != np.round(step)).any() or (array.shape[axis] == 2 and not np.isin(step, (0, 1)).all()):
             return None
     counting = np.any([np.broadcast_to(step != 0, corner.shape) for step in found.values()], axis=0)
-    begins = np.abs(corner.astype(np.float64))[counting]
-    if not np.array_equal(made, array.astype(np.float64)) or (begins.size and begins.max() > 1):
+    begins = corner.astype(np.float64)[counting]
+    widest = max(float(np.abs(step.astype(np.float64)).max()) for step in found.values())
+    centred = (
+        widest > 1 and begins.size % 2 == 0 and begins.size and abs(float(begins.mean())) < 1e-6
+    )  # boxes about places
+    if not np.array_equal(made, array.astype(np.float64)):
+        return None
+    if begins.size and np.abs(begins).max() > 1 and not centred:
         return None
     return Grid(np.ascontiguousarray(corner), found)

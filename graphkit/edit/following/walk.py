@@ -15,6 +15,7 @@ from graphkit.edit.following.grown_sizes import GROWN_SIZES
 from graphkit.edit.following.holders import hold
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune
+from graphkit.graph import walk
 from graphkit.graph.symbols import LARGEST, substituted
 from graphkit.graph.values import dims as dims_of_type
 from graphkit.graph.values import is_constant_node
@@ -87,7 +88,13 @@ def follow(
     prune(model, state.replaced)
     names = list(dict.fromkeys(name for name in freed.values() if name in symbols))
     alone = {name: 3 + place for place, name in enumerate(names[:4])} if len(symbols) > 1 else dict.fromkeys(names, 1)
-    return Followed(tuple(state.findings), inference, symbols, alone)
+    return Followed(_in_force(state, model), inference, symbols, alone)
+
+
+def _in_force(state: Following, model: onnx.ModelProto) -> tuple[SizeFinding, ...]:
+    """The findings without those of nodes that were made again and are gone."""
+    gone = state.remade - {node.name or node.output[0] for node in walk.nodes(model.graph) if node.output}
+    return tuple(finding for finding in state.findings if finding.kind != "held" or finding.node not in gone)
 
 
 def _visit(state: Following, graph: onnx.GraphProto) -> None:
