@@ -7,7 +7,7 @@ opset, attributes of their own). What is written here has to be as the specifica
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import onnx
 
@@ -60,20 +60,7 @@ def departure(
         return f"{node.op_type} of {where} has no attribute {unknown!r}"
     if not domain and (wrong := wrong_value(node, version, [type_text(known) for known in inputs])):
         return wrong
-    return _wrong_types(schema, where, inputs, outputs)
-
-
-def wrong_types(
-    node: onnx.NodeProto,
-    version: int,
-    inputs: Sequence[onnx.TypeProto | None],
-    outputs: Sequence[onnx.TypeProto | None],
-) -> str | None:
-    """What ``departure`` says about the types of a node alone; None too where ONNX has no such operator."""
-    domain = canonical(node.domain)
-    schema = _schema(node.op_type, version, domain)
-    where = f"opset {version}" if not domain else f"{domain} {version}"
-    return _wrong_types(schema, where, inputs, outputs) if schema is not None else None
+    return wrong_types(node.op_type, version, domain, *(tuple(map(type_text, types)) for types in (inputs, outputs)))
 
 
 @cache
@@ -90,19 +77,26 @@ def _attributes(op: str, version: int, domain: str) -> frozenset[str]:
     return frozenset(schema.attributes) if schema is not None else frozenset()
 
 
-def _wrong_types(
-    schema: onnx.defs.OpSchema,
-    where: str,
-    inputs: Sequence[onnx.TypeProto | None],
-    outputs: Sequence[onnx.TypeProto | None],
+@lru_cache(maxsize=4096)
+def wrong_types(
+    op: str, version: int, domain: str, inputs: tuple[str | None, ...], outputs: tuple[str | None, ...]
 ) -> str | None:
-    """A type that is not allowed, or two of one type variable."""
+    """A type that an operator does not take, or two of one type variable, as half a sentence; None where all is well.
+
+    Args:
+        op: The operator; of one that ONNX does not have nothing is said.
+        version: The version of its domain that the model imports.
+        domain: Its domain, "" for ONNX's own.
+        inputs: The types of its inputs as ``type_text`` gives them; None for one that is left out or not known.
+        outputs: The types of its outputs.
+    """
+    schema = _schema(op, version, domain)
+    if schema is None:
+        return None
+    where = f"opset {version}" if not domain else f"{domain} {version}"
     bound: dict[str, str] = {}
     for what, formals, types in (("input", schema.inputs, inputs), ("output", schema.outputs, outputs)):
-        for formal, known in _paired(formals, types):
-            text = type_text(known)
-            if text is None:
-                continue
+        for formal, text in _paired(formals, types):
             if text not in formal.types and not text.startswith(("map(", "opaque(")):
                 return f"{schema.name} of {where} takes no {text} as its {what} {formal.name!r}"
             if formal.is_homogeneous and bound.setdefault(formal.type_str, text) != text:
@@ -110,9 +104,7 @@ def _wrong_types(
     return None
 
 
-def _paired(
-    formals: Sequence[Formal], types: Sequence[onnx.TypeProto | None]
-) -> Iterator[tuple[Formal, onnx.TypeProto]]:
+def _paired(formals: Sequence[Formal], types: Sequence[str | None]) -> Iterator[tuple[Formal, str]]:
     listed = list(formals)
     for position, known in enumerate(types):
         if known is not None and listed:
@@ -127,7 +119,12 @@ def type_text(type_proto: onnx.TypeProto | None) -> str | None:
         if type_proto.HasField(kind):
             inner = type_text(getattr(type_proto, kind).elem_type)
             return inner and f"{word}({inner})"
-    if not type_proto.tensor_type.elem_type:
+    return _tensor_text(type_proto.tensor_type.elem_type)
+
+
+@lru_cache(maxsize=256)  # a damaged model says any number
+def _tensor_text(data_type: int) -> str | None:
+    if not data_type:
         return None
-    name = type_name(type_proto.tensor_type.elem_type)
+    name = type_name(data_type)
     return f"tensor({ {'float32': 'float', 'float64': 'double'}.get(name, name) })"

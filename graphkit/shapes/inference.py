@@ -109,13 +109,19 @@ CONSEQUENCE = "expected to have type but instead is null"
 """What onnx says of a node whose input has no known type: behind a node that failed, or that has no rule of inference."""
 
 
-def inference_faults(model: onnx.ModelProto) -> list[tuple[str, str, str]]:
-    """(node's name or "", its operator or "", what is wrong), for each node whose shapes do not fit together; that
-    nothing is known of an input is nothing wrong.
+def typed_with_faults(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[tuple[str, str, str]]]:
+    """A copy with types (the model as it is where inference fails), and each node whose shapes do not fit together.
 
-    Cost: one run of inference.
+    A fault is (node's name or "", its operator or "", what is wrong); that nothing is known of an input is nothing wrong.
+    Element types are what counts here: sizes that are computed are not followed, and made-up symbols stay.
+
+    Cost: one run of inference, or two where something does not fit.
     """
-    text = _attempt(model, strict_mode=True)[1]
+    result, text = _attempt(model, strict_mode=True)
+    return result or run_inference(model, propagate=False) or model, _faults(text)
+
+
+def _faults(text: str) -> list[tuple[str, str, str]]:
     found = [(m["node"] or "", m["op"], _plain_reason(m["why"])) for m in _AT_NODE.finditer(text)]
     told = [each for each in found if CONSEQUENCE not in each[2]]
     return told if found else ([("", "", _plain_reason(text))] if text else [])

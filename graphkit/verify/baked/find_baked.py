@@ -11,7 +11,7 @@ from graphkit.errors import ExportError, SessionError
 from graphkit.finding import Finding
 from graphkit.hint import Argument, Blank, Hint, look
 from graphkit.result import Result
-from graphkit.runtime.session import session
+from graphkit.runtime.session import Session, session
 from graphkit.torch_export.arguments import Arguments, DynamicAxes, bind, dynamic_axes
 from graphkit.torch_export.examples import second_set
 from graphkit.torch_export.export import Exported, export_report
@@ -23,6 +23,7 @@ from graphkit.verify.baked.differences import differences
 from graphkit.verify.baked.reasons import reason
 from graphkit.verify.baked.remedies import Found, Remedies, told
 from graphkit.verify.baked.runs import Run, Runner, Trial, described, sizes_only, trial, unvaried_dims, unvaried_values
+from graphkit.verify.baked.tied import untied
 
 if TYPE_CHECKING:
     import torch
@@ -182,7 +183,7 @@ def _compared(
         SessionError: ONNX Runtime does not load the model.
     """
     loaded = session(base.model, device="cpu")
-    trials = [trial(loaded, run) for run in runs]
+    trials = [_tried(loaded, run, module, base.model, options["input_names"]) for run in runs]
     remedies = Remedies(module, base.model, runs, options, table)
     findings: dict[tuple[str, str | None, str | None], Finding] = {}
     differing: list[Found] = []
@@ -211,6 +212,23 @@ def _compared(
     found_now += _unexplained(trials, found_now)
     found_now += _undecided(runs, found_now)
     return found_now, trials
+
+
+def _tried(loaded: Session, run: Run, module: Any, model: Model, names: Sequence[str] | None) -> Trial:
+    """The model, run with the arguments of a run; where equal numbers were ranked, with others in their place."""
+    tried = trial(loaded, run)
+    if tried.agrees:
+        return tried
+    runner = Runner(module, names, watch=False)
+    for arguments in untied(run.arguments, model, lambda args, kwargs: bind(module, args, kwargs, names)):
+        try:
+            with quiet_torch():
+                again = trial(loaded, runner.run(arguments))
+        except ExportError:
+            continue
+        if again.agrees:
+            return again
+    return tried
 
 
 def _differing(module: Any, base: Exported, other: Exported, first: Run, run: Run) -> Iterator[Found]:
