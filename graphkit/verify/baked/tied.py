@@ -61,9 +61,9 @@ def _spread(tensor: Any, *, positive: bool) -> Any:
     count = tensor.numel()
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).reshape(tensor.shape)
     if not tensor.dtype.is_floating_point:
-        low = 1 if positive else int(tensor.min())
-        return (order + min(low, int(torch.iinfo(tensor.dtype).max) - count)).to(tensor.dtype)
+        least = 1 if positive else int(tensor.min())
+        return (order + min(least, int(torch.iinfo(tensor.dtype).max) - count)).to(tensor.dtype)
     low, high = (0.5, 2.5) if positive else (float(tensor.min()), float(tensor.max()))
-    if not (-1e30 < low < high < 1e30):
+    if not -1e30 < low < high < 1e30:
         low, high = -1.0, 1.0
     return (low + (high - low) * order.double() / max(count - 1, 1)).to(tensor.dtype)
