@@ -8,7 +8,7 @@ import onnx
 
 from graphkit.edit.patterns.graph_rules import GraphRule
 from graphkit.edit.patterns.library import TARGETS, built_in, find_rules
-from graphkit.edit.patterns.rewriting import Done, apply_rule
+from graphkit.edit.patterns.rewriting import Done, apply_in_functions, apply_rule
 from graphkit.edit.patterns.rule import Rule
 from graphkit.edit.patterns.rule_file import rule_of
 from graphkit.errors import EditError
@@ -132,7 +132,9 @@ def rewrite(
 
     Changes: nothing; returns a new model. The notes say for each rule what was rewritten, or where it came nearest to a match
         and why it is none.
-    Scope: main graph and bodies; not functions (``inline`` them first).
+    Scope: main graph, bodies and functions. Of a function's inputs no types are known, and a node that takes an attribute
+        from the call is no match: ``inline`` first where a rule asks for types. Rules for whole graphs (``tie-embeddings``,
+        ``constants-to-initializers`` and the like) leave functions alone.
     Cost: O(graph) a rule; shapes are inferred once where a condition asks for one that the model does not declare. Weights
         are read only where a rule computes new ones from them.
     Law: replaced; close, within the rule's own bound, for rules that approximate.
@@ -169,7 +171,9 @@ def _applied(model: Model, proto: onnx.ModelProto, rules: Iterable[Rule | GraphR
             notes += Done(rule, named, nearest="nothing of that kind is there").notes()
         else:
             done = apply_rule(model, proto, rule, names)
-            notes += [*done.notes(), *_checked(proto, done)]
+            inside = apply_in_functions(model, proto, rule, done)
+            checked = [note for whole, there in ((proto, done), *inside) for note in _checked(whole, there)]
+            notes += [*done.notes(), *dict.fromkeys(checked)]
     return notes
 
 

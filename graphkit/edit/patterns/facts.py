@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from graphkit.edit.function_graph import refers_anywhere
 from graphkit.edit.patterns.expressions import UnknownError, evaluate
 from graphkit.graph import values
 from graphkit.graph.scopes import Scope, scopes
@@ -49,7 +50,8 @@ class Types:
         if tensor is not None:
             return values.tensor_type(tensor.data_type, list(tensor.dims))
         if not self._whole:
-            self._whole.append(list(scopes(inferred(self._proto).graph)))
+            typed = self._proto if refers_anywhere(self._proto.graph) else inferred(self._proto)
+            self._whole.append(list(scopes(typed.graph)))
         return self._whole[0][self._number].type_of(name) or known
 
     def array(self, tensor: onnx.TensorProto) -> Array:

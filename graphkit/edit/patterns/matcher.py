@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import onnx
 
+from graphkit.edit.function_graph import refers
 from graphkit.edit.patterns.expressions import UnknownError
 from graphkit.edit.patterns.facts import Facts, Types, Value
 from graphkit.edit.patterns.rule import Alternative, PatternNode
@@ -173,6 +174,11 @@ class Matcher:
         if position in state.positions.values():
             return
         attributes: dict[str, Any] | None = state.attributes
+        if node.attribute and refers(node):
+            self._nearest.note(
+                len(state.positions) + 1, f"{title(node)} takes an attribute from the call of its function"
+            )
+            return
         if one.attributes or node.attribute:
             attributes = self._attributes(one, node, state, place)
         if attributes is None:
@@ -257,7 +263,7 @@ class Matcher:
     def _attributes(self, one: PatternNode, node: onnx.NodeProto, state: _State, place: int) -> dict[str, Any] | None:
         """What the pattern binds, with what this node has; None where an attribute is not as it should be."""
         defaults = _defaults(node.op_type, self._opset) if not one.op[0] else {}
-        have = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute if not a.ref_attr_name}
+        have = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         bound = dict(state.attributes)
         named = set()
         for attribute in one.attributes:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import onnx
 
 from graphkit.edit.forgetting import forget_values
+from graphkit.edit.function_graph import as_model, take_back
+from graphkit.edit.inlining import called
 from graphkit.edit.nodes import delete_nodes, sort_nodes
 from graphkit.edit.patterns.expressions import UnknownError
 from graphkit.edit.patterns.facts import Types
@@ -52,6 +54,7 @@ class Done:
         places: What stood there, one entry a match.
         told: What the rule itself says about each.
         nearest: Where it came nearest, where it matched nothing.
+        score: How near that was.
         samples: Written nodes with their constants, to be checked.
     """
 
@@ -59,6 +62,7 @@ class Done:
     places: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     nearest: str = ""
+    score: int = -1
     samples: list[Written] = field(default_factory=list)
 
     def notes(self) -> list[str]:
@@ -75,6 +79,32 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
+def apply_in_functions(
+    model: Model, proto: onnx.ModelProto, rule: Rule, done: Done
+) -> list[tuple[onnx.ModelProto, Done]]:
+    """Rewrite every place of a model's functions where a rule matches. Changes the model, and what was done.
+
+    Nothing is known of the types of a function's inputs, and a node that takes an attribute from the call is no match.
+
+    Returns:
+        Each function that was changed, as a model of its own, and what was done in it.
+    """
+    changed = []
+    own = _own(proto)
+    for function in proto.functions:
+        whole = as_model(proto, function)
+        inside = _Work(model, whole, rule, Names(whole.graph), own).run()
+        where = called(walk.function_key(function))
+        if inside.places:
+            take_back(proto, function, whole)
+            changed.append((whole, inside))
+            done.places += [f"{place} of {where}" for place in inside.places]
+            done.told += [f"{told} of {where}" for told in inside.told]
+        elif inside.score > done.score:
+            done.score, done.nearest = inside.score, f"{inside.nearest} (in {where}, whose inputs have no types)"
+    return changed
+
+
 def apply_rule(model: Model, proto: onnx.ModelProto, rule: Rule, names: Names) -> Done:
     """Rewrite every place where a rule matches, and what it wrote as long as it matches that. Changes the model.
 
@@ -87,14 +117,22 @@ def apply_rule(model: Model, proto: onnx.ModelProto, rule: Rule, names: Names) -
     Raises:
         EditError: The rule would go on for ever: it matches what it wrote, again and again.
 
-    Scope: the main graph and bodies; not functions.
+    Scope: the main graph and bodies; functions are for ``apply_in_functions``.
     Cost: O(graph) a round. Weights are read only where a constant is computed from them.
     """
-    return _Work(model, proto, rule, names).run()
+    return _Work(model, proto, rule, names, _own(proto)).run()
+
+
+def _own(proto: onnx.ModelProto) -> set[tuple[str, str]]:
+    """The operators that a model defines itself."""
+    return {walk.function_key(function)[:2] for function in proto.functions}
 
 
 class _Work:
-    def __init__(self, model: Model, proto: onnx.ModelProto, rule: Rule, names: Names) -> None:
+    def __init__(
+        self, model: Model, proto: onnx.ModelProto, rule: Rule, names: Names, own: set[tuple[str, str]]
+    ) -> None:
+        self._own = own
         self._model = model
         self._proto = proto
         self._rule = rule
@@ -117,6 +155,7 @@ class _Work:
             pass
         if self._done.places:
             self._tidy()
+        self._done.score = nearest.score
         self._done.nearest = str(nearest) or "the model is not of a kind that it is for"
         return self._done
 
@@ -127,13 +166,12 @@ class _Work:
             wanted = f"{low} or later" if high is None else f"{low} to {high}"
             nearest.note(0, f"it is for opset {wanted}, and the model has {self._opset}")
             return False
-        own = {walk.function_key(function)[:2] for function in self._proto.functions}
-        defined = next((one.op for one in alternative.pattern.nodes if one.op in own), None)
+        defined = next((one.op for one in alternative.pattern.nodes if one.op in self._own), None)
         if defined is not None:
             nearest.note(0, f"the model defines {defined[1]} itself; inline its functions first")
             return False
         for node in walk.nodes(onnx.GraphProto(node=alternative.replacement.node)):
-            if walk.call_key(node)[:2] not in own:
+            if walk.call_key(node)[:2] not in self._own:
                 require_known(node, f"{self._rule.name} writes")
             if not node.domain and schema_of(node.op_type, self._opset) is None:
                 since = _since(node.op_type)
