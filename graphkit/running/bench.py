@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +19,11 @@ from graphkit.model import Model, ModelLike
 from graphkit.progress import Progress
 from graphkit.reading.values import value_for
 from graphkit.result import Result
-from graphkit.running.memory import MemoryUse, memory_of
+from graphkit.running.memory import Loading, MemoryUse, memory_of
 from graphkit.runtime.custom_ops import Libraries, library_paths
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.profiling import NodeTime, node_times
-from graphkit.runtime.session import Optimization, Session, session
+from graphkit.runtime.session import Optimization, Session
 from graphkit.storage.load import as_valid_model
 
 if TYPE_CHECKING:
@@ -200,13 +200,7 @@ def bench(
     models = [as_valid_model(one) for one in (model, other) if one is not None]
     names = _names(models)
     libraries = library_paths(custom_ops)
-    options = {
-        "device": device,
-        "tf32": tf32,
-        "threads": threads,
-        "allow_cpu_nodes": True,
-        "custom_ops": libraries,
-    }
+    loading = Loading(device, optimizations[0], threads, tf32, libraries)
     randoms = [RandomFeeds(one, seed=seed) for one in models]
     known = [name for random in randoms for name in random.ports]
     if unknown := next((name for name in feeds or {} if name not in known), None):
@@ -223,7 +217,7 @@ def bench(
         rows = []
         for level, at in itertools.product(optimizations, range(len(models))):
             begun = time.perf_counter()
-            made.append(session(models[at], optimization=level, **options))  # type: ignore[arg-type]  # its options
+            made.append(replace(loading, optimization=level).session(models[at]))
             rows.append(_Row(names[at], level, made[-1], fed[at], 1000 * (time.perf_counter() - begun)))
         _run(rows, runs, seconds)
         timings += _timings(rows, sizes, len(models))
@@ -231,7 +225,7 @@ def bench(
             progress(number + 1, len(cases), "measuring")
         made = made[-1:]
     found = made[-1]
-    first = {**options, "device": found.device, "optimization": optimizations[0]}
+    first = replace(loading, device=found.device)
     used = [memory_of(one, feed, first) for one, feed in zip(models, firsts, strict=True)] if memory else []
     return Benchmark(
         models=tuple(names),
@@ -342,17 +336,16 @@ def _profiles(
     models: Sequence[Model],
     feeds: Sequence[Mapping[str, Array]],
     sizes: Mapping[str, int],
-    options: Mapping[str, Any],
+    loading: Loading,
     runs: int | None,
 ) -> Iterator[Profile]:
     counted = min(runs or PROFILED, PROFILED)
-    chosen = {name: value for name, value in options.items() if name != "allow_cpu_nodes"}
     for name, model, fed in zip(names, models, feeds, strict=True):
-        nodes = node_times(model, fed, runs=counted, **chosen)
+        nodes = node_times(model, fed, runs=counted, **vars(loading))
         whole = sum(node.milliseconds for node in nodes) or 1.0
         groups: dict[str, list[float]] = {}
         for node in nodes:
             groups.setdefault(node.operator, []).append(node.milliseconds)
         rows = [OperatorTime(op, len(times), sum(times), sum(times) / whole) for op, times in groups.items()]
         rows.sort(key=lambda row: -row.milliseconds)
-        yield Profile(name, dict(sizes), str(options["optimization"]), tuple(rows), nodes)
+        yield Profile(name, dict(sizes), loading.optimization, tuple(rows), nodes)

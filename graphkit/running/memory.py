@@ -10,17 +10,17 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graphkit.errors import GraphkitError
 from graphkit.result import Result
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.save_arrays import save_arrays
-from graphkit.runtime.session import session
+from graphkit.runtime.session import Optimization, Session, session
 from graphkit.storage.save import save
 
 if TYPE_CHECKING:
-    from graphkit.model import Model
+    from graphkit.model import Model, ModelLike
     from graphkit.tensor import Array
 
 STATUS = Path("/proc/self/status")
@@ -40,13 +40,36 @@ class MemoryUse(Result):
     peak: int
 
 
-def memory_of(model: Model, feeds: Mapping[str, Array], options: Mapping[str, Any]) -> MemoryUse | None:
+@dataclass(frozen=True)
+class Loading:
+    """How ``bench`` loads a model, wherever that runs.
+
+    Attributes:
+        device: As ``session`` takes it, and what follows too.
+        optimization: The runtime's rewrites.
+        threads: Threads, or None.
+        tf32: Whether TF32 is allowed.
+        custom_ops: Shared libraries of operators.
+    """
+
+    device: str
+    optimization: Optimization
+    threads: int | None
+    tf32: bool
+    custom_ops: tuple[str, ...]
+
+    def session(self, model: ModelLike) -> Session:
+        """A session of the model; on a GPU nodes may fall to the CPU."""
+        return session(model, allow_cpu_nodes=True, **vars(self))
+
+
+def memory_of(model: Model, feeds: Mapping[str, Array], loading: Loading) -> MemoryUse | None:
     """What loading and running a model once takes; None where the system does not say.
 
     Args:
         model: The model; one that is no longer the file that it was loaded from is written to a temporary one.
         feeds: Input -> array of the declared dtype.
-        options: Of ``graphkit.session``: device, optimization, threads, tf32, custom_ops.
+        loading: How it is loaded.
 
     Raises:
         GraphkitError: The process ended without an answer.
@@ -63,7 +86,7 @@ def memory_of(model: Model, feeds: Mapping[str, Array], options: Mapping[str, An
         if feeds:
             save_arrays(dict(feeds), os.path.join(folder, "feeds.npz"))
         file = os.path.join(folder, "feeds.npz")
-        asked = json.dumps({"model": path, "feeds": file, "inputs": list(feeds), "options": dict(options)})
+        asked = json.dumps({"model": path, "feeds": file, "inputs": list(feeds), "loading": vars(loading)})
         code = f"from {__name__} import answer; answer()"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         done = subprocess.run(  # noqa: S603 (this Python, our own code)
@@ -81,7 +104,7 @@ def answer() -> None:
     import_runtime()  # what it holds itself is no part of the model
     asked = json.load(sys.stdin)
     before = _held("VmRSS")
-    made = session(asked["model"], **asked["options"])
+    made = Loading(**asked["loading"]).session(asked["model"])
     loaded = _held("VmRSS")
     made.run(dict.fromkeys(asked["inputs"], f"@{asked['feeds']}"))
     found = {"loaded": max(0, loaded - before), "peak": max(0, _held("VmHWM") - before)}

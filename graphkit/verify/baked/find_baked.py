@@ -14,14 +14,14 @@ from graphkit.result import Result
 from graphkit.runtime.session import Session, session
 from graphkit.torch_export.arguments import Arguments, DynamicAxes, bind, dynamic_axes
 from graphkit.torch_export.examples import second_set
-from graphkit.torch_export.export import Exported, export_report
+from graphkit.torch_export.export import Exported
 from graphkit.torch_export.job import Exporter
 from graphkit.torch_export.own_domains import Translations
 from graphkit.torch_export.quiet import quiet_torch
 from graphkit.verify.baked.conversions import never_changed
 from graphkit.verify.baked.differences import differences
 from graphkit.verify.baked.reasons import reason
-from graphkit.verify.baked.remedies import Found, Remedies, told
+from graphkit.verify.baked.remedies import Export, Found, Remedies, told
 from graphkit.verify.baked.runs import Run, Runner, Trial, described, sizes_only, trial, unvaried_dims, unvaried_values
 from graphkit.verify.baked.tied import untied
 
@@ -113,9 +113,8 @@ def find_baked(
     if check_inputs:
         sets.append(bind(module, *second_set(sets[0], check_inputs), input_names))
     table, _ = dynamic_axes(dynamic, sets[0].tensors)
-    options: dict[str, Any] = {"exporter": exporter, "opset": opset, "input_names": input_names, "dynamic": table}
-    options["translations"] = translations
-    base = export_report(module, sets[0].args, kwargs=sets[0].kwargs, **options)
+    export = Export(exporter, opset, input_names, table, translations)
+    base = export.of(module, sets[0])
     runner = Runner(module, input_names, watch=exporter == "torchscript")
     with quiet_torch():
         for one in sets:
@@ -124,9 +123,9 @@ def find_baked(
             runner.vary(table)
     left = [*_left_out(runner, table)]
     try:
-        found, trials = _compared(module, base, runner.runs, options, table)
+        found, trials = _compared(module, base, runner.runs, export)
     except SessionError as error:
-        wider = _in_float32(module, runner.runs, options)
+        wider = _in_float32(module, runner.runs, export)
         if wider is None:
             return Baked(base.model, (), (), (*left, f"numbers: ONNX Runtime does not load the model: {error.message}"))
         found, trials = wider
@@ -143,9 +142,7 @@ def _left_out(runner: Runner, table: Mapping[str, Mapping[int, str]]) -> Iterato
         yield Hint(f"values of {name!r}: {why}; ", GIVE)
 
 
-def _in_float32(
-    module: Any, runs: Sequence[Run], options: Mapping[str, Any]
-) -> tuple[list[Finding], list[Trial]] | None:
+def _in_float32(module: Any, runs: Sequence[Run], export: Export) -> tuple[list[Finding], list[Trial]] | None:
     """The same with the module and its arguments in float32, where ONNX Runtime lacks kernels for less."""
     import torch
 
@@ -157,34 +154,26 @@ def _in_float32(
     if not any(tensor.dtype in (torch.bfloat16, torch.float16) for tensor in held):
         return None
     wide = copy.deepcopy(module).float()
-    runner = Runner(wide, options["input_names"], watch=options["exporter"] == "torchscript")
+    runner = Runner(wide, export.input_names, watch=export.exporter == "torchscript")
     with quiet_torch():
         for run in runs:
             arguments = run.arguments
-            runner.run(bind(wide, *arguments.changed(widened), options["input_names"]), export=run.export)
-    first = runner.runs[0].arguments
+            runner.run(bind(wide, *arguments.changed(widened), export.input_names), export=run.export)
     try:
-        base = export_report(wide, first.args, kwargs=first.kwargs, **options)
-        return _compared(wide, base, runner.runs, options, options["dynamic"])
+        return _compared(wide, export.of(wide, runner.runs[0].arguments), runner.runs, export)
     except (ExportError, SessionError):
         return None
 
 
-def _compared(
-    module: Any,
-    base: Exported,
-    runs: Sequence[Run],
-    options: Mapping[str, Any],
-    table: Mapping[str, Mapping[int, str]],
-) -> tuple[list[Finding], list[Trial]]:
+def _compared(module: Any, base: Exported, runs: Sequence[Run], export: Export) -> tuple[list[Finding], list[Trial]]:
     """The findings and the trials.
 
     Raises:
         SessionError: ONNX Runtime does not load the model.
     """
     loaded = session(base.model, device="cpu")
-    trials = [_tried(loaded, run, module, base.model, options["input_names"]) for run in runs]
-    remedies = Remedies(module, base.model, runs, options, table)
+    trials = [_tried(loaded, run, module, base.model, export.input_names) for run in runs]
+    remedies = Remedies(module, base.model, runs, export)
     findings: dict[tuple[str, str | None, str | None], Finding] = {}
     differing: list[Found] = []
     for run, tried in zip(runs[1:], trials[1:], strict=True):
@@ -192,7 +181,7 @@ def _compared(
             continue
         for finding in _fixed_axes(base, run.arguments, remedies):
             findings.setdefault((finding.kind, finding.node, finding.value), finding)
-        other = _export(module, run.arguments, options)
+        other = _export(module, run.arguments, export)
         if isinstance(other, Exported):
             differing += _differing(module, base, other, runs[0], run)
         elif not tried.agrees:
@@ -236,9 +225,9 @@ def _differing(module: Any, base: Exported, other: Exported, first: Run, run: Ru
         yield Found(reason(difference, first.arguments, run.arguments), run)
 
 
-def _export(module: Any, arguments: Arguments, options: Mapping[str, Any]) -> Exported | ExportError:
+def _export(module: Any, arguments: Arguments, export: Export) -> Exported | ExportError:
     try:
-        return export_report(module, arguments.args, kwargs=arguments.kwargs, **options)
+        return export.of(module, arguments)
     except ExportError as error:
         return error
 

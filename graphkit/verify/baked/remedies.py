@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphkit.errors import GraphkitError
@@ -13,8 +13,10 @@ from graphkit.model import Model
 from graphkit.runtime.session import session
 from graphkit.shapes.resize_patterns import is_resampler
 from graphkit.surgery.promote import promote
-from graphkit.torch_export.export import export_report
-from graphkit.torch_export.job import EXPORTERS
+from graphkit.torch_export.arguments import Arguments
+from graphkit.torch_export.export import Exported, export_report
+from graphkit.torch_export.job import EXPORTERS, Exporter
+from graphkit.torch_export.own_domains import Translations
 from graphkit.verify.baked.reasons import Reason
 from graphkit.verify.baked.runs import Run, sizes_only, trial
 
@@ -39,6 +41,42 @@ class Found:
     run: Run
 
 
+@dataclass(frozen=True)
+class Export:
+    """How a module is exported.
+
+    Attributes:
+        exporter: "dynamo" or "torchscript".
+        opset: The opset to ask for.
+        input_names: Names for the tensors.
+        dynamic: The axes that may vary.
+        translations: Translations of operators of the user's own.
+    """
+
+    exporter: Exporter
+    opset: int | None
+    input_names: Sequence[str] | None
+    dynamic: Mapping[str, Mapping[int, str]]
+    translations: Translations | None
+
+    def of(self, module: Any, arguments: Arguments) -> Exported:
+        """The export of a module.
+
+        Raises:
+            ExportError: As ``export_report``.
+        """
+        return export_report(
+            module,
+            arguments.args,
+            kwargs=arguments.kwargs,
+            exporter=self.exporter,
+            opset=self.opset,
+            input_names=self.input_names,
+            dynamic=self.dynamic,
+            translations=self.translations,
+        )
+
+
 class Remedies:
     """What mends the findings of one export.
 
@@ -46,8 +84,7 @@ class Remedies:
         module: The module.
         base: The exported model.
         runs: All runs; the first is the one that was exported.
-        options: Options of the export.
-        dynamic: The axes that are dynamic in it.
+        export: How it was exported.
     """
 
     def __init__(
@@ -55,11 +92,10 @@ class Remedies:
         module: Any,
         base: Model,
         runs: Sequence[Run],
-        options: Mapping[str, Any],
-        dynamic: Mapping[str, Mapping[int, str]],
+        export: Export,
     ) -> None:
         self._module, self._base, self._runs = module, base, runs
-        self._options, self._dynamic = options, dynamic
+        self._export = export
         self._again: str | Hint | None = None
         self._promoted: dict[int, bool] = {}
 
@@ -131,7 +167,7 @@ class Remedies:
         return trial(loaded, run, fed).agrees
 
     def _other_export(self) -> str | None:
-        axes = {name: dict(own) for name, own in self._dynamic.items()}
+        axes = {name: dict(own) for name, own in self._export.dynamic.items()}
         first = self._runs[0].arguments
         marks = []
         for place, leaf in enumerate(first.tensors):
@@ -141,20 +177,19 @@ class Remedies:
                 if varies and axis not in axes.get(leaf.name, {}):
                     axes.setdefault(leaf.name, {})[axis] = f"{leaf.name}_{axis}"
                     marks.append(f"{leaf.name}:{axis}={leaf.name}_{axis}")
-        asked = self._options["exporter"]
+        asked = self._export.exporter
         for exporter in sorted(EXPORTERS, key=lambda one: one != asked):
             if exporter == "torchscript" != asked or (exporter == asked and not marks):
                 continue
             told: list[Part] = [Argument("exporter", exporter)] if exporter != asked else []
             told += [Argument("dynamic", marks)] if marks else []
-            if self._agrees({**self._options, "exporter": exporter, "dynamic": axes}):
+            if self._agrees(replace(self._export, exporter=exporter, dynamic=axes)):
                 return Hint("export with ", joined(" ", told))
         return None
 
-    def _agrees(self, options: Mapping[str, Any]) -> bool:
-        first = self._runs[0].arguments
+    def _agrees(self, export: Export) -> bool:
         try:
-            model = export_report(self._module, first.args, kwargs=first.kwargs, **options).model
+            model = export.of(self._module, self._runs[0].arguments).model
             loaded = session(model, device="cpu")
         except GraphkitError:
             return False
