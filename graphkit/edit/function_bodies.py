@@ -70,7 +70,7 @@ def _settled(nodes: list[onnx.NodeProto], outputs: set[str], scope: Scope, opset
             dims = scope.dims_of(shapes[node.input[0]])
             found = None if dims is None else {node.output[0]: np.array(len(dims), np.int64)}
         elif node.input and all(name in known for name in node.input if name) and computable(node, opset):
-            found = evaluated(node, known, opset)
+            found = evaluated(node, {name: known[name] for name in node.input if name}, opset)
         if found is None:
             kept.append(node)
             continue

@@ -8,6 +8,7 @@ which flattens. So each node is checked against the older definition by itself; 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import onnx
@@ -134,6 +135,7 @@ def _same(node: onnx.NodeProto, place: Place) -> bool:
         return False
 
 
+@cache
 def _first(op: str) -> int:
     return min(s.since_version for s in onnx.defs.get_all_schemas_with_history() if (s.domain, s.name) == ("", op))
 
