@@ -23,12 +23,12 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cas
 import numpy as np
 import onnx
 
-from graphkit.errors import GraphkitError, GraphkitWarning, InvalidGraphError, NameNotFoundError, TensorError
+from graphkit.errors import EditError, GraphkitError, GraphkitWarning, InvalidGraphError, NameNotFoundError, TensorError
 from graphkit.graph import walk
 from graphkit.graph.misnamed import nodes_told
 from graphkit.model import Model, ModelLike, Source
 from graphkit.semantics.valid import require_valid
-from graphkit.step import Find, Opaque, Step, bytes_in, encoded
+from graphkit.step import OTHER_WEIGHTS, Find, Opaque, Step, bytes_in, encoded
 from graphkit.storage.load import as_model
 
 P = ParamSpec("P")
@@ -270,9 +270,15 @@ def replay(edited: ModelLike, original: ModelLike, *, arrays: Find | None = None
 
 
 def replayed(
-    edited: ModelLike, original: ModelLike, *, arrays: Find | None = None
+    edited: ModelLike, original: ModelLike, *, arrays: Find | None = None, donor: Model | None = None
 ) -> Iterator[tuple[Step, dict[str, Any], Model]]:
     """``replay`` step by step: each step that the original has not had, its decoded arguments, and the model after it.
+
+    Args:
+        edited: As ``replay`` takes it.
+        original: The same.
+        arrays: The same.
+        donor: The model that weights are restored from, where a step did that: the history does not hold it.
 
     Raises:
         FormatError, GraphkitError, NameNotFoundError: As ``replay``.
@@ -286,15 +292,27 @@ def replayed(
     held = arrays_of(source)
     for step in steps[len(had) :]:
         definition = operation_of(step.operation)
-        arguments = step.decoded(_first_of(arrays, held, _lazy(result)))
+        given = donor is not None and restores(step)
+        arguments = (step._replace(obstacle="") if given else step).decoded(_first_of(arrays, held, _lazy(result)))
+        arguments |= {"restore_weights": donor} if given else {}
         try:
             bound = definition.signature.bind_partial(**arguments)
         except TypeError as error:
             raise GraphkitError(f"the step {step.operation!r} has arguments that it does not take: {error}") from error
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", GraphkitWarning)
-            result = definition.function(result, *bound.args, **bound.kwargs)
+            try:
+                result = definition.function(result, *bound.args, **bound.kwargs)
+            except EditError as error:
+                if not given:
+                    raise
+                raise GraphkitError(f"{OTHER_WEIGHTS}, and not from the original: {error.message}") from error
         yield step, arguments, result
+
+
+def restores(step: Step) -> bool:
+    """Whether a step took weights from another model, which the history does not hold."""
+    return step.operation == "set_parts" and step.obstacle == OTHER_WEIGHTS
 
 
 def _first_of(*places: Find | None) -> Find:

@@ -37,6 +37,9 @@ FORMAT = 1
 INLINE = 1 << 16
 """Bytes up to which an array is written into the step itself."""
 
+OTHER_WEIGHTS = "the weights came from another model"
+"""The obstacle of a step that restored weights: the history does not hold the model that they came from."""
+
 MOST_SKELETON = 1 << 22
 """Bytes of text that a step may take to hold the skeleton of a model or a function."""
 

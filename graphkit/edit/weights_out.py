@@ -112,12 +112,11 @@ def restore(model: Model, proto: onnx.ModelProto, donor: Model) -> tuple[int, Ma
             raise EditError(f"the model to restore from has no values for {shown!r}")
         if other.data_type != tensor.data_type or list(other.dims) != list(tensor.dims):
             raise EditError(f"{shown!r} is of another type or shape in the model to restore from")
-        held = tensor.name
-        doc, metadata = tensor.doc_string, list(tensor.metadata_props)
+        told = _told(tensor)
         tensor.CopyFrom(other)
-        tensor.name, tensor.doc_string = held, doc
-        del tensor.metadata_props[:]
-        tensor.metadata_props.extend(metadata)
+        for field in TOLD:
+            tensor.ClearField(field)
+        tensor.MergeFrom(told)
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             location = data_range(other).location
             source = donor.locate(other)[0]
@@ -139,8 +138,21 @@ def _free(location: str, sources: Mapping[str, Source]) -> str:
 
 
 def _empty(tensor: onnx.TensorProto) -> None:
-    kept = onnx.TensorProto(
-        name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, doc_string=tensor.doc_string
-    )
-    kept.metadata_props.extend(tensor.metadata_props)
+    kept = _told(tensor)
+    kept.data_type = tensor.data_type
+    kept.dims.extend(tensor.dims)
     tensor.CopyFrom(kept)
+
+
+TOLD: tuple[Literal["name", "doc_string", "metadata_props"], ...] = ("name", "doc_string", "metadata_props")
+"""Fields of a tensor that are not its numbers, its type or its dims."""
+
+
+def _told(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    """A tensor with nothing but these, each that is there."""
+    made = onnx.TensorProto(metadata_props=tensor.metadata_props)
+    if tensor.HasField("name"):
+        made.name = tensor.name
+    if tensor.HasField("doc_string"):
+        made.doc_string = tensor.doc_string
+    return made

@@ -32,7 +32,7 @@ from graphkit.model import Model, ModelLike, Source
 from graphkit.operation import Edit, operation
 from graphkit.plural import counted
 from graphkit.shapes.one_node import OneNode
-from graphkit.step import is_file
+from graphkit.step import OTHER_WEIGHTS, is_file
 from graphkit.storage.load import as_model
 from graphkit.storage.source import Buffer, LocalFile
 from graphkit.tensor import DataRange, refer, type_name
@@ -121,7 +121,7 @@ def set_parts(
         notes.append(counted(fill(proto, fill_weights), f"weight is {fill_weights}", f"weights are {fill_weights}"))
     if shapes is not None:
         notes.append(infer_shapes(proto) if shapes == "infer" else clear_shapes(proto))
-    obstacle = "the weights came from another model" if restore_weights is not None else ""
+    obstacle = OTHER_WEIGHTS if restore_weights is not None else ""
     return Edit(proto, notes, sources=work.sources, obstacle=obstacle, arguments=_written(restore_weights, tensors))
 
 

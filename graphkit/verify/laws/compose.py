@@ -49,6 +49,7 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
         before=first.before,
         prepare=_prepared(first.prepare, second.prepare),
         others=(),
+        stripped=first.stripped if second.stripped is None else second.stripped,
         held=first.held or second.held,
         ordered=first.ordered and second.ordered,
     )

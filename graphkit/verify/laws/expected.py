@@ -18,7 +18,7 @@ from graphkit.edit.inserting import chosen_readers, read_inside
 from graphkit.edit.model_fields import import_domain
 from graphkit.edit.new_values import array_of, dtype_of, fitted, loaded, weight_at
 from graphkit.edit.readers import read_instead
-from graphkit.edit.weights_out import fill
+from graphkit.edit.weights_out import fill, strip
 from graphkit.graph import walk
 from graphkit.graph.addresses import Addresses, Found, Site
 from graphkit.graph.index import GraphIndex
@@ -165,6 +165,8 @@ def with_parts(before: Model, arguments: Mapping[str, Any]) -> Model:
         tensor.CopyFrom(onnx.numpy_helper.from_array(np.asarray(array), tensor.name))
     for domain, version in (arguments.get("opset_import") or {}).items():
         import_domain(proto, domain, version)
+    if arguments.get("strip_weights") and arguments.get("fill_weights"):
+        strip(proto)
     if arguments.get("fill_weights"):
         fill(proto, arguments["fill_weights"])
     return _finished(before, proto, addresses)

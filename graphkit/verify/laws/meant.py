@@ -13,7 +13,7 @@ from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.upstream import downstream
 from graphkit.model import Model
 from graphkit.surgery import tap as surgery
-from graphkit.verify.laws.binding import Binding, Broken, Change, Fed, Outcome, Unproved
+from graphkit.verify.laws.binding import Binding, Broken, Change, Fed, Outcome
 from graphkit.verify.laws.computations import unchanged
 from graphkit.verify.laws.expected import inserted, removed, with_parts
 from graphkit.verify.laws.loose import loosened
@@ -76,8 +76,13 @@ def remove(change: Change) -> Binding:
 def set_parts(change: Change) -> Binding:
     """What a model computes in which this is set, and nothing else; all as before, where no node and no weight was."""
     given = change.arguments
-    if given.get("strip_weights"):
-        raise Unproved("a model without its weights does not run")
+    restored = "restore_weights" in given
+    stripped = False if restored or given.get("fill_weights") else bool(given.get("strip_weights")) or None
+    return replace(_set_parts(change), stripped=stripped)
+
+
+def _set_parts(change: Change) -> Binding:
+    given = change.arguments
     cleared = [name for name in listed(given.get("clear")) if name not in ("metadata", "docs")]
     places = [*(given.get("attributes") or {}), *(given.get("operands") or {}), *cleared]
     if not any((places, given.get("tensors"), given.get("opset_import"), given.get("fill_weights"))):

@@ -9,25 +9,27 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphkit.errors import GraphkitError, NameNotFoundError
+from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.misnamed import first_node_hint
 from graphkit.graph.ports import input_ports
 from graphkit.hint import Call, Hint
 from graphkit.model import Model, ModelLike
-from graphkit.operation import operation_of, replayed
+from graphkit.operation import operation_of, replayed, restores
 from graphkit.progress import Progress
 from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.step import HISTORY_KEY, Original
 from graphkit.storage.load import as_model, load
 from graphkit.storage.save import versions_written
 from graphkit.surgery.split import Split
+from graphkit.tensor import is_stripped
 from graphkit.verify.laws.binding import Binding, Broken, Change, Unproved
 from graphkit.verify.laws.cached import held_cached
 from graphkit.verify.laws.compose import composed
 from graphkit.verify.laws.joined import held_chained, held_joined, is_merge
 from graphkit.verify.laws.judge import Asked, ask
 from graphkit.verify.laws.proof import Held, Proof, Replayed, Verdict, worst
-from graphkit.verify.laws.same_bytes import first_byte_difference
+from graphkit.verify.laws.same_bytes import first_byte_difference, other_weights, same_skeletons
 from graphkit.verify.laws.table import binding_of
 from graphkit.verify.validate import versions
 
@@ -138,6 +140,12 @@ def _proved(
     if answer is not None and not answer:
         _tell_apart(last, first)
     laws = chain.laws(asked)
+    if chain.restored and (why := chain.other_donor()):
+        answer = Replayed("unproved", why) if answer is not None and not answer else answer
+        laws = [
+            replace(law, verdict="unproved", why=f"{why}; {law.why}") if law.verdict == "broken" else law
+            for law in laws
+        ]
     if state:
         laws.append(held_cached(last, first, state, asked))
     verdicts: list[Verdict] = [*([answer.verdict] if answer is not None else []), *(law.verdict for law in laws)]
@@ -263,6 +271,7 @@ class _Chain:
         self._last = last
         self._first = first
         self.notes: list[str] = []
+        self.restored: set[str] = set()
         self._changes: list[Change] = []
         self._end: Model | None = None
         self._stopped = ""
@@ -271,7 +280,9 @@ class _Chain:
             raise GraphkitError("the original has had every step that the edited model's history holds")
         before = first.without_record()
         try:
-            for step, arguments, after in replayed(last, first):
+            for step, arguments, after in replayed(last, first, donor=first):
+                if restores(step):
+                    self.restored.update(t.name for t in walk.tensors(before.proto) if is_stripped(t))
                 self._changes.append(Change(step.operation, arguments, before, after))
                 before = after
                 if progress is not None:
@@ -294,6 +305,15 @@ class _Chain:
         if other:
             return Replayed("unproved", f"{why}; the file was made with {other}, and versions may differ in bytes")
         return Replayed("broken", why)
+
+    def other_donor(self) -> str:
+        """Why weights that were restored are not those of the original; "" where they are, or more than they differ."""
+        if self._end is None or not same_skeletons(self._last.without_record(), self._end):
+            return ""
+        names = set(other_weights(self._last.without_record(), self._end))
+        if not names or not names <= self.restored:
+            return ""
+        return f"the weights were restored from another model than {self._first.path or 'the original'}: {min(names)!r} is another"
 
     def laws(self, asked: Asked) -> list[Held]:
         """The second question, for runs of steps that are proved as one."""
@@ -323,7 +343,7 @@ class _Chain:
         names = [link.change.operation for link in links]
         law = " + ".join(dict.fromkeys(link.law for link in links))
         whole = ask(group.binding, links[0].change.before, links[-1].change.after, names, law, asked)
-        if len(links) == 1:
+        if len(links) == 1 or group.binding.stripped is not None:  # nothing runs a model between without its weights
             return [whole]
         if whole.verdict != "proved":  # the step that is to blame, or a chain that is more than its steps
             return [self._alone(link, asked) for link in links]

@@ -26,10 +26,21 @@ def first_byte_difference(mine: Model, other: Model) -> str | None:
     left, right = _bare(mine.proto), _bare(other.proto)
     if left.SerializeToString(deterministic=True) != right.SerializeToString(deterministic=True):
         return _told(left, right)
+    name = next(other_weights(mine, other), None)
+    return f"the weight {name!r} has other bytes" if name is not None else None
+
+
+def other_weights(mine: Model, other: Model) -> Iterator[str]:
+    """The weights whose bytes differ, of two models with one skeleton."""
     for one, two in zip(walk.tensors(mine.proto), walk.tensors(other.proto), strict=True):
         if not _same_bytes(mine, one, other, two):
-            return f"the weight {one.name!r} has other bytes"
-    return None
+            yield one.name
+
+
+def same_skeletons(mine: Model, other: Model) -> bool:
+    """Whether two models are one but for the bytes of their weights."""
+    left, right = _bare(mine.proto), _bare(other.proto)
+    return left.SerializeToString(deterministic=True) == right.SerializeToString(deterministic=True)
 
 
 def _bare(proto: onnx.ModelProto) -> onnx.ModelProto:
