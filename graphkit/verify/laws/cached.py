@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphkit.errors import FeedError, GraphkitError, NameNotFoundError
-from graphkit.feeds.random import RandomFeeds
+from graphkit.feeds.random import EMPTYING, RandomFeeds
 from graphkit.graph.misnamed import node_hint
 from graphkit.graph.ports import Port, input_ports, output_ports
 from graphkit.model import Model
@@ -175,7 +175,10 @@ def _feeds(model: Model, sequence: _Sequence, asked: Asked, number: int) -> dict
                 known = random.shape(name)[(ports[name].dims or ()).index(sequence.past)]
         totals = {str((ports[name].dims or ())[at]): known + STEPS for name, at in sequence.growing.items()}
         random = random.bound({sequence.symbol: STEPS, **{s: n for s, n in totals.items() if s.isidentifier()}})
-        return {**random.draw_all(number, given), **given}
+        return {
+            **random.draw_all(EMPTYING * number, given),
+            **given,
+        }  # a row of which nothing is kept is as wide as its run
     except FeedError as error:
         raise Unproved(f"no feed can be made: {error}") from error
 
