@@ -29,6 +29,9 @@ class Report(Protocol):
         """``done`` of ``total`` steps or bytes; ``what`` is being done now."""
 
 
+LONGEST_WORD = 240
+"""Characters of a word that the terminal shows; paths are rarely longer."""
+
 PROGRESS_AFTER = 1.0
 """Seconds of work after which a progress bar appears."""
 
@@ -63,7 +66,7 @@ class Render:
         if self.as_json:
             import graphkit as gk
 
-            self._write(stream, gk.to_json(result) + "\n")
+            self._write(stream, gk.to_json(result) + "\n", whole=True)
             return
         shown = text()
         if isinstance(shown, str):
@@ -102,7 +105,7 @@ class Render:
         if self.as_json:
             import graphkit as gk
 
-            self._write(sys.stdout, gk.to_json({"error": said}) + "\n")
+            self._write(sys.stdout, gk.to_json({"error": said}) + "\n", whole=True)
 
     def usage_error(self, error: click.ClickException) -> None:
         """A command line that click does not accept: its usage line and the reason."""
@@ -196,12 +199,14 @@ class Render:
             self._said.add(text)
             self._write(sys.stderr, f"{kind}: {text}\n")
 
-    def _write(self, stream: TextIO, text: str) -> None:
+    def _write(self, stream: TextIO, text: str, *, whole: bool = False) -> None:
+        """Write a text; of words that nobody reads, names of 10,000 characters, the ends only unless it is wanted whole."""
         from graphkit import printable
 
         encoding = stream.encoding or "utf-8"
         with self._bar.away() if self._bar is not None else nullcontext():
-            stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding))
+            text = printable(text, longest=None if whole else LONGEST_WORD)
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             stream.flush()
 
     def _console(self, stream: TextIO) -> Console:

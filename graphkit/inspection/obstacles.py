@@ -9,10 +9,11 @@ from typing import Any
 import onnx
 
 from graphkit.builder import runtime_limits
+from graphkit.errors import InvalidGraphError
 from graphkit.finding import Finding
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
-from graphkit.graph.order import is_ordered
+from graphkit.graph.order import is_ordered, topological_order
 from graphkit.hint import Argument, Blank, Call, Hint
 from graphkit.model import Model
 from graphkit.tensor import is_stripped
@@ -56,8 +57,7 @@ def obstacles(model: Model, index: GraphIndex) -> Iterator[Finding]:
             remedy=mend("set_parts", restore_weights=Blank("ORIGINAL")),
         )
     if not is_ordered(index.nodes):
-        said = "nodes stand before what they read from"
-        yield Finding("order", said, remedy=mend("reorder", sort=True))
+        yield _disorder(index, mend("reorder", sort=True))
     idle = _idle(index)
     if idle:
         yield Finding(
@@ -66,6 +66,15 @@ def obstacles(model: Model, index: GraphIndex) -> Iterator[Finding]:
             remedy=mend("simplify"),
             value=idle[0],
         )
+
+
+def _disorder(index: GraphIndex, sort: Hint) -> Finding:
+    """That nodes stand before what they read from, which sorting mends, or that they read from each other."""
+    try:
+        topological_order(index.nodes)
+    except InvalidGraphError as error:
+        return Finding("cycle", error.message)
+    return Finding("order", "nodes stand before what they read from", remedy=sort)
 
 
 def _opset(proto: onnx.ModelProto) -> int:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from graphkit.report.printable import one_line, printable
+from graphkit.report.printable import printable, shortened
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Column(NamedTuple, Generic[T]):
 
 
 def lines(columns: Sequence[Column[T]], rows: Iterable[T], *, titles: bool = True) -> str:
-    """A table as text: aligned columns, two spaces apart.
+    """A table as text: aligned columns, two spaces apart, within ``WIDTH`` columns; pages and JSON have every cell whole.
 
     Args:
         columns: The columns.
@@ -35,7 +35,7 @@ def lines(columns: Sequence[Column[T]], rows: Iterable[T], *, titles: bool = Tru
     """
     cells = [tuple(column.cell(row) for column in columns) for row in rows]
     heads = [tuple(column.title for column in columns)] if titles else []
-    return aligned([*heads, *cells], right=[at for at, column in enumerate(columns) if column.right])
+    return fitted([*heads, *cells], indent="", right=[at for at, column in enumerate(columns) if column.right])
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
@@ -56,19 +56,19 @@ def aligned(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     return "\n".join(found)
 
 
-def shortened(text: str, width: int) -> str:
-    """A text of at most ``width`` characters: where it is longer, its middle is left out. Paths and names differ at their ends."""
-    if len(text) <= width:
-        return text
-    kept = width - 3
-    return f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
-
-
 WIDTH = 80
 """Columns of a terminal that text is made for."""
 
+LONGEST_WORD = 72
+"""Characters of a word in running text; of a longer one the ends are left."""
 
-def wrapped(text: str, indent: str, *, hang: str | None = None, trim: bool = True) -> list[str]:
+COPIED_WORD = 240
+"""The same in a command, which somebody may copy: longer than a line as it may be."""
+
+
+def wrapped(
+    text: str, indent: str, *, hang: str | None = None, trim: bool = True, longest: int = LONGEST_WORD
+) -> list[str]:
     """A text as lines of at most ``WIDTH`` characters; steering characters and line feeds in it are shown escaped.
 
     Args:
@@ -76,14 +76,16 @@ def wrapped(text: str, indent: str, *, hang: str | None = None, trim: bool = Tru
         indent: What the first line begins with.
         hang: What the others begin with; None is four more spaces than the first.
         trim: Drop spaces at the beginning of the text.
+        longest: Characters up to which a word is whole.
     """
-    text = one_line(text.strip() if trim else text)
+    text = printable(text.strip() if trim else text, lines=False, longest=longest)
     if not trim:
         indent += " " * (len(text) - len(text.lstrip()))
     inner = hang if hang is not None else indent + "    "
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=inner, break_on_hyphens=False) or [
-        indent
-    ]
+    lines = textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=inner, break_on_hyphens=False, break_long_words=False
+    )
+    return lines or [indent]
 
 
 def fitted(rows: Sequence[Sequence[str]], *, indent: str = "  ", right: Sequence[int] = ()) -> str:

@@ -15,12 +15,14 @@ _TEXT = re.compile(f"[{_STEERING}]")
 _LINE = re.compile(f"[{_STEERING}\t\n]")
 
 
-def printable(text: str, *, lines: bool = True) -> str:
+def printable(text: str, *, lines: bool = True, longest: int | None = None) -> str:
     r"""A text with its control characters and changes of direction escaped: ``\x1b``, ``\u202e``.
 
     Args:
         text: A name or a message.
         lines: Leave line feeds and tabs as they are; a name has none that a reader should see as such.
+        longest: Characters up to which a word, and twenty times that up to which a line is whole; of a longer one the
+            beginning and the end are left. None cuts nothing.
 
     Cost: O(length).
 
@@ -30,7 +32,19 @@ def printable(text: str, *, lines: bool = True) -> str:
         '\\x1b[2Jname\\n'
     """
     pattern = _TEXT if lines else _LINE
-    return pattern.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    safe = pattern.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    if longest is None or len(safe) <= longest:
+        return safe
+    words = re.sub(rf"\S{{{longest + 1},}}", lambda found: shortened(found[0], longest), safe)
+    return "\n".join(shortened(line, 20 * longest) for line in words.split("\n"))
+
+
+def shortened(text: str, width: int) -> str:
+    """A text of at most ``width`` characters: where it is longer, its middle is left out. Paths and names differ at their ends."""
+    if len(text) <= width:
+        return text
+    kept = width - 3
+    return f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
 
 
 def one_line(text: str) -> str:

@@ -41,3 +41,20 @@ def test_lint_names_an_operator_that_does_not_exist(graphkit, folder):
     ran = graphkit("lint", "bad.onnx")
     assert ran.code == 1
     assert "error: unknown-operator at act" in ran.out
+
+
+def test_the_text_fits_80_columns_and_long_names_are_cut(graphkit, tmp_path):
+    name = "n" * 10_000
+    node = onnx.helper.make_node("Nowhere", ["missing" + name], ["y"], name=name)
+    value = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["d" * 10_000])
+    path = tmp_path / "long.onnx"
+    path.write_bytes(onnx.helper.make_model(onnx.helper.make_graph([node], name, [], [value])).SerializeToString())
+    ran = graphkit("check", path)
+    assert ran.code == 1
+    assert max(map(len, ran.out.splitlines())) <= 80
+    assert max(map(len, graphkit("inspect", path).out.splitlines())) <= 80
+    refused = graphkit("run", path)
+    assert refused.code == 3
+    assert max(map(len, refused.err.split())) <= 240
+    told = graphkit("check", path, "--json").out
+    assert name in told, "JSON has names whole"

@@ -69,3 +69,11 @@ def test_sizes_tell_what_a_run_computes(graphkit, path):
     assert json.loads(graphkit("inspect", path, "--bind", "n=4", "--json").out)["work"]["peak_bytes"] == 32
     assert graphkit("inspect", path, "--bind", "k=4").code in (2, 3)
     assert graphkit("inspect", path, "--bind", "n=4,5").code == 2
+
+
+def test_a_cycle_is_named_and_no_command_is_said_to_mend_it(graphkit, tmp_path):
+    text = '<ir_version: 8, opset_import: ["": 18]> g (float[2] x) => (float[2] b) { a = Add(x, b) b = Relu(a) }'
+    path = tmp_path / "cyclic.onnx"
+    path.write_bytes(onnx.parser.parse_model(text).SerializeToString())
+    findings = json.loads(graphkit("inspect", path, "--json").out)["findings"]
+    assert [(one["kind"], one["remedy"]) for one in findings] == [("cycle", None)]

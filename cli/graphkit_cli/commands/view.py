@@ -58,4 +58,8 @@ def command(render: Render, model: str, html: str | None, highlight: tuple[str, 
         render.note(note)
     told = {"path": path, "name": made.name, "nodes": made.nodes, "groups": made.groups}
     told |= {"highlighted": made.highlighted, "findings": made.findings, "notes": made.notes}
-    render.result(told, lambda: f"wrote {path}: {made.nodes} nodes, {made.findings} findings")
+    render.result(told, lambda: f"wrote {path}: {_counted(made.nodes, 'node')}, {_counted(made.findings, 'finding')}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from graphkit.report.columns import Column, fitted, shortened, wrapped
+from graphkit.report.columns import Column, fitted, wrapped
 from graphkit.report.numbers import number
+from graphkit.report.printable import shortened
 from graphkit.report.text.summary import size_text
 from graphkit.running.bench import Benchmark, Profile, Timing
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphkit.report.columns import Column, lines
+from graphkit.report.columns import Column, lines, wrapped
 from graphkit.report.numbers import number
-from graphkit.report.printable import one_line
 from graphkit.report.text.tolerances import tolerances
 from graphkit.verify.bisect.bisection import Bisection, Row
 
@@ -19,20 +18,32 @@ def bisection_text(result: Bisection) -> str:
     sides = f"{result.candidate} ({', '.join(result.providers)}) against {result.reference}"
     sides += f" ({', '.join(result.reference_providers)})"
     compared = f"{len(result.rows)} of {result.matched} values that both have ({result.values} in the candidate)"
-    said = [
-        one_line(f"{'DIVERGES' if result.diverges else 'AGREES'}: {sides}"),
+    facts = (
+        f"{'DIVERGES' if result.diverges else 'AGREES'}: {sides}",
         f"compared {compared}",
         f"tolerance: {tolerances(row.metrics for row in result.rows)}",
         f"ran: {_ran(result)}",
-    ]
-    said += ["", *map(one_line, first_lines(result))] if result.first is not None else []
+        *([] if result.diverges else [_largest(result.rows)]),
+    )
+    said = [line for fact in facts for line in wrapped(fact, "")]
+    if result.first is not None:
+        said += ["", *(line for fact in first_lines(result) for line in wrapped(fact, "", trim=False))]
     if result.diverges and result.first is None:
         said += ["", "no value differs where each node runs by itself; the whole does, see the notes"]
     if result.introduced_by:
         said += ["", lines(INTRODUCED, result.introduced_by)]
-    if result.rows:
+    if any(not row.match for row in result.rows):
         said += ["", lines(VALUES, _around(result))]
     return "\n".join(said)
+
+
+def _largest(rows: Sequence[Row]) -> str:
+    """The value that is farthest off where all agree."""
+    far = max(rows, key=lambda row: row.metrics.max_abs or 0.0, default=None)
+    if far is None or not far.metrics.max_abs:
+        return "no value differs"
+    said = number(far.metrics.max_abs)
+    return f"largest difference: {said}, at value {far.value!r}, made by {far.op_type} {far.node!r}"
 
 
 def _ran(result: Bisection) -> str:
@@ -119,7 +130,7 @@ INTRODUCED_WIDE: tuple[Column[Row], ...] = (*_NODE, *_SOURCE)
 
 
 def _around(result: Bisection) -> Sequence[Row]:
-    """The rows around the first that differs, or the last ones."""
-    at = next((i for i, row in enumerate(result.rows) if not row.match), len(result.rows) - 1)
+    """The rows around the first that differs."""
+    at = next(i for i, row in enumerate(result.rows) if not row.match)
     start = max(0, min(at - ROWS_SHOWN // 2, len(result.rows) - ROWS_SHOWN))
     return result.rows[start : start + ROWS_SHOWN]

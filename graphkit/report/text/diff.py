@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from graphkit.inspection.diff.difference import LISTS, Change, Difference, Movement
 from graphkit.inspection.diff.steps import is_beside, said
-from graphkit.report.columns import shortened, wrapped
+from graphkit.report.columns import wrapped
 from graphkit.report.numbers import number
-from graphkit.report.printable import one_line
+from graphkit.report.printable import one_line, shortened
 
 SHOWN = 20
 """Differences of a section that the text lists."""

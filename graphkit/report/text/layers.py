@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from graphkit.report.columns import Column, lines
+from graphkit.report.columns import Column, lines, wrapped
 from graphkit.report.numbers import number
-from graphkit.report.printable import one_line
 from graphkit.report.text.tolerances import tolerances
 from graphkit.verify.bisect.layers import Layer, Layers
 
@@ -14,10 +13,10 @@ def layers_text(result: Layers) -> str:
     verdict = "MATCH" if result.match else "MISMATCH"
     where = ", ".join(result.providers)
     head = [
-        one_line(f"{verdict}: {result.candidate} ({where}) against {result.reference} (torch)"),
-        f"tolerance: {tolerances(row.metrics for row in result.rows if row.metrics is not None)}",
+        *wrapped(f"{verdict}: {result.candidate} ({where}) against {result.reference} (torch)", ""),
+        *wrapped(f"tolerance: {tolerances(row.metrics for row in result.rows if row.metrics is not None)}", ""),
     ]
-    return "\n".join([*head, "", lines(MODULES, result.rows)])
+    return "\n".join([*head, "", lines(MATCHED if result.match else MODULES, result.rows)])
 
 
 def _shape(row: Layer) -> str:
@@ -37,3 +36,7 @@ MODULES: tuple[Column[Layer], ...] = (
     Column("max rel", lambda row: number(None if row.metrics is None else row.metrics.max_rel), right=True),
     Column("", lambda row: row.remark if row.match is None else "ok" if row.match else "FAILS"),
 )
+"""A row for each output of a module."""
+
+MATCHED = tuple(column for column in MODULES if column.title != "max rel")
+"""What a terminal shows where all of them match: the largest error, for which the tolerance stands above."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphkit.inspection.lint import Lint
-from graphkit.report.printable import one_line
+from graphkit.report.columns import COPIED_WORD, wrapped
 
 
 def lint_text(result: Lint) -> str:
@@ -17,4 +17,4 @@ def lint_text(result: Lint) -> str:
         lines.append(f"  source: {violation.source}")
     lines += [f"dynamic input {name}: {shape}; the engine needs a profile" for name, shape in result.dynamic.items()]
     lines.append("nothing beyond the documented limits" if not result.violations else result.checked)
-    return "\n".join(map(one_line, lines))
+    return "\n".join(line for text in lines for line in wrapped(text, "", trim=False, longest=COPIED_WORD))

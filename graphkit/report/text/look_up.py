@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from graphkit.inspection.look_up import Matches, Neighbours, Statistics, ValueDetails
-from graphkit.report.columns import shortened, wrapped
+from graphkit.report.columns import wrapped
 from graphkit.report.numbers import number
-from graphkit.report.printable import one_line
+from graphkit.report.printable import one_line, shortened
 
 SHOWN = 40
 """Entries that a list has at most; ``--json`` lists all."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from graphkit.report.columns import Column, lines
-from graphkit.report.printable import one_line
+from graphkit.report.columns import COPIED_WORD, Column, lines, wrapped
 from graphkit.verify.probe.attempt import Attempt
 
 
@@ -17,26 +16,31 @@ def probe_text(probed: Mapping[str, Sequence[Attempt]]) -> str:
         probed: Model -> its attempts.
     """
     rows = [(model, attempt) for model, attempts in probed.items() for attempt in attempts]
-    return "\n".join([lines((Column("model", lambda row: row[0]), *ATTEMPTS), rows), *_remedies(rows)])
+    return _table((Column("model", lambda row: row[0]), *ATTEMPTS), rows)
 
 
 def attempts_text(attempts: Sequence[Attempt]) -> str:
     """A table with a row for each attempt of one model."""
     rows = [("MODEL", attempt) for attempt in attempts]
-    return "\n".join([lines(ATTEMPTS, rows), *_remedies(rows)])
+    return _table(ATTEMPTS, rows)
+
+
+def _table(columns: Sequence[Column[tuple[str, Attempt]]], rows: Sequence[tuple[str, Attempt]]) -> str:
+    """The rows, below each that fails why, and at the end what mends it."""
+    head, *drawn = lines(columns, rows).splitlines()
+    found = [head]
+    for line, (_, attempt) in zip(drawn, rows, strict=True):
+        found += [line] if attempt.accepted else [line, *wrapped(_why(attempt), "    ", hang="    ")]
+    return "\n".join([*found, *_remedies(rows)])
 
 
 def _remedies(rows: Sequence[tuple[str, Attempt]]) -> list[str]:
     found = [attempt.remedy.replace("MODEL", shlex.quote(model)) for model, attempt in rows if attempt.remedy]
-    return [
-        one_line(f"to mend it: {text}" if text.startswith(("graphkit ", "graphkit.")) else text)
-        for text in dict.fromkeys(found)
-    ]
+    said = (f"to mend it: {t}" if t.startswith(("graphkit ", "graphkit.")) else t for t in dict.fromkeys(found))
+    return [line for text in said for line in wrapped(text, "", longest=COPIED_WORD)]
 
 
-def _outcome(attempt: Attempt) -> str:
-    if attempt.accepted:
-        return _shapes(attempt.outputs)
+def _why(attempt: Attempt) -> str:
     blame = "; ".join(map(str, attempt.blame))
     if attempt.node is None:
         return blame or attempt.problem or ""
@@ -50,6 +54,6 @@ def _shapes(shapes: Mapping[str, Sequence[int]]) -> str:
 ATTEMPTS: tuple[Column[tuple[str, Attempt]], ...] = (
     Column("shapes", lambda row: _shapes(row[1].shapes)),
     Column("", lambda row: "succeeds" if row[1].accepted else "fails"),
-    Column("outputs, or why not", lambda row: _outcome(row[1])),
+    Column("outputs", lambda row: _shapes(row[1].outputs)),
 )
 """A row for each (model, attempt)."""

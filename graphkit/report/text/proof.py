@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from graphkit.report.columns import Column, lines, shortened
+from graphkit.report.columns import Column, lines, wrapped
 from graphkit.report.numbers import number
+from graphkit.report.printable import shortened
 from graphkit.verify.compare.metrics import Metrics
 from graphkit.verify.laws.proof import Held, Proof
 
@@ -23,9 +24,10 @@ def proof_text(result: Proof) -> str:
         found += _held(held)
     if result.tolerance:
         found.append(f"tolerance, the loosest: {result.tolerance}")
+    found = [line for text in found for line in wrapped(text, "", trim=False)]
     if rows := outputs_of(result):
-        found += ["", lines(OUTPUTS, rows)]
-    found += [f"note: {note}" for note in result.notes]
+        found += ["", lines(MATCHED if result else OUTPUTS, rows)]
+    found += [line for note in result.notes for line in wrapped(f"note: {note}", "")]
     return "\n".join(found)
 
 
@@ -63,3 +65,6 @@ OUTPUTS: tuple[Column[Row], ...] = (
     Column("max rel", lambda row: number(row.metrics.max_rel), right=True),
     Column("", lambda row: "ok" if row.metrics.match else "FAILS"),
 )
+
+MATCHED = tuple(column for column in OUTPUTS if column.title != "max rel")
+"""What a terminal shows of a proof that succeeds: the largest error, for which the tolerance stands above."""

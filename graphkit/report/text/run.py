@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphkit.report.columns import Column, lines
+from graphkit.report.columns import Column, lines, wrapped
 from graphkit.report.numbers import number
-from graphkit.report.printable import one_line
 from graphkit.running.run import OutputSummary, Ran
 
-WIDTH = 64
+WIDTH = 72
 """Characters of the values themselves; --json and --save give all."""
 
 OUTPUTS: tuple[Column[tuple[str, OutputSummary]], ...] = (
@@ -23,16 +22,17 @@ OUTPUTS: tuple[Column[tuple[str, OutputSummary]], ...] = (
 
 
 def run_text(result: Ran) -> str:
-    """The outputs of a run, a line each."""
-    head = one_line(f"{result.model} on {', '.join(result.providers)}")
-    return f"{head}\n{lines(OUTPUTS, result.outputs.items())}"
+    """The outputs of a run, a line each; below it the numbers, where they are few."""
+    head = wrapped(f"{result.model} on {', '.join(result.providers)}", "")
+    titles, *rows = lines(OUTPUTS, result.outputs.items()).splitlines()
+    found = [*head, titles]
+    for row, output in zip(rows, result.outputs.values(), strict=True):
+        found += [row] if output.values is None else [row, f"    {_short(_listed(output.values))}"]
+    return "\n".join(found)
 
 
 def _remarks(output: OutputSummary) -> str:
-    remarks = [f"{count} {word}" for count, word in ((output.nan, "NaN"), (output.inf, "inf")) if count]
-    if output.values is not None:
-        remarks.append(_short(_listed(output.values)))
-    return ", ".join(remarks)
+    return ", ".join(f"{count} {word}" for count, word in ((output.nan, "NaN"), (output.inf, "inf")) if count)
 
 
 def _listed(values: Any) -> str:
@@ -43,5 +43,5 @@ def _listed(values: Any) -> str:
 
 
 def _short(text: str) -> str:
-    """As much of a list as fits beside the other columns."""
+    """As much of a list as fits into a line."""
     return text if len(text) <= WIDTH else f"{text[:WIDTH].rpartition(',')[0]}, ..."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphkit.report.columns import WIDTH, fitted, shortened, wrapped
-from graphkit.report.printable import one_line
+from graphkit.report.columns import COPIED_WORD, WIDTH, fitted, wrapped
+from graphkit.report.printable import one_line, shortened
 from graphkit.step import HISTORY_KEY
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _findings(summary: Summary) -> list[str]:
     for finding in summary.findings:
         lines += wrapped(finding.message, "  ")
         if finding.remedy:
-            lines += wrapped(f"mend: {finding.remedy}", "    ")
+            lines += wrapped(f"mend: {finding.remedy}", "    ", longest=COPIED_WORD)
     return lines
 
 
