@@ -78,10 +78,11 @@ def wrapped(
         trim: Drop spaces at the beginning of the text.
         longest: Characters up to which a word is whole.
     """
-    text = printable(text.strip() if trim else text, lines=False, longest=longest)
     if not trim:
         indent += " " * (len(text) - len(text.lstrip()))
     inner = hang if hang is not None else indent + "    "
+    room = longest if longest > WIDTH else min(longest, WIDTH - max(len(indent), len(inner)))
+    text = printable(text.strip(), lines=False, longest=room)
     lines = textwrap.wrap(
         text, WIDTH, initial_indent=indent, subsequent_indent=inner, break_on_hyphens=False, break_long_words=False
     )

@@ -61,7 +61,7 @@ def _unrelated(before: Model, after: Model) -> str | None:
     if not steps or [step[:2] for step in had] == [step[:2] for step in steps]:
         return None
     if [step[:2] for step in had] == [step[:2] for step in steps[: len(had)]]:
-        origins = {one.digest for one in (known, None if had else before.identity) if one is not None}
+        origins = {one.digest for one in (known or before.identity,) if one is not None}
         if not had:
             origins.add(Original.of(before.proto).digest)
         if began is None or began.digest in origins:

@@ -14,7 +14,8 @@ def operator_text(result: Operator) -> str:
     """An operator's history and the rule in force."""
     name = f"{result.domain}::{result.name}" if result.domain else result.name
     lines = [f"{name}: changed at opset {', '.join(str(v.since) for v in result.versions)}"]
-    lines += [f"  {version.since}: {'; '.join(version.changes) or 'new'}" for version in result.versions]
+    for version in result.versions:
+        lines += wrapped(f"{version.since}: {'; '.join(version.changes) or 'new'}", "  ", hang="      ")
     if result.rule is None:
         return "\n".join([*lines, "", f"at opset {result.opset} the operator does not exist yet"])
     return "\n".join(
@@ -41,7 +42,8 @@ def _rule(rule: OperatorVersion) -> list[str]:
         for head, attribute in zip(aligned(rows).splitlines(), rule.attributes, strict=True):
             lines += [f"    {head}", *_meaning(attribute.doc)]
     for variable, types in rule.types.items():
-        lines.append(f"  {variable}: " + ", ".join(t.removeprefix("tensor(").removesuffix(")") for t in types))
+        listed = ", ".join(t.removeprefix("tensor(").removesuffix(")") for t in types)
+        lines += wrapped(f"{variable}: {listed}", "  ", hang="      ")
     return lines
 
 

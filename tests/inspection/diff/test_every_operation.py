@@ -91,6 +91,15 @@ def test_from_the_middle_of_a_history_only_the_later_steps_are_said():
     assert [step.step for step in gk.diff(one, two).steps] == ["2 tap"]
 
 
+def test_steps_that_go_on_from_an_export_are_said(tmp_path):
+    made = gk.Step("export", {"module": "Net"}, obstacle="it was made from a torch module")
+    gk.Model(net(), steps=(made,)).save(tmp_path / "a.onnx")
+    gk.tap(gk.rename(tmp_path / "a.onnx", values={"x": "image"}), "c").save(tmp_path / "b.onnx")
+    found = gk.diff(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    assert [step.step for step in found.steps] == ["2 rename", "3 tap"]
+    assert found.notes == ()
+
+
 def test_where_the_first_is_not_the_original_it_is_said(tmp_path):
     onnx.save(net(), tmp_path / "first.onnx")
     other = net()
