@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
+import queue
+import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor
 from typing import Any
@@ -13,13 +16,46 @@ from graphkit.fleet.spread import CRASHED, PATIENCE
 from graphkit.fleet.work import Job
 from graphkit.optional import optional
 
-TIMEOUT = 5
+TIMEOUT = 3
 """Seconds after which a scheduler that does not answer is not there."""
 
 RESTART = 30
 """Seconds that a worker may take to start again."""
 
 PACKAGE = "onnx-graphkit"
+
+
+def _knock(distributed: Any, address: str) -> None:
+    """See that a scheduler answers, before there is a client: one that cannot connect waits again when it is collected.
+
+    It runs in a thread of its own, since a notebook's has a loop already; a name server that does not answer is not waited for.
+
+    Raises:
+        OSError: Nobody answers.
+        ValueError: It is no address.
+    """
+    answers: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    async def knock() -> None:
+        arguments = distributed.Security().get_connection_args("client")
+        comm = await distributed.comm.connect(address, timeout=TIMEOUT, **arguments)
+        comm.abort()
+
+    def answered() -> None:
+        try:
+            asyncio.run(knock())
+        except (OSError, ValueError) as error:
+            answers.put(error)
+        else:
+            answers.put(None)
+
+    threading.Thread(target=answered, daemon=True).start()
+    try:
+        problem = answers.get(timeout=TIMEOUT + 1)
+    except queue.Empty as error:
+        raise TimeoutError(f"{address} does not answer") from error
+    if problem is not None:
+        raise problem
 
 
 class DaskWorkers:
@@ -33,15 +69,17 @@ class DaskWorkers:
         """Connect to the scheduler at an address such as ``tcp://host:8786``.
 
         Raises:
-            ClusterError: Nobody answers within 5 seconds, there are no workers, or one has another graphkit or none.
+            ClusterError: Nobody answers within 3 seconds, there are no workers, or one has another graphkit or none.
             MissingExtraError: distributed is not installed.
         """
         distributed = optional("distributed", f"running on {address}")
         try:
+            _knock(distributed, address)
             self._client: Any = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
+            why = f": {error}" if isinstance(error, ValueError) else ""
             raise ClusterError(
-                f"no Dask scheduler answers at {address!r}",
+                f"no Dask scheduler answers at {address!r}{why}",
                 address=address,
                 hint="start one with `dask scheduler`, or leave it out to run on this machine",
             ) from error

@@ -58,7 +58,7 @@ def run_fleet(
     Example:
         >>> import graphkit as gk
         >>> jobs = [gk.Job("model.onnx"), gk.Job("custom.onnx")]
-        >>> for outcome in gk.run_fleet(gk.Checking(), jobs):  # doctest: +SKIP
+        >>> for outcome in gk.run_fleet(gk.Checking("check"), jobs):  # doctest: +SKIP
         ...     print(gk.told(outcome))
     """
     version = importlib.metadata.version(PACKAGE)

@@ -65,6 +65,7 @@ def test_a_dry_run_says_what_each_step_would_touch_and_writes_nothing(graphkit, 
         (["PATCH", "MODEL", "--out", "x.onnx", "--resume"], 2, "--journal"),
         (["PATCH", "*.onnx", "--out", "x.onnx"], 2, "go into a folder"),
         (["PATCH", "MODEL", "--out", "x.onnx", "--jobs", "2", "--scheduler", "tcp://h:1"], 2, "of this machine"),
+        (["PATCH", "MODEL", "second.onnx", "--out", "x.onnx/", "--scheduler", "nowhere"], 3, "no Dask scheduler"),
     ],
 )
 def test_bad_input_is_refused(graphkit, chain, patch, tmp_path, monkeypatch, arguments, code, said):

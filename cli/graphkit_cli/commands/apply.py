@@ -182,7 +182,6 @@ def _many(
         options |= {"external": saving.external, "weights": saving.weights}
     folder = None if out is None or single or "://" in out else _home(out)
     if folder is not None and not saving.dry_run:
-        os.makedirs(folder, exist_ok=True)
         kept = {"journal": os.path.join(folder, "outcomes.jsonl"), "html": os.path.join(folder, "outcomes.html")}
         fleet = Fleet(**{**vars(fleet), **{name: getattr(fleet, name) or path for name, path in kept.items()}})
     work = gk.Applying(recipe, given, prove=saving.prove, dry_run=saving.dry_run, saving=options)
