@@ -31,5 +31,5 @@ def rewritten(model: Model, optimization: Optimization) -> onnx.ModelProto:
         path = os.path.join(folder, "rewritten.onnx")
         settings.optimized_model_filepath = path
         with translated("loading the model"):
-            raw_session(runtime, carry(model), settings, [("CPUExecutionProvider", {})])
+            raw_session(runtime, model.proto, carry(model), settings, [("CPUExecutionProvider", {})])
         return onnx.load(path)

@@ -79,7 +79,7 @@ def node_times(
     ):
         settings.profile_file_prefix = os.path.join(folder, "profile")
         kept = carry(model)
-        raw = raw_session(runtime, kept, settings, providers.options(device, tf32=tf32))
+        raw = raw_session(runtime, model.proto, kept, settings, providers.options(device, tf32=tf32))
         ports = input_ports(model.proto)
         values = {name: to_runtime(array, ports[name]) for name, array in feeds.items()}
         names = [output.name for output in raw.get_outputs()]

@@ -11,7 +11,7 @@ from graphkit.feeds.feeds import complete
 from graphkit.graph.misnamed import node_hint
 from graphkit.graph.opset import opset_of
 from graphkit.graph.ports import input_ports, output_ports
-from graphkit.graph.walk import model_nodes
+from graphkit.graph.walk import captures, model_nodes
 from graphkit.model import Model, ModelLike
 from graphkit.runtime import providers
 from graphkit.runtime.custom_ops import Libraries, custom_operators, register
@@ -38,6 +38,7 @@ THREADS_VARIABLE = "GRAPHKIT_THREADS"
 """The environment variable that says how many threads an operator of a session takes where its maker does not say."""
 
 if TYPE_CHECKING:
+    import onnx
     import torch
 
     from graphkit.tensor import Array
@@ -249,7 +250,9 @@ def session(
     path = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     with translated(f"loading {source.path or source.proto.graph.name}"):
         carried = CarriedModel(path) if path is not None and source is given and os.path.exists(path) else carry(source)
-        raw = raw_session(runtime, carried, settings, providers.options(device, tf32=tf32, tensorrt=tensorrt))
+        raw = raw_session(
+            runtime, source.proto, carried, settings, providers.options(device, tf32=tf32, tensorrt=tensorrt)
+        )
     made = Session(source, raw, device, [note] if note else [], keep=carried)
     if device != "cpu":
         providers.require(device, made.providers)
@@ -298,7 +301,7 @@ class PieceSession:
         self._name = name
         with translated(f"loading {name if whole else f'a piece of {name}'}"):
             self._keep = carry(piece)
-            self._raw = raw_session(runtime, self._keep, settings, providers.options(device, tf32=tf32))
+            self._raw = raw_session(runtime, piece.proto, self._keep, settings, providers.options(device, tf32=tf32))
         self.providers: tuple[str, ...] = tuple(self._raw.get_providers())
         self._inputs = {value.name for value in piece.proto.graph.input}
 
@@ -315,11 +318,25 @@ class PieceSession:
         return {name: apart(value) for name, value in zip(outputs, made, strict=True)}
 
 
-def raw_session(runtime: Any, carried: CarriedModel, settings: Any, wanted: list[tuple[str, dict[str, str]]]) -> Any:
+def raw_session(
+    runtime: Any, model: onnx.ModelProto, carried: CarriedModel, settings: Any, wanted: list[tuple[str, dict[str, str]]]
+) -> Any:
     """A session of the runtime's own on a model that is handed over."""
     values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in carried.arrays]
     if values:
         settings.add_external_initializers(carried.names, values)
         for name, value in zip(carried.names, values, strict=True):
             settings.add_initializer(name, value)  # without this the session keeps a copy of each
-    return runtime.InferenceSession(carried.content, settings, providers=wanted)
+    return runtime.InferenceSession(
+        carried.content, settings, providers=wanted, disabled_optimizers=_fatal_optimizers(model)
+    )
+
+
+def _fatal_optimizers(model: onnx.ModelProto) -> list[str]:
+    """Those that ONNX Runtime 1.31 ends the process in: its QDQ propagation loses count of the readers where a value that
+    comes from a DequantizeLinear through a Transpose or Reshape, or goes there too, is read in a body. It only moves nodes.
+    """
+    nodes = list(model_nodes(model))
+    if any(node.op_type == "DequantizeLinear" for node in nodes) and any(map(captures, nodes)):
+        return ["QDQPropagationTransformer"]
+    return []

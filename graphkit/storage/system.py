@@ -30,6 +30,9 @@ BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, 
 
 _NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of Linux."""
+
 _seeking = threading.Lock()
 
 
@@ -147,6 +150,36 @@ def open_folder(folder: str) -> int | None:
         if REPLACES_OPEN:
             raise
     return None
+
+
+def is_unlocked(folder: str) -> bool:
+    """Whether a folder is there that no process has locked. Where there are no locks, nobody can say: it is not."""
+    if fcntl is None:
+        return False
+    try:
+        fd = open_folder(folder)
+    except OSError:
+        return False
+    if fd is None:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def exchange(one: str, other: str) -> bool:
+    """Let two paths change places in one step; False where the system or the file system cannot (Linux can)."""
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
 
 
 def remove_unlocked(path: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from graphkit.operation import names
 from graphkit.result import Result
 from graphkit.shapes.types_of import types_of
 from graphkit.storage.load import as_valid_model
+from graphkit.storage.new_folder import NewFolder
 from graphkit.storage.save import Saved, save
 from graphkit.storage.source import is_url
 from graphkit.storage.upload import names_at, remove_at, upload
@@ -98,8 +98,8 @@ class Split(Result):
             raise SaveError(f"{folder} is there already and holds no split", path=str(folder), hint="name a new folder")
         if not os.path.isdir(parent):
             raise SaveError(f"the folder {parent!r} does not exist", path=str(folder))
-        work = f"{target}.graphkit-{os.getpid()}"
-        os.mkdir(work)
+        made = NewFolder(target)
+        work = made.path
         try:
             saved = tuple(
                 save(
@@ -114,9 +114,9 @@ class Split(Result):
                 json.dump(self.plan(), file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
-            _put(work, target)
+            made.put()
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            made.close()
         return _within(saved, target)
 
     def _save_at(self, url: str, *, external: bool, history: bool) -> tuple[Saved, ...]:
@@ -148,15 +148,6 @@ def _within(saved: Sequence[Saved], place: str) -> tuple[Saved, ...]:
 
 def _replaceable(folder: str) -> bool:
     return os.path.isdir(folder) and (not os.listdir(folder) or os.path.exists(os.path.join(folder, PLAN)))
-
-
-def _put(work: str, target: str) -> None:
-    """Rename a folder over another one: for a moment the old one has another name, and is whole under that."""
-    old = f"{work}-old"
-    if os.path.isdir(target):
-        os.rename(target, old)
-    os.rename(work, target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def split(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from graphkit.graph import walk
 from graphkit.graph.module_paths import fx_node
 from graphkit.progress import is_watched
 from graphkit.storage.load import load
+from graphkit.storage.new_folder import NewFolder
 from graphkit.torch_export import arguments as given
 from graphkit.torch_export.export_branch import export_branches
 from graphkit.torch_export.failure import export_error, unwritable
@@ -218,17 +218,17 @@ class Job:
 
     def _through_a_file(self, write: Callable[[str], object]) -> tuple[onnx.ModelProto, Mapping[str, Source]]:
         """Let an exporter write a file; large weights stay there, and the file goes when nobody needs them any more."""
-        folder = tempfile.mkdtemp(prefix="graphkit-export-", dir=self.folder)
-        path = os.path.join(folder, "model.onnx")
+        folder = NewFolder(os.path.join(self.folder or tempfile.gettempdir(), "graphkit-export"), mode=0o700)
+        path = os.path.join(folder.path, "model.onnx")
         with contextlib.ExitStack() as stack:
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.callback(folder.close)
             write(path)
             if _bytes(self.module) < LARGE:
                 return onnx.load(path), {}
             model = load(path)
             stack.pop_all()
         for source in model.sources.values():
-            weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
+            weakref.finalize(source, folder.close)
         return model.copy_proto(), model.sources
 
 

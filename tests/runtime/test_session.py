@@ -296,3 +296,24 @@ def test_an_output_that_is_an_input_or_a_weight_has_memory_of_its_own():
     np.testing.assert_array_equal(got["x"], [0, 1, 2])
     got["w"][:] = 7
     np.testing.assert_array_equal(session.run({"x": fed})["w"], [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("moved", "read"),
+    [
+        ("a = Transpose <perm = [1, 0]> (d) m = Transpose <perm = [1, 0]> (a)", ("d", "m")),
+        ("a = Transpose <perm = [1, 0]> (d) m = Transpose <perm = [1, 0]> (a)", ("m", "m")),
+        ("to = Constant <value_ints = [2, 3]> () m = Reshape (d, to)", ("d", "m")),
+    ],
+)
+def test_a_dequantized_value_that_bodies_read_does_not_end_the_process(moved, read):
+    """ONNX Runtime 1.31 aborts where its optimizer moves the DequantizeLinear."""
+    model = onnx.parser.parse_model(f"""<ir_version: 10, opset_import: ["": 21]>
+    g (float[2,3] x, bool f) => (float[2,3] y) <float s = {{0.5}}, uint8 z = {{128}}> {{
+      q = QuantizeLinear (x, s, z)
+      d = DequantizeLinear (q, s, z)
+      {moved}
+      y = If (f) <then_branch = t () => (float[2,3] p) {{ p = Add (x, {read[0]}) }},
+                  else_branch = e () => (float[2,3] r) {{ r = Sub (x, {read[1]}) }}> }}""")
+    x = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    assert np.array_equal(gk.run(model, {"x": x, "f": True})["y"], 2 * x)
