@@ -174,8 +174,8 @@ def run_report(
 
 def _pictures(made: Session, fed: Mapping[str, Any], arrays: Mapping[str, Any]) -> tuple[str, ...]:
     """What each picture was taken for; where its colours were lost, that too, and what keeps them for a net of one channel."""
-    shapes = [[size for size in np.shape(array) if size != 1] for array in arrays.values()]
-    one_channel = len(shapes) == 1 and len(shapes[0]) == 2
+    shapes = [[size for size in array.shape if size != 1] for array in arrays.values() if isinstance(array, np.ndarray)]
+    one_channel = len(arrays) == 1 and [len(shape) for shape in shapes] == [2]
     notes = []
     for name, value in fed.items():
         note = picture_note(made.inputs[name], value)
