@@ -6,7 +6,7 @@ that the body takes by reference become the call's, or the function's default, o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx
@@ -33,11 +33,13 @@ class Inlined:
         uncalled: Functions that nothing called; they are gone too.
         versions: First output of a node -> the version of ai.onnx that its function imports, where that is not the one
             that the graph or function around it imports.
+        copies: Function -> name in the body -> name around, one table a call; of functions that are watched.
     """
 
     calls: dict[walk.FunctionKey, int] = field(default_factory=dict)
     uncalled: list[walk.FunctionKey] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
+    copies: dict[walk.FunctionKey, list[dict[str, str]]] = field(default_factory=dict)
 
 
 def called(key: walk.FunctionKey) -> str:
@@ -57,12 +59,15 @@ def told(done: Inlined, most: int = 12) -> list[str]:
     return notes
 
 
-def inline_calls(model: onnx.ModelProto, keys: Iterable[walk.FunctionKey]) -> Inlined:
+def inline_calls(
+    model: onnx.ModelProto, keys: Iterable[walk.FunctionKey], watched: Collection[walk.FunctionKey] = ()
+) -> Inlined:
     """Replace the calls of some functions by their bodies, and take the functions out. Changes the model.
 
     Args:
         model: A valid model (``semantics.valid``), so that no function calls itself.
         keys: The functions.
+        watched: Those of which ``copies`` is kept.
 
     Raises:
         EditError: The calls come to too many nodes; a call has more inputs or outputs than its function; a body hands out
@@ -75,7 +80,7 @@ def inline_calls(model: onnx.ModelProto, keys: Iterable[walk.FunctionKey]) -> In
     wanted = {key: f for f in model.functions if (key := walk.function_key(f)) in keys}
     _check_size(model, wanted)
     table = {key: _Body(key, function, _types(model, function)) for key, function in wanted.items()}
-    done = Inlined()
+    done = Inlined(copies={key: [] for key in watched})
     training = [graph for part in model.training_info for graph in (part.initialization, part.algorithm)]
     names, symbols = Names(model.graph, *training), Names()
     symbols.taken.update(symbol for body in table.values() for symbol in body.symbols)
@@ -262,6 +267,8 @@ class _Expander:
     def copies(self, call: onnx.NodeProto, body: _Body) -> list[onnx.NodeProto]:
         """The body in the terms of a call."""
         names = self._table_of(call, body)
+        if body.key in self._done.copies:
+            self._done.copies[body.key].append(names)
         nodes = list(onnx.GraphProto(node=body.function.node).node)
         rename_everywhere(nodes, names)
         for node in nodes:

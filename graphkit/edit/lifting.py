@@ -18,7 +18,7 @@ def lifted(found: Found, type_proto: onnx.TypeProto | None, names: Names) -> tup
     A Loop or Scan gives the values of all turns, stacked along a new first axis.
 
     Args:
-        found: The value.
+        found: The value, not in a function.
         type_proto: Its type, or None where it is not known.
         names: The names in use.
 
@@ -26,13 +26,9 @@ def lifted(found: Found, type_proto: onnx.TypeProto | None, names: Names) -> tup
         (the name in the main graph, its type there).
 
     Raises:
-        EditError: The value is in a function, in a body of another operator, no tensor, or of an unknown type in a branch.
+        EditError: The value is in a body of another operator, no tensor, or of an unknown type in a branch.
     """
     site, name = found.site, found.name
-    if site.function is not None:
-        raise EditError(
-            f"{found.address!r} is inside of a function, which hands out only its outputs", hint="inline first"
-        )
     if type_proto is not None and type_proto.WhichOneof("value") != "tensor_type":
         raise EditError(f"{found.address!r} is {format_type(type_proto)}, and bodies hand out tensors")
     while site.outer is not None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import onnx
 
 from graphkit.edit import node_set
 from graphkit.edit.body_model import body_model
+from graphkit.edit.called_values import inline_around, node_in_function
 from graphkit.edit.stale import refresh
 from graphkit.errors import CutError, NameNotFoundError, TypeUnknownError
 from graphkit.graph import cut, module_paths, walk
-from graphkit.graph.addresses import Addresses
+from graphkit.graph.addresses import Addresses, Found
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
 from graphkit.graph.order import sort_nodes
 from graphkit.graph.values import constant, has_shape, parse_type, value_type
-from graphkit.hint import Argument, Blank, Hint
+from graphkit.hint import Argument, Blank, Hint, call
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.shapes.dependents import dependents, shaped_by
@@ -67,7 +68,7 @@ def extract(
 
     Raises:
         NameNotFoundError: No such value, module or node; names that look alike are suggested.
-        CutError: The values are in two bodies, or in a function; the inputs do not determine the outputs (``missing`` has the graph inputs that are open, and
+        CutError: The values are in two bodies, or in a function that is called several times; the inputs do not determine the outputs (``missing`` has the graph inputs that are open, and
             ``suggestion`` the values to add), an input or an output is given twice, or a module is called more than once
             and the call is not said.
         TypeUnknownError: The type of a boundary value cannot be found.
@@ -76,7 +77,7 @@ def extract(
         ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
     Changes: Nothing; returns a new model over the same bytes.
-    Scope: Cuts the main graph, or one body; bodies inside and functions come along whole. Functions have to be inlined first.
+    Scope: Cuts the main graph, or one body; bodies inside and functions come along whole; for a cut inside of a function it is inlined.
     Cost: O(graph), inference only over nodes upstream of boundary values without a type; weights are not read.
     Law: part: the part computes what the whole does, once it is fed the whole's values.
 
@@ -87,10 +88,12 @@ def extract(
     if inputs is None and outputs is None and module is None and not nodes:
         raise ValueError("name the cut: by inputs and outputs, by a module, or by nodes")
     proto = model.proto
-    if module is None and (prefix := body_of(proto, [*(inputs or ()), *(outputs or ()), *(nodes or ())])):
-        proto = body_model(proto, prefix)
-        inputs, outputs, nodes = (_local(names, prefix) for names in (inputs, outputs, nodes))
-        input_types = {_stripped(name, prefix): text for name, text in (input_types or {}).items()}
+    notes: list[str] = []
+    if module is None:
+        place = place_of(proto, inputs, outputs, nodes)
+        proto, notes = place.proto, place.notes
+        inputs, outputs, nodes = place.names
+        input_types = {place.local(name): text for name, text in (input_types or {}).items()}
     index = GraphIndex(proto.graph)
     if module is not None or nodes:
         wanted_inputs, wanted_outputs = boundary(index, module, nodes, hops)
@@ -115,14 +118,92 @@ def extract(
     assembly = _Assembly(proto, index, region, chosen, wanted_outputs, types)
     part = assembly.build()
     _renew_shapes(part, index, chosen, given)
-    return Edit(part, [*assembly.notes, *_shapeless(part.graph)], warnings=[_idle_message(idle)] if idle else [])
+    return Edit(
+        part, [*notes, *assembly.notes, *_shapeless(part.graph)], warnings=[_idle_message(idle)] if idle else []
+    )
 
 
-def body_of(proto: onnx.ModelProto, names: Sequence[str]) -> str:
+class Place(NamedTuple):
+    """Where a cut is.
+
+    Attributes:
+        proto: The model whose main graph is cut: the whole; a body as a model; the whole with functions inlined.
+        names: The inputs, outputs and nodes as they are called there.
+        prefix: What stands before the names of a body.
+        notes: What was inlined.
+    """
+
+    proto: onnx.ModelProto
+    names: tuple[list[str] | None, list[str] | None, list[str] | None]
+    prefix: str = ""
+    notes: list[str] = []  # noqa: RUF012 (a field of a named tuple, which nothing changes)
+
+    def local(self, name: str) -> str:
+        """A name as the graph that is cut has it."""
+        return name.removeprefix(self.prefix)
+
+
+def place_of(
+    proto: onnx.ModelProto,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    nodes: Sequence[str] | None,
+) -> Place:
+    """Where a cut is that some addresses name: in the main graph, in a body, or in a function, which is inlined.
+
+    Raises:
+        CutError: They are in two bodies, or in a function that is called several times.
+        EditError: They are in a function that nothing calls.
+    """
+    groups = [None if names is None else list(names) for names in (inputs, outputs, nodes)]
+    notes: list[str] = []
+    if any("function:" in name for names in groups for name in names or ()):
+        proto, groups, notes = _called(proto, groups)
+    prefix = _body_of(proto, [name for names in groups for name in names or ()])
+    local = [None if names is None else [name.removeprefix(prefix) for name in names] for names in groups]
+    return Place(body_model(proto, prefix) if prefix else proto, (local[0], local[1], local[2]), prefix, notes)
+
+
+def _called(
+    proto: onnx.ModelProto, groups: Sequence[list[str] | None]
+) -> tuple[onnx.ModelProto, list[list[str] | None], list[str]]:
+    """A model whose functions are inlined that some addresses are in, the addresses there, and what to say."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    addresses = Addresses(copy)
+    values: dict[str, Found] = {}
+    for place, names in enumerate(groups):
+        for name in names or ():
+            if not name.startswith("function:") or addresses.main.has(name):
+                continue
+            found = node_in_function(addresses.node(name)) if place == NODES else addresses.value(name)
+            if found is not None and found.site.function is not None:
+                values[name] = found
+    if not values:
+        return proto, list(groups), []
+    calls = inline_around(copy, values.values())
+    now = {name: calls.values[found.address] for name, found in values.items()}
+    often = next((name for name, new in now.items() if len(new) > 1), None)
+    if often is not None:
+        raise CutError(
+            f"{often!r} is inside of a function that is called {len(now[often])} times",
+            hint=Hint(
+                f"inline the functions first, and name the values of one call ({_listed(now[often])}): ", call("inline")
+            ),
+        )
+    there = [None if names is None else [now[name][0] if name in now else name for name in names] for names in groups]
+    return copy, there, calls.notes
+
+
+NODES = 2
+"""Which of ``inputs``, ``outputs`` and ``nodes`` the nodes are."""
+
+
+def _body_of(proto: onnx.ModelProto, names: Sequence[str]) -> str:
     """What stands before the names of the body that values or nodes are in; "" for the main graph.
 
     Raises:
-        CutError: They are in two bodies, or in a function.
+        CutError: They are in two bodies.
     """
     if not any("/" in name for name in names):
         return ""
@@ -135,21 +216,10 @@ def body_of(proto: onnx.ModelProto, names: Sequence[str]) -> str:
         if not fitting:
             return ""
         site = max(fitting, key=lambda site: len(site.prefix))
-        if site.graph is None or site.function is not None:
-            raise CutError(f"{name!r} is inside of a function", hint="inline it first")
         found[site.prefix] = name
     if len(found) > 1:
         raise CutError(f"{_listed(found.values())} are in two bodies, and a cut is a part of one")
     return next(iter(found), "")
-
-
-def _stripped(name: str, prefix: str) -> str:
-    return name.removeprefix(prefix)
-
-
-def _local(names: Sequence[str] | None, prefix: str) -> list[str] | None:
-    """Names as a body has them."""
-    return None if names is None else [_stripped(name, prefix) for name in names]
 
 
 def check_options(

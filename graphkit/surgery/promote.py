@@ -7,17 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 import onnx
 
 from graphkit.edit.attribute_inputs import attribute_as_input
+from graphkit.edit.called_values import inline_around
 from graphkit.edit.constants import Constant, find_constant
 from graphkit.edit.frozen import FormerInput, former_input
 from graphkit.edit.nodes import set_inputs
 from graphkit.edit.stale import refresh
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph import walk
-from graphkit.graph.addresses import wildcard
+from graphkit.graph.addresses import Addresses, wildcard
 from graphkit.graph.names import Names, label
 from graphkit.graph.opset import opset_of
 from graphkit.graph.values import format_type, is_typed, tensor_type
-from graphkit.hint import Argument, Hint
+from graphkit.hint import Argument, Hint, call
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.plural import counted
@@ -55,11 +56,11 @@ def promote(
     Raises:
         NameNotFoundError: No value, node or attribute has the name.
         NameTakenError: A name for an input is in use.
-        EditError: The value is no constant, several bodies have one of this name, it is inside of a function, a training
+        EditError: The value is no constant, several bodies have one of this name, it is in a function that is called several times or never, a training
             graph binds it, the operator never has the attribute as an input, or ``keep_default`` with IR version 3.
 
     Changes: nothing; returns a new model. Shapes that depend on the value are cleared or inferred anew.
-    Scope: main graph and bodies. Constants inside of functions are refused.
+    Scope: main graph and bodies; for a constant of a function, by its address, the function is inlined.
     Cost: O(graph); weights are not read, but for the default of a sparse or cast constant.
     Law: bound: the same numbers once each input is fed the constant, or another value that the model before has in its place.
     Source: docs/IR.md (initializers as default values), onnx Changelog (Constant-13).
@@ -71,9 +72,8 @@ def promote(
         if tensors or only:
             raise ValueError("every takes all weights for all readers: it goes neither with tensors nor with only")
         return _promote_all(model, keep_default=keep_default)
-    wanted = wanted_constants(model.proto, tensors)
     proto = model.copy_proto()
-    notes: list[str] = []
+    wanted, notes = in_main_graph(proto, wanted_constants(model.proto, tensors))
     known = Names(proto.graph)
     for name, chosen in wanted.items():
         value, more = _as_value(proto, name, known)
@@ -141,6 +141,35 @@ def wanted_constants(
             raise NameNotFoundError("weight", name, weights, message=f"the model has no weight that matches {name!r}")
         found.update(dict.fromkeys(matching))
     return found
+
+
+def in_main_graph(proto: onnx.ModelProto, wanted: Mapping[str, str | None]) -> tuple[dict[str, str | None], list[str]]:
+    """Constants of functions by what they are called once the functions are inlined. Changes the model.
+
+    Returns:
+        The constants with the names of their inputs, and what was inlined.
+
+    Raises:
+        EditError: A function is called several times, or never.
+        NameNotFoundError: There is no such function, or it has no such value.
+    """
+    addresses = Addresses(proto)
+    inside = {
+        name: addresses.value(name) for name in wanted if name.startswith("function:") and not addresses.main.has(name)
+    }
+    if not inside:
+        return dict(wanted), []
+    calls = inline_around(proto, inside.values())
+    found: dict[str, str | None] = {}
+    for name, chosen in wanted.items():
+        there = calls.values[inside[name].address] if name in inside else [name]
+        if len(there) > 1:
+            raise EditError(
+                f"{name!r} is inside of a function that is called {len(there)} times",
+                hint=Hint("inline the functions first, and name the constant of one call: ", call("inline")),
+            )
+        found[there[0]] = chosen
+    return found, calls.notes
 
 
 def _as_value(proto: onnx.ModelProto, name: str, known: Names) -> tuple[str, list[str]]:

@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import onnx
+
 from graphkit.edit.stages import at_modules, at_values, balanced
 from graphkit.errors import EditError, SaveError
 from graphkit.graph import walk
+from graphkit.graph.addresses import Addresses
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.order import topological_order
 from graphkit.graph.upstream import upstream
+from graphkit.hint import Hint, call
 from graphkit.model import Model, ModelLike
 from graphkit.operation import names
 from graphkit.result import Result
@@ -173,7 +177,7 @@ def split(
     Raises:
         ValueError: None or several of ``stages``, ``at`` and ``modules`` are given, or fewer than two stages.
         NameNotFoundError: A value or module that is not there.
-        EditError: There are fewer nodes than stages, or a stage would have nothing to do.
+        EditError: There are fewer nodes than stages, a stage would have nothing to do, or a value is in a body or function.
         TypeUnknownError: The type of a value that crosses cannot be found.
         InvalidGraphError, ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
@@ -198,10 +202,30 @@ def split(
     if stages is not None:
         number = balanced(proto, index, order, stages, by)
     elif at is not None:
+        _check_in_main_graph(proto, at)
         number = at_values(index, order, at)
     else:
         number = at_modules(index, order, modules or ())
     return _cut(source, index, number)
+
+
+def _check_in_main_graph(proto: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Refuse to end a stage in the midst of a node: a body runs as a whole, and so does a function.
+
+    Raises:
+        NameNotFoundError: No such value.
+        EditError: It is inside of a body or function.
+    """
+    addresses = Addresses(proto)
+    for name in names:
+        site = addresses.value(name).site
+        if site is not addresses.main:
+            hint: Hint | str = "name a value of the main graph: a body runs as a whole, in one stage"
+            if site.function is not None:
+                hint = Hint("inline the functions first: ", call("inline"))
+            raise EditError(
+                f"{name!r} is inside of a body or function, and stages are cut in the main graph", hint=hint
+            )
 
 
 def _cut(source: Model, index: GraphIndex, number: Sequence[int]) -> Split:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from graphkit.edit.called_values import inline_around
 from graphkit.edit.lifting import lifted
 from graphkit.graph import values
 from graphkit.graph.addresses import Addresses, Found, Site
@@ -24,6 +25,8 @@ def tap(model: Model, names: str | Iterable[str], *, replace: bool = False, rege
 
     A value inside of a body becomes an output under its address. One of an If's branch is empty where the other branch
     ran; one of a Loop or Scan has the values of all turns, stacked along a new first axis, which have to be of one shape.
+    For a value inside of a function, ``function:DOMAIN::NAME/VALUE``, the function is inlined, and the value of each call
+    is an output; the notes name them.
 
     Args:
         model: A path, a ModelProto or a Model.
@@ -60,7 +63,14 @@ def tap(model: Model, names: str | Iterable[str], *, replace: bool = False, rege
         for each in addresses.values(text, regex=regex, made=True)
         if each.site is addresses.main or regex or "*" not in text or "/" in text
     ]
-    types = _types(model.proto, found)
+    notes: list[str] = []
+    if any(each.site.function is not None for each in found):
+        calls = inline_around(proto, found)
+        where = [new for each in found for new in calls.values.get(each.address, [each.address])]
+        addresses = Addresses(proto)
+        found, notes = [addresses.value(address) for address in dict.fromkeys(where)], calls.notes
+        notes += [f"{old!r} is {', '.join(map(repr, new))}" for old, new in calls.values.items()]
+    types = _types(proto, found)
     outputs: dict[str, onnx.TypeProto | None] = {}
     inner = [each for each in found if each.site is not addresses.main]
     for each in found:
@@ -73,7 +83,7 @@ def tap(model: Model, names: str | Iterable[str], *, replace: bool = False, rege
     add_outputs(proto.graph, outputs, replace=replace)
     unknown = [name for name, type_proto in outputs.items() if type_proto is None]
     text = f"no type is known for {', '.join(map(repr, unknown))}: the output is declared without one"
-    return Edit(proto, warnings=[text] if unknown else [])
+    return Edit(proto, notes, warnings=[text] if unknown else [])
 
 
 def _types(proto: onnx.ModelProto, found: Sequence[Found]) -> dict[str, onnx.TypeProto]:

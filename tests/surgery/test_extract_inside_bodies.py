@@ -88,13 +88,3 @@ def test_a_wrong_part_of_a_body_is_no_proof():
 def test_what_cannot_be_cut_is_named(inputs, outputs, error, said):
     with pytest.raises(error, match=re.escape(said)):
         gk.extract(net(), inputs=inputs, outputs=outputs)
-
-
-def test_a_value_of_a_function_is_refused():
-    model = parse(
-        "g (float[2] x) => (float[2] y) { y = my.F(x) }",
-        imports='"my" : 1',
-        functions='<domain: "my", opset_import: ["" : 18]> F (a) => (c) { b = Neg(a) c = Exp(b) }',
-    )
-    with pytest.raises(gk.CutError, match="inside of a function"):
-        gk.extract(model, outputs=["function:my::F/b"])

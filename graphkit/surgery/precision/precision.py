@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import onnx
 
+from graphkit.edit.called_values import inline_around, node_in_function
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.graph.addresses import Addresses
@@ -95,7 +96,8 @@ def precision(
         to: "float16", "bfloat16", "int8", "int8-dynamic", "int8-weights" or "int4-weights".
         keep_io: float16 and bfloat16: inputs and outputs stay float32, with a Cast behind and before them.
         keep_ops: Operators that stay in float32.
-        keep_nodes: Nodes that stay in float32, by name or output; ``NODE.ATTRIBUTE/NAME`` in a body.
+        keep_nodes: Nodes that stay in float32, by name or output; ``NODE.ATTRIBUTE/NAME`` in a body,
+            ``function:DOMAIN::NAME/NODE`` in a function, in each call of it.
         only_ops: Where it is given, all other operators stay in float32.
         keep_auto: float16: find the nodes that have to stay in float32, so that on the feeds no output's relative L2 error
             is above 0.01.
@@ -138,7 +140,7 @@ def precision(
     found = _quantized(model.proto)
     if found:
         return Edit(model.copy_proto(), [f"the model is quantized already ({found}): it is kept as it is"])
-    source, inlined = _flat(model)
+    source, keep_nodes, inlined = _flat(model, keep_nodes)
     _refuse(source)
     kept = Kept(keep_ops, _outputs_of(source.proto, keep_nodes), only_ops, keep_io)
     given, runs = feeds or {}, {"samples": samples, "seed": seed}
@@ -159,12 +161,26 @@ def precision(
     return Edit(proto, [*inlined, *notes])
 
 
-def _flat(model: Model) -> tuple[Model, list[str]]:
-    """The model with its functions inlined, and what to say about it."""
+def _flat(model: Model, nodes: Sequence[str]) -> tuple[Model, Sequence[str], list[str]]:
+    """The model with its functions inlined, what some nodes are called there, and what to say about it."""
     if not model.proto.functions:
-        return model, []
+        return model, nodes, []
+    notes: list[str] = []
+    if any(name.startswith("function:") for name in nodes):
+        proto = model.copy_proto()
+        addresses = Addresses(proto)
+        inside = {
+            name: value
+            for name in nodes
+            if name.startswith("function:") and (value := node_in_function(addresses.node(name))) is not None
+        }
+        calls = inline_around(proto, inside.values())
+        nodes = [new for name in nodes for new in (calls.values[inside[name].address] if name in inside else [name])]
+        model, notes = Model(proto, model.sources, path=model.path), calls.notes
+        if not proto.functions:
+            return model, nodes, notes
     flat = inline(model)
-    return flat, list(flat.history[-1].notes)
+    return flat, nodes, notes + list(flat.history[-1].notes)
 
 
 def _outputs_of(proto: onnx.ModelProto, nodes: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from graphkit.model import Model
 from graphkit.reading.names import Axis, axis_or_symbol, symbols_of
 from graphkit.reading.values import value_for
 from graphkit.semantics.schemas import schema_of
-from graphkit.surgery.promote import wanted_constants
+from graphkit.surgery.promote import in_main_graph, wanted_constants
 from graphkit.tensor import numpy_type
 from graphkit.verify.laws.binding import Binding, Broken, Change, Constant, Fed, Freed, Link, Other, Unproved
 from graphkit.verify.laws.same import identity
@@ -59,7 +59,10 @@ def promote(change: Change) -> Binding:
     if change.arguments.get("every"):
         index = GraphIndex(change.before.proto.graph)
         tensors = [name for name in index.initializers if name not in index.inputs and name not in index.outputs]
-    wanted = wanted_constants(change.before.proto, tensors) if tensors else {}
+    proto = change.before.copy_proto()
+    wanted, inlined = in_main_graph(proto, wanted_constants(proto, tensors)) if tensors else ({}, [])
+    standing = Model(proto, change.before.sources, path=change.before.path) if inlined else None
+    before = standing or change.before
     plain = identity(change)
     ports = input_ports(change.after.proto)
     fresh = [name for name in ports if name not in plain.inputs]
@@ -72,10 +75,10 @@ def promote(change: Change) -> Binding:
                 inputs.pop(name, None)
             inputs[new] = Fed(name)
             continue
-        inputs[new] = Constant(_value(change.before, name, ports[new]))
+        inputs[new] = Constant(_value(before, name, ports[new]))
         stands[new] = name
-    others = () if change.arguments.get("only") else _other_values(change.before, stands, inputs)
-    return replace(plain, inputs=inputs, others=others, ordered=False)
+    others = () if change.arguments.get("only") else _other_values(before, stands, inputs)
+    return replace(plain, inputs=inputs, others=others, ordered=False, before=standing)
 
 
 def _new_input(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from graphkit.edit.body_model import body_model
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.model import Model
-from graphkit.surgery.extract import body_of
+from graphkit.surgery.extract import place_of
 from graphkit.verify.laws.binding import Binding, Broken, Change, Fed, Inner, Link, Outcome
 from graphkit.verify.laws.same import listed
 
@@ -14,12 +13,13 @@ from graphkit.verify.laws.same import listed
 def extract(change: Change) -> Binding:
     """Inputs that the caller named, else those that the part was found to need; each is the whole's value of its name."""
     proto, standing = change.before.proto, None
-    given = [listed(change.arguments.get(kind)) or [] for kind in ("inputs", "outputs", "nodes")]
-    prefix = "" if change.arguments.get("module") is not None else body_of(proto, [n for names in given for n in names])
-    if prefix:  # the body stands for the whole
-        proto = body_model(proto, prefix)
-        standing = Model(proto, change.before.sources)
-        given = [[name.removeprefix(prefix) for name in names] for names in given]
+    named = [listed(change.arguments.get(kind)) or None for kind in ("inputs", "outputs", "nodes")]
+    given = [names or [] for names in named]
+    if change.arguments.get("module") is None:
+        place = place_of(proto, *named)
+        if place.proto is not proto:  # a body stands for the whole, or the whole with functions inlined
+            proto, standing = place.proto, Model(place.proto, change.before.sources)
+            given = [names or [] for names in place.names]
     index = GraphIndex(proto.graph)
     whole, part = input_ports(proto), input_ports(change.after.proto)
     wanted = given[0] or list(part)
