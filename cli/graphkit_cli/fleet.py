@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import glob
 import os
 import shlex
 import sys
@@ -76,6 +77,8 @@ def many(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Let a command that looks at a model look at many: ``--list FILE`` and who does the work. Under ``click.command()``.
 
+    A command that takes a model alone takes several, folders and patterns too.
+
     Args:
         what: The function: check, lint, inspect, validate or prove.
         line: What a line of the list is: "a model", or "a model and its reference".
@@ -85,9 +88,12 @@ def many(
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         own = getattr(function, "__click_params__", [])
         arguments = [param for param in own if isinstance(param, click.Argument)]
-        needed = next(param.name for param in reversed(arguments))
+        needed = next(param.name for param in reversed(arguments)) or ""
+        alone = what in ("check", "lint", "inspect")
         for param in arguments:
             param.required = False
+            if alone:
+                param.nargs, param.metavar = -1, "MODEL..."
 
         @functools.wraps(function)
         def callback(*args: Any, listed: str | None, **given: Any) -> Any:
@@ -97,21 +103,29 @@ def many(
             if has_html:
                 kept["html"] = given["html"]
             fleet = Fleet(**kept)
-            if listed is None:
-                if given[needed or ""] is None and given.get("saved") is None:
-                    raise click.UsageError(f"Missing argument '{(needed or '').upper()}', or --list FILE.")
+            several = given[needed] if alone and not _is_one(given[needed]) else ()
+            if alone and not several:
+                given[needed] = given[needed][0] if given[needed] else None
+            if listed is None and not several:
+                if given[needed] is None and given.get("saved") is None:
+                    raise click.UsageError(f"Missing argument '{needed.upper()}', or --list FILE.")
                 if fleet.asked or any(
                     kept[name] for name in ("journal", "junit", "markdown", *([] if has_html else ["html"]))
                 ):
-                    raise click.UsageError("--jobs, --journal and their like are for many models: --list FILE.")
+                    raise click.UsageError(
+                        "--jobs, --journal and their like are for many models: several, a folder, a pattern or --list FILE."
+                    )
                 return function(*args, **given)
-            if any(given[param.name or ""] is not None for param in arguments):
+            if listed is not None and any(given[param.name or ""] for param in arguments):
                 raise click.UsageError("--list says what to work on: it excludes naming models too.")
             import graphkit as gk
 
             chosen = options(given)
-            work = gk.Checking(what, chosen) if what in ("check", "lint", "inspect") else gk.Comparing(what, chosen)
-            jobs = listed_jobs(listed, 1 if what in ("check", "lint", "inspect") else 2, 2 if what == "validate" else 1)
+            work = gk.Checking(what, chosen) if alone else gk.Comparing(what, chosen)
+            if listed is None:
+                jobs = [gk.Job(named.path) for named in gk.named_models(several)]
+            else:
+                jobs = listed_jobs(listed, 1 if alone else 2, 2 if what == "validate" else 1)
             render = click.get_current_context().obj
             return work_on(render, what, work, jobs, fleet)
 
@@ -125,6 +139,15 @@ def many(
         return callback
 
     return decorate
+
+
+def _is_one(texts: Sequence[str]) -> bool:
+    """Whether texts name one file, or nothing: no folder, no pattern, no list."""
+    if len(texts) != 1 or os.path.isfile(texts[0]):
+        return len(texts) < 2
+    return not (
+        os.path.isdir(texts[0]) or texts[0].startswith("@") or texts[0].endswith("/") or glob.has_magic(texts[0])
+    )
 
 
 def _bare() -> None:

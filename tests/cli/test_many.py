@@ -54,6 +54,24 @@ def test_a_list_has_an_outcome_a_model(graphkit, three, command, text, code, exp
 
 
 @pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["check", "chain.onnx", "bad.onnx"], 3, {"chain.onnx", "bad.onnx"}),
+        (["lint", "."], 3, {"chain.onnx", "bad.onnx", "edited.onnx", "other.onnx"}),
+        (["inspect", "[ceo]?*.onnx"], 0, {"chain.onnx", "other.onnx", "edited.onnx"}),
+        (["check", "@l.txt", "--no-runtime"], 0, {"chain.onnx"}),
+    ],
+)
+def test_several_models_are_named_as_apply_takes_them(graphkit, three, monkeypatch, arguments, code, expected):
+    monkeypatch.chdir(three)
+    (three / "l.txt").write_text("chain.onnx\n", encoding="utf-8")
+    done = graphkit(*arguments, "--json")
+    assert done.code == code, done
+    rows = json.loads(done.out)["outcomes"]
+    assert {row["model"].removeprefix("./") for row in rows} == expected
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["check"], "Missing argument 'MODEL'"),
