@@ -248,3 +248,11 @@ def test_an_element_that_one_feed_in_two_shows_is_looked_at_often_enough():
         proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(array, "v"))
         wrong = Model(proto, {}, original=made.original, steps=made.history)
         assert all(gk.prove(wrong, model, replay=False, seed=seed).verdict == "broken" for seed in range(8))
+
+
+def test_outputs_that_are_nothing_but_nan_prove_nothing_whatever_lies_upstream_of_them():
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 18]> g (float[3] x) => (float[3] y) { d = Sub(x, x) y = Div(d, d) }'
+    )
+    proof = gk.prove(gk.insert(model, at="d", function="relu"), model)
+    assert (proof.verdict, "nothing but NaN" in proof.laws[0].why) == ("unproved", True), gk.text(proof)
