@@ -224,10 +224,10 @@ class PointInference:
         trips = given[0].data if given else None
         count = whole(tuple(int(array.reshape(-1)[0]) for array in trips)) if trips is not None else UNKNOWN
         stops = body.output[0].name != body.input[1].name and not self._always(body)
-        stacked = [
+        rows = [
             stacked(self.get(value.name), UNKNOWN if stops else count, 0) for value in body.output[1 + len(carried) :]
         ]
-        return [*map(without_data, carried), *stacked]
+        return [*map(without_data, carried), *rows]
 
     def _always(self, body: onnx.GraphProto) -> bool:
         """Whether a loop's condition is a constant true, or handed through."""

@@ -76,3 +76,13 @@ def test_axes_of_two_sizes_are_never_compared_at_one_size():
     with pytest.warns(GraphkitWarning, match="both 'n'"):
         edited = gk.dims(gk.dims(net, {"x:0": "n"}, repair_shapes=True), {"x:1": "n"}, repair_shapes=True)
     assert [held.steps for held in gk.prove(edited, net).laws] == [("dims",), ("dims",)]
+
+
+def test_a_loop_that_stacks_what_its_turns_make_is_followed():
+    """Found by the campaign: it ended the walk through the model."""
+    net = text("""g (float[2, 3] x, int64 turns) => (float[2, 3] y, float[m, 2, 3] z) {
+        yes = Constant<value = bool {1}>()
+        y, z = Loop(turns, yes, x) <body = b (int64 i, bool go, float[2, 3] s) => (bool again, float[2, 3] o, float[2, 3] q) {
+          again = Identity(go) q = Sin(s) o = Sub(q, x) }> }""")
+    proof = gk.prove(gk.dims(net, {"x:0": "n"}, repair_shapes=True), net)
+    assert proof, gk.text(proof)
