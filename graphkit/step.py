@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError, Message
 
 from graphkit.errors import FormatError, GraphkitError
 from graphkit.graph.walk import tensors
+from graphkit.hint import Either, Hint
 from graphkit.tensor import decode
 
 if TYPE_CHECKING:
@@ -169,7 +170,11 @@ def _step(entry: Any, obstacle: str = "") -> Step:
 def _damaged(why: str) -> FormatError:
     return FormatError(
         f"the model's history (metadata {HISTORY_KEY!r}) cannot be used: {why}",
-        hint="write the model without its history first: gk.save(model, path, history=False)",
+        hint=Hint(
+            "write the model without its history first: `",
+            Either("graphkit.save(model, path, history=False)", "graphkit copy MODEL OUT --no-history"),
+            "`",
+        ),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import graphkit as gk
 from graphkit.step import INLINE, History, Opaque, Original, Step, bytes_in, decoded, encoded, read_history
+from graphkit_cli.main import main
 
 VALUES = [
     None, True, 3, -(10**30), 1.5, float("inf"), "text", "$text", b"\x00\xff", 1j, [1, ["a"]], {"a": 1}, {"$a": 1}, {1: "b"},
@@ -93,3 +94,57 @@ def test_a_damaged_history_is_a_format_error(text):
 def test_a_damaged_argument_is_a_format_error(argument):
     with pytest.raises(gk.FormatError, match="argument"):
         decoded(argument)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda m: gk.dims(m, "x:0=n"), "write values={'x:0': 'n'}"),
+        (lambda m: gk.retype(m, ["x=float16"]), "write io={'x': 'float16'}"),
+        (lambda m: gk.freeze(m, ["x"]), "write values={NAME: VALUE}"),
+        (lambda m: gk.rename(m, values={"x": ["y"]}), r"values is a table of texts, and \['y'\] in it is none"),
+        (lambda m: gk.set_parts(m, opset_import={"my": "1"}), "opset_import is a table of numbers, and '1' in it"),
+        (lambda m: gk.tap(m, 5), r"names is a list of names, and 5 is none.*such as names=\[NAME\]"),
+        (lambda m: gk.extract(m, outputs=[["y"]]), r"outputs is a list of names, and \['y'\] is none"),
+        (lambda m: gk.promote(m, [None]), "tensors is a list of names, and None is none"),
+        (lambda m: gk.opset(m, to="twenty"), "to is a whole number, and 'twenty' is none"),
+        (lambda m: gk.rename(m, prefix=3), "prefix is a text, and 3 is none"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_with_the_spelling_that_is_meant(call, said):
+    model = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { y = Neg(x) }'
+    )
+    with pytest.raises(gk.EditError, match=f"(?s){said}"):
+        call(model)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (lambda text: text.replace('"values"', '"valuess"'), "arguments that it does not take"),
+        (lambda text: text.replace('"rename"', '"renane"'), "no operation named 'renane'"),
+        (lambda text: text.replace('{"y": "z"}', '[["y"]]'), "values is a table"),
+        (lambda text: text.replace('{"y": "z"}', "{}"), "cannot be done as it is written"),
+        (lambda text: "no JSON", "no JSON that can be read"),
+        (lambda text: text.replace('"z"', "9" * 5000), "no JSON that can be read"),
+        (lambda text: "[" * 100_000, "no JSON that can be read"),
+    ],
+)
+def test_a_history_that_was_tampered_with_is_refused(tmp_path, changed, said):
+    model = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { y = Neg(x) }'
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    gk.rename(tmp_path / "m.onnx", values={"y": "z"}).save(tmp_path / "e.onnx")
+    proto = onnx.load(tmp_path / "e.onnx")
+    proto.metadata_props[0].value = changed(proto.metadata_props[0].value)
+    onnx.save(proto, tmp_path / "e.onnx")
+    with pytest.raises(gk.GraphkitError, match=said):
+        gk.replay(tmp_path / "e.onnx", tmp_path / "m.onnx")
+    if "table" not in said and "written" not in said:
+        with pytest.raises(gk.GraphkitError, match=said):
+            gk.save_recipe(tmp_path / "e.onnx", tmp_path / "r.toml")
+    copied = tmp_path / "c.onnx"
+    assert main(["copy", str(tmp_path / "e.onnx"), str(copied), "--no-history"]) == 0
+    assert not onnx.load(copied).metadata_props

@@ -221,7 +221,8 @@ def save_edited(
     if saved is not None and "://" in out:
         replaced = saved.replaced and out != model.path
     graph = model.proto.graph
-    step = model.history[-1] if model.history else None
+    history = model.history if model.edited or not saving.no_history else ()
+    step = history[-1] if history else None
     written = Written(
         path=out,
         size=saved.size if saved else None,

@@ -12,7 +12,7 @@ from typing import Any
 from graphkit.errors import GraphkitError, GraphkitWarning, ModelFileError, SaveError
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model, ModelLike
-from graphkit.operation import arrays_of, operation_of
+from graphkit.operation import arrays_of, bound_step, operation_of
 from graphkit.recipe.places import portable
 from graphkit.recipe.reading import array_file
 from graphkit.step import Find, Step
@@ -46,6 +46,7 @@ def save_recipe(
 
     Raises:
         GraphkitError: There is no history, a step cannot be replayed, or the history does not begin with the original.
+        NameNotFoundError: A step is no operation of this graphkit.
         ModelFileError: The original is not found.
         SaveError: The file cannot be written.
 
@@ -69,6 +70,7 @@ def save_recipe(
     for step in steps:
         if step.obstacle:
             raise GraphkitError(f"the step {step.operation!r} cannot be replayed: {step.obstacle}")
+        bound_step(step, step.arguments)
     find = arrays_of(source)
     arguments: list[Mapping[str, Any]] = [step.arguments for step in steps]
     if portable and begun is not None:
