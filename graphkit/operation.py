@@ -14,7 +14,6 @@ import functools
 import importlib
 import importlib.util
 import inspect
-import numbers
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,10 +23,10 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cas
 import numpy as np
 import onnx
 
+from graphkit.arguments import kind_of, require
 from graphkit.errors import EditError, GraphkitError, GraphkitWarning, InvalidGraphError, NameNotFoundError, TensorError
 from graphkit.graph import walk
 from graphkit.graph.misnamed import nodes_told
-from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model, ModelLike, Source
 from graphkit.semantics.valid import require_valid
 from graphkit.step import OTHER_WEIGHTS, Find, Opaque, Step, bytes_in, encoded
@@ -104,7 +103,7 @@ def operation(
         whole = inspect.signature(function)
         first = next(iter(whole.parameters))
         listed = frozenset(name for name, value in whole.parameters.items() if _is_list(str(value.annotation)))
-        kinds = {name: kind for name, value in whole.parameters.items() if (kind := _kind_of(str(value.annotation)))}
+        kinds = {name: kind for name, value in whole.parameters.items() if (kind := kind_of(str(value.annotation)))}
 
         @functools.wraps(function)
         def public(model: ModelLike, *args: P.args, **kwargs: P.kwargs) -> Model:
@@ -116,7 +115,7 @@ def operation(
             bound.arguments.update({name: names(bound.arguments[name]) for name in listed if name in bound.arguments})
             for name, kind in kinds.items():
                 if bound.arguments.get(name, whole.parameters[name].default) is not whole.parameters[name].default:
-                    _require(name, bound.arguments[name], kind)
+                    require(name, bound.arguments[name], kind)
             with nodes_told(before.proto.graph):
                 edit = function(*bound.args, **bound.kwargs)
             given = {name: value for name, value in bound.arguments.items() if name != first}
@@ -149,70 +148,6 @@ def names(given: Given | str) -> Given | list[str]:
 def _is_list(annotation: str) -> bool:
     """Whether a list of names is meant, and nothing else: one name that is given is a list of one."""
     return re.fullmatch(r"(Sequence|Iterable|Collection)\[str\]( \| None)?", annotation) is not None
-
-
-Kind: TypeAlias = Literal["table", "table of texts", "table of numbers", "names", "names or table", "text", "number"]
-"""What an argument has to be, where its type says so alone."""
-
-_KINDS: tuple[tuple[str, Kind], ...] = (
-    (r"Mapping\[str, str\]", "table of texts"),
-    (r"Mapping\[str, int\]", "table of numbers"),
-    (r"Mapping\[(?:[^\[\]]|\[[^\[\]]*\])*\]", "table"),
-    (r"(?:str \| )?(?:Sequence|Iterable|Collection)\[str\]", "names"),
-    (r"str \| Iterable\[str\] \| Mapping\[.*\]", "names or table"),
-    (r"str", "text"),
-    (r"int", "number"),
-)
-
-
-_HELD: Mapping[Kind, type] = {"table": object, "table of texts": str, "table of numbers": numbers.Integral}
-"""Kind of a table -> what it holds."""
-
-
-def _kind_of(annotation: str) -> Kind | None:
-    written = annotation.removesuffix(" | None")
-    return next((kind for pattern, kind in _KINDS if re.fullmatch(pattern, written)), None)
-
-
-def _require(name: str, value: Any, kind: Kind) -> None:
-    """Refuse an argument of another kind than the operation's type says.
-
-    Raises:
-        EditError: It is of another kind; the hint has the spelling that is meant, as far as that can be told.
-    """
-    if kind == "names or table":
-        kind = "table" if isinstance(value, Mapping) else "names"
-    if kind in _HELD:
-        if not isinstance(value, Mapping):
-            raise EditError(f"{name} is a table, and {_short(value)} is none", hint=_as_table(name, value))
-        wrong = [key for key in value if not isinstance(key, str)]
-        wrong += [held for held in value.values() if not isinstance(held, _HELD[kind])]
-        if wrong:
-            raise EditError(f"{name} is a {kind}, and {_short(wrong[0])} in it is none")
-    elif kind == "names":
-        single = isinstance(value, Mapping | bytes) or not isinstance(value, Iterable)
-        other = [] if single else [item for item in value if not isinstance(item, str)]
-        if single or other:
-            said = _short(value if single else other[0])
-            raise EditError(
-                f"{name} is a list of names, and {said} is none", hint=Hint("such as ", Argument(name, [Blank("NAME")]))
-            )
-    elif not isinstance(value, str if kind == "text" else numbers.Integral):
-        raise EditError(f"{name} is a {'text' if kind == 'text' else 'whole number'}, and {_short(value)} is none")
-
-
-def _as_table(name: str, value: Any) -> Hint:
-    """The table that texts ``NAME=VALUE`` mean."""
-    texts = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
-    pairs = [text.partition("=") for text in texts if isinstance(text, str)]
-    if pairs and all(key and equals and said for key, equals, said in pairs):
-        return Hint("write ", Argument(name, {key: said for key, _, said in pairs}))
-    return Hint("write ", Argument(name, {Blank("NAME"): Blank("VALUE")}))
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def _kept(value: Any) -> Any:

@@ -1,0 +1,75 @@
+"""What kind of thing an argument has to be, as its type says it; another kind is refused with the spelling that is meant."""
+
+from __future__ import annotations
+
+import numbers
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeAlias
+
+from graphkit.errors import EditError
+from graphkit.hint import Argument, Blank, Hint
+
+Kind: TypeAlias = Literal["table", "table of texts", "table of numbers", "names", "names or table", "text", "number"]
+"""What an argument has to be, where its type says so alone."""
+
+_KINDS: tuple[tuple[str, Kind], ...] = (
+    (r"Mapping\[str, str\]", "table of texts"),
+    (r"Mapping\[str, int\]", "table of numbers"),
+    (r"Mapping\[(?:[^\[\]]|\[[^\[\]]*\])*\]", "table"),
+    (r"(?:str \| )?(?:Sequence|Iterable|Collection)\[str\]", "names"),
+    (r"str \| Iterable\[str\] \| Mapping\[.*\]", "names or table"),
+    (r"str", "text"),
+    (r"int", "number"),
+)
+
+
+_HELD: Mapping[Kind, type] = {"table": object, "table of texts": str, "table of numbers": numbers.Integral}
+"""Kind of a table -> what it holds."""
+
+
+def kind_of(annotation: str) -> Kind | None:
+    """The kind that an annotation says, or None: it says several, or another one."""
+    written = annotation.removesuffix(" | None")
+    return next((kind for pattern, kind in _KINDS if re.fullmatch(pattern, written)), None)
+
+
+def require(name: str, value: Any, kind: Kind) -> None:
+    """Refuse an argument of another kind than the operation's type says.
+
+    Raises:
+        EditError: It is of another kind; the hint has the spelling that is meant, as far as that can be told.
+    """
+    if kind == "names or table":
+        kind = "table" if isinstance(value, Mapping) else "names"
+    if kind in _HELD:
+        if not isinstance(value, Mapping):
+            raise EditError(f"{name} is a table, and {_short(value)} is none", hint=_as_table(name, value))
+        wrong = [key for key in value if not isinstance(key, str)]
+        wrong += [held for held in value.values() if not isinstance(held, _HELD[kind])]
+        if wrong:
+            raise EditError(f"{name} is a {kind}, and {_short(wrong[0])} in it is none")
+    elif kind == "names":
+        single = isinstance(value, Mapping | bytes) or not isinstance(value, Iterable)
+        other = [] if single else [item for item in value if not isinstance(item, str)]
+        if single or other:
+            said = _short(value if single else other[0])
+            raise EditError(
+                f"{name} is a list of names, and {said} is none", hint=Hint("such as ", Argument(name, [Blank("NAME")]))
+            )
+    elif not isinstance(value, str if kind == "text" else numbers.Integral):
+        raise EditError(f"{name} is a {'text' if kind == 'text' else 'whole number'}, and {_short(value)} is none")
+
+
+def _as_table(name: str, value: Any) -> Hint:
+    """The table that texts ``NAME=VALUE`` mean."""
+    texts = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
+    pairs = [text.partition("=") for text in texts if isinstance(text, str)]
+    if pairs and all(key and equals and said for key, equals, said in pairs):
+        return Hint("write ", Argument(name, {key: said for key, _, said in pairs}))
+    return Hint("write ", Argument(name, {Blank("NAME"): Blank("VALUE")}))
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
