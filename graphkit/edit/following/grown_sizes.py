@@ -156,6 +156,8 @@ def _gather(state: Following, node: onnx.NodeProto, known: Known, wants: dict[in
     indices = grow(state, node.input[1], of_places, depth) if of_places else node.input[1]
     table = grow(state, node.input[0], of_data, depth) if of_data else node.input[0]
     made = remade(state, node, [table, indices])
+    if of_places:
+        state.remade.add(node.name or node.output[0])
     numbers = state.get(indices).data if indices is not None else None
     rows = data.dims[axis].base
     if made is not None and of_places and numbers is not None and _beyond(numbers, rows):

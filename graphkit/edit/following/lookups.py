@@ -6,10 +6,11 @@ import numpy as np
 import onnx
 
 from graphkit.edit.following.agreement import EXPORT
-from graphkit.edit.following.context import Following, Want
+from graphkit.edit.following.context import Following, Kind, Want
 from graphkit.edit.following.growing import grow
 from graphkit.edit.nodes import set_input
 from graphkit.graph.values import attribute_value
+from graphkit.shapes.points import product
 
 
 def follow_gather(state: Following, node: onnx.NodeProto) -> None:
@@ -157,7 +158,7 @@ def _windows(state: Following, places: np.ndarray, want: Want, only: int | None 
 def _flattened(state: Following, node: onnx.NodeProto) -> bool:
     """Places that were made for one sample, in rows that several samples were merged into: each is given its own rows."""
     known, places = state.get(node.input[0]), state.get(node.input[1])
-    if known.dims is None or places.dims is None or places.constant or not places.complete:
+    if known.dims is None or places.dims is None or not places.complete:
         return False
     if node.op_type == "GatherND":
         if attribute_value(node, "batch_dims", 0) or places.dims[-1].sizes != (1,) * state.points:
@@ -170,6 +171,8 @@ def _flattened(state: Following, node: onnx.NodeProto) -> bool:
         return False
     place = next((a for a, dim in enumerate(places.dims) if dim.factors and dim.factors[0] == factors[0]), None)
     samples = state.inference.origins.get(factors[0])
+    if places.constant or state.baked(node.input[1]) is not None:
+        return samples is not None and _of_one_sample(state, node, axis, samples)
     if place is None or samples is None or state.counts_samples(node.input[1], factors[0]):
         return False
     count = state.size(*samples)
@@ -189,6 +192,50 @@ def _flattened(state: Following, node: onnx.NodeProto) -> bool:
     text = f"looks up rows of one sample in {node.input[0]!r}, which has those of several"
     state.find("follows", node, text, value=node.input[0], axis=axis, done="each sample looks up its own now")
     return True
+
+
+def _of_one_sample(state: Following, node: onnx.NodeProto, axis: int, samples: tuple[str, int]) -> bool:
+    """Places that are the same at every size and lie in the rows of the only sample: each sample is given its own rows.
+
+    Where they are computed (the number of a sample times its rows, plus a row) that is what they are; a constant may mean
+    the first sample.
+    """
+    dims = state.get(node.input[1]).dims or ()
+    if node.op_type != "Gather" or len(dims) < 2 or dims[0].base != 1:
+        return False
+    zero, one = (state.constant(np.array(number, np.int64), "number") for number in (0, 1))
+    count = state.size(*samples)
+    rows = state.add("Div", [state.size(node.input[0], axis), count], "rows")
+    begins = state.add("Mul", [state.add("Range", [zero, state.scalar(count), one], "count"), rows], "begins")
+    begins = state.unsqueezed(begins, list(range(1, len(dims))), "begins")
+    if (elem := state.get(node.input[1]).elem) != onnx.TensorProto.INT64:
+        begins = state.add("Cast", [begins], "begins", to=elem)
+    kind: Kind = "follows" if state.tensor(node.input[1]) is None else "choice"
+    old = node.input[1]
+    places = state.add("Add", [_all_rows(state, node, axis), begins], "places")
+    set_input(node, 1, places)
+    for reader in state.readers(old):
+        if reader.op_type == "Shape":  # it says how the rows are laid out again
+            set_input(reader, 0, places)
+    text = f"looks up rows of one sample in {node.input[0]!r}, which has those of several"
+    state.find(kind, node, text, value=node.input[0], axis=axis, done="each sample looks up its own now")
+    return True
+
+
+def _all_rows(state: Following, node: onnx.NodeProto, axis: int) -> str:
+    """Places of one sample; where they are all its rows in order, as many as it has at every size."""
+    places, dims = state.baked(node.input[1]), state.get(node.input[0]).dims or ()
+    rows = dims[axis].factors[1:]
+    sizes = product(rows, state.points)
+    if places is None or all(size == sizes[0] for size in sizes) or places.size != sizes[0]:
+        return node.input[1]
+    along = [a for a, size in enumerate(places.shape) if size > 1]
+    if len(along) != 1 or not np.array_equal(places.reshape(-1), np.arange(places.size)):
+        return node.input[1]
+    value, own = state.inference.origins.get(sizes, ("", 0))
+    if not value and state.product_of(rows, make=False) is None:
+        return node.input[1]
+    return grow(state, node.input[1], {along[0]: Want(sizes, value, own, factors=rows)}) or node.input[1]
 
 
 def in_short(values: np.ndarray) -> str:
