@@ -164,3 +164,40 @@ def test_axes_of_a_recurrent_node_that_its_weights_fix_are_named(axis, weight):
     assert any(f"with {weight}, a weight whose axis" in str(one.message) for one in heard)
     with pytest.raises(gk.EditError, match="contradicts a weight"):
         gk.dims(model, {axis: 2}, repair_shapes=True)
+
+
+MASK = """g (int64[1,6] m) => (int64[a,b,c,d] y)
+<int64[1,1,1,1] first = {0}, int64[1,1,1,6] row = {0,1,2,3,4,5}, int64[1] one = {1}, int64[1] open = {-1}>
+{ shape = Shape(m) steps = Gather(shape, one) begin = Mul(first, steps) places = Add(row, begin) flat = Flatten<axis=2>(m)
+  found = Gather<axis=0>(flat, places) line = Reshape(found, open) laid = Shape(places) y = Reshape(line, laid) }"""
+
+
+def test_a_mask_that_is_looked_up_by_sample_and_step_follows_both():
+    edited = freed(parse(MASK), {"m:0": "n", "m:1": "s"})
+    mask = RNG.integers(0, 2, (3, 9))
+    assert_same(run_ort(edited, {"m": mask}), {"y": mask[:, None, None, :]})
+
+
+DISTANCES = """g (float[1,9,9] x) => (float[a,b,c] y) <int64[9,9] apart = {VALUES}, float[9,1] table = {0,1,2,3,4,5,6,7,8}>
+{ [look] bias = Gather<axis=0>(table, apart) one = Squeeze(bias) y = Add(x, one) }"""
+
+
+def test_a_table_that_is_looked_up_by_clamped_distances_follows():
+    steps = np.arange(9)
+    apart = np.clip(steps[None, :] - steps[:, None], -4, 4) + 4
+    model = parse(DISTANCES.replace("VALUES", ",".join(map(str, apart.reshape(-1)))))
+    edited = freed(model, {"x:1": "s", "x:2": "s"})
+    steps = np.arange(14)
+    right = np.clip(steps[None, :] - steps[:, None], -4, 4).astype(np.float32) + 4
+    x = numbers(1, 14, 14)
+    assert_same(run_ort(edited, {"x": x}), {"y": x + right})
+
+
+SEAM = """g (float[1,6,4] a, float[1,3,4] b) => (float[p,q,r] y, float[s,t,u] z) <int64[2] k = {6,3}>
+{ c = Concat<axis=1>(a, b) d = Relu(c) y, z = Split<axis=1>(d, k) }"""
+
+
+def test_parts_that_were_joined_are_cut_where_they_were_joined():
+    edited = freed(parse(SEAM), {"a:1": "m", "b:1": "k"})
+    a, b = numbers(1, 2, 4), numbers(1, 7, 4)
+    assert_same(run_ort(edited, {"a": a, "b": b}), {"y": np.maximum(a, 0), "z": np.maximum(b, 0)})

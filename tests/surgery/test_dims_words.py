@@ -33,6 +33,10 @@ FIRST = "g (float[1,4] x) => (float[a] y) <int64 i = {0}> { y = Gather<axis=0>(x
 TIED = "g (float[6,4] x, float[6,4] z) => (float[a,b] y) { [tie] y = Add(x, z) }"
 PLACED = "g (float[1,3] x) => (float[a,b] y) <int64[1,2] i = {0,2}, float[1] u = {9}> { [put] y = ScatterND(x, i, u) }"
 PICKED = "g (float[3,2] x) => (float[a,b] y) <int64[3,1] i = {2,0,1}> { [pick] y = GatherND(x, i) }"
+WINDOW = """g (float[1,7,7,4] x) => (float[a,b,c] y) <int64[6] s = {1,1,7,1,7,4}, int64[3] t = {-1,49,4}>
+{ [cut] r = Reshape(x, s) p = Transpose<perm=[0,1,3,2,4,5]>(r) y = Reshape(p, t) }"""
+PATCH = """g (float[1,8,2,2] x) => (float[a,b,c,d] y) <int64[4] s = {8,2,1,2}, int64[4] t = {1,8,1,4}>
+{ [cut] r = Reshape(x, s) p = Transpose<perm=[0,2,1,3]>(r) y = Reshape(p, t) }"""
 HIDDEN = "g (float[1,4] x) => (float[a,b] y) { u = my.op(x) [later] y = Relu(u) }"
 
 
@@ -45,6 +49,9 @@ HIDDEN = "g (float[1,4] x) => (float[a,b] y) { u = my.op(x) [later] y = Relu(u) 
         (HALF, {"x:1": "s"}, ["Slice 'half'", "at 4"]),
         (LAST, {"x:1": "s"}, ["Gather 'last'", "the place 7"]),
         (UNEVEN, {"x:1": "s"}, ["Split 'cut'", "[1, 5]"]),
+        (WINDOW, {"x:1": "h"}, ["Reshape 'cut'", "whether axis 1 or axis 2"]),
+        (WINDOW, {"x:2": "w"}, ["Reshape 'cut'", "whether axis 3 or axis 4"]),
+        (PATCH, {"x:2": "h"}, ["Reshape 'cut'", "the file does not say"]),
         (FIRST, {"x:0": "n"}, ["'y' does not vary with x:0"]),
         (PLACED, {"x:0": "n"}, ["ScatterND 'put'", "fixed places of axis 0"]),
         (PICKED, {"x:0": "n"}, ["GatherND 'pick'", "fixed places of axis 0"]),

@@ -99,6 +99,8 @@ def _moved_axes(state: Following, node: onnx.NodeProto, known: Known, wants: dic
     """Squeeze and Unsqueeze."""
     axes = axes_of(node, [None, *(state.baked(name) if name else None for name in node.input[1:])])
     inner = state.get(node.input[0]).dims
+    if axes is None and inner is not None and node.op_type == "Squeeze" and len(node.input) < 2:
+        axes = [axis for axis, dim in enumerate(inner) if dim.base == 1]
     if axes is None or inner is None:
         return None
     rank = len(known.dims or ()) if node.op_type == "Unsqueeze" else len(inner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Literal
@@ -69,11 +70,36 @@ def _aligned(
     if found is None:
         return _permuted(dims, resolved)
     if not found.ambiguous:
-        return found
+        window = _one_window(state, node, dims, found)
+        return replace(found, ambiguous=((window - 1, window),)) if window else found
     settled = _settled(state, node, found)
     if settled == "first":
         return replace(found, ambiguous=())
     return align(dims, resolved, open_axis, state.points, inner=True) if settled == "second" else found
+
+
+def _one_window(state: Following, node: onnx.NodeProto, dims: tuple[Dim, ...], found: Alignment) -> int:
+    """An axis that may be one window, or patch, of a picture that has one of them in the file; 0 for none.
+
+    Windows are [.., count, window, ..], and a Transpose brings the counts together. An axis of size 1 that is new, stands in
+    front of another and is moved away from it is such a count.
+    """
+    readers = state.readers(node.output[0])
+    perm = _order_behind(readers[0]) if len(readers) == 1 else None
+    if perm is None or len(perm) != len(found.dims):
+        return 0
+    place = {axis: position for position, axis in enumerate(perm)}
+    ones = [dim.base == 1 and not dim.varies for dim in found.dims]
+    old = sum(dim.base == 1 for dim in itertools.takewhile(lambda dim: dim.base == 1, dims))
+    for axis in range(2, len(found.dims)):  # the first of all are samples
+        new = ones[axis - 1] and (not all(ones[:axis]) or axis - 1 >= old)
+        if not new or found.dims[axis].base == 1 or place[axis] == place[axis - 1] + 1:
+            continue
+        if found.dims[axis].varies:
+            return axis
+        if len(dims) == len(found.dims) > 3 and any(dim.varies and dim.base > 1 for dim in found.dims[1:]):
+            return axis  # the count of the other side was merged with what stands before it
+    return 0
 
 
 def _permuted(dims: tuple[Dim, ...], resolved: list[int]) -> Alignment | None:
