@@ -113,6 +113,36 @@ def _arguments(schemas: dict[str, Schema], required: list[str], function: Any) -
     }
 
 
+_USE: Schema = {"$ref": "#/$defs/variable"}
+
+
+def _or_variable(schema: Schema) -> Schema:
+    """A schema of a value that may be written as ``"${NAME}"`` too, and so may what is inside of it."""
+    if schema == {} or "$ref" in schema or schema == {"type": "string"}:
+        return schema
+    told = {name: schema[name] for name in ("description", "default") if name in schema}
+    bare = {name: held for name, held in schema.items() if name not in told}
+    if "properties" in bare:
+        bare["properties"] = {name: _or_variable(held) for name, held in bare["properties"].items()}
+    for name in ("items", "additionalProperties"):
+        if isinstance(bare.get(name), dict):
+            bare[name] = _or_variable(bare[name])
+    if "anyOf" in bare:
+        bare["anyOf"] = [_or_variable(held) for held in bare["anyOf"]]
+        several = bare["anyOf"]
+    else:
+        several = [bare]
+    if bare == {"type": "string"} or any(held in ({"type": "string"}, _USE) for held in several):
+        return {**bare, **told}
+    rest = {name: held for name, held in bare.items() if name != "anyOf"} if "anyOf" in bare else {}
+    return {"anyOf": [*several, _USE], **rest, **told}
+
+
+def _inside(schema: Schema) -> dict[str, Schema]:
+    plain = ("optional",)  # of the recipe itself: said, not computed
+    return {name: held if name in plain else _or_variable(held) for name, held in schema["properties"].items()}
+
+
 def recipe_schema() -> Schema:
     """The JSON schema of a recipe, for editors that complete TOML.
 
@@ -126,9 +156,9 @@ def recipe_schema() -> Schema:
     steps = []
     when = {"$ref": "#/$defs/when"}
     for name, schema in doings().items():
-        properties = {"do": {"const": name}, **schema["properties"], "when": when}
+        properties = {"do": {"const": name}, **_inside(schema), "when": when}
         steps.append({**schema, "properties": properties, "required": ["do", *schema["required"]]})
-    expect: Schema = {"expect": EXPECT, "when": when}
+    expect: Schema = {"expect": {**EXPECT, "properties": _inside(EXPECT)}, "when": when}
     include: Schema = {
         "include": {"type": "string", "description": "Path of another recipe, from this one's folder."},
         "vars": {"type": "object", "description": "Values of the other recipe's variables."},
@@ -140,7 +170,10 @@ def recipe_schema() -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "graphkit recipe",
-        "$defs": {"when": WHEN},
+        "$defs": {
+            "when": {**WHEN, "properties": _inside(WHEN)},
+            "variable": {"type": "string", "pattern": "[$][{][^{}]*[}]", "description": "The value of a variable."},
+        },
         "type": "object",
         "properties": {
             "vars": {
