@@ -120,7 +120,7 @@ def _or_variable(schema: Schema) -> Schema:
     """A schema of a value that may be written as ``"${NAME}"`` too, and so may what is inside of it."""
     if schema == {} or "$ref" in schema or schema == {"type": "string"}:
         return schema
-    told = {name: schema[name] for name in ("description", "default") if name in schema}
+    told: Schema = {name: schema[name] for name in ("description", "default") if name in schema}
     bare = {name: held for name, held in schema.items() if name not in told}
     if "properties" in bare:
         bare["properties"] = {name: _or_variable(held) for name, held in bare["properties"].items()}
