@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from graphkit.errors import SessionError
 from graphkit.runtime.failures import plain_text, runtime_errors
 
-Libraries: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+Libraries: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A shared library that defines ``RegisterCustomOps``, or several."""
 
 CUSTOM_OPS_VARIABLE = "GRAPHKIT_CUSTOM_OPS"

@@ -77,3 +77,18 @@ def test_a_cycle_is_named_and_no_command_is_said_to_mend_it(graphkit, tmp_path):
     path.write_bytes(onnx.parser.parse_model(text).SerializeToString())
     findings = json.loads(graphkit("inspect", path, "--json").out)["findings"]
     assert [(one["kind"], one["remedy"]) for one in findings] == [("cycle", None)]
+
+
+def test_the_page_has_what_the_text_has_and_names_stay_text(graphkit, tmp_path):
+    bad = "<script>alert(1)</script>"
+    node = onnx.helper.make_node("Relu", [bad], ["y"], name=bad)
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph([node], bad, [value(bad, 1, ["n", 3])], [value("y", 1, ["n", 3])])
+    path, page = tmp_path / "m.onnx", tmp_path / "m.html"
+    path.write_bytes(onnx.helper.make_model(graph, ir_version=9, producer_name=bad).SerializeToString())
+    assert graphkit("inspect", path, "--html", page).code == 0
+    text = page.read_text()
+    assert bad not in text and "&lt;script&gt;" in text
+    assert "float32[n,3]" in text and "IR 9" in text and "Relu" in text
+    assert graphkit("inspect", path, "--html", page, "--find", "x").code == 2
+    assert graphkit("inspect", path, "--html", path).code == 2, "the page would take the place of the model"

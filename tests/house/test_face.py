@@ -37,6 +37,15 @@ def test_the_shipped_schema_of_recipes_is_the_one_that_the_operations_write():
     assert (Path(gk.__file__).parent / "recipe" / "recipe.schema.json").read_text() == schema()
 
 
+def test_no_public_signature_names_an_alias_that_is_only_a_text():
+    """A tool that reads signatures would look for its words in the module of the function, where they may be unknown."""
+    for name in gk.__all__:
+        function = inspect.unwrap(getattr(gk, name))
+        for said in getattr(function, "__annotations__", {}).values() if inspect.isfunction(function) else ():
+            words = re.findall(r"\w+", said) if isinstance(said, str) else []
+            assert [word for word in words if isinstance(function.__globals__.get(word), str)] == [], name
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'extrct'"):
         _ = gk.extrct

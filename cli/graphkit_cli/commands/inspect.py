@@ -9,7 +9,7 @@ import click
 
 from graphkit_cli.fleet import many
 from graphkit_cli.options import model_argument, output_options
-from graphkit_cli.running import bound_sizes, read_name
+from graphkit_cli.running import bound_sizes, check_pages, read_name
 from graphkit_cli.spelling import told
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ MANY = 20_000
 @click.option(
     "--value", metavar="NAME", help="Show a value: type, who makes and reads it, and the numbers of a constant."
 )
+@click.option("--html", metavar="FILE", help="Write one self-contained page.")
 @output_options
 def command(
     render: Render,
@@ -48,6 +49,7 @@ def command(
     node: str | None,
     hops: int,
     value: str | None,
+    html: str | None,
 ) -> None:
     r"""Show what a model holds: interface, operators, weights.
 
@@ -63,6 +65,9 @@ def command(
     """
     if sum(one is not None for one in (text, node, value)) > 1:
         raise click.UsageError("give one of --find, --node and --value")
+    if html is not None and any(one is not None for one in (text, node, value)):
+        raise click.UsageError("--html writes the page of the whole model: leave --find, --node and --value away")
+    check_pages([html], [model])
     import graphkit as gk
 
     if value is not None:
@@ -79,6 +84,9 @@ def command(
         source = gk.load(model)
         few = len(source.nodes) <= MANY
         summary = told(gk.inspect(source, infer=values, bind=sizes if sizes or few else None))
+        if html is not None:
+            gk.save_html(summary, html)
+            render.note(f"wrote {html}")
         render.result(summary, lambda: gk.text(summary, nodes=nodes, values=values))
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from graphkit.inspection.diff.difference import Difference
+from graphkit.inspection.summary import Summary
 from graphkit.report.html.bisection import bisection_page
 from graphkit.report.html.diff import diff_page
 from graphkit.report.html.layers import layers_page
 from graphkit.report.html.page import escape, page
 from graphkit.report.html.proof import proof_page
+from graphkit.report.html.summary import summary_page
 from graphkit.report.html.validation import validation_page
 from graphkit.report.text.text import text
 from graphkit.report.view.view import View
@@ -27,6 +29,7 @@ _PAGES: dict[type, Callable[[Any, str | None], str]] = {
     Layers: layers_page,
     Proof: proof_page,
     Report: validation_page,
+    Summary: summary_page,
     View: lambda result, _: str(result.html),
 }
 """Result -> what draws it. Others are shown as their text."""
@@ -36,7 +39,7 @@ def report_html(result: object, *, view: str | None = None) -> str:
     """A result of graphkit as one HTML page: nothing in it is loaded from the network.
 
     Args:
-        result: What ``validate``, ``prove``, ``bisect``, ``layers`` or ``view`` gave; any other result as its text.
+        result: What ``inspect``, ``validate``, ``prove``, ``bisect``, ``layers``, ``diff`` or ``view`` gave; any other result as its text.
         view: The path of a page that ``view`` wrote of the model, from the folder of this page: values link to it.
 
     Raises:

@@ -24,7 +24,7 @@ METADATA_SHOWN = 100
 
 
 def summary_text(summary: Summary, *, nodes: bool = False, values: bool = False) -> str:
-    """A Summary as text, some 20 lines.
+    """A Summary as text, some 20 lines: the interface, whether it runs, how large it is, what is wrong, and then what is in it.
 
     Args:
         summary: What ``inspect`` gave.
@@ -34,16 +34,16 @@ def summary_text(summary: Summary, *, nodes: bool = False, values: bool = False)
     Changes: nothing.
     Cost: O(what is listed).
     """
-    lines = [_title(summary), *_facts(summary)]
+    lines = [_title(summary)]
     lines += _section("inputs", [_value_row(value) for value in summary.inputs], ROWS_SHOWN)
     lines += _section("outputs", [(value.name, value.type) for value in summary.outputs], ROWS_SHOWN)
+    lines += ["", *_facts(summary), *_findings(summary)]
     lines += _operators(summary)
     lines += _section("functions", [_function_row(summary, i) for i in range(len(summary.functions))], ROWS_SHOWN)
     lines += _modules(summary)
     metadata = [(key, _short(text)) for key, text in summary.metadata.items() if key != HISTORY_KEY]
     lines += _section("metadata", metadata, ROWS_SHOWN)
     lines += _section("what graphkit did", [_step_row(step) for step in summary.history], ROWS_SHOWN)
-    lines += _findings(summary)
     if values:
         lines += _section("values", [_value_row(value) for value in summary.values])
         lines += _section("weights", [_weight_row(summary, i) for i in range(len(summary.initializers))])
@@ -58,7 +58,8 @@ def _title(summary: Summary) -> str:
     return one_line(" ".join(filter(None, (path, name))))
 
 
-def _facts(summary: Summary) -> list[str]:
+def facts_of(summary: Summary) -> list[tuple[str, str]]:
+    """What an engineer asks of a model beyond its interface, as (what, answer); what has no answer is left out."""
     opsets = ", ".join(f"{domain} {version}" for domain, version in summary.opsets.items())
     facts = [
         ("made by", summary.producer),
@@ -71,9 +72,14 @@ def _facts(summary: Summary) -> list[str]:
         ("one run", _work(summary)),
         ("doc", _short(summary.doc)),
     ]
-    width = max(len(name) for name, text in facts if text)
+    return [(name, text) for name, text in facts if text]
+
+
+def _facts(summary: Summary) -> list[str]:
+    facts = facts_of(summary)
+    width = max(len(name) for name, _ in facts)
     hang = " " * (width + 4)
-    return [line for name, text in facts if text for line in wrapped(f"{name:<{width}}  {text}", "  ", hang=hang)]
+    return [line for name, text in facts for line in wrapped(f"{name:<{width}}  {text}", "  ", hang=hang)]
 
 
 def _node_count(summary: Summary) -> str:
@@ -169,7 +175,19 @@ def _function_row(summary: Summary, position: int) -> tuple[str, ...]:
 
 
 def _step_row(step: Step) -> tuple[str, ...]:
-    return (step.operation, _short(", ".join(f"{name}={value!r}" for name, value in step.arguments.items())))
+    return (step.operation, _short(step_words(step)))
+
+
+def step_words(step: Step) -> str:
+    """The arguments of a step that say something, as a call has them; what is stored as bytes by its kind."""
+    said = {name: value for name, value in step.arguments.items() if value not in (None, {}, [], (), "")}
+    return ", ".join(f"{name}={_argument(value)}" for name, value in said.items())
+
+
+def _argument(value: object) -> str:
+    if isinstance(value, dict) and len(value) == 2 and "data" in value:
+        return f"a {next(iter(value.values()))}"
+    return repr(value)
 
 
 def _modules(summary: Summary) -> list[str]:

@@ -17,6 +17,7 @@ from graphkit.graph import walk
 from graphkit.model import Model, ModelLike
 from graphkit.report.foot import foot
 from graphkit.report.printable import shown
+from graphkit.report.text.summary import step_words
 from graphkit.report.view.drawing import CONSTANT, Drawing, draw
 from graphkit.report.view.highlights import Highlight, highlights
 from graphkit.report.view.marks import marks
@@ -182,6 +183,6 @@ def _weight_bytes(drawing: Drawing) -> int:
 
 def _history(model: Model) -> list[str]:
     try:
-        return [shown(f"{step.operation} {step.arguments or ''}".strip()) for step in model.history]
+        return [shown(f"{step.operation} {step_words(step)}".strip()) for step in model.history]
     except GraphkitError as error:
         return [shown(error.message)]
