@@ -194,6 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with render.warnings():
             return _run(arguments, render)
     except click.ClickException as error:
+        render.as_json = "--json" in arguments  # the line may have ended before click came to it
         render.usage_error(error)
         return USAGE
     except (KeyboardInterrupt, click.Abort):

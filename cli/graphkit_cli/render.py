@@ -108,10 +108,15 @@ class Render:
             self._write(sys.stdout, gk.to_json({"error": said}) + "\n", whole=True)
 
     def usage_error(self, error: click.ClickException) -> None:
-        """A command line that click does not accept: its usage line and the reason."""
+        """A command line that click does not accept: its usage line and the reason; with ``--json`` as ``error`` too."""
         shown = io.StringIO()
         error.show(file=shown)
         self._write(sys.stderr, shown.getvalue())
+        if self.as_json:
+            import graphkit as gk
+
+            said = {"type": type(error).__name__, "message": error.format_message()}
+            self._write(sys.stdout, gk.to_json({"error": said}) + "\n", whole=True)
 
     def failure(self, error: GraphkitError) -> None:
         """A GraphkitError: its message and hint; with ``-v`` also its details and causes."""

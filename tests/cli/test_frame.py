@@ -405,3 +405,10 @@ def test_a_bar_leaves_the_streams_alone_while_work_redirects_them(monkeypatch, o
         assert sys.stdout is before
     assert sys.stdout is before
     assert "exporting" in terminal.text
+
+
+@pytest.mark.parametrize("line", ["check --json", "inspect m.onnx --bogus --json", "set a.onnx b.onnx --ir x --json"])
+def test_a_wrong_command_line_is_json_too(capsys, line):
+    assert main(line.split()) == 2
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"]["message"] in told.err
