@@ -268,11 +268,7 @@ JOBS = [
     Look(125, "the same values on both sides", both_sides),
     Look(126, "valid, and does each node load", whether_it_is_valid),
     Look(127, "saved results against other tolerances", other_tolerances),
-    Out(
-        128,
-        "the smallest model that still fails a user's command",
-        "not built yet; bisect goes by numbers, not by a command",
-    ),
+    Look(128, "the smallest model that still fails a user's command", smallest),
     Out(
         129,
         "hunting in TensorRT builds",

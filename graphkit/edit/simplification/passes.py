@@ -293,14 +293,15 @@ class _Equals:
             first = self._alone.setdefault(kind, tensor)
             if first is tensor:
                 continue
-            known = self._known.get(kind) or self._known.setdefault(kind, {_digest(self._model, first): first.name})
-            name = known.setdefault(_digest(self._model, tensor), tensor.name)
+            known = self._known.get(kind) or self._known.setdefault(kind, {digest_of(self._model, first): first.name})
+            name = known.setdefault(digest_of(self._model, tensor), tensor.name)
             if name != tensor.name:
                 same[tensor.name] = name
         return same
 
 
-def _digest(model: Model, tensor: onnx.TensorProto) -> bytes:
+def digest_of(model: Model, tensor: onnx.TensorProto) -> bytes:
+    """A digest of a weight's bytes. Cost: reads them."""
     data = model.payload(tensor)
     if data is None:
         nameless = onnx.TensorProto()
