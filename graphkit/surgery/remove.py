@@ -148,7 +148,7 @@ class _Removal:
     def _connect(self, site: Site, gone: set[int]) -> None:
         """Let the readers read on, give outputs their names, delete the nodes."""
         bridged = self._bridged[id(site)]
-        table = {old: _end(bridged, old) for old in bridged}
+        table = _table(bridged, {name for position in gone for name in site.nodes[position].output})
         made = site.producer.keys() - {name for p in gone for name in site.nodes[p].output}
         renamed: dict[str, str] = {}
         identities: dict[int, tuple[str, str]] = {}
@@ -217,10 +217,21 @@ def _read_in(site: Site, gone: set[int]) -> set[str]:
     return read
 
 
-def _end(bridged: dict[str, str], name: str) -> str:
-    while name in bridged:
-        name = bridged[name]
-    return name
+def _table(bridged: dict[str, str], removed: set[str]) -> dict[str, str]:
+    """Value -> what stands in its place, behind all the nodes that go.
+
+    Raises:
+        EditError: They read from each other in a cycle, which leaves nothing.
+    """
+    table = {}
+    for old in bridged:
+        new, steps = old, 0
+        while new in bridged and steps <= len(bridged):
+            new, steps = bridged[new], steps + 1
+        if new in removed:
+            raise EditError(f"what makes {old!r} reads what it makes, so nothing is left that could stand in its place")
+        table[old] = new
+    return table
 
 
 def _same_elements(one: onnx.TypeProto, other: onnx.TypeProto) -> bool:

@@ -132,3 +132,11 @@ def test_nodes_that_cannot_be_bridged_are_refused():
     )
     with pytest.raises(gk.EditError, match="cannot stand in place of 'a'"):
         gk.remove(unknown, nodes="c")
+
+
+@pytest.mark.parametrize("nodes", ["a = Identity(a) y = Relu(a)", "a = Relu(b) b = Relu(a) y = Relu(a)"])
+def test_what_reads_itself_is_refused_and_not_followed_for_ever(nodes):
+    text = f'<ir_version: 8, opset_import: ["": 17]> g (float[2] x) => (float[2] y) {{ {nodes} }}'
+    model = gk.Model(onnx.parser.parse_model(text))
+    with pytest.raises(gk.GraphkitError, match="reads"):
+        gk.remove(model, nodes=["a", "b"] if "b" in nodes else ["a"])
