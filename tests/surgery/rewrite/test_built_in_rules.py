@@ -109,6 +109,13 @@ CASES = [
     ("lp-normalization", 17, "(float[2,3] x) => (float[2,3] y) { n = ReduceL2<axes=[1]>(x) y = Div(x,n) }", 1),
     (
         "lp-normalization",
+        17,
+        """(float[2,3] x) => (float[2,3] y) { n = ReduceL2<axes=[-1], keepdims=1>(x) eps = Constant<value = float {1e-12}>()
+         c = Clip(n, eps, ) t = Shape(x) e = Expand(c, t) y = Div(x, e) }""",
+        1,
+    ),
+    (
+        "lp-normalization",
         18,
         "(float[2,3] x) => (float[2,3] y) <int64[1] a={1}, float p={2}> { s=Pow(x,p) t = ReduceSum(s,a) n = Sqrt(t) y = Div(x,n) }",
         1,
