@@ -144,7 +144,7 @@ _FACE = {
     "graphkit.running.memory": ("MemoryUse",),
     "graphkit.runtime.profiling": ("NodeTime",),
     "graphkit.running.calibration_table": ("CalibrationTable", "calibrate"),
-    "graphkit.running.diagnosis": (
+    "graphkit.running.doctor": (
         "Check",
         "Diagnosis",
         "doctor",

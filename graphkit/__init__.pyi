@@ -121,9 +121,9 @@ from graphkit.running.bench import Timing as Timing
 from graphkit.running.bench import bench as bench
 from graphkit.running.calibration_table import CalibrationTable as CalibrationTable
 from graphkit.running.calibration_table import calibrate as calibrate
-from graphkit.running.diagnosis import Check as Check
-from graphkit.running.diagnosis import Diagnosis as Diagnosis
-from graphkit.running.diagnosis import doctor as doctor
+from graphkit.running.doctor import Check as Check
+from graphkit.running.doctor import Diagnosis as Diagnosis
+from graphkit.running.doctor import doctor as doctor
 from graphkit.running.explanation import Explanation as Explanation
 from graphkit.running.explanation import explain as explain
 from graphkit.running.luma import run_luma as run_luma

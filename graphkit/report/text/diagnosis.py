@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphkit.report.columns import aligned, wrapped
-from graphkit.running.diagnosis import Diagnosis
+from graphkit.running.doctor import Diagnosis
 
 
 def diagnosis_text(result: Diagnosis) -> str:

@@ -34,7 +34,7 @@ from graphkit.report.text.validation import validation_text
 from graphkit.result import Result, short
 from graphkit.running.bench import Benchmark
 from graphkit.running.calibration_table import CalibrationTable
-from graphkit.running.diagnosis import Diagnosis
+from graphkit.running.doctor import Diagnosis
 from graphkit.running.explanation import Explanation
 from graphkit.running.run import Ran
 from graphkit.semantics.schemas import Operator, RulesInForce
