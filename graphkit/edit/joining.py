@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import onnx
 
 from graphkit.edit.nodes import set_nodes
-from graphkit.edit.renaming import rename_declarations, rename_everywhere
+from graphkit.edit.renaming import rename_declarations, rename_everywhere, rename_function
 from graphkit.errors import EditError, InvalidGraphError, NameTakenError
 from graphkit.graph import walk
 from graphkit.graph.names import Names
@@ -203,7 +203,7 @@ class Joined:
                 key = walk.function_key(function)
                 if key in renamed:
                     self.notes.append(f"the function {function.name!r} of {part.name} is called {renamed[key]!r}")
-                    function.name = renamed[key]
+                    rename_function(part.proto, function, renamed[key])
                 known[walk.function_key(function)] = function.SerializeToString(deterministic=True)
 
 
@@ -284,8 +284,10 @@ def _add(proto: onnx.ModelProto, part: Part, outputs: set[str]) -> None:
     own, graph = part.proto, proto.graph
     _import(proto, part)
     proto.ir_version = max(proto.ir_version, own.ir_version)
-    for field in ("node", "initializer", "sparse_initializer", "input", "value_info", "quantization_annotation"):
+    for field in ("node", "initializer", "sparse_initializer", "input", "quantization_annotation"):
         getattr(graph, field).extend(getattr(own.graph, field))
+    declared = {value.name for value in graph.value_info}  # those of a function that two models share stand once
+    graph.value_info.extend(value for value in own.graph.value_info if value.name not in declared)
     inner = [value for value in own.graph.output if value.name not in outputs]
     graph.output.extend(value for value in own.graph.output if value.name in outputs)
     known = {value.name for value in graph.value_info}

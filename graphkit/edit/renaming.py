@@ -52,3 +52,17 @@ def rename_in_node(node: onnx.NodeProto, table: Mapping[str, str]) -> None:
         attribute.strings[:] = [table.get(name.decode(), name.decode()).encode() for name in attribute.strings]
         if attribute.s:
             attribute.s = table.get(attribute.s.decode(), attribute.s.decode()).encode()
+
+
+def values_prefix(function: onnx.FunctionProto) -> str:
+    """What the main graph's value_info has in front of a function's values, where they are declared before IR version 10."""
+    return f"{function.domain}::{function.name}/"
+
+
+def rename_function(model: onnx.ModelProto, function: onnx.FunctionProto, name: str) -> None:
+    """Give a function another name, and what declares its values too; who calls it is left alone. Changes the model."""
+    before = values_prefix(function)
+    function.name = name
+    for info in model.graph.value_info:
+        if info.name.startswith(before):
+            info.name = values_prefix(function) + info.name[len(before) :]

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import onnx
 
-from graphkit.edit.renaming import rename_declarations, rename_in_node
+from graphkit.edit.renaming import rename_declarations, rename_in_node, values_prefix
 from graphkit.errors import EditError, NameTakenError, NothingFoundError
 from graphkit.graph import walk
 from graphkit.graph.addresses import Addresses, Found, Site, expression
@@ -213,7 +213,7 @@ def _rename(proto: onnx.ModelProto, site: Site, table: Table) -> None:
         names[:] = [table.get(name, name) for name in names]
     for info in function.value_info:
         info.name = table.get(info.name, info.name)
-    before = f"{function.domain}::{function.name}/"  # where the types of its values are declared before IR version 10
+    before = values_prefix(function)
     for info in proto.graph.value_info:
         if info.name.startswith(before) and (name := info.name[len(before) :]) in table:
             info.name = before + table[name]
