@@ -76,6 +76,7 @@ def carry(model: Model) -> CarriedModel:
     read = _read_names(
         proto
     )  # the runtime drops a weight that nothing reads, and then misses what is to take its place
+    _drop_unread(proto, read)
     for tensor in proto.graph.initializer:
         if tensor.name not in read:
             continue
@@ -86,22 +87,44 @@ def carry(model: Model) -> CarriedModel:
             carried.names.append(tensor.name)
             carried.arrays.append(array)
             _point_nowhere(tensor)
+    held = proto.ByteSize()
     for tensor in tensors(proto):
         if tensor.data_location == onnx.TensorProto.EXTERNAL and not _points_nowhere(tensor):
             data = model.payload(tensor)
             if data is not None:
+                held += len(data)
+                if held > SERIALIZED_LIMIT:
+                    raise _too_large()
                 embed(tensor, bytes(data))
     for source in model.sources.values():  # what was copied is in memory once more, as pages of the file
         if isinstance(source, LocalFile):
             source.release()
-    if proto.ByteSize() > SERIALIZED_LIMIT:
-        raise SessionError(
-            "more than 2 GB of weights lie in bodies, in Constant nodes or in types that ONNX Runtime takes from a "
-            "file only",
-            hint="save the model and run it from its path",
-        )
+    if held > SERIALIZED_LIMIT:
+        raise _too_large()
     carried.content = proto.SerializeToString()
     return carried
+
+
+def _drop_unread(proto: onnx.ModelProto, read: set[str]) -> None:
+    """Take out large initializers that nothing reads, and that are no input's default: the runtime drops them too."""
+    listed = {value.name for value in proto.graph.input}
+    kept = [
+        tensor
+        for tensor in proto.graph.initializer
+        if tensor.data_location != onnx.TensorProto.EXTERNAL or tensor.name in read or tensor.name in listed
+    ]
+    if len(kept) < len(proto.graph.initializer):
+        kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
+        del proto.graph.initializer[:]
+        proto.graph.initializer.extend(kept)
+
+
+def _too_large() -> SessionError:
+    return SessionError(
+        "more than 2 GB of weights lie in bodies, in Constant nodes or in types that ONNX Runtime takes from a "
+        "file only",
+        hint="save the model and run it from its path",
+    )
 
 
 def _read_names(model: onnx.ModelProto) -> set[str]:

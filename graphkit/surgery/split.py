@@ -102,7 +102,10 @@ class Split(Result):
             raise SaveError(f"{folder} is there already and holds no split", path=str(folder), hint="name a new folder")
         if not os.path.isdir(parent):
             raise SaveError(f"the folder {parent!r} does not exist", path=str(folder))
-        made = NewFolder(target)
+        try:
+            made = NewFolder(target)
+        except OSError as error:
+            raise SaveError(f"cannot write {folder}: {error.strerror}", path=str(folder)) from error
         work = made.path
         try:
             saved = tuple(

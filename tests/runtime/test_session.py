@@ -6,6 +6,7 @@ import pytest
 
 import graphkit as gk
 from graphkit.runtime import providers
+from graphkit.runtime.handover import carry
 from graphkit.runtime.placement import named, shape_nodes
 from oracle import assert_same
 
@@ -317,3 +318,31 @@ def test_a_dequantized_value_that_bodies_read_does_not_end_the_process(moved, re
                   else_branch = e () => (float[2,3] r) {{ r = Sub (x, {read[1]}) }}> }}""")
     x = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
     assert np.array_equal(gk.run(model, {"x": x, "f": True})["y"], 2 * x)
+
+
+def test_weights_that_nothing_reads_are_neither_handed_over_nor_counted(tmp_path, monkeypatch):
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 20]> g (float[1000] x) => (float[1000] y) { y = Add (x, w) }'
+    )
+    for name in ("w", "unread"):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1000, np.float32), name))
+    gk.save(model, tmp_path / "m.onnx", external="m.data")
+    monkeypatch.setattr("graphkit.runtime.handover.SERIALIZED_LIMIT", 3000)
+    carried = carry(gk.load(tmp_path / "m.onnx"))
+    assert carried.names == ["w"]
+    assert len(carried.content) < 3000
+    assert np.array_equal(
+        gk.session(gk.load(tmp_path / "m.onnx")).run({"x": np.zeros(1000, np.float32)})["y"], np.ones(1000)
+    )
+
+
+def test_more_weights_than_a_proto_may_hold_in_constants_are_an_error(tmp_path, monkeypatch):
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 20]> g (float[1000] x) => (float[1000] y) { y = Add (x, w) }'
+    )
+    value = onnx.numpy_helper.from_array(np.ones(1000, np.float32), "w")
+    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["w"], value=value))
+    gk.save(model, tmp_path / "m.onnx", external="m.data")
+    monkeypatch.setattr("graphkit.runtime.handover.SERIALIZED_LIMIT", 3000)
+    with pytest.raises(gk.SessionError, match="more than 2 GB"):
+        carry(gk.load(tmp_path / "m.onnx"))
