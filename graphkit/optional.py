@@ -43,7 +43,7 @@ def optional(name: str, purpose: str) -> Any:
     try:
         module = importlib.import_module(name)
     except ImportError as error:
-        reason = None if importlib.util.find_spec(name) is None else str(error)
+        reason = str(error) if is_there(name) else None
         raise MissingExtraError(distributions(name)[0], EXTRAS[name], purpose, reason) from error
     if name not in _accepted:
         lowest = outdated(name, module.__version__)
@@ -52,6 +52,14 @@ def optional(name: str, purpose: str) -> Any:
             raise OutdatedPackageError(package, module.__version__, lowest, purpose)
         _accepted.add(name)
     return module
+
+
+def is_there(name: str) -> bool:
+    """Whether a package can be found; it is not imported. One that somebody blocks is none."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 _accepted: set[str] = set()

@@ -1,13 +1,14 @@
 """Optional packages: missing, broken and too old ones are told apart, and what mends them is said."""
 
 import importlib.metadata
+import sys
 
 import onnx
 import pytest
 
 import graphkit as gk
 from graphkit import optional as room
-from graphkit.optional import EXTRAS, optional, outdated
+from graphkit.optional import EXTRAS, is_there, optional, outdated
 
 MODEL = onnx.parser.parse_model(
     '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) { y = Relu(x) }'
@@ -81,3 +82,16 @@ def test_every_optional_package_comes_with_an_extra_and_a_lowest_version():
     for name, extra in EXTRAS.items():
         wanted = room.distributions(name)[0]
         assert any(line.startswith(f"{wanted}>=") and f"'{extra}'" in line.replace('"', "'") for line in asked), name
+
+
+def test_a_package_that_a_finder_refuses_is_missing(monkeypatch):
+    class Refusing:
+        def find_spec(self, name, path=None, target=None):
+            if name == "onnxruntime":
+                raise ModuleNotFoundError(name)
+
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Refusing(), *sys.meta_path])
+    assert not is_there("onnxruntime")
+    with pytest.raises(gk.MissingExtraError, match="not installed"):
+        optional("onnxruntime", "running a model")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from graphkit.graph.scopes import Scope, scopes
 from graphkit.hint import Blank, Hint, call
 from graphkit.inspection.onnx_checker import checker_faults
 from graphkit.model import Model, ModelLike
+from graphkit.optional import is_there
 from graphkit.result import Result
 from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.semantics.conforms import type_text, wrong_types
@@ -95,7 +95,7 @@ def check(model: ModelLike, *, runtime: bool = True, custom_ops: Libraries = ())
         if node not in spoken:
             found.append(Finding("onnx-checker", f"onnx.checker: {said}", node=node))
     asked = None
-    if runtime and importlib.util.find_spec("onnxruntime") is not None:
+    if runtime and is_there("onnxruntime"):
         asked, refusal = _by_runtime(source, found, custom_ops)
         found += refusal
     return Checked(not found, tuple(dict.fromkeys(found)), asked)

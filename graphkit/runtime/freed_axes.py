@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from graphkit.graph.names import title
 from graphkit.graph.ports import Port
 from graphkit.graph.values import attribute_value
 from graphkit.model import Model
+from graphkit.optional import is_there
 from graphkit.runtime import size_laws
 from graphkit.runtime.session import Session, session
 from graphkit.semantics.kinds import draws
@@ -94,7 +94,7 @@ def try_laws(before: Model, after: Model, freed: Mapping[Place, str], followed: 
 
 
 def _too_much(model: Model, followed: Followed) -> str:
-    if importlib.util.find_spec("onnxruntime") is None:
+    if not is_there("onnxruntime"):
         return "onnxruntime is not installed"
     weights = sum(stored_bytes(tensor) for tensor in walk.tensors(model.proto))
     if weights > WEIGHTS:

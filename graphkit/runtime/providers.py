@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import importlib.util
 import io
 import os
 import re
@@ -14,7 +13,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from graphkit.errors import ProviderError
 from graphkit.hint import Argument, Hint
-from graphkit.optional import installed_distributions
+from graphkit.optional import installed_distributions, is_there
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.tensorrt import TensorRT
 
@@ -76,7 +75,7 @@ def cuda_problem() -> str | None:
     except OSError:
         return NO_DRIVER
     missing = _missing_libraries(runtime)
-    if missing and importlib.util.find_spec("torch") is not None:
+    if missing and is_there("torch"):
         import torch  # a CUDA build of torch brings the libraries and loads them
 
         missing = _missing_libraries(runtime) if torch.version.cuda else missing

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 from graphkit.errors import GraphkitError
 from graphkit.finding import Finding
+from graphkit.optional import is_there
 from graphkit.tensor import stored_bytes
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def unloadable(model: Model) -> tuple[Finding, ...]:
     proto = model.proto
     own = {function.domain for function in proto.functions}
     foreign = {node.domain for node in proto.graph.node} - own - {"", "ai.onnx", "com.microsoft"}
-    if foreign or importlib.util.find_spec("onnxruntime") is None:
+    if foreign or not is_there("onnxruntime"):
         return ()
     if sum(stored_bytes(tensor) for tensor in proto.graph.initializer) > MOST:
         return ()

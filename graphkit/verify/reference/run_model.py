@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from graphkit.errors import NameNotFoundError
 from graphkit.feeds.random import RandomFeeds
 from graphkit.graph.misnamed import node_hint
 from graphkit.graph.ports import Port, input_ports
+from graphkit.optional import is_there
 from graphkit.reading.fits import check
 from graphkit.running.run import session_for
 from graphkit.storage.load import as_model
@@ -124,7 +124,7 @@ class ModelRunner:
 
 def run_session(session: Session, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:
     """Run a session on arrays or tensors. On a GPU, where torch is there, tensors go in and come out on the device."""
-    if session.device == "cpu" or importlib.util.find_spec("torch") is None:
+    if session.device == "cpu" or not is_there("torch"):
         return session.run_arrays(feeds, outputs)
     from graphkit.torch_tensors import to_tensor
 
