@@ -115,9 +115,9 @@ class _Writer:
         assert isinstance(height, int)
         assert isinstance(width, int)
         if self._p.filter == "nearest":
-            pil = self._p.resize == "pil"
-            how = {"coordinate_transformation_mode": "half_pixel" if pil else "asymmetric", "mode": "nearest"}
-            return self._resize(value, (height, width), nearest_mode="round_prefer_ceil" if pil else "floor", **how)
+            for axis, size in ((2, height), (3, width)):
+                value = self._nearest(value, axis, size)
+            return value
         mode = "linear" if self._p.filter == "bilinear" else "cubic"
         if self._p.resize == "opencv":
             extra = {"cubic_coeff_a": -0.75} if mode == "cubic" else {}
@@ -125,6 +125,18 @@ class _Writer:
         for axis, size in ((3, width), (2, height)):
             value = self._whole(self._antialiased(value, axis, size, mode))
         return value
+
+    def _nearest(self, value: str, axis: int, size: int) -> str:
+        """One axis by indices in whole numbers: Resize reckons in float32, which misses where a place is just between two.
+
+        PIL takes floor((i + 0.5) * old / new), the others floor(i * old / new).
+        """
+        twice = 2 * np.arange(size, dtype=np.int64) + (self._p.resize == "pil")
+        shape = self._add("Shape", [value], "shape")
+        old = self._add("Gather", [shape, self._constant(np.array(axis))], "old", axis=0)
+        product = self._add("Mul", [self._constant(twice), old], "twice")
+        places = self._add("Div", [product, self._ints([2 * size])], "places")
+        return self._add("Gather", [value, places], "nearest", axis=axis)
 
     def _resize(self, value: str, sizes: tuple[int, int], **attributes: str | float) -> str:
         """Both axes at once."""

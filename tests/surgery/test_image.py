@@ -146,3 +146,15 @@ def test_any_size_is_declared_and_other_types_are_taken_and_given():
 def test_what_cannot_be_is_refused(shape, arguments, error, said):
     with pytest.raises(error, match=said):
         gk.image(net(shape), **{"input": "x", **arguments})
+
+
+def test_a_nearest_place_that_is_just_between_two_pixels_is_the_one_that_pil_takes():
+    image = pytest.importorskip("PIL.Image")
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 18]> g (float[1,3,17,23] x) => (float[1,3,17,23] y) { y = Identity(x) }"""
+    )
+    after = gk.image(model, "x", resize="pil", filter="nearest")
+    picture = np.zeros((5, 90, 3), np.uint8) + np.arange(90, dtype=np.uint8)[None, :, None]
+    got = gk.run(after, {"x": picture[None]})["y"][0].transpose(1, 2, 0) * 255
+    want = np.asarray(image.fromarray(picture).resize((23, 17), image.Resampling.NEAREST))
+    np.testing.assert_array_equal(np.round(got), want)
