@@ -286,10 +286,14 @@ def dynamic_shapes(arguments: Arguments, table: Mapping[str, Mapping[int, str]])
     if not table:
         return None
     rest = iter(arguments.leaves)
-    return {
-        parameter: mapped(value, lambda _: dict(table.get(next(rest).name, {})) or None)
-        for parameter, value in arguments.bound.items()
-    }
+
+    def axes(_: Any) -> dict[int, str] | None:
+        leaf = next(rest)
+        return (
+            dict(table.get(leaf.name, {})) if leaf.is_tensor else None
+        )  # torch takes (None, None) for the axes of one tensor
+
+    return {parameter: mapped(value, axes) for parameter, value in arguments.bound.items()}
 
 
 def rebuilt(arguments: Arguments, tensors: Iterable[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
