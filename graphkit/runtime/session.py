@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from graphkit.errors import NameNotFoundError
 from graphkit.feeds.feeds import complete
 from graphkit.graph.misnamed import node_hint
-from graphkit.graph.opset import opset_of
 from graphkit.graph.ports import input_ports, output_ports
-from graphkit.graph.walk import captures, model_nodes
 from graphkit.model import Model, ModelLike
 from graphkit.runtime import providers
 from graphkit.runtime.custom_ops import Libraries, custom_operators, register
 from graphkit.runtime.failures import import_runtime, translated
+from graphkit.runtime.fatal_nodes import fatal_optimizers, refuse_fatal, refuse_fatal_feeds
 from graphkit.runtime.handover import CarriedModel, carry, require_runnable
 from graphkit.runtime.ort_values import apart, from_run, lent_outputs, to_runtime
 from graphkit.runtime.placement import Placed, named, nodes_on_cpu
 from graphkit.runtime.tensorrt import TensorRT
-from graphkit.semantics.node_rules import check_parts, check_sized
-from graphkit.shapes.resize_patterns import is_resampler
 from graphkit.storage.load import as_model
 
 Optimization = Literal["all", "extended", "basic", "none"]
@@ -105,7 +102,9 @@ class Session:
         if unknown:
             hint = node_hint(self.model.proto.graph, unknown[0])
             raise NameNotFoundError("output", unknown[0], self.outputs, hint=hint)
-        return self.run_arrays(complete(self.model, self.inputs, feeds, seed=seed, bind=bind), outputs)
+        arrays = complete(self.model, self.inputs, feeds, seed=seed, bind=bind)
+        refuse_fatal_feeds(self.model.proto, arrays)
+        return self.run_arrays(arrays, outputs)
 
     def run_arrays(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """``run`` for arrays that already have the declared dtype: nothing is checked or converted here."""
@@ -211,7 +210,8 @@ def session(
         ProviderError: The device was asked for and did not load, or nodes fell to the CPU.
         SessionError: The runtime refuses the model or a library, or functions that double each other would be expanded
             without end.
-        InvalidGraphError: A Resize is given no size, or a Split has more outputs than it says, over which the runtime would end the process.
+        InvalidGraphError: The runtime would end the process over a node: a Resize without a size, a Split with more
+            outputs than it says, an Attention without heads, a SplitToSequence or STFT that divides by 0.
         FormatError: The file is no ONNX model.
         WeightsError: Weights were stripped, or are not where a tensor says.
         MissingExtraError: onnxruntime is not installed.
@@ -232,11 +232,6 @@ def session(
     runtime = import_runtime()
     given = as_model(model)
     require_runnable(given.proto)
-    for node in model_nodes(given.proto):
-        if node.op_type == "Resize" and is_resampler(node):
-            check_sized(node, opset_of(given.proto))
-        if node.op_type == "Split" and node.domain in ("", "ai.onnx"):
-            check_parts(node)
     if tensorrt is not None:
         tensorrt.check(given)
     device, note = providers.resolve(device)
@@ -321,22 +316,17 @@ class PieceSession:
 def raw_session(
     runtime: Any, model: onnx.ModelProto, carried: CarriedModel, settings: Any, wanted: list[tuple[str, dict[str, str]]]
 ) -> Any:
-    """A session of the runtime's own on a model that is handed over."""
+    """A session of the runtime's own on a model that is handed over.
+
+    Raises:
+        InvalidGraphError: The runtime would end the process over a node.
+    """
+    refuse_fatal(model)
     values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in carried.arrays]
     if values:
         settings.add_external_initializers(carried.names, values)
         for name, value in zip(carried.names, values, strict=True):
             settings.add_initializer(name, value)  # without this the session keeps a copy of each
     return runtime.InferenceSession(
-        carried.content, settings, providers=wanted, disabled_optimizers=_fatal_optimizers(model)
+        carried.content, settings, providers=wanted, disabled_optimizers=fatal_optimizers(model)
     )
-
-
-def _fatal_optimizers(model: onnx.ModelProto) -> list[str]:
-    """Those that ONNX Runtime 1.31 ends the process in: its QDQ propagation loses count of the readers where a value that
-    comes from a DequantizeLinear through a Transpose or Reshape, or goes there too, is read in a body. It only moves nodes.
-    """
-    nodes = list(model_nodes(model))
-    if any(node.op_type == "DequantizeLinear" for node in nodes) and any(map(captures, nodes)):
-        return ["QDQPropagationTransformer"]
-    return []

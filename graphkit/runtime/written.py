@@ -13,12 +13,13 @@ from typing import Any, Literal, NamedTuple
 
 import onnx
 
-from graphkit.errors import EditError, MissingExtraError, OutdatedPackageError
+from graphkit.errors import EditError, InvalidGraphError, MissingExtraError, OutdatedPackageError
 from graphkit.graph import walk
 from graphkit.graph.names import label, title
 from graphkit.graph.opset import canonical, imported, opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.runtime.failures import import_runtime, runtime_errors
+from graphkit.runtime.fatal_nodes import refuse_fatal
 from graphkit.semantics.conforms import KNOWN_DOMAINS, departure
 from graphkit.shapes.inference import inferred
 
@@ -326,6 +327,10 @@ def _load(key: bytes) -> tuple[Rule, str] | None:
 def _answer(content: bytes) -> tuple[Rule, str] | None:
     """What ONNX Runtime has against a one-node model; None where it loads."""
     runtime = _runtime()
+    try:
+        refuse_fatal(onnx.ModelProto.FromString(content))
+    except InvalidGraphError as error:
+        return "load", error.message
     settings = runtime.SessionOptions()
     settings.log_severity_level = 4
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1

@@ -11,14 +11,11 @@ import onnx
 
 from graphkit.errors import MissingExtraError, SessionError
 from graphkit.graph.names import Names
-from graphkit.graph.opset import imported, opset_of
+from graphkit.graph.opset import imported
 from graphkit.graph.ports import Port, input_ports
-from graphkit.graph.walk import model_nodes
 from graphkit.model import Model
 from graphkit.runtime.ort_values import from_run, lent_outputs, to_runtime
 from graphkit.runtime.session import PieceSession
-from graphkit.semantics.node_rules import check_sized
-from graphkit.shapes.resize_patterns import is_resampler
 from graphkit.storage.source import LocalFile
 from graphkit.tensor import bits
 
@@ -126,9 +123,6 @@ def _probe(proto: onnx.ModelProto, values: list[str]) -> dict[str, str]:
 
 
 def _runtime(model: Model, name: str, ports: Mapping[str, Port]) -> Any:
-    for node in model_nodes(model.proto):
-        if node.op_type == "Resize" and is_resampler(node):
-            check_sized(node, opset_of(model.proto))
     session = PieceSession(model, name, device="cpu", whole=True)
     _let_go(model)
     lent = lent_outputs(model.proto.graph)
