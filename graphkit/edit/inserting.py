@@ -272,7 +272,7 @@ class Insertion:
                 )
         if self._unsure:
             shown = ", ".join(map(repr, self._unsure[:3])) + (" and others" if len(self._unsure) > 3 else "")
-            require_fit(self._before, self._proto, f"putting {self._body.title} behind {shown}")
+            require_fit([self._before], self._proto, f"putting {self._body.title} behind {shown}")
         made = sum(len(plan.keys) for plan in self._plans.values())
         more = f" and {len(self._places) - 8} more" if len(self._places) > 8 else ""
         places = ", ".join(map(repr, self._places[:8]))

@@ -31,21 +31,21 @@ def fits(given: onnx.TypeProto, wanted: onnx.TypeProto) -> bool:
     )
 
 
-def require_fit(before: onnx.ModelProto, after: onnx.ModelProto, what: str) -> None:
+def require_fit(before: Iterable[onnx.ModelProto], after: onnx.ModelProto, what: str) -> None:
     """Refuse an edit after which types do not fit together that did before.
 
     Args:
-        before: The model before the edit.
+        before: The model before the edit, or the models.
         after: The model after it.
         what: The edit, as the error's subject.
 
     Raises:
         EditError: They do not, with what onnx says.
 
-    Cost: one or two runs of onnx.shape_inference.
+    Cost: one run of onnx.shape_inference, and more where something does not fit.
     """
     why = objection(after)
-    if why and not objection(before):
+    if why and not any(map(objection, before)):
         raise EditError(f"{what} leaves types that do not fit together: {' '.join(why.split())[:400]}")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import onnx
 
 from graphkit.edit.joining import Joined, as_parts
+from graphkit.edit.new_types import require_fit
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph.opset import opset_of
 from graphkit.graph.values import dims, format_type
@@ -51,7 +52,7 @@ def merge(
         TextError: A text is no connection.
         NameTakenError: Two models have one name, or a prefixed name is in use.
         NameNotFoundError: A connection names an output or an input that is not there.
-        EditError: A connection names a model that is not there, types do not fit, an input is fed twice, the models feed each other in a cycle, both have a training
+        EditError: A connection names a model that is not there, types do not fit, at the connection or behind it, an input is fed twice, the models feed each other in a cycle, both have a training
             graph, a custom domain is imported in two versions, or one's opset is newer than the installed onnx.
         InvalidGraphError, ModelFileError, FormatError, WeightsError, TensorError: As ``load``.
 
@@ -86,6 +87,9 @@ def merge(
     for wire in wires:
         joined.connect(*wire)
     proto, sources, notes = joined.finish()
+    if wires:
+        shown = ", ".join(f"{model}:{value} with {other}:{entry}" for model, value, other, entry, _ in wires[:3])
+        require_fit([model.proto for model in level.values()], proto, f"connecting {shown}")
     notes = [f"{name} was raised to opset {newest}" for name in raised] + notes
     said = {**_arguments(named, table, prefix=prefix), "interface": joined.interface()}
     step = Step("merge", said, tuple(notes), "it was made of several models")

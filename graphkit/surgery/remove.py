@@ -204,7 +204,7 @@ class _Removal:
             follow_types(self._proto, self._changed)
         if self._unsure:
             shown = ", ".join(map(repr, self._unsure[:3])) + (" and others" if len(self._unsure) > 3 else "")
-            require_fit(self._before, self._proto, f"removing what makes {shown}")
+            require_fit([self._before], self._proto, f"removing what makes {shown}")
         return notes
 
 

@@ -148,7 +148,7 @@ class _Work:
         unread = [name for name in left if name not in kept] + [hole.reads[place] for hole in holes for place in idle]
         prune(self._proto, unread)
         if unsure:
-            require_fit(self._before, self._proto, f"putting {self._body.title} in place of {unsure}")
+            require_fit([self._before], self._proto, f"putting {self._body.title} in place of {unsure}")
 
     def _refuse_trained(self) -> None:
         """Refuse to take out what a training graph differentiates."""

@@ -290,7 +290,7 @@ class _Work:
             follow_types(self.proto, changed)
         if unsure:
             shown = ", ".join(map(repr, unsure[:3])) + (" and others" if len(unsure) > 3 else "")
-            require_fit(self._model.proto, self.proto, f"what was set at {shown}")
+            require_fit([self._model.proto], self.proto, f"what was set at {shown}")
 
     def _other_types(self) -> tuple[list[str], list[str]]:
         """The values whose types may be others now, and the nodes at which types may not fit any more."""

@@ -297,3 +297,20 @@ def test_declared_values_of_functions_follow_the_name_that_their_function_gets(o
     merged = gk.merge({"A": _calling("Relu"), "B": _calling(other)}, connect={"A:y": "B:x"})
     assert sorted(info.name for info in merged.proto.graph.value_info if "::" in info.name) == declared
     assert gk.check(merged)
+
+
+def test_sizes_that_meet_behind_an_open_dim_and_do_not_fit_are_refused():
+    one = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 17]> a (float[n,4] x) => (float[n,c] y) { y = Relu(x) }'
+    )
+    text = '<ir_version: 9, opset_import: ["" : 17]> b (float[n,K] u) => (float[n,2] v) <float[K2,2] w = {}> { v = MatMul(u, w) }'
+    fits, other = (
+        onnx.parser.parse_model(text.replace("K2", str(size)).replace("{}", "{" + ",".join("1" * (2 * size)) + "}"))
+        for size in (4, 5)
+    )
+    assert gk.run(gk.merge({"a": one, "b": fits}, connect={"a:y": "b:u"}), np.ones((3, 4), np.float32))["v"].shape == (
+        3,
+        2,
+    )
+    with pytest.raises(gk.EditError, match=r"connecting a:y with b:u leaves types that do not fit together.*MatMul"):
+        gk.merge({"a": one, "b": other}, connect={"a:y": "b:u"})
