@@ -60,6 +60,7 @@ _FACE = {
     "graphkit.edit.following.context": ("SizeFinding",),
     "graphkit.finding": ("Finding",),
     "graphkit.fleet.fleet": ("run_fleet",),
+    "graphkit.fleet.journal": ("read_outcomes",),
     "graphkit.fleet.models": ("Named", "list_lines", "named_models", "output_paths"),
     "graphkit.fleet.outcomes": ("Done", "Failed", "Outcome", "Skipped", "as_row"),
     "graphkit.fleet.page": ("counted", "outcomes_page", "save_outcomes", "told"),

@@ -39,6 +39,7 @@ from graphkit.errors import TypeUnknownError as TypeUnknownError
 from graphkit.errors import WeightsError as WeightsError
 from graphkit.finding import Finding as Finding
 from graphkit.fleet.fleet import run_fleet as run_fleet
+from graphkit.fleet.journal import read_outcomes as read_outcomes
 from graphkit.fleet.models import Named as Named
 from graphkit.fleet.models import list_lines as list_lines
 from graphkit.fleet.models import named_models as named_models

@@ -205,7 +205,8 @@ def write_reports(title: str, outcomes: Sequence[gk.Outcome], fleet: Fleet) -> N
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     about = f"graphkit {gk.__version__}, {now}: graphkit {shlex.join(sys.argv[1:])}"
     if fleet.html is not None:
-        gk.save_outcomes(fleet.html, title, outcomes, about)
+        before = spelt_for_shell(gk.read_outcomes(fleet.journal)) if fleet.resume and fleet.journal else {}
+        gk.save_outcomes(fleet.html, title, outcomes, about, before=before)
     if fleet.junit is not None:
         _write(fleet.junit, gk.junit(title, outcomes))
     if fleet.markdown is not None:

@@ -9,6 +9,7 @@ from typing import IO
 from graphkit.errors import FormatError, SaveError
 from graphkit.fleet.outcomes import Done, Outcome, Skipped, as_row, from_row
 from graphkit.report.to_json import to_json
+from graphkit.storage.commit import write_file
 
 
 class Journal:
@@ -21,7 +22,7 @@ class Journal:
             SaveError: It cannot be written.
         """
         self.path = path
-        self.before: dict[str, Done] = read(path) if resume else {}
+        self.before: dict[str, Done] = read_outcomes(path) if resume else {}
         try:
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
             write(path, list(self.before.values()))
@@ -49,17 +50,31 @@ def line(outcome: Outcome) -> str:
 
 
 def write(path: str, outcomes: list[Outcome] | list[Done]) -> None:
-    """Write all outcomes, whole or not at all."""
-    part = f"{path}.part"
-    with open(part, "w", encoding="utf-8") as file:
-        file.writelines(map(line, outcomes))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    """Write all outcomes, whole or not at all.
+
+    Raises:
+        SaveError: The file cannot be written.
+    """
+    write_file(path, "".join(map(line, outcomes)).encode())
 
 
-def read(path: str) -> dict[str, Done]:
-    """Model -> what was done with it, the last time; nothing where there is no file."""
+def read_outcomes(path: str) -> dict[str, Done]:
+    """What a journal says was done.
+
+    Args:
+        path: The file of ``run_fleet(journal=...)`` and ``--journal``. A line that was cut short is left out.
+
+    Returns:
+        Model -> what was done with it, the last time; nothing where there is no file, or where it failed the last time.
+
+    Raises:
+        FormatError: The file cannot be read.
+
+    Example:
+        >>> import graphkit as gk
+        >>> gk.read_outcomes("no such file")
+        {}
+    """
     found: dict[str, Done] = {}
     try:
         with open(path, encoding="utf-8") as file:

@@ -10,6 +10,7 @@ from graphkit.errors import SaveError
 from graphkit.fleet.model_page import model_page, page_name
 from graphkit.fleet.outcomes import Done, Failed, Outcome
 from graphkit.report.html.page import escape, page
+from graphkit.storage.commit import write_file, write_into
 from graphkit.storage.source import is_url
 
 HEAD = (
@@ -80,14 +81,23 @@ def _steps(outcome: Outcome) -> str:
     return f"<details><summary>steps</summary>{'<br>'.join(map(escape, lines))}</details>" if lines else ""
 
 
-def save_outcomes(path: str | os.PathLike[str], title: str, outcomes: Sequence[Outcome], about: str) -> None:
+def save_outcomes(
+    path: str | os.PathLike[str],
+    title: str,
+    outcomes: Sequence[Outcome],
+    about: str,
+    *,
+    before: Mapping[str, Outcome] | None = None,
+) -> None:
     """Write the page, and beside it a folder with a page for each model, to which its row leads.
 
     Args:
         path: The page; the folder is called like it, with ``_models`` for its suffix.
         title: Its title.
-        outcomes: One a model. What was done before has the page of that run, if there is one.
+        outcomes: One a model.
         about: graphkit's version, the date, the command.
+        before: Model -> what became of it in an earlier run, as ``read_outcomes`` gives it: what was done before gets its
+            page from there. What is not in it has the page of that run, if there is one.
 
     Raises:
         SaveError: A page cannot be written.
@@ -99,21 +109,19 @@ def save_outcomes(path: str | os.PathLike[str], title: str, outcomes: Sequence[O
     """
     target = os.fspath(path)
     folder = f"{os.path.splitext(target)[0]}_models"
-    links = {}
-    for outcome in outcomes:
-        name = page_name(outcome.model)
-        own = os.path.join(folder, name)
-        if isinstance(outcome, Done | Failed):
-            if not os.path.isdir(folder):
-                _make(folder)
-            back = f"../{quote(os.path.basename(target))}"
-            text = model_page(outcome, told(outcome), about=about, back=back)
-            _put(own, text)
-        elif not os.path.exists(own):
-            continue
-        links[outcome.model] = f"{quote(os.path.basename(folder))}/{quote(name)}"
-    page_text = outcomes_page(title, outcomes, about, links, os.path.dirname(os.path.abspath(target)))
-    _put(target, page_text)
+    back = f"../{quote(os.path.basename(target))}"
+    known = [one if isinstance(one, Done | Failed) else (before or {}).get(one.model) for one in outcomes]
+    shown = [one for one in known if isinstance(one, Done | Failed)]
+    if shown:
+        _make(folder)
+        pages = ((page_name(one.model), model_page(one, told(one), about=about, back=back)) for one in shown)
+        write_into(folder, ((name, _bytes(text)) for name, text in pages))
+    names = {one.model: page_name(one.model) for one in outcomes}
+    there = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    links = {
+        model: f"{quote(os.path.basename(folder))}/{quote(name)}" for model, name in names.items() if name in there
+    }
+    write_file(target, _bytes(outcomes_page(title, outcomes, about, links, os.path.dirname(os.path.abspath(target)))))
 
 
 def _make(folder: str) -> None:
@@ -123,15 +131,8 @@ def _make(folder: str) -> None:
         raise SaveError(f"cannot make the folder {folder}: {error.strerror}", path=folder) from error
 
 
-def _put(path: str, text: str) -> None:
-    """Write a page, whole or not at all; there may be thousands, so the disk is not waited for."""
-    part = f"{path}.part"
-    try:
-        with open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-        os.replace(part, path)
-    except OSError as error:
-        raise SaveError(f"cannot write {path}: {error.strerror}", path=path) from error
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")
 
 
 def _address(out: str, folder: str) -> str:

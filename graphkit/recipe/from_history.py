@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from graphkit.errors import GraphkitError, GraphkitWarning, ModelFileError, SaveError
+from graphkit.errors import GraphkitError, GraphkitWarning, ModelFileError
 from graphkit.hint import Argument, Blank, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.operation import arrays_of, bound_step, operation_of
 from graphkit.recipe.places import portable
 from graphkit.recipe.reading import array_file
 from graphkit.step import Find, Step
+from graphkit.storage.commit import write_file
 from graphkit.storage.load import as_model
 
 MAKERS = ("export", "merge")
@@ -85,18 +86,8 @@ def save_recipe(
         files[array_file(target, digest)] = data
     files[target] = _text(source, steps, arguments).encode()
     for name, data in files.items():
-        _write(name, data)
+        write_file(name, data)
     return tuple(files)
-
-
-def _write(name: str, data: bytes) -> None:
-    part = f"{name}.part"
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-        os.replace(part, name)
-    except OSError as error:
-        raise SaveError(f"cannot write {name!r}: {error.strerror}", path=name) from error
 
 
 def _portable(model: Model, steps: tuple[Step, ...], find: Find) -> list[Mapping[str, Any]]:

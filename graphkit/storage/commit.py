@@ -17,7 +17,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -114,7 +114,7 @@ class Commit:
             if bridge:
                 os.unlink(bridge)
             for folder in {os.path.dirname(file.path) for file in self.files}:
-                _remove_leftovers(folder, target)
+                _remove_leftovers(folder, [target])
 
 
 def target_file(path: str) -> str:
@@ -140,6 +140,35 @@ def write_file(path: str, data: bytes) -> None:
     """
     path = target_file(path)
     Commit([NewFile(path, [data], len(data), path)]).run()
+
+
+def write_into(folder: str, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write many files into a folder, each whole or not at all. The disk is not waited for: there may be thousands.
+
+    Args:
+        folder: It is there.
+        files: Name and bytes of each.
+
+    Raises:
+        SaveError: One cannot be written; those before it are there.
+    """
+    written = []
+    path = folder
+    try:
+        with _turn(folder):
+            for name, data in files:
+                path = os.path.join(folder, name)
+                file = NewFile(path, [data], len(data), path, lasting=False)
+                try:
+                    file.write()
+                    file.put()
+                finally:
+                    file.close()
+                written.append(path)
+            with suppress(OSError):  # what cannot be removed now will be the next time
+                _remove_leftovers(folder, written)
+    except OSError as error:
+        raise SaveError(f"cannot write {path}: {error.strerror or error}", path=path) from error
 
 
 @contextmanager
@@ -290,18 +319,19 @@ def _locations(proto: onnx.ModelProto) -> set[str]:
     return {data_range(tensor).location for tensor in external}
 
 
-def _remove_leftovers(folder: str, target: str) -> None:
-    """Remove what earlier saves to a target left in a folder when they were killed.
+def _remove_leftovers(folder: str, targets: Collection[str]) -> None:
+    """Remove what earlier saves to targets left in a folder when they were killed.
 
     A temporary file is left over when no process holds its lock; a link, when no model in the folder uses it.
     """
-    left = [name for name in os.listdir(folder) if name.startswith(mark(target))]
+    marks, length = {mark(target) for target in targets}, len(mark(folder))
+    left = [name for name in os.listdir(folder) if name[:length] in marks]
     for name in left:
         if name.endswith(".tmp"):
             system.remove_unlocked(os.path.join(folder, name))
     links = {name for name in left if name.endswith(".data")}
     if links:
-        models = {name for name in os.listdir(folder) if name.endswith(".onnx")} | {os.path.basename(target)}
+        models = {name for name in os.listdir(folder) if name.endswith(".onnx")} | set(map(os.path.basename, targets))
         for name in models:
             model = _model_at(os.path.join(folder, name))
             links -= _locations(model.proto) if model else set()

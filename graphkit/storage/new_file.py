@@ -18,7 +18,8 @@ from graphkit.storage.wire import Piece, Range
 
 @dataclass
 class NewFile:
-    """A file to be written: where, of which pieces, how many bytes they are together, and which model is being saved.
+    """A file to be written: where, of which pieces, how many bytes they are together, which model is being saved, and
+    whether the disk is waited for.
 
     Until it is complete it has no name at all where the file system can do that (O_TMPFILE), so that a killed process
     leaves nothing behind. It stays open, and locked, until ``close``.
@@ -28,11 +29,12 @@ class NewFile:
     pieces: list[Piece]
     size: int
     target: str
+    lasting: bool = True
     _temporary: str = ""
     _fd: int = -1
 
     def write(self, written: int = 0, total: int = 0, progress: BytesProgress | None = None) -> int:
-        """Write the pieces and flush them to the disk.
+        """Write the pieces and, where they are to last, flush them to the disk.
 
         Args:
             written: Bytes of other files that were written before.
@@ -55,7 +57,8 @@ class NewFile:
                         progress(written + done, total)
         if os.path.exists(self.path):
             system.keep_mode(self._fd, stat.S_IMODE(os.stat(self.path).st_mode))
-        os.fsync(self._fd)
+        if self.lasting:
+            os.fsync(self._fd)
         return written + self.size
 
     def _create(self) -> None:

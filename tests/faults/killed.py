@@ -271,7 +271,7 @@ class Case:
                 left = listing(folder)
                 extra = set(left) - set(self.new)
                 assert not extra, f"{sorted(extra)} stay"
-                other = sorted(name for name in self.new if left.get(name, "a page") != self.new[name])
+                other = sorted(name for name in self.new if left.get(name) != self.new[name])
                 assert not other, f"the next run makes something else of {other}"
             else:
                 assert not set(_names(folder)) - {"m.onnx", "w.bin"}

@@ -251,3 +251,29 @@ def test_an_address_gets_whole_files_only(models, recipe, tmp_path):
     assert all(rows), rows
     assert [p.name for p in target.iterdir()] == ["a.onnx"]
     assert [v.name for v in gk.load(str(target / "a.onnx")).inputs] == ["image"]
+
+
+def test_what_was_done_before_a_kill_gets_its_page_from_the_journal(tmp_path):
+    (tmp_path / "all_models").mkdir()
+    done = gk.Done("m.onnx", said="4 of 4 steps", result={"steps": []}, key="k")
+    journal = tmp_path / "all.jsonl"
+    journal.write_text(gk.to_json(gk.as_row(done), indent=None) + '\n{"outcome": "do', encoding="utf-8")
+    skipped, before = gk.Skipped("m.onnx", "done before"), gk.read_outcomes(str(journal))
+    assert before == {"m.onnx": done}
+    gk.save_outcomes(tmp_path / "all.html", "apply", [skipped], "graphkit 1")
+    assert "all_models/" not in (tmp_path / "all.html").read_text()
+    gk.save_outcomes(tmp_path / "all.html", "apply", [skipped], "graphkit 1", before=before)
+    (own,) = (tmp_path / "all_models").iterdir()
+    assert f"all_models/{own.name}" in (tmp_path / "all.html").read_text()
+    assert "4 of 4 steps" in own.read_text()
+
+
+def test_a_page_that_a_killed_run_was_putting_in_place_is_taken_away(tmp_path):
+    rows = [gk.Done(f"{k}.onnx") for k in range(3)]
+    kill = "import os, signal, graphkit as gk; os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    code = f"{kill}gk.save_outcomes('all.html', 'apply', [gk.Done('1.onnx')], '')"
+    killed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
+    assert killed.returncode == -9
+    assert [path.name[:10] for path in (tmp_path / "all_models").iterdir()] == [".graphkit-"]
+    gk.save_outcomes(tmp_path / "all.html", "apply", rows, "")
+    assert sorted(path.name[:2] for path in (tmp_path / "all_models").iterdir()) == ["0.", "1.", "2."]
