@@ -114,6 +114,21 @@ def test_without_any_runtime_nothing_is_proved(graphkit, chain, tmp_path, monkey
     assert (code, "onnxruntime" in out, (tmp_path / "out.onnx").exists()) == (1, True, False), out
 
 
+def test_a_merge_with_a_step_behind_it_is_proved_against_the_models_that_are_named(graphkit, chain, tmp_path):
+    other, merged, edited = (tmp_path / name for name in ("other.onnx", "merged.onnx", "edited.onnx"))
+    assert graphkit("rename", chain, other, "--value", "x=second", "--no-history").code == 0
+    assert graphkit("merge", merged, chain, other).code == 0
+    assert graphkit("rename", merged, edited, "--value", "second=image", "--prove").code == 0
+    for models, steps in (([], "(rename)"), ([merged], "(rename)"), ([other, chain], "(merge, rename)")):
+        code, out, err = graphkit("prove", edited, *models)
+        assert (code, steps in out) == (0, True), out + err
+    code, _, err = graphkit("prove", merged, chain)
+    assert (code, "'other' (other.onnx) that was merged is not at hand" in err) == (3, True), err
+    assert "graphkit prove EDITED A.onnx B.onnx" in err
+    code, _, err = graphkit("prove", other, chain, merged)
+    assert (code, "no history" in err) == (3, True), err
+
+
 def test_a_cache_is_handed_on(graphkit, tmp_path):
     text = """<ir_version: 10, opset_import: ["" : 18]>
     g (float[s, 1, 2] x, float[1, 1, 2] h) => (float[s, 1, 1, 2] y, float[1, 1, 2] last)

@@ -27,7 +27,7 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
 @click.command()
 @many("prove", "an edited model, and its original where that is not beside it", _options)
 @click.argument("edited", metavar="EDITED")
-@click.argument("original", metavar="[ORIGINAL]", required=False)
+@click.argument("originals", metavar="[ORIGINAL]...", nargs=-1)
 @feed_option
 @click.option(
     "--samples",
@@ -49,7 +49,7 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
 def command(
     render: Render,
     edited: str,
-    original: str | None,
+    originals: tuple[str, ...],
     feeds: tuple[str, ...],
     samples: int | None,
     seed: int,
@@ -61,20 +61,21 @@ def command(
 
     Two questions: does the history of EDITED, replayed on ORIGINAL, give these bytes; and does each step do what its law
     says, on random feeds at several sizes? ORIGINAL is the file that the history names, beside EDITED, or the one that is
-    given. Exit 1 where something is broken, or could not be proved.
+    given; of a merge all models that were merged. Exit 1 where something is broken, or could not be proved.
 
     \b
     graphkit prove edited.onnx
     graphkit prove edited.onnx original.onnx --feed image=@photo.png --html proof.html
     graphkit prove decoder.onnx --state present=past
+    graphkit prove whole.onnx backbone.onnx head.onnx
     """
     import graphkit as gk
 
-    given = pairs(feeds, "--feed", edited, original)
+    given = pairs(feeds, "--feed", edited, *originals)
     with render.progress(f"proving {edited}") as progress:
         proof = gk.prove(
             edited,
-            original,
+            originals if len(originals) > 1 else next(iter(originals), None),
             feeds=given,
             samples=samples,
             seed=seed,

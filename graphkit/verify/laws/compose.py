@@ -26,6 +26,8 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
     """
     if first.inner or second.inner or second.before is not None:
         return None
+    if first.chain is not None and (second.freed or second.prepare or second.held or second.stripped is not None):
+        return None  # what stands for a chain has neither nodes nor weights
     join = _Join(first, index)
     try:
         inputs = {name: join.link(link) for name, link in second.inputs.items()}
@@ -47,6 +49,7 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
         freed=freed,
         moved=second.moved | _moved(first, second),
         before=first.before,
+        chain=first.chain,
         prepare=_prepared(first.prepare, second.prepare),
         others=(),
         stripped=first.stripped if second.stripped is None else second.stripped,

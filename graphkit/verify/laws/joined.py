@@ -3,62 +3,84 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
 from graphkit.errors import GraphkitError
 from graphkit.graph.ports import input_ports, output_ports
+from graphkit.hint import Call, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.step import Original, Step
 from graphkit.storage.load import as_model, load
+from graphkit.surgery.merge import merge
 from graphkit.surgery.split import Split
 from graphkit.verify.laws.binding import Binding, Broken, Change, Fed, Outcome
 from graphkit.verify.laws.chain import Chain, owned
 from graphkit.verify.laws.judge import Asked, ask
 from graphkit.verify.laws.part import extract
-from graphkit.verify.laws.proof import Held
+from graphkit.verify.laws.proof import Held, Verdict
+
+MODELS = Hint(
+    "give every model that was merged: ",
+    Call("prove", (), ("merged, {'A': 'a.onnx', 'B': 'b.onnx'}", "EDITED A.onnx B.onnx")),
+)
 
 
-def is_merge(model: Model) -> bool:
-    """Whether a model is as ``merge`` made it, and nothing was done to it since."""
-    steps = model.history
-    return len(steps) == 1 and steps[0].operation == "merge"
+def begins_with_merge(model: Model) -> bool:
+    """Whether the first thing that a model's history says is a merge."""
+    return bool(model.history) and model.history[0].operation == "merge"
 
 
-def held_joined(merged: Model, models: Mapping[str, ModelLike] | None, asked: Asked) -> Held:
-    """Run the merged model and its models on the same feeds, and compare every output and declared shape of the merged one.
+@dataclass(frozen=True)
+class Merged:
+    """The first step of a merged model's history, done again.
+
+    Attributes:
+        parts: Name -> the model that was merged.
+        change: From what stands for the models in a chain to the merged model.
+        binding: What must hold between the two; None where it cannot be asked, or does not hold without a run.
+        why: The verdict and its reason, where there is no binding.
+    """
+
+    parts: Mapping[str, Model]
+    change: Change
+    binding: Binding | None
+    why: tuple[Verdict, str] | None = None
+
+
+def merged_again(merged: Model, models: Mapping[str, ModelLike] | Sequence[ModelLike] | None) -> Merged:
+    """Merge the models again that a model's history begins with, and bind the result to them, run one after the other.
 
     Args:
-        merged: What ``merge`` made.
-        models: The models by the names that the history has; None for the files of their names beside the merged one.
-        asked: On which feeds.
+        merged: A model whose history begins with a merge.
+        models: The models by the names that the history has, or in any order; None for the files of their names beside it.
 
     Raises:
         GraphkitError: A model is not found, or is another one than was merged.
     """
     step = merged.history[0]
     parts = _parts(merged, step, models)
-    wires = {
-        target: source for source, targets in step.arguments.get("connect", {}).items() for target in targets
-    }  # input -> value
+    told = step._replace(obstacle="").decoded()
+    again = merge(parts, connect=told.get("connect"), prefix=told.get("prefix", False)).without_record()
+    wires = {target: source for source, targets in told.get("connect", {}).items() for target in targets}
+    inputs, outputs = (told["interface"][what] for what in ("inputs", "outputs"))
     try:
         order = _order(parts, wires)
     except CycleError:
-        return Held(
-            "unproved", ("merge",), "joined", "the models feed each other both ways: none of them can run first"
-        )
-    inputs, outputs = (step.arguments["interface"][what] for what in ("inputs", "outputs"))
-    if why := _other_interface(parts, wires, inputs, outputs):
-        return Held("broken", ("merge",), "joined", why)
+        why = "the models feed each other both ways: none of them can run first"
+        return Merged(parts, Change("merge", told, again, again), None, ("unproved", why))
+    if wrong := _other_interface(parts, wires, inputs, outputs):
+        return Merged(parts, Change("merge", told, again, again), None, ("broken", wrong))
     chain = Chain(parts, order, wires, inputs, list(outputs.values()))
     binding = Binding(
         inputs={name: Fed(name) for name in inputs},
         outputs={name: Outcome(said) for name, said in outputs.items()},
-        names=chain.names(merged.proto, outputs),
+        names=chain.names(again.proto, outputs),
         chain=chain,
     )
-    return ask(binding, chain.standing(), merged, ["merge"], "joined", asked)
+    return Merged(parts, Change("merge", told, chain.standing(), again), binding)
 
 
 def _other_interface(
@@ -121,25 +143,43 @@ def _together(one: Held, other: Held) -> Held:
     )
 
 
-def _parts(merged: Model, step: Step, models: Mapping[str, ModelLike] | None) -> dict[str, Model]:
-    found: dict[str, Model] = {}
-    for name, said in step.arguments["models"].items():
-        if models is not None and name in models:
-            part = as_model(models[name])
-        else:
-            folder = os.path.dirname(merged.path or "")
-            path = os.path.join(folder, said["file"] or "")
-            if models is not None or not said["file"] or not os.path.isfile(path):
-                raise GraphkitError(
-                    f"the model {name!r} ({said['file']}) that was merged is not at hand",
-                    hint="give the models by name: gk.prove(merged, {'A': 'a.onnx', ...})",
-                )
-            part = load(path)
-        known = part.identity or Original.of(part.proto)
-        if known.digest != said["sha256"]:
+def _parts(merged: Model, step: Step, models: Mapping[str, ModelLike] | Sequence[ModelLike] | None) -> dict[str, Model]:
+    said = step.arguments["models"]
+    if models is None:
+        given = {name: load(path) for name, entry in said.items() if (path := _beside(merged, entry["file"]))}
+    elif isinstance(models, Mapping):
+        given = {name: as_model(models[name]) for name in said if name in models}
+    else:
+        given = _told_apart(said, [as_model(model) for model in models])
+    for name, entry in said.items():
+        if name not in given:
+            raise GraphkitError(f"the model {name!r} ({entry['file']}) that was merged is not at hand", hint=MODELS)
+        part = given[name]
+        if _digest(part) != entry["sha256"]:
             raise GraphkitError(f"{part.path or name} is another model than the one that was merged as {name!r}")
-        found[name] = part
+    return {name: given[name] for name in said}
+
+
+def _beside(merged: Model, file: str | None) -> str | None:
+    """The file of a name that lies beside the merged model, where there is one."""
+    path = os.path.join(os.path.dirname(merged.path or ""), file or "")
+    return path if file and os.path.isfile(path) else None
+
+
+def _told_apart(said: Mapping[str, Any], models: Sequence[Model]) -> dict[str, Model]:
+    """Models that were given in any order, by the names that the history has for their digests."""
+    found = {name: model for name, entry in said.items() for model in models if _digest(model) == entry["sha256"]}
+    for model in models:
+        if not any(model is one for one in found.values()) and _digest(model) not in map(_digest, found.values()):
+            raise GraphkitError(
+                f"{model.path or model.proto.graph.name} is none of the models that were merged: "
+                f"{', '.join(repr(entry['file'] or name) for name, entry in said.items())}"
+            )
     return found
+
+
+def _digest(model: Model) -> str:
+    return (model.identity or Original.of(model.proto)).digest
 
 
 def _order(parts: Mapping[str, Model], wires: Mapping[str, str]) -> list[str]:

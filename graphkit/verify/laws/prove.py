@@ -26,7 +26,7 @@ from graphkit.tensor import is_stripped
 from graphkit.verify.laws.binding import Binding, Broken, Change, Unproved
 from graphkit.verify.laws.cached import held_cached
 from graphkit.verify.laws.compose import composed
-from graphkit.verify.laws.joined import held_chained, held_joined, is_merge
+from graphkit.verify.laws.joined import Merged, begins_with_merge, held_chained, merged_again
 from graphkit.verify.laws.judge import Asked, ask
 from graphkit.verify.laws.proof import Held, Proof, Replayed, Verdict, worst
 from graphkit.verify.laws.same_bytes import first_byte_difference, other_weights, same_skeletons
@@ -38,7 +38,7 @@ NAMED = Hint("name it: ", Call("prove", (), ("edited, original", "EDITED ORIGINA
 
 def prove(
     edited: ModelLike | Split,
-    original: ModelLike | Mapping[str, ModelLike] | None = None,
+    original: ModelLike | Mapping[str, ModelLike] | Sequence[ModelLike] | None = None,
     *,
     feeds: Mapping[str, Any] | None = None,
     samples: int | None = None,
@@ -60,7 +60,8 @@ def prove(
     Args:
         edited: A path, a ModelProto or a Model, with a history; or what ``split`` gave, with the whole as ``original``.
         original: The model that the history begins with, or one on the way. None: the file beside ``edited`` that the
-            history names. For what ``merge`` made: the models by name; None: the files of their names beside it.
+            history names. Where the history begins with ``merge``: also the models that were merged, by name or in any
+            order; None: the merged file, or the files of the models' names, beside ``edited``.
         feeds: Input of ``edited`` (or of the original, where only that has it) -> what to feed, as ``graphkit.run`` takes
             it. Everything else is random.
         samples: Runs at the usual sizes; those at other sizes come on top. None: 5, up to 20 where they
@@ -82,7 +83,7 @@ def prove(
         FeedError: A feed fits no input.
         NameNotFoundError: ``feeds`` names no input, or ``state`` no output or input.
         ValueError: ``samples`` below 1.
-        TypeError: ``state`` for what ``split`` or ``merge`` made.
+        TypeError: ``state`` for what ``split`` made, or no whole for it.
 
     Changes: nothing.
     Scope: the main graph's inputs, outputs and declared shapes; bodies and functions run in it.
@@ -100,19 +101,15 @@ def prove(
     asked = Asked(samples, seed, dict(feeds or {}))
     with custom_operators(custom_ops):
         if isinstance(edited, Split):
-            _refuse_state(state)
+            if state:
+                raise TypeError("state goes with one model that was edited")
             return _split(edited, original, asked)
         return _proved(as_model(edited), original, asked, progress, replay=replay, state=state or {})
 
 
-def _refuse_state(state: Mapping[str, str] | None) -> None:
-    if state:
-        raise TypeError("state goes with one model that was edited")
-
-
 def _proved(
     last: Model,
-    original: ModelLike | Mapping[str, ModelLike] | None,
+    original: ModelLike | Mapping[str, ModelLike] | Sequence[ModelLike] | None,
     asked: Asked,
     progress: Progress | None,
     *,
@@ -128,16 +125,11 @@ def _proved(
                 Call("validate", (), ("edited, original", "EDITED --against ORIGINAL")),
             ),
         )
-    if is_merge(last):
-        _refuse_state(state)
-        return _merged(last, original, asked)
-    if isinstance(original, Mapping):
-        raise TypeError("only what merge made is proved against several models")
-    first = _opened(original, last) if original is not None else _found(last)
-    _check_feeds(asked.feeds, last, first)
+    first = _first(last, original)
+    _check_feeds(asked.feeds, last, *(first.parts.values() if isinstance(first, Merged) else [first]))
     chain = _Chain(last, first, progress)
     answer = chain.replay_question() if replay else None
-    if answer is not None and not answer:
+    if answer is not None and not answer and isinstance(first, Model):
         _tell_apart(last, first)
     laws = chain.laws(asked)
     if chain.restored and (why := chain.other_donor()):
@@ -147,13 +139,13 @@ def _proved(
             for law in laws
         ]
     if state:
-        laws.append(held_cached(last, first, state, asked))
+        laws.append(held_cached(last, chain.start, state, asked))
     verdicts: list[Verdict] = [*([answer.verdict] if answer is not None else []), *(law.verdict for law in laws)]
     return Proof(
         worst(verdicts),
         last.path or last.proto.graph.name,
-        first.path or first.proto.graph.name,
-        tuple(step.operation for step in last.history[len(first.history) :]),
+        ", ".join(first.parts) if isinstance(first, Merged) else first.path or first.proto.graph.name,
+        chain.steps,
         answer,
         tuple(laws),
         _tolerance(laws),
@@ -165,11 +157,11 @@ def _proved(
 
 def _split(
     parts: Split,
-    original: ModelLike | Mapping[str, ModelLike] | None,
+    original: ModelLike | Mapping[str, ModelLike] | Sequence[ModelLike] | None,
     asked: Asked,
 ) -> Proof:
     """The proof of a split: the stages in a chain against the whole."""
-    if original is None or isinstance(original, Mapping):
+    if original is None or (isinstance(original, Mapping | Sequence) and not isinstance(original, str)):
         raise TypeError("what split gave is proved against the model that was split")
     whole = as_model(original)
     _check_feeds(asked.feeds, whole)
@@ -179,34 +171,43 @@ def _split(
     return Proof(held.verdict, said, name, ("split",), None, (held,), _tolerance([held]), asked.seed, (), versions())
 
 
-def _merged(
-    last: Model,
-    models: ModelLike | Mapping[str, ModelLike] | None,
-    asked: Asked,
-) -> Proof:
-    """The proof of a merge: its law needs no replay, because the models are run as they are."""
-    if models is not None and not isinstance(models, Mapping):
-        raise TypeError("what merge made is proved against its models: {'A': 'a.onnx', ...}")
-    _check_feeds(asked.feeds, last)
-    held = held_joined(last, models, asked)
-    names = ", ".join(last.history[0].arguments["models"])
-    edited = last.path or last.proto.graph.name
-    return Proof(held.verdict, edited, names, ("merge",), None, (held,), _tolerance([held]), asked.seed, (), versions())
+def _first(last: Model, original: ModelLike | Mapping[str, ModelLike] | Sequence[ModelLike] | None) -> Model | Merged:
+    """The model that a proof begins with, or the merge of several that it does again."""
+    merges = begins_with_merge(last)
+    if original is None:
+        return merged_again(last, None) if merges and _place(last) is None else _found(last)
+    if isinstance(original, Mapping) or (isinstance(original, Sequence) and not isinstance(original, str)):
+        if merges:
+            return merged_again(last, original)
+        raise GraphkitError("several models were given, and the history does not begin with a merge", hint=NAMED)
+    given = _opened(original, last)
+    if merges and not (given.history and _begins(last, given)):
+        return merged_again(last, [given])
+    return given
+
+
+def _begins(last: Model, given: Model) -> bool:
+    """Whether a model's history is where another's begins."""
+    return [step[:2] for step in given.history] == [step[:2] for step in last.history[: len(given.history)]]
+
+
+def _place(edited: Model) -> str | None:
+    """The file beside the edited one that its history names, where there is one."""
+    said = edited.original
+    if said is None or said.file is None or edited.path is None:
+        return None
+    path = os.path.join(os.path.dirname(edited.path), said.file)
+    return path if os.path.exists(path) and os.path.realpath(path) != os.path.realpath(edited.path) else None
 
 
 def _found(edited: Model) -> Model:
-    """The file beside the edited one that its history names."""
-    said = edited.original
-    file = said.file if said is not None else None
+    """That file, opened."""
+    if (path := _place(edited)) is not None:
+        return _opened(path, edited)
+    file = edited.original.file if edited.original is not None else None
     if file is None or edited.path is None:
-        raise GraphkitError(
-            "the history does not say in which file the model was that it begins with",
-            hint=NAMED,
-        )
-    path = os.path.join(os.path.dirname(edited.path), file)
-    if os.path.realpath(path) == os.path.realpath(edited.path) or not os.path.exists(path):
-        raise GraphkitError(f"the original {file!r} is not beside {edited.path}", hint=NAMED)
-    return _opened(path, edited)
+        raise GraphkitError("the history does not say in which file the model was that it begins with", hint=NAMED)
+    raise GraphkitError(f"the original {file!r} is not beside {edited.path}", hint=NAMED)
 
 
 def _opened(original: ModelLike, edited: Model) -> Model:
@@ -267,20 +268,24 @@ class _Link:
 class _Chain:
     """The steps between two models, replayed."""
 
-    def __init__(self, last: Model, first: Model, progress: Progress | None) -> None:
+    def __init__(self, last: Model, first: Model | Merged, progress: Progress | None) -> None:
         self._last = last
-        self._first = first
+        self._merged = first if isinstance(first, Merged) else None
+        self.start = first.change.after if isinstance(first, Merged) else first
         self.notes: list[str] = []
         self.restored: set[str] = set()
         self._changes: list[Change] = []
         self._end: Model | None = None
         self._stopped = ""
-        steps = last.history[len(first.history) :]
+        steps = last.history if self._merged is not None else last.history[len(self.start.history) :]
+        self.steps = tuple(step.operation for step in steps)
         if not steps:
             raise GraphkitError("the original has had every step that the edited model's history holds")
-        before = first.without_record()
+        before = self.start.without_record()
+        if self._merged is not None:
+            self._changes.append(self._merged.change)
         try:
-            for step, arguments, after in replayed(last, first, donor=first):
+            for step, arguments, after in replayed(last, self.start, donor=self.start):
                 if restores(step):
                     self.restored.update(t.name for t in walk.tensors(before.proto) if is_stripped(t))
                 self._changes.append(Change(step.operation, arguments, before, after))
@@ -313,7 +318,7 @@ class _Chain:
         names = set(other_weights(self._last.without_record(), self._end))
         if not names or not names <= self.restored:
             return ""
-        return f"the weights were restored from another model than {self._first.path or 'the original'}: {min(names)!r} is another"
+        return f"the weights were restored from another model than {self.start.path or 'the original'}: {min(names)!r} is another"
 
     def laws(self, asked: Asked) -> list[Held]:
         """The second question, for runs of steps that are proved as one."""
@@ -322,11 +327,12 @@ class _Chain:
         for group in _groups(links):
             held += self._ask(group, asked)
         if self._stopped:
-            rest = [step.operation for step in self._last.history[len(self._first.history) :]][len(self._changes) :]
-            held.append(Held("unproved", tuple(rest), "", self._stopped))
+            held.append(Held("unproved", self.steps[len(self._changes) :], "", self._stopped))
         return held
 
     def _link(self, change: Change) -> _Link:
+        if self._merged is not None and change.operation == "merge":
+            return _Link(change, "joined", self._merged.binding, self._merged.why)
         law = operation_of(change.operation).law
         try:
             return _Link(change, law, binding_of(change))

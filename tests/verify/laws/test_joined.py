@@ -88,6 +88,74 @@ def test_nothing_but_nan_proves_no_merge():
     assert (proof.verdict, "nothing but NaN" in proof.laws[0].why) == ("unproved", True), gk.text(proof)
 
 
+STEPS = {
+    "rename": {"values": {"v": "scores", "x": "image"}},
+    "retype": {"io": {"x": "float16"}},
+    "freeze": {"values": {"x": [[1, 2, 3]]}},
+    "dims": {"values": {"x:0": 3}},
+    "extract": {"inputs": ["y"], "outputs": ["t", "v"]},
+    "insert": {"at": "v", "function": "relu"},
+    "precision": {"to": "float16"},
+}
+
+
+def saved(folder, name="rename", **arguments):
+    """The models' files and, beside them, their merge with a step behind it."""
+    for part, source in (("one", ONE), ("two", TWO)):
+        onnx.save(text(source), folder / f"{part}.onnx")
+    model = gk.merge([folder / "one.onnx", folder / "two.onnx"], connect={"one:y": "two:u"})
+    getattr(gk, name)(model, **(arguments or STEPS[name])).save(folder / "edited.onnx")
+    return folder / "edited.onnx"
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_behind_a_merge_are_proved_against_the_models_that_were_merged(tmp_path, name):
+    edited = saved(tmp_path, name)
+    files = [tmp_path / "two.onnx", tmp_path / "one.onnx"]
+    for models in (None, files, {"one": files[1], "two": files[0]}):
+        proof = gk.prove(edited, models)
+        assert proof, gk.text(proof)
+        assert (proof.steps, proof.original) == (("merge", name), "one, two")
+    changed(gk.load(edited), another_default).save(edited)
+    proof = gk.prove(edited)
+    assert (proof.verdict, proof.replayed.verdict) == ("broken", "broken"), gk.text(proof)
+
+
+def test_a_merged_file_that_somebody_changed_is_not_what_the_merge_makes(tmp_path):
+    models, model = merged()
+    proof = gk.prove(changed(model, lambda proto: setattr(proto.graph, "doc_string", "mine")), models)
+    assert (proof.verdict, proof.replayed.verdict, proof.laws[0].verdict) == ("broken", "broken", "proved")
+
+
+def test_the_step_behind_a_merge_that_breaks_its_law_is_named(tmp_path):
+    edited = saved(tmp_path)
+    changed(gk.load(edited), lambda proto: setattr(node_named(proto, "Exp"), "op_type", "Sqrt")).save(edited)
+    proof = gk.prove(edited, replay=False)
+    assert [(law.steps, law.verdict) for law in proof.laws] == [(("merge",), "proved"), (("rename",), "broken")]
+    assert proof.laws[1].first == "scores"
+
+
+def test_models_that_are_not_those_that_were_merged_are_refused(tmp_path):
+    edited = saved(tmp_path)
+    onnx.save(text(TWO.replace("Exp", "Tanh")), tmp_path / "other.onnx")
+    for models, said in (
+        ([tmp_path / "one.onnx"], "the model 'two' \\(two.onnx\\) that was merged is not at hand"),
+        (tmp_path / "one.onnx", "the model 'two' \\(two.onnx\\) that was merged is not at hand"),
+        ({"one": tmp_path / "one.onnx", "two": tmp_path / "other.onnx"}, "another model than the one that was merged as 'two'"),
+        ([tmp_path / name for name in ("one.onnx", "two.onnx", "other.onnx")], "other.onnx is none of the models"),
+    ):  # fmt: skip
+        with pytest.raises(gk.GraphkitError, match=said):
+            gk.prove(edited, models)
+    renamed = gk.rename(tmp_path / "one.onnx", values={"x": "image"})
+    with pytest.raises(gk.GraphkitError, match="does not begin with a merge"):
+        gk.prove(renamed, [tmp_path / "one.onnx", tmp_path / "two.onnx"])
+
+
+def test_a_merged_model_that_hands_a_cache_on_can_be_asked_for_that(tmp_path):
+    proof = gk.prove(saved(tmp_path, values={"x": "image"}), state={"v": "image"})
+    assert [law.law for law in proof.laws] == ["joined + same", "cached"]
+
+
 WHOLE = """g (float[n, 3] x, float[n, 3] k) => (float[n, 3] y, float[n, 3] z) {
   a = Sin(x) b = Mul(a, k) c = Neg(b) z = Abs(a) y = Exp(c) }"""
 
@@ -109,3 +177,13 @@ def test_damage_to_a_stage_is_refused_and_the_stage_is_named(what):
     models = [changed(model, change) if number == first else model for number, model in enumerate(parts.models)]
     proof = gk.prove(dataclasses.replace(parts, models=tuple(models)), whole)
     assert (proof.verdict, said in proof.laws[0].why) == ("broken", True), gk.text(proof)
+
+
+def test_a_stage_with_a_step_behind_it_is_proved_against_the_whole(tmp_path):
+    onnx.save(text(WHOLE), tmp_path / "whole.onnx")
+    gk.split(tmp_path / "whole.onnx", at=["b"]).save(tmp_path / "parts")
+    for number, output in ((0, "b"), (1, "y")):
+        edited = tmp_path / "parts" / "edited.onnx"
+        gk.rename(tmp_path / "parts" / f"stage{number}.onnx", values={output: "made"}).save(edited)
+        proof = gk.prove(edited, tmp_path / "whole.onnx")
+        assert (proof.verdict, proof.steps) == ("proved", ("extract", "rename")), gk.text(proof)
