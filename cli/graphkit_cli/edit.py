@@ -6,7 +6,8 @@ import dataclasses
 import functools
 import os
 import shlex
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -87,13 +88,14 @@ class Written:
 
     def text(self) -> str:
         """One line for the model file, one for the data file, one for the files that it refers to."""
-        interface = (
-            f"{self.nodes} node{'' if self.nodes == 1 else 's'}, {', '.join(self.inputs)} -> {', '.join(self.outputs)}"
-        )
+        nodes = f"{self.nodes} node{'' if self.nodes == 1 else 's'}"
+        interface = f"{_named(self.inputs)} -> {_named(self.outputs)}"
         if self.size is None:
-            replacing = f"\nwould replace {self.path}, which is another file" if self.replaced else ""
-            return f"would write {self.path}: {interface}{replacing}"
-        lines = [f"wrote {self.path}: {_size(self.size)}, {interface}"]
+            lines = _fitted(f"would write {self.path}:", nodes, interface)
+            return "\n".join(
+                [*lines, *([f"would replace {self.path}, which is another file"] if self.replaced else [])]
+            )
+        lines = _fitted(f"wrote {self.path}:", f"{_size(self.size)}, {nodes}", interface)
         if self.data_path is not None:
             lines.append(f"wrote {self.data_path}: {_size(self.data_size or 0)} of weights")
         if self.replaced:
@@ -101,6 +103,27 @@ class Written:
         if self.references:
             lines.append(f"refers to the weights in {', '.join(self.references)}, which must stay as it is")
         return "\n".join(lines)
+
+
+LINE, PATH, NAME, NAMES = 80, 40, 32, 4
+"""Columns of a line, characters of a path that lines are made for and of a name, and how many names are shown."""
+
+
+def _fitted(wrote: str, size: str, interface: str) -> list[str]:
+    """One line; two or more where the interface is too long for it. The path stands whole in the first."""
+    one = f"{size}, {interface}"
+    if len(one) + min(len(wrote), PATH) < LINE:
+        return [f"{wrote} {one}"]
+    indented = textwrap.wrap(interface, LINE, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    return [f"{wrote} {size}", *indented]
+
+
+def _named(names: Sequence[str]) -> str:
+    """Names of an interface in few words; the JSON has them all, and whole."""
+    from graphkit import printable
+
+    shown = [printable(name, lines=False, longest=NAME) for name in names[:NAMES]]
+    return ", ".join(shown) + (f" and {len(names) - NAMES} more" if len(names) > NAMES else "")
 
 
 def edit_command(edit: Callable[..., gk.Model]) -> click.Command:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
+import textwrap
 import threading
 import traceback
 import warnings
@@ -31,6 +33,9 @@ class Report(Protocol):
 
 LONGEST_WORD = 240
 """Characters of a word that the terminal shows; paths are rarely longer."""
+
+PIPE_WIDTH = 80
+"""Columns of a guide where no terminal says how wide it is."""
 
 PROGRESS_AFTER = 1.0
 """Seconds of work after which a progress bar appears."""
@@ -101,7 +106,7 @@ class Render:
         lines += [f"  {_label(fault)}" for fault in listed]
         lines += [f"  hint: {_label(str(hint))}"] if hint else []
         lines += [f"  {_label(line)}" for line in told]
-        self._write(sys.stderr, "\n".join(lines) + "\n")
+        self._write(sys.stderr, "\n".join(lines) + "\n", prose=True)
         if self.as_json:
             import graphkit as gk
 
@@ -111,7 +116,7 @@ class Render:
         """A command line that click does not accept: its usage line and the reason; with ``--json`` as ``error`` too."""
         shown = io.StringIO()
         error.show(file=shown)
-        self._write(sys.stderr, shown.getvalue())
+        self._write(sys.stderr, shown.getvalue(), prose=True)
         if self.as_json:
             import graphkit as gk
 
@@ -202,15 +207,20 @@ class Render:
         text = " ".join(spelt(message).split())
         if not self.quiet and text not in self._said:
             self._said.add(text)
-            self._write(sys.stderr, f"{kind}: {text}\n")
+            self._write(sys.stderr, f"{kind}: {text}\n", prose=True)
 
-    def _write(self, stream: TextIO, text: str, *, whole: bool = False) -> None:
-        """Write a text; of words that nobody reads, names of 10,000 characters, the ends only unless it is wanted whole."""
+    def _write(self, stream: TextIO, text: str, *, whole: bool = False, prose: bool = False) -> None:
+        """Write a text; of words that nobody reads, names of 10,000 characters, the ends only unless it is wanted whole.
+
+        Prose is broken into lines of a terminal's width; in a pipe or a file, where ``grep`` reads it, each message stays one line.
+        """
         from graphkit import printable
 
         encoding = stream.encoding or "utf-8"
         with self._bar.away() if self._bar is not None else nullcontext():
             text = printable(text, longest=None if whole else LONGEST_WORD)
+            if prose and stream.isatty():
+                text = _broken(text, shutil.get_terminal_size().columns)
             stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             stream.flush()
 
@@ -224,7 +234,7 @@ class Render:
             markup=False,
             highlight=False,
             emoji=False,
-            width=None if stream.isatty() else 160,
+            width=None if stream.isatty() else PIPE_WIDTH,
         )
 
 
@@ -233,6 +243,22 @@ def _label(what: str) -> str:
     from graphkit import printable
 
     return printable(what, lines=False)
+
+
+def _broken(text: str, width: int) -> str:
+    """Prose in lines of at most ``width`` characters; of a longer word its two ends, but of a path, which somebody may copy."""
+    from graphkit import printable
+
+    room = max(width, 20)
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip()))
+        longest = room - len(indent) - 2
+        words = [word if "/" in word else printable(word, longest=longest) for word in line.split(" ")]
+        lines += textwrap.wrap(
+            " ".join(words), room, subsequent_indent=f"{indent}  ", break_on_hyphens=False, break_long_words=False
+        ) or [""]
+    return "\n".join(lines)
 
 
 class _Bar:

@@ -22,6 +22,7 @@ from graphkit.graph.names import Names, title
 from graphkit.graph.scopes import scopes
 from graphkit.graph.values import constant_tensor
 from graphkit.graph.walk import call_key
+from graphkit.graph.written import attribute_text
 from graphkit.semantics.attribute_values import wrong_value
 from graphkit.semantics.conforms import type_text
 from graphkit.semantics.schemas import schema_of
@@ -185,9 +186,7 @@ def _attributes(
         if attribute.name in old.attributes:
             kept.append(attribute)
         elif not _is_default(attribute, new):
-            value = onnx.helper.get_attribute_value(attribute)
-            said = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-            raise _refusal(origin, place, f"{attribute.name}={said} came later")
+            raise _refusal(origin, place, f"{attribute.name}={attribute_text(attribute)} came later")
     given = {attribute.name for attribute in kept}
     for name, definition in new.attributes.items():
         if name in given or name not in old.attributes or not definition.default_value.type:

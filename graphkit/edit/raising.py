@@ -18,6 +18,7 @@ from graphkit.errors import EditError
 from graphkit.graph.names import Names, label, title
 from graphkit.graph.scopes import Scope
 from graphkit.graph.walk import call_key
+from graphkit.graph.written import attribute_text
 from graphkit.semantics.schemas import schema_of
 
 BROADCASTS = 7
@@ -119,7 +120,7 @@ def _fit(node: onnx.NodeProto, old: onnx.defs.OpSchema, new: onnx.defs.OpSchema,
             del node.input[:]
             node.input.extend(inputs)
         elif name not in _WITHOUT_MEANING and not _says_default(attribute, old):
-            raise EditError(f"{name}={onnx.helper.get_attribute_value(attribute)!r} is gone since")
+            raise EditError(f"{name}={attribute_text(attribute)} is gone since")
     given = {attribute.name for attribute in kept}
     for name, definition in old.attributes.items():
         if name in given or name not in new.attributes or not definition.default_value.type:

@@ -15,6 +15,7 @@ from graphkit.graph.module_paths import calls_around, folded_modules, module_cal
 from graphkit.graph.module_weights import module_weights
 from graphkit.graph.names import label
 from graphkit.graph.values import constant_tensor, format_type, is_constant_node, tensor_type, value_type
+from graphkit.graph.written import attribute_text, operator_name, small_values, sparse_text, tensor_type_text
 from graphkit.inspection.obstacles import obstacles, runtime_words
 from graphkit.inspection.summary import (
     FunctionSummary,
@@ -25,7 +26,6 @@ from graphkit.inspection.summary import (
     ValueSummary,
 )
 from graphkit.inspection.work import unbound_dims, work
-from graphkit.inspection.written import attribute_text, operator_name, small_values, sparse_text, tensor_type_text
 from graphkit.model import is_own_location
 from graphkit.shapes.types_of import types_of
 from graphkit.step import Step

@@ -15,7 +15,7 @@ from graphkit.graph.module_paths import module_call
 from graphkit.graph.names import label
 from graphkit.graph.values import constant_tensor, format_type, is_constant_node, tensor_type, value_type
 from graphkit.graph.walk import reads
-from graphkit.inspection.written import node_text, values_text
+from graphkit.graph.written import node_text, values_text
 from graphkit.model import Model, ModelLike
 from graphkit.result import Result
 from graphkit.shapes.types_of import types_of

@@ -28,6 +28,7 @@ from graphkit.graph.addresses import Addresses, Found, Site
 from graphkit.graph.names import Names, title
 from graphkit.graph.opset import opset_of
 from graphkit.graph.order import is_ordered, topological_order
+from graphkit.graph.written import attribute_text
 from graphkit.model import Model, ModelLike, Source
 from graphkit.operation import Edit, operation
 from graphkit.plural import counted
@@ -39,6 +40,9 @@ from graphkit.tensor import DataRange, refer, type_name
 
 MOST_NOTES = 20
 """Attributes that are named in the notes; of more, the number is said."""
+
+LONGEST_VALUE = 60
+"""Characters of an attribute's value that a note shows."""
 
 EXTERNAL_FROM = 1 << 16
 """Bytes from which on a weight that is set stays where its array lies, and is written from there."""
@@ -322,4 +326,5 @@ _FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data
 def _shown(attribute: onnx.AttributeProto) -> str:
     if attribute.type in (onnx.AttributeProto.TENSOR, onnx.AttributeProto.GRAPH):
         return f"a {onnx.AttributeProto.AttributeType.Name(attribute.type).lower()}"
-    return f"{onnx.helper.get_attribute_value(attribute)!r:.60}"
+    text = attribute_text(attribute)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."

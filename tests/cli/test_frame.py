@@ -412,3 +412,48 @@ def test_a_wrong_command_line_is_json_too(capsys, line):
     assert main(line.split()) == 2
     told = capsys.readouterr()
     assert json.loads(told.out)["error"]["message"] in told.err
+
+
+class Window(io.StringIO):
+    def isatty(self):
+        return True
+
+
+LONG = "n" * 500
+SAID = f"the model has no value {LONG!r}, " + "and so nothing could be renamed there " * 5
+
+
+def test_messages_fit_a_terminal_of_80_columns_and_paths_stay_whole(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "stderr", Window())
+    path = "/data/" + "folder/" * 20 + "model.onnx"
+    render = Render()
+    render.note(SAID)
+    render.warning(SAID + "too")
+    render.error(SAID, {"hint": "it has " + ", ".join(f"'value{i}'" for i in range(30))})
+    lines = sys.stderr.getvalue().splitlines()
+    assert len(lines) > 9
+    assert max(map(len, lines)) <= 80
+    assert " ".join("".join(lines).split()).count("...") == 3
+    render.note(f"wrote {path}")
+    assert path in sys.stderr.getvalue().splitlines()[-1]
+
+
+def test_messages_stay_one_line_in_a_pipe(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    Render().note("a note of many words " * 20)
+    assert len(sys.stderr.getvalue().splitlines()) == 1
+
+
+def test_long_interfaces_are_shown_short_and_the_path_stands_in_the_first_line(graphkit, tmp_path):
+    names = [f"past_key_values.{i}.value_{'x' * 60}" for i in range(20)]
+    nodes = [onnx.helper.make_node("Relu", [name], [f"y_{i}"]) for i, name in enumerate(names)]
+    model = gk.build(nodes, dict.fromkeys(names, "float32[2]"), {f"y_{i}": "float32[2]" for i in range(20)})
+    gk.save(model, tmp_path / "in.onnx")
+    out = tmp_path / "out.onnx"
+    code, said, _ = graphkit("copy", tmp_path / "in.onnx", out)
+    first, *others = said.splitlines()
+    assert (code, first.startswith(f"wrote {out}: ")) == (0, True)
+    assert max(map(len, others)) <= 80
+    assert "and 16 more -> y_0, y_1, y_2, y_3 and 16 more" in " ".join(said.split())
+    assert json.loads(graphkit("copy", tmp_path / "in.onnx", out, "--json").out)["inputs"] == names

@@ -28,7 +28,7 @@ def test_the_usual_text() -> None:
     assert "weights 90,000 in 1 tensors, 360.0 kB" in shown
     assert shown[shown.index("inputs") + 1] == "x float32[n,300]"
     assert shown[shown.index("outputs") + 1] == "y float32[n,300]"
-    assert "1 MatMul, 1 Relu" in shown
+    assert "operators 1 MatMul, 1 Relu" in shown
     assert shown[shown.index("torch modules") + 1 :][:3] == [
         "nodes parameters bytes module class",
         "2 90,000 360.0 kB (the whole module)",
@@ -46,9 +46,39 @@ def test_nodes_and_values_on_demand() -> None:
     assert shown[at + 1 : at + 3] == ["MatMul() /fc/MatMul in fc", "x, w -> m"]
 
 
-def test_long_lists_of_modules_are_cut() -> None:
-    shown = lines(gk.text(gk.inspect(linear(60))))
-    assert "... and 50 more; the JSON lists them all" in shown
+def test_a_large_model_is_told_on_one_screen_and_whole_where_that_is_asked_for() -> None:
+    summary = gk.inspect(linear(60))
+    shown = lines(gk.text(summary))
+    modules = shown[shown.index("torch modules") :]
+    listed = len(modules) - len(["title", "head", "more"])
+    assert (len(shown) <= 30, modules[-1]) == (
+        True,
+        f"... and {len(summary.modules) - listed} more; inspect --all lists them",
+    )
+    whole = gk.text(summary, whole=True)
+    assert all(module.path in whole for module in summary.modules)
+
+
+def test_many_inputs_functions_and_metadata_are_cut_to_one_screen_and_listed_whole_on_demand() -> None:
+    inputs = {f"past.{i}": "float32[n]" for i in range(40)}
+    nodes = [
+        onnx.helper.make_node(f"F{i}", [f"past.{i}"], [f"y{i}"], f"/layers.{i}/f", domain="own") for i in range(40)
+    ]
+    model = gk.build(nodes, inputs, {f"y{i}": "float32[n]" for i in range(40)}, opset={"": 20, "own": 1})
+    proto = model.copy_proto()
+    inner = [onnx.helper.make_node("Relu", ["a"], ["b"])]
+    for i in range(40):
+        proto.functions.append(
+            onnx.helper.make_function("own", f"F{i}", ["a"], ["b"], inner, [onnx.helper.make_opsetid("", 20)])
+        )
+        proto.metadata_props.add(key=f"key{i}", value="v" * i)
+    summary = gk.inspect(proto)
+    shown, whole = gk.text(summary).splitlines(), gk.text(summary, whole=True)
+    assert len(shown) <= 30
+    assert max(map(len, shown)) <= 80
+    assert "  ... and 36 more; inspect --all lists them" in shown
+    for word in ("past.39", "y39", "own::F39", "key39", "layers.39"):
+        assert word in whole
 
 
 def test_long_texts_stay_on_their_line() -> None:
@@ -63,7 +93,8 @@ def test_long_texts_stay_on_their_line() -> None:
 def test_what_was_done_is_listed() -> None:
     model = linear()
     edited = model.after(gk.Step("freeze", {"input": "x"}), model.copy_proto())
-    assert "freeze input='x'" in lines(gk.text(gk.inspect(edited)))
+    assert "edits freeze; `graphkit history`" in lines(gk.text(gk.inspect(edited)))
+    assert "freeze input='x'" in lines(gk.text(gk.inspect(edited), whole=True))
 
 
 def test_one_text_for_every_result() -> None:

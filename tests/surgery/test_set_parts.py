@@ -297,3 +297,23 @@ def test_a_bfloat16_weight_takes_floats_that_it_holds_exactly():
     assert run_ort(edited, {})["y"].tolist() == [1.5, -2]
     with pytest.raises(gk.TensorError, match="bfloat16"):
         gk.set_parts(model, tensors={"w": np.float32([1.001, 2])})
+
+
+GRAMS = """[n] y = TfIdfVectorizer<max_gram_length = 1, max_skip_count = 0, min_gram_length = 1, mode = "TF",
+ngram_counts = [0], ngram_indexes = [0, 1], pool_strings = ["a", "b"]>(s)"""
+
+
+@pytest.mark.parametrize(
+    ("node", "attribute", "value", "said"),
+    [
+        ("[n] y = Gelu(x)", "approximate", "tanh", "approximate of Gelu 'n' is 'tanh'"),
+        (GRAMS, "pool_strings", ["é", "b"], "pool_strings of TfIdfVectorizer 'n' is ['é', 'b']"),
+        ("[n] y = Elu(x)", "alpha", 0.1, "alpha of Elu 'n' is 0.1"),
+    ],
+)
+def test_notes_show_texts_as_texts_and_numbers_as_people_write_them(node, attribute, value, said):
+    edited = gk.set_parts(
+        parse(f'<ir_version: 10, opset_import: ["": 20]> g (float[2] x, string[2] s) => (float[n] y) {{ {node} }}'),
+        attributes={f"n:{attribute}": value},
+    )
+    assert edited.history[-1].notes == (said,)

@@ -56,15 +56,10 @@ def command(render: Render, model: str, recipe: str | None, portable: bool, orig
 def _text(model: gk.Model) -> str:
     if not model.history:
         return "graphkit did nothing to this model, or its history was left out"
+    import graphkit as gk
+
     known = model.original
     lines = [f"from {known.file or 'a model that was made in memory'}" if known is not None else "from nothing"]
     for number, step in enumerate(model.history, 1):
-        said = ", ".join(f"{name}={_short(value)}" for name, value in step.arguments.items())
-        why = f" (cannot be replayed: {step.obstacle})" if step.obstacle else ""
-        lines.append(f"{number}. {step.operation}({said}){why}")
+        lines += f"{number:>2}. {gk.text(step)}".split("\n")
     return "\n".join(lines)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:197]}..."

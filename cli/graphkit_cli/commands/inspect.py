@@ -22,6 +22,7 @@ MANY = 20_000
 @click.command()
 @many("inspect", "a model", lambda given: {"infer": given["values"], "bind": _sizes(given["bind"]) or None})
 @model_argument
+@click.option("--all", "whole", is_flag=True, help="Cut no list to one screen.")
 @click.option("--nodes", is_flag=True, help="List every node with its attributes, inputs and outputs.")
 @click.option("--values", is_flag=True, help="List every value and every weight with its type; infers missing types.")
 @click.option(
@@ -42,6 +43,7 @@ MANY = 20_000
 def command(
     render: Render,
     model: str,
+    whole: bool,
     nodes: bool,
     values: bool,
     bind: tuple[str, ...],
@@ -54,8 +56,8 @@ def command(
     r"""Show what a model holds: interface, operators, weights.
 
     On one screen: inputs, outputs, whether the installed runtime takes it, size and largest weights, operators, functions,
-    torch modules, what a run computes and holds, and what is in the way, with the command that mends it. MODEL is a file
-    or an address (https://, s3://, hf://). Of the weights only those of 16 elements or fewer are read. With --json
+    torch modules, what a run computes and holds, and what is in the way, with the command that mends it; --all, --nodes
+    and --values list what a screen has no room for. MODEL is a file or an address (https://, s3://, hf://). Of the weights only those of 16 elements or fewer are read. With --json
     everything is listed: see graphkit.Summary, graphkit.ValueDetails (--value), graphkit.Neighbours (--node) and
     graphkit.Matches (--find).
 
@@ -87,7 +89,7 @@ def command(
         if html is not None:
             gk.save_html(summary, html)
             render.note(f"wrote {html}")
-        render.result(summary, lambda: gk.text(summary, nodes=nodes, values=values))
+        render.result(summary, lambda: gk.text(summary, nodes=nodes, values=values, whole=whole))
 
 
 def _sizes(texts: Sequence[str], *models: str) -> dict[str, int]:

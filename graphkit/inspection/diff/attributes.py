@@ -9,10 +9,10 @@ import onnx
 
 from graphkit.graph import walk
 from graphkit.graph.names import label
+from graphkit.graph.written import Read, attribute_text, operator_name
 from graphkit.inspection.diff.difference import Aspect
 from graphkit.inspection.diff.documentation import documentation
 from graphkit.inspection.diff.tensors import Tensors
-from graphkit.inspection.written import Read, attribute_text, operator_name
 
 Details = dict[Aspect, list[str]]
 

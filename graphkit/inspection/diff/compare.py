@@ -12,6 +12,7 @@ from graphkit.graph.module_paths import module_call
 from graphkit.graph.names import label, title
 from graphkit.graph.values import format_type
 from graphkit.graph.walk import attribute_tensors, bodies
+from graphkit.graph.written import node_text
 from graphkit.inspection.diff import weights
 from graphkit.inspection.diff.annotations import compare_annotations
 from graphkit.inspection.diff.attributes import node_details
@@ -22,7 +23,6 @@ from graphkit.inspection.diff.match import Matching, match_nodes, moved
 from graphkit.inspection.diff.pairs import by_name_and_kind, confirmed, pair_outputs, pair_weights
 from graphkit.inspection.diff.scope import Key, Scope
 from graphkit.inspection.diff.tensors import Tensors
-from graphkit.inspection.written import node_text
 
 if TYPE_CHECKING:
     from graphkit.graph.addresses import Holder

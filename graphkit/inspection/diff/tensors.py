@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import onnx
 
+from graphkit.graph.written import sparse_text, tensor_text, tensor_type_text
 from graphkit.inspection.diff.difference import Change, Found
 from graphkit.inspection.diff.documentation import documentation
 from graphkit.inspection.diff.weights import movement, same_values
-from graphkit.inspection.written import sparse_text, tensor_text, tensor_type_text
 from graphkit.tensor import is_stripped
 
 if TYPE_CHECKING:

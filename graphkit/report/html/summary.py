@@ -9,7 +9,8 @@ from graphkit.inspection.summary import InitializerSummary, ModuleSummary, Summa
 from graphkit.report.columns import Column
 from graphkit.report.html.page import Links, escape, page, table, view_link
 from graphkit.report.printable import shown
-from graphkit.report.text.summary import facts_of, size_text, step_words
+from graphkit.report.text.history import step_words
+from graphkit.report.text.summary import facts_of, size_text
 from graphkit.step import HISTORY_KEY, Step
 
 MOST = 2000

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphkit.report.columns import COPIED_WORD, WIDTH, fitted, wrapped
 from graphkit.report.printable import one_line, shortened
+from graphkit.report.text.history import step_words
 from graphkit.step import HISTORY_KEY
 
 if TYPE_CHECKING:
@@ -14,42 +15,84 @@ if TYPE_CHECKING:
     from graphkit.inspection.summary import ModuleSummary, NodeSummary, Summary, ValueSummary
     from graphkit.step import Step
 
-MODULES_SHOWN = 12
-ROWS_SHOWN = 10
-"""Inputs, outputs, functions, entries of metadata and steps that are shown; those of one screen."""
+SCREEN = 30
+"""Lines that a summary has: one screen."""
 
-OPERATORS_SHOWN = 24
+ROWS_SHOWN = 4
+"""Inputs and outputs that are shown where there are more than a few, findings, and modules at least."""
+
 LARGEST_SHOWN = 3
 METADATA_SHOWN = 100
+ROOM = 66
+"""Characters of a list that stands beside its title in one line."""
 
 
-def summary_text(summary: Summary, *, nodes: bool = False, values: bool = False) -> str:
-    """A Summary as text, some 20 lines: the interface, whether it runs, how large it is, what is wrong, and then what is in it.
+def summary_text(summary: Summary, *, nodes: bool = False, values: bool = False, whole: bool = False) -> str:
+    """A Summary as text, on one screen: the interface, whether it runs, how large it is, what is wrong, and what is in it.
 
     Args:
         summary: What ``inspect`` gave.
         nodes: List every node with its attributes, inputs and outputs.
         values: List every value between the nodes and every weight, with its type.
+        whole: Cut no list: all inputs, outputs, operators, functions, modules, metadata and steps.
 
     Changes: nothing.
     Cost: O(what is listed).
     """
+    few = len(summary.inputs) + len(summary.outputs) <= 2 * ROWS_SHOWN
+    rows = None if whole or few else ROWS_SHOWN
     lines = [_title(summary)]
-    lines += _section("inputs", [_value_row(value) for value in summary.inputs], ROWS_SHOWN)
-    lines += _section("outputs", [(value.name, value.type) for value in summary.outputs], ROWS_SHOWN)
-    lines += ["", *_facts(summary), *_findings(summary)]
-    lines += _operators(summary)
-    lines += _section("functions", [_function_row(summary, i) for i in range(len(summary.functions))], ROWS_SHOWN)
-    lines += _modules(summary)
-    metadata = [(key, _short(text)) for key, text in summary.metadata.items() if key != HISTORY_KEY]
-    lines += _section("metadata", metadata, ROWS_SHOWN)
-    lines += _section("what graphkit did", [_step_row(step) for step in summary.history], ROWS_SHOWN)
+    lines += _section("inputs", [_value_row(value) for value in summary.inputs], rows)
+    lines += _section("outputs", [(value.name, value.type) for value in summary.outputs], rows)
+    lines += ["", *_facts([*facts_of(summary), *([] if whole else _contents(summary))])]
+    lines += _findings(summary, None if whole else ROWS_SHOWN)
+    lines += _lists(summary) if whole else []
+    lines += _modules(summary, None if whole else SCREEN - len(lines))
     if values:
         lines += _section("values", [_value_row(value) for value in summary.values])
         lines += _section("weights", [_weight_row(summary, i) for i in range(len(summary.initializers))])
     if nodes:
         lines += _nodes(summary.nodes)
     return "\n".join(lines)
+
+
+def _contents(summary: Summary) -> list[tuple[str, str]]:
+    """What is in the model, a line each."""
+    metadata = [f"{key}={_short(text)}" if text else key for key, text in _metadata(summary)]
+    functions = [f"{each.name} ({each.nodes} nodes)" for each in summary.functions]
+    steps = [step.operation for step in summary.history]
+    found = [
+        ("operators", _some([f"{count} {name}" for name, count in summary.operators.items()], 2 * ROOM - 6)),
+        ("functions", _some(functions)),
+        ("metadata", _some(metadata)),
+        ("edits", _some(steps, ROOM - 24) + "; `graphkit history`" if steps else ""),
+    ]
+    return [(name, text) for name, text in found if text]
+
+
+def _lists(summary: Summary) -> list[str]:
+    """The same whole."""
+    operators = [f"{count} {shortened(name, 30)}" for name, count in summary.operators.items()]
+    lines = ["", "operators", *wrapped(", ".join(operators), "  ", hang="  ")] if operators else []
+    lines += _section("functions", [_function_row(summary, i) for i in range(len(summary.functions))])
+    lines += _section("metadata", [(key, _short(text)) for key, text in _metadata(summary)])
+    return lines + _section("edits", [(step.operation, _short(step_words(step))) for step in summary.history])
+
+
+def _metadata(summary: Summary) -> list[tuple[str, str]]:
+    return [(key, text) for key, text in summary.metadata.items() if key != HISTORY_KEY]
+
+
+def _some(items: Sequence[str], room: int = ROOM) -> str:
+    """As many items as a line takes, and how many are left."""
+    shown: list[str] = []
+    for item in (shortened(each, 40) for each in items):
+        left = len(items) - len(shown) - 1
+        if shown and sum(len(one) + 2 for one in shown) + len(item) + (len(f" and {left} more") if left else 0) > room:
+            break
+        shown.append(item)
+    left = len(items) - len(shown)
+    return ", ".join(shown) + (f" and {left} more" if left else "")
 
 
 def _title(summary: Summary) -> str:
@@ -75,8 +118,7 @@ def facts_of(summary: Summary) -> list[tuple[str, str]]:
     return [(name, text) for name, text in facts if text]
 
 
-def _facts(summary: Summary) -> list[str]:
-    facts = facts_of(summary)
+def _facts(facts: Sequence[tuple[str, str]]) -> list[str]:
     width = max(len(name) for name, _ in facts)
     hang = " " * (width + 4)
     return [line for name, text in facts for line in wrapped(f"{name:<{width}}  {text}", "  ", hang=hang)]
@@ -105,7 +147,8 @@ def _largest(summary: Summary) -> str:
     largest = sorted(summary.initializers, key=lambda weight: -weight.bytes)[:LARGEST_SHOWN]
     if len(summary.initializers) <= 1:
         return ""
-    return ", ".join(f"{shortened(weight.name, 40)} {weight.type} ({size_text(weight.bytes)})" for weight in largest)
+    shown = [f"{shortened(weight.name, 40)} {weight.type} ({size_text(weight.bytes)})" for weight in largest]
+    return ", ".join(shown if len(", ".join(shown)) <= ROOM else shown[:1])
 
 
 def _work(summary: Summary) -> str:
@@ -131,31 +174,26 @@ def _count(count: int) -> str:
     return f"{count:,}"
 
 
-def _operators(summary: Summary) -> list[str]:
-    found = [f"{count} {shortened(name, 30)}" for name, count in summary.operators.items()]
-    if not found:
-        return []
-    more = f", and {len(found) - OPERATORS_SHOWN} more" if len(found) > OPERATORS_SHOWN else ""
-    return ["", "operators", *wrapped(", ".join(found[:OPERATORS_SHOWN]) + more, "  ", hang="  ")]
-
-
-def _findings(summary: Summary) -> list[str]:
+def _findings(summary: Summary, most: int | None) -> list[str]:
     if not summary.findings:
         return []
     lines = ["", "findings"]
-    for finding in summary.findings:
+    for finding in summary.findings[:most]:
         lines += wrapped(finding.message, "  ")
         if finding.remedy:
             lines += wrapped(f"mend: {finding.remedy}", "    ", longest=COPIED_WORD)
-    return lines
+    return lines + _more(len(summary.findings) - len(summary.findings[:most]))
 
 
 def _section(title: str, rows: Sequence[Sequence[str]], most: int | None = None) -> list[str]:
     if not rows:
         return []
     shown = rows if most is None else rows[:most]
-    more = [f"  ... and {len(rows) - len(shown)} more; the JSON lists them all"] if len(rows) > len(shown) else []
-    return ["", title, fitted(shown), *more]
+    return ["", title, *fitted(shown).split("\n"), *_more(len(rows) - len(shown))]
+
+
+def _more(left: int) -> list[str]:
+    return [f"  ... and {left} more; inspect --all lists them"] if left else []
 
 
 def _value_row(value: ValueSummary) -> tuple[str, ...]:
@@ -178,26 +216,23 @@ def _step_row(step: Step) -> tuple[str, ...]:
     return (step.operation, _short(step_words(step)))
 
 
-def step_words(step: Step) -> str:
-    """The arguments of a step that say something, as a call has them; what is stored as bytes by its kind."""
-    said = {name: value for name, value in step.arguments.items() if value not in (None, {}, [], (), "")}
-    return ", ".join(f"{name}={_argument(value)}" for name, value in said.items())
-
-
-def _argument(value: object) -> str:
-    if isinstance(value, dict) and len(value) == 2 and "data" in value:
-        return f"a {next(iter(value.values()))}"
-    return repr(value)
-
-
-def _modules(summary: Summary) -> list[str]:
-    rows = [_module_row(module) for module in summary.modules[:MODULES_SHOWN]]
-    if not rows:
+def _modules(summary: Summary, room: int | None) -> list[str]:
+    """The modules, or as many as there is room for lines; where there is hardly any, their number."""
+    around = len(("", "title", "head", "more"))
+    if not summary.modules:
         return []
-    lines = _section("torch modules", [("nodes", "parameters", "bytes", "module", "class"), *rows])
-    if len(summary.modules) > MODULES_SHOWN:
-        lines.append(f"  ... and {len(summary.modules) - MODULES_SHOWN} more; the JSON lists them all")
-    return lines
+    if room is not None and room - around < ROWS_SHOWN:
+        return ["", f"{len(summary.modules)} torch modules; inspect --all lists them"]
+    shown = summary.modules if room is None else _outermost(summary.modules, room - around)
+    rows = [("nodes", "parameters", "bytes", "module", "class"), *map(_module_row, shown)]
+    return _section("torch modules", rows) + _more(len(summary.modules) - len(shown))
+
+
+def _outermost(modules: Sequence[ModuleSummary], most: int) -> list[ModuleSummary]:
+    """As many modules as may be, those first that stand outermost; in the order of the tree."""
+    depths = [module.path.count(".") + 1 if module.path else 0 for module in modules]
+    first = sorted(range(len(modules)), key=lambda at: (depths[at], at))[:most]
+    return [modules[at] for at in sorted(first)]
 
 
 def _module_row(module: ModuleSummary) -> tuple[str, ...]:

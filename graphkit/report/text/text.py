@@ -21,6 +21,7 @@ from graphkit.report.text.diagnosis import diagnosis_text
 from graphkit.report.text.diff import diff_text
 from graphkit.report.text.dims import dims_text
 from graphkit.report.text.explanation import explanation_text
+from graphkit.report.text.history import step_text
 from graphkit.report.text.layers import layers_text
 from graphkit.report.text.lint import lint_text
 from graphkit.report.text.look_up import matches_text, neighbours_text, value_text
@@ -38,6 +39,7 @@ from graphkit.running.doctor import Diagnosis
 from graphkit.running.explanation import Explanation
 from graphkit.running.run import Ran
 from graphkit.semantics.schemas import Operator, RulesInForce
+from graphkit.step import Step
 from graphkit.torch_export.lowering import Lowering
 from graphkit.torch_export.torch_ops.check import OperatorCheck
 from graphkit.verify.bisect.bisection import Bisection
@@ -65,6 +67,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     Ran: run_text,
     Reduction: reduction_text,
     Report: validation_text,
+    Step: step_text,
     RulesInForce: rules_text,
     Matches: matches_text,
     Neighbours: neighbours_text,
@@ -74,7 +77,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
 """Result -> what writes it. Others have a line a field."""
 
 
-def text(result: object, *, nodes: bool = False, values: bool = False) -> str:
+def text(result: object, *, nodes: bool = False, values: bool = False, whole: bool = False) -> str:
     """A result of graphkit as text, as the command prints it.
 
     Args:
@@ -83,9 +86,10 @@ def text(result: object, *, nodes: bool = False, values: bool = False) -> str:
             ``check_operators``, ``doctor`` and the others.
         nodes: Of a ``Summary``: list every node with its attributes, inputs and outputs.
         values: Of a ``Summary``: list every value between the nodes and every weight, with its type.
+        whole: Of a ``Summary``: cut no list to one screen.
 
     Raises:
-        TypeError: It is no result, or no ``Summary`` where ``nodes`` or ``values`` is asked for.
+        TypeError: It is no result, or no ``Summary`` where ``nodes``, ``values`` or ``whole`` is asked for.
 
     Changes: nothing.
     Cost: O(what is listed).
@@ -96,8 +100,8 @@ def text(result: object, *, nodes: bool = False, values: bool = False) -> str:
         'valid; no runtime was asked to load it'
     """
     if isinstance(result, Summary):
-        return summary_text(result, nodes=nodes, values=values)
-    if nodes or values:
+        return summary_text(result, nodes=nodes, values=values, whole=whole)
+    if nodes or values or whole:
         raise TypeError(f"nodes and values are listed of a Summary, not of {type(result).__name__}")
     writer = next((_WRITERS[kind] for kind in type(result).__mro__ if kind in _WRITERS), None)
     if writer is not None:

@@ -24,7 +24,7 @@ from graphkit.graph.module_paths import module_call, stack_trace
 from graphkit.graph.names import label
 from graphkit.graph.values import constant_tensor, format_type, is_constant_node, is_typed
 from graphkit.graph.walk import bodies, call_key, captures, function_key
-from graphkit.inspection.written import attribute_text, tensor_type_text
+from graphkit.graph.written import attribute_text, tensor_type_text
 from graphkit.model import Model, is_own_location
 from graphkit.report.printable import shown
 from graphkit.report.view.groups import Group, group_nodes, may_have_module

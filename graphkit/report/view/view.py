@@ -17,7 +17,7 @@ from graphkit.graph import walk
 from graphkit.model import Model, ModelLike
 from graphkit.report.foot import foot
 from graphkit.report.printable import shown
-from graphkit.report.text.summary import step_words
+from graphkit.report.text.history import step_words
 from graphkit.report.view.drawing import CONSTANT, Drawing, draw
 from graphkit.report.view.highlights import Highlight, highlights
 from graphkit.report.view.marks import marks
