@@ -61,5 +61,5 @@ def _text(model: gk.Model) -> str:
     known = model.original
     lines = [f"from {known.file or 'a model that was made in memory'}" if known is not None else "from nothing"]
     for number, step in enumerate(model.history, 1):
-        lines += f"{number:>2}. {gk.text(step)}".split("\n")
+        lines += f"{number}. {gk.text(step)}".split("\n")
     return "\n".join(lines)

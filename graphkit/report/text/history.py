@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from graphkit.step import Step
 
 
-ROOM = "    "
+ROOM = "      "
 """What a list of steps may write before each."""
 
 
@@ -23,7 +23,7 @@ def step_words(step: Step) -> str:
 def step_text(step: Step) -> str:
     """A step as the call that it was; and why it cannot be replayed, where that is so."""
     why = f" (cannot be replayed: {step.obstacle})" if step.obstacle else ""
-    return "\n".join(wrapped(f"{step.operation}({step_words(step)}){why}", ROOM)).lstrip()
+    return "\n".join(wrapped(f"{step.operation}({step_words(step)}){why}", ROOM, hang="    ")).lstrip()
 
 
 def _argument(value: object) -> str:
