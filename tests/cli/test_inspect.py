@@ -5,6 +5,8 @@ import json
 import onnx
 import pytest
 
+import graphkit as gk
+
 MODEL = """
 <ir_version: 10, opset_import: ["" : 21]>
 g (float[n] x) => (float[n] y) { [first] m = Neg(x) y = Abs(m) }
@@ -95,3 +97,12 @@ def test_the_page_has_what_the_text_has_and_names_stay_text(graphkit, tmp_path):
     assert "Relu" in text
     assert graphkit("inspect", path, "--html", page, "--find", "x").code == 2
     assert graphkit("inspect", path, "--html", path).code == 2, "the page would take the place of the model"
+
+
+def test_a_cut_list_says_how_to_see_the_rest(graphkit, tmp_path):
+    nodes = [onnx.helper.make_node("Relu", [f"x{i}"], [f"y{i}"]) for i in range(30)]
+    values = [dict.fromkeys((f"{side}{i}" for i in range(30)), "float32[2]") for side in "xy"]
+    gk.save(gk.build(nodes, *values), tmp_path / "m.onnx")
+    short, whole = graphkit("inspect", tmp_path / "m.onnx").out, graphkit("inspect", tmp_path / "m.onnx", "--all").out
+    assert short.splitlines()[-1] == "(--all lists what is left out here)"
+    assert ("y29" in short, "y29" in whole, "--all" in whole) == (False, True, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from graphkit_cli.spelling import told
 
 if TYPE_CHECKING:
     from graphkit_cli.render import Render
+
+LEFT_OUT = re.compile(r" and \d+ (more|torch modules)$", re.MULTILINE)
+"""How a text says that a list goes on."""
 
 MANY = 20_000
 """Nodes from which on shapes are inferred only where sizes are given: it takes a second or more."""
@@ -89,7 +93,12 @@ def command(
         if html is not None:
             gk.save_html(summary, html)
             render.note(f"wrote {html}")
-        render.result(summary, lambda: gk.text(summary, nodes=nodes, values=values, whole=whole))
+        render.result(summary, lambda: _marked(gk.text(summary, nodes=nodes, values=values, whole=whole)))
+
+
+def _marked(text: str) -> str:
+    """A text that says how to see what it leaves out."""
+    return f"{text}\n(--all lists what is left out here)" if LEFT_OUT.search(text) else text
 
 
 def _sizes(texts: Sequence[str], *models: str) -> dict[str, int]:

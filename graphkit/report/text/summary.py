@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from graphkit.inspection.summary import ModuleSummary, NodeSummary, Summary, ValueSummary
     from graphkit.step import Step
 
-SCREEN = 30
-"""Lines that a summary has: one screen."""
+SCREEN = 29
+"""Lines that a summary has: one screen, with a line to spare."""
 
 ROWS_SHOWN = 4
 """Inputs and outputs that are shown where there are more than a few, findings, and modules at least."""
@@ -193,7 +193,7 @@ def _section(title: str, rows: Sequence[Sequence[str]], most: int | None = None)
 
 
 def _more(left: int) -> list[str]:
-    return [f"  ... and {left} more; inspect --all lists them"] if left else []
+    return [f"  ... and {left} more"] if left else []
 
 
 def _value_row(value: ValueSummary) -> tuple[str, ...]:
@@ -222,7 +222,7 @@ def _modules(summary: Summary, room: int | None) -> list[str]:
     if not summary.modules:
         return []
     if room is not None and room - around < ROWS_SHOWN:
-        return ["", f"{len(summary.modules)} torch modules; inspect --all lists them"]
+        return [f"  ... and {len(summary.modules)} torch modules"]
     shown = summary.modules if room is None else _outermost(summary.modules, room - around)
     rows = [("nodes", "parameters", "bytes", "module", "class"), *map(_module_row, shown)]
     return _section("torch modules", rows) + _more(len(summary.modules) - len(shown))
