@@ -258,6 +258,11 @@ def to_merge(_):
         onnx.save(parse(f"g (float[2] image) => (float[2] {name}_y) {{ {name}_y = Neg(image) }}"), f"{name}.onnx")
 
 
+def merged(_):
+    to_merge(_)
+    gk.save(gk.merge(["backbone.onnx", "head.onnx"], connect={"backbone:features": "head:x"}), "whole.onnx")
+
+
 def many(_):
     os.mkdir("exported")
     onnx.save(filled(SMALL), "exported/one.onnx")
@@ -265,6 +270,7 @@ def many(_):
 
 BESIDE = {
     "decoder.onnx": decoder,
+    "prove whole.onnx": merged,
     "edited.onnx": changed,
     "new.onnx": changed,
     "probe a.onnx": to_probe,
