@@ -5,4 +5,4 @@ import sys
 from graphkit.late import late
 
 if __name__ == "__main__":
-    sys.exit(late("graphkit_cli.main", "main")())
+    sys.exit(late("graphkit_cli.entry", "entry")())
