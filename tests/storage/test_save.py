@@ -323,6 +323,37 @@ def test_a_data_file_that_is_written_into_during_the_save_is_noticed(pair, tmp_p
     assert names(tmp_path) == ["m.data", "m.onnx"]
 
 
+@pytest.mark.parametrize("options", [{}, {"external": "w.data"}], ids=["one file", "pair"])
+@pytest.mark.parametrize("way", ["kernel", "buffer"])
+@pytest.mark.parametrize("left", [0, 9000, 200_000])
+def test_a_file_that_shrinks_in_the_middle_of_a_copy_ends_the_save_and_leaves_out_as_it_was(
+    tmp_path, monkeypatch, way, left, options
+):
+    source, out = tmp_path / "in" / "m.onnx", tmp_path / "out"
+    source.parent.mkdir()
+    out.mkdir()
+    gk.save(plain(numpy_helper.from_array(np.arange(100_000, dtype=np.float32), "w")), source)
+    gk.save(plain(numpy_helper.from_array(np.arange(2, dtype=np.float32), "v")), out / "m.onnx", **options)
+    before = snapshot(out)
+    model, seen = gk.load(source), []
+    monkeypatch.setattr("graphkit.storage.append.WRITEBACK", 1 << 14)
+    monkeypatch.setattr("graphkit.storage.append.BUFFER", 1 << 14)
+    if way == "buffer":
+        monkeypatch.setattr("graphkit.storage.system.copy_in_kernel", lambda *_: None)
+
+    def shrink(done, total):
+        if done > 30_000 and not seen:
+            os.truncate(source, left)
+        if done > 30_000:
+            seen.append(done)
+
+    with pytest.raises(gk.WeightsError, match=r"m\.onnx (became shorter while it was read|was changed on disk)"):
+        gk.save(model, out / "m.onnx", progress=shrink, **options)
+    assert seen[0] < 100_000  # in the middle of 400,000 bytes
+    assert seen[-1] <= max(left, seen[0]) + (1 << 14)
+    assert snapshot(out) == before
+
+
 # history
 
 
