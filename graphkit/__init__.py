@@ -11,7 +11,7 @@ from typing import Any
 
 from graphkit.result import draw_with as _draw_with
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _FACE = {
     "graphkit.bridge.graphsurgeon": (

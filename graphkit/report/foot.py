@@ -12,7 +12,7 @@ from graphkit.report.printable import shown
 
 
 def foot() -> str:
-    """``graphkit 0.1.0, 2026-11-27: graphkit view model.onnx``; in Python without the command. The date is UTC's."""
+    """``graphkit 0.2.0, 2026-11-28: graphkit view model.onnx``; in Python without the command. The date is UTC's."""
     try:
         said = version("onnx-graphkit")
     except PackageNotFoundError:  # not installed: run from its sources
