@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from graphkit.errors import EditError
 from graphkit.hint import Argument, Blank, Hint
 
-Kind: TypeAlias = Literal["table", "table of texts", "table of numbers", "names", "names or table", "text", "number"]
+
+class ArgumentValueError(ValueError):
+    """A call that no model makes possible: options that exclude each other, a number out of range, nothing to do.
+
+    A caller's bug, as every ``ValueError``; where the arguments are data (a history, a recipe), the data are wrong.
+    """
+
+
+class ArgumentTypeError(TypeError):
+    """An argument of a kind that is none of those taken; a caller's bug or wrong data, as ``ArgumentValueError``."""
+
+
+def bound(signature: inspect.Signature, *args: Any, **kwargs: Any) -> inspect.BoundArguments:
+    """The arguments of a call, bound to a signature.
+
+    Raises:
+        ArgumentTypeError: It has no such arguments, or needs others.
+    """
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+Kind: TypeAlias = Literal[
+    "table", "table of texts", "table of numbers", "names", "names or table", "text", "number", "flag"
+]
 """What an argument has to be, where its type says so alone."""
 
 _KINDS: tuple[tuple[str, Kind], ...] = (
@@ -21,6 +50,7 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"str \| Iterable\[str\] \| Mapping\[.*\]", "names or table"),
     (r"str", "text"),
     (r"int", "number"),
+    (r"bool", "flag"),
 )
 
 
@@ -57,8 +87,18 @@ def require(name: str, value: Any, kind: Kind) -> None:
             raise EditError(
                 f"{name} is a list of names, and {said} is none", hint=Hint("such as ", Argument(name, [Blank("NAME")]))
             )
-    elif not isinstance(value, str if kind == "text" else numbers.Integral):
-        raise EditError(f"{name} is a {'text' if kind == 'text' else 'whole number'}, and {_short(value)} is none")
+    elif not _is_plain(value, kind):
+        raise EditError(f"{name} is {_PLAIN[kind]}, not {_short(value)}")
+
+
+_PLAIN: Mapping[Kind, str] = {"text": "a text", "number": "a whole number", "flag": "True or False"}
+
+
+def _is_plain(value: Any, kind: Kind) -> bool:
+    if kind == "text":
+        return isinstance(value, str)
+    flag = isinstance(value, bool | np.bool_)
+    return flag if kind == "flag" else isinstance(value, numbers.Integral) and not flag
 
 
 def _as_table(name: str, value: Any) -> Hint:

@@ -23,7 +23,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cas
 import numpy as np
 import onnx
 
-from graphkit.arguments import kind_of, require
+from graphkit.arguments import ArgumentTypeError, ArgumentValueError, bound, kind_of, require
 from graphkit.errors import EditError, GraphkitError, GraphkitWarning, InvalidGraphError, NameNotFoundError, TensorError
 from graphkit.graph import walk
 from graphkit.graph.misnamed import nodes_told
@@ -111,14 +111,14 @@ def operation(
             if valid and not before.checked:
                 require_valid(before.proto)
             before = before.without_record()
-            bound = whole.bind(before, *map(_kept, args), **{name: _kept(value) for name, value in kwargs.items()})
-            bound.arguments.update({name: names(bound.arguments[name]) for name in listed if name in bound.arguments})
+            call = bound(whole, before, *map(_kept, args), **{name: _kept(value) for name, value in kwargs.items()})
+            call.arguments.update({name: names(call.arguments[name]) for name in listed if name in call.arguments})
             for name, kind in kinds.items():
-                if bound.arguments.get(name, whole.parameters[name].default) is not whole.parameters[name].default:
-                    require(name, bound.arguments[name], kind)
+                if call.arguments.get(name, whole.parameters[name].default) is not whole.parameters[name].default:
+                    require(name, call.arguments[name], kind)
             with nodes_told(before.proto.graph):
-                edit = function(*bound.args, **bound.kwargs)
-            given = {name: value for name, value in bound.arguments.items() if name != first}
+                edit = function(*call.args, **call.kwargs)
+            given = {name: value for name, value in call.arguments.items() if name != first}
             step = _step(function.__name__, whole, given, edit)
             after = passed(before.after(step, edit.proto, edit.sources), before)
             for text in edit.warnings:
@@ -299,18 +299,16 @@ def replayed(
         given = donor is not None and restores(step)
         arguments = (step._replace(obstacle="") if given else step).decoded(_first_of(arrays, held, _lazy(result)))
         arguments |= {"restore_weights": donor} if given else {}
-        bound = bound_step(step, arguments)
+        call = bound_step(step, arguments)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", GraphkitWarning)
             try:
-                result = operation_of(step.operation).function(result, *bound.args, **bound.kwargs)
+                result = operation_of(step.operation).function(result, *call.args, **call.kwargs)
             except EditError as error:
                 if not given:
                     raise
                 raise GraphkitError(f"{OTHER_WEIGHTS}, and not from the original: {error.message}") from error
-            except (TypeError, ValueError) as error:
-                if isinstance(error, GraphkitError):
-                    raise
+            except (ArgumentTypeError, ArgumentValueError) as error:
                 raise GraphkitError(f"the step {step.operation!r} cannot be done as it is written: {error}") from error
         yield step, arguments, result
 

@@ -107,16 +107,69 @@ def test_a_damaged_argument_is_a_format_error(argument):
         (lambda m: gk.tap(m, 5), r"names is a list of names, and 5 is none.*such as names=\[NAME\]"),
         (lambda m: gk.extract(m, outputs=[["y"]]), r"outputs is a list of names, and \['y'\] is none"),
         (lambda m: gk.promote(m, [None]), "tensors is a list of names, and None is none"),
-        (lambda m: gk.opset(m, to="twenty"), "to is a whole number, and 'twenty' is none"),
-        (lambda m: gk.rename(m, prefix=3), "prefix is a text, and 3 is none"),
+        (lambda m: gk.opset(m, to="twenty"), "to is a whole number, not 'twenty'"),
+        (lambda m: gk.rename(m, prefix=3), "prefix is a text, not 3"),
+        (lambda m: gk.set_parts(m, ir=True), "ir is a whole number, not True"),
+        (lambda m: gk.promote(m, "w", keep_default="no"), "keep_default is True or False, not 'no'"),
+        (lambda m: gk.set_parts(m, opset_import={"mine": 10**30}), "version 1 or more"),
+        (lambda m: gk.set_parts(m, operands={"neg:0": [1, [2]]}), "no array of numbers"),
     ],
 )
 def test_an_argument_of_another_kind_is_refused_with_the_spelling_that_is_meant(call, said):
     model = onnx.parser.parse_model(
-        '<ir_version: 9, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { y = Neg(x) }'
+        '<ir_version: 9, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { [neg] y = Neg(x) }'
     )
     with pytest.raises(gk.EditError, match=f"(?s){said}"):
         call(model)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda m: gk.rewrite(m, rules=5), "a rule is a name, a file or a Rule, not int"),
+        (lambda m: gk.rewrite(m, rules=["silu", None]), "a rule is a name, a file or a Rule, not NoneType"),
+        (lambda m: gk.load(b"abc"), r"graphkit\.load\(io\.BytesIO\(data\)\)"),
+        (lambda m: gk.load(m.graph), r"onnx\.helper\.make_model\(graph\)"),
+        (lambda m: gk.load(5), "expected a path, an onnx.ModelProto or a graphkit.Model, not int"),
+        (lambda m: gk.extract(m, outputs=["y"], input_types={"x": 5}), "a text or a TypeProto, not int"),
+        (lambda m: gk.promote(m, {"x": 5}), "the input for 'x' is a name, not 5"),
+        (lambda m: gk.rename(m, valuess={}), "valuess"),
+    ],
+)
+def test_what_is_no_model_and_no_argument_is_a_type_error_with_a_sentence(call, said):
+    model = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { y = Neg(x) }'
+    )
+    with pytest.raises(TypeError, match=said):
+        call(model)
+
+
+def test_what_is_a_model_already_is_loaded_as_it_is():
+    proto = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { y = Neg(x) }'
+    )
+    model = gk.load(proto)
+    assert model.proto == proto
+    assert gk.load(model) is model
+
+
+def test_a_bug_of_an_operation_is_not_taken_for_a_damaged_history(monkeypatch, tmp_path):
+    """A ``TypeError`` that no argument explains is shown as it is: in a replay, and in a recipe."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { y = Neg(x) }'
+    )
+    edited = gk.rename(model, values={"y": "z"})
+
+    def broken(*_args, **_kwargs):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr("graphkit.graph.addresses.Addresses.value", broken)
+    with pytest.raises(TypeError, match="a bug"):
+        gk.replay(edited, model)
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[step]]\ndo = "rename"\nvalues = { y = "z" }\n')
+    with pytest.raises(TypeError, match="a bug"):
+        gk.Recipe.load(recipe).apply(model)
 
 
 @pytest.mark.parametrize(

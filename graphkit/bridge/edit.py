@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx
 
+from graphkit.arguments import ArgumentTypeError
 from graphkit.errors import EditError
 from graphkit.graph import walk
 from graphkit.model import Model
@@ -67,7 +68,10 @@ def in_place(model: Model, result: onnx.ModelProto) -> onnx.ModelProto:
 
     Raises:
         EditError: It refers to a tensor that the model does not have.
+        TypeError: It is no ModelProto.
     """
+    if not isinstance(result, onnx.ModelProto):
+        raise ArgumentTypeError(f"an edited model is an onnx.ModelProto, not {type(result).__name__}")
     proto = onnx.ModelProto()
     proto.CopyFrom(result)
     held = list(walk.tensors(model.proto))

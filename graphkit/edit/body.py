@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import onnx
 
+from graphkit.arguments import ArgumentTypeError, ArgumentValueError
 from graphkit.edit.body_library import BODIES, named_body
 from graphkit.edit.converting import convert_opset
 from graphkit.edit.inlining import resolve_attributes
@@ -122,7 +123,7 @@ def read_body(source: Any, body_model: ModelLike | None, opset: int) -> Body:
         ValueError: There are two bodies, or none.
     """
     if (source is None) == (body_model is None):
-        raise ValueError("a body is given once: function or body_model")
+        raise ArgumentValueError("a body is given once: function or body_model")
     body = _of_model("the model", body_model) if body_model is not None else _read(source, opset)
     if free := walk.free_names(body.model.graph):
         raise EditError(f"{body.title} reads {free[0]!r}, which nothing in it defines")
@@ -141,7 +142,7 @@ def _read(source: Any, opset: int) -> Body:
     if isinstance(source, onnx.FunctionProto):
         return _of_function(source, opset)
     if not isinstance(source, str | os.PathLike):
-        raise TypeError(
+        raise ArgumentTypeError(
             f"a body is a text, a path, a FunctionProto, a ModelProto or a Model, not {type(source).__name__}"
         )
     text = os.fspath(source)
@@ -161,10 +162,10 @@ def _file_text(path: str) -> str | None:
     try:
         with open(path, "rb") as file:
             data = file.read(1 << 20)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL character, which no path holds
         near = [] if os.sep in path or "." in path else list(BODIES)
         raise ModelFileError(
-            f"cannot read the body {path!r}: {error.strerror or error}",
+            f"cannot read the body {path!r}: {getattr(error, 'strerror', None) or error}",
             path=path,
             hint=f"a body is ONNX text, a file, or one of {', '.join(near)}" if near else None,
         ) from error

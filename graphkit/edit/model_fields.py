@@ -46,8 +46,10 @@ def import_domain(proto: onnx.ModelProto, domain: str, version: int) -> str:
     """Import a domain in a version, the bare number; what was done. Changes the model.
 
     Raises:
-        EditError: ONNX has an operator of the model in other versions of ai.onnx only.
+        EditError: ONNX has an operator of the model in other versions of ai.onnx only, or no file can hold the number.
     """
+    if not 1 <= version < 1 << 63:
+        raise EditError(f"a domain is imported as version 1 or more, not {version}")
     names = ("", "ai.onnx") if domain in ("", "ai.onnx") else (domain,)
     if "" in names:
         own = {walk.function_key(function) for function in proto.functions}

@@ -113,10 +113,14 @@ def array_of(value: Any, dtype: Any) -> np.ndarray[Any, Any]:
             value = ast.literal_eval(value)
         except (ValueError, SyntaxError) as error:
             raise EditError(f"{value!r} is neither a value of the model nor a number or list") from error
-    plain = np.asarray(value)
+    try:
+        plain = np.asarray(value)
+        wanted = dtype if dtype is not None else np.float32 if plain.dtype == np.float64 else plain.dtype
+        array = plain.astype(wanted)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise EditError(f"{value!r:.80} is no array of numbers: {error}") from error
     if dtype is None:
-        return plain.astype(np.float32) if plain.dtype == np.float64 else plain
-    array = plain.astype(dtype)
+        return array
     if np.dtype(dtype).kind in "iub" and not np.array_equal(plain, array):
         raise EditError(f"{value!r} does not fit {np.dtype(dtype)}")
     return array

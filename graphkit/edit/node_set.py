@@ -18,7 +18,8 @@ def around(index: GraphIndex, positions: Iterable[int], hops: int) -> list[int]:
     found = set(positions)
     edge = set(found)
     variable: AbstractSet[str] = _varying(index) if hops else set()
-    for _ in range(hops):
+    while hops and edge:
+        hops -= 1
         reached: set[int] = set()
         for position in edge:
             reached.update(index.producer[n] for n in index.reads(position) if n in index.producer)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import module_paths, values
 from graphkit.graph.index import GraphIndex
@@ -33,14 +34,14 @@ def balanced(proto: onnx.ModelProto, index: GraphIndex, order: Sequence[int], co
         EditError: The outputs need fewer nodes than there are stages.
     """
     if count < 2:
-        raise ValueError(f"a model is split into 2 stages or more, not {count}")
+        raise ArgumentValueError(f"a model is split into 2 stages or more, not {count}")
     needed = upstream(index, index.outputs).nodes
     order = [position for position in order if position in needed]
     if count > len(order):
         raise EditError(f"the outputs need {len(order)} nodes, too few for {count} stages")
     costs = _bytes(index, order) if by == "bytes" else _macs(proto, index, order) if by == "flops" else None
     if costs is None:
-        raise ValueError(f"stages are balanced by 'bytes' or 'flops', not by {by!r}")
+        raise ArgumentValueError(f"stages are balanced by 'bytes' or 'flops', not by {by!r}")
     crossing = _crossing(index, order)
     total = sum(costs) or len(order)
     each = costs if sum(costs) else [1] * len(order)

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.graph.index import GraphIndex
 from graphkit.tensor import type_name
 
@@ -179,8 +180,8 @@ def parse_type(text: str) -> onnx.TypeProto:
     return tensor_type(data_type_named(match["elem"]), parts)
 
 
-def _no_type(text: str) -> ValueError:
-    return ValueError(f"{text!r} is no type; write one like float32[1,3,n], int64[?], seq(float32[n])")
+def _no_type(text: str) -> ArgumentValueError:
+    return ArgumentValueError(f"{text!r} is no type; write one like float32[1,3,n], int64[?], seq(float32[n])")
 
 
 def _parse_wrapped(text: str, kind: str, inner: str) -> onnx.TypeProto:
@@ -211,7 +212,9 @@ def _split(shape: str) -> list[str]:
 
 def _parse_dim(text: str, part: str) -> int | str | None:
     if not part or re.fullmatch(r"-\d+", part):
-        raise ValueError(f"{text!r} has the dim {part!r}: write a size, a symbol such as n, or ? for an unknown dim")
+        raise ArgumentValueError(
+            f"{text!r} has the dim {part!r}: write a size, a symbol such as n, or ? for an unknown dim"
+        )
     if part == "?":
         return None
     return int(part) if part.isdecimal() else part
@@ -225,7 +228,7 @@ def data_type_named(name: str) -> int:
     """
     proto_name = {"float32": "FLOAT", "float64": "DOUBLE"}.get(name.lower(), name.upper())
     if proto_name not in onnx.TensorProto.DataType.keys() or proto_name == "UNDEFINED":  # noqa: SIM118 (an enum wrapper, no dict)
-        raise ValueError(
+        raise ArgumentValueError(
             f"{name!r} is no ONNX data type; the usual ones are float32, float16, int64, int32, bool, uint8"
         )
     return int(onnx.TensorProto.DataType.Value(proto_name))

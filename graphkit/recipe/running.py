@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 import warnings
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 import onnx
 
+from graphkit.arguments import ArgumentTypeError, ArgumentValueError, bound
 from graphkit.errors import (
     ExpectationError,
     GraphkitError,
@@ -177,10 +179,7 @@ class _Work:
                 raise
             self.did.append(Did(step.number, step.place, what, "nothing to do", (), (error.message,)))
             return
-        except (ValueError, TypeError) as error:
-            if isinstance(error, GraphkitError):
-                _place(error, step)
-                raise
+        except (ArgumentValueError, ArgumentTypeError) as error:
             raise RecipeError([f"{step.place}: {what}: {error}"]) from error
         except GraphkitError as error:
             _place(error, step)
@@ -205,15 +204,15 @@ class _Work:
         assert before is not None
         arguments = resolved(before, arguments)
         if step.do == "split":
-            self.split = split(before, **arguments)
+            call = bound(inspect.signature(split), before, **arguments)
+            self.split = split(*call.args, **call.kwargs)
             stages = tuple(f"{s.file}: {s.nodes} nodes, {', '.join(s.outputs)}" for s in self.split.stages)
             return stages, ()
         assert step.do is not None
         operation = operation_of("set_parts" if step.do == "set" else step.do)
-        bound = operation.signature.bind(**arguments)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", GraphkitWarning)
-            after = operation.function(before, *bound.args, **bound.kwargs)
+            after = operation.function(before, **arguments)
         for warning in caught:
             if not issubclass(warning.category, GraphkitWarning):
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
@@ -245,7 +244,8 @@ class _Work:
             raise GraphkitError(
                 "merge needs at least two models", hint="give several, or name them: models = {B = ...}"
             )
-        self.model = merge(models, **arguments)
+        call = bound(inspect.signature(merge), models, **arguments)
+        self.model = merge(*call.args, **call.kwargs)
         return (f"{', '.join(models)} became one model",), self.model.history[-1].notes
 
 

@@ -13,6 +13,7 @@ from typing import IO, Any
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
+from graphkit.arguments import ArgumentTypeError
 from graphkit.errors import FormatError, ModelFileError, TensorError, WeightsError
 from graphkit.graph import walk
 from graphkit.graph.faults import Faults, Report, refuse
@@ -33,7 +34,7 @@ LARGE_PROTO = 64 << 20
 """A ModelProto given in memory is split from its weights when it is larger than this many bytes."""
 
 
-def load(path: str | os.PathLike[str] | IO[bytes], *, strict: bool = True) -> Model:
+def load(path: ModelLike | IO[bytes], *, strict: bool = True) -> Model:
     """Load a model without reading its weights.
 
     Every tensor of 4 KiB or more (32 KiB for remote models) stays in its file and becomes an external-data reference in
@@ -45,7 +46,8 @@ def load(path: str | os.PathLike[str] | IO[bytes], *, strict: bool = True) -> Mo
     Args:
         path: ``-`` for standard input; a local path, where ``.onnxtxt``, ``.json`` and ``.textproto`` are text; or an address for fsspec: ``https://``, ``s3://``, ``hf://``, ``memory://``, ... Only the
             ranges that are needed are fetched. External data of a remote model lies beside it, at the same address.
-            Also a file that is open for reading bytes (``io.BytesIO``): it is read to its end, and kept in memory.
+            Also a file that is open for reading bytes (``io.BytesIO``): it is read to its end, and kept in memory; an
+            ``onnx.ModelProto``, which is not changed; or a ``Model``, which comes back as it is.
         strict: False opens whatever can be read: tensors that contradict their dims, external data that is cut short,
             lies outside or changed, a missing opset. Such a tensor is refused where its bytes are wanted; ``check``
             says all that is wrong, and edits can repair it.
@@ -57,7 +59,7 @@ def load(path: str | os.PathLike[str] | IO[bytes], *, strict: bool = True) -> Mo
             over which an overlay was saved is another one now.
         TensorError: A tensor has a negative dim, or another number of bytes or values than its dims say.
         MissingExtraError: The address needs a package that is not installed.
-        TypeError: A file that is open for text.
+        TypeError: A file that is open for text, or none of these.
 
     Cost: time and memory O(skeleton); weights are not read.
 
@@ -68,7 +70,11 @@ def load(path: str | os.PathLike[str] | IO[bytes], *, strict: bool = True) -> Mo
         ['logits', 'large', 'kept', 'moved']
     """
     report = refuse if strict else Faults()
-    return _load(path if is_open_file(path) else os.fspath(path), report)  # type: ignore[arg-type]  # it is the one or the other
+    if isinstance(path, str | os.PathLike):
+        return _load(os.fspath(path), report)
+    if isinstance(path, Model | onnx.ModelProto) or not is_open_file(path):
+        return as_model(path)
+    return _load(path, report)
 
 
 def load_with_faults(path: str | os.PathLike[str]) -> tuple[Model, Faults]:
@@ -165,7 +171,7 @@ def _stdin() -> bytes:
     return sys.stdin.buffer.read()
 
 
-def as_model(model: ModelLike) -> Model:
+def as_model(model: ModelLike | IO[bytes]) -> Model:
     """What a public function was given, as a Model: a path is loaded, a ModelProto is wrapped and not changed.
 
     Raises:
@@ -178,10 +184,20 @@ def as_model(model: ModelLike) -> Model:
         return from_proto(model)
     if isinstance(model, str | os.PathLike):
         return load(model)
-    raise TypeError(
-        f"expected a path, an onnx.ModelProto or a graphkit.Model, not {type(model).__name__}"
-        + ("; load it first: graphkit.load(file)" if is_open_file(model) else "")
+    raise ArgumentTypeError(
+        f"expected a path, an onnx.ModelProto or a graphkit.Model, not {type(model).__name__}{_way(model)}"
     )
+
+
+def _way(given: Any) -> str:
+    """How what is no model may become one."""
+    if is_open_file(given):
+        return "; load it first: graphkit.load(file)"
+    if isinstance(given, bytes | bytearray | memoryview):
+        return "; bytes are loaded as a file: graphkit.load(io.BytesIO(data))"
+    if isinstance(given, onnx.GraphProto):
+        return "; a graph becomes a model with onnx.helper.make_model(graph)"
+    return ""
 
 
 def as_valid_model(model: ModelLike) -> Model:

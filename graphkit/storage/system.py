@@ -42,6 +42,8 @@ def open_to_read(path: str) -> int:
     Raises:
         OSError: It cannot be opened.
     """
+    if "\0" in path:  # Python refuses it with a ValueError before the system is asked
+        raise OSError(errno.EINVAL, "no path holds a NUL character", path)
     return os.open(path, os.O_RDONLY | BINARY | getattr(os, "O_NONBLOCK", 0))
 
 

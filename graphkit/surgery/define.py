@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx
 
+from graphkit.arguments import ArgumentTypeError
 from graphkit.edit.lowering import differing
 from graphkit.errors import EditError, FormatError, ModelFileError, NameTakenError
 from graphkit.graph import walk
@@ -83,7 +84,7 @@ def _function(function: Any) -> onnx.FunctionProto:
         made: onnx.FunctionProto = function.to_function_proto()
         return made
     if not isinstance(function, str | os.PathLike):
-        raise TypeError(
+        raise ArgumentTypeError(
             f"a function is a FunctionProto, a text, a path or an onnxscript function, not {type(function).__name__}"
         )
     text, path = os.fspath(function), None
@@ -92,7 +93,7 @@ def _function(function: Any) -> onnx.FunctionProto:
         try:
             with open(path, encoding="utf-8") as file:
                 text = file.read()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a path that no system has
             raise ModelFileError(f"cannot read the function {path!r}: {error}", path=path) from error
     try:
         return onnx.parser.parse_function(text)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.converting import inline_all, level_versions
 from graphkit.edit.dim_places import Asked, Place, dim_at, set_place, shared_names, sorted_out, spelt, substitute
 from graphkit.edit.folding import fold_sizes
@@ -76,7 +77,7 @@ def dims(
         >>> gk.dims("model.onnx", {"image:0": "batch"}).save("out.onnx")  # doctest: +SKIP
     """
     if not values:
-        raise ValueError("dims needs at least one dim to set")
+        raise ArgumentValueError("dims needs at least one dim to set")
     proto = model.copy_proto()
     asked = sorted_out(proto, values)
     shared = shared_names(proto, asked.places)

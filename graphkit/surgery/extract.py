@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import onnx
 
+from graphkit.arguments import ArgumentTypeError, ArgumentValueError
 from graphkit.edit import node_set
 from graphkit.edit.body_model import body_model
 from graphkit.edit.called_values import inline_around, node_in_function
@@ -86,7 +87,7 @@ def extract(
     """
     check_options(inputs, outputs, module, nodes, hops)
     if inputs is None and outputs is None and module is None and not nodes:
-        raise ValueError("name the cut: by inputs and outputs, by a module, or by nodes")
+        raise ArgumentValueError("name the cut: by inputs and outputs, by a module, or by nodes")
     proto = model.proto
     notes: list[str] = []
     if module is None:
@@ -235,11 +236,11 @@ def check_options(
         ValueError: Options exclude each other, or no outputs are asked for.
     """
     if sum([inputs is not None or outputs is not None, module is not None, bool(nodes)]) > 1:
-        raise ValueError("name the cut in one way: by inputs and outputs, by a module, or by nodes")
+        raise ArgumentValueError("name the cut in one way: by inputs and outputs, by a module, or by nodes")
     if hops < 0 or (hops and not nodes):
-        raise ValueError(f"hops={hops} is a number of steps around nodes: 0 or more, with nodes given")
+        raise ArgumentValueError(f"hops={hops} is a number of steps around nodes: 0 or more, with nodes given")
     if outputs is not None and not outputs:
-        raise ValueError("a cut needs at least one output")
+        raise ArgumentValueError("a cut needs at least one output")
 
 
 def named_values(
@@ -288,7 +289,11 @@ def given_types(index: GraphIndex, types: Mapping[str, str | onnx.TypeProto] | N
     Raises:
         NameNotFoundError: No such value.
         ValueError: A text is no type.
+        TypeError: It is neither a text nor a TypeProto.
     """
+    for name, kind in (types or {}).items():
+        if not isinstance(kind, str | onnx.TypeProto):
+            raise ArgumentTypeError(f"the type of {name!r} is a text or a TypeProto, not {type(kind).__name__}")
     return {index.require(name): parse_type(t) if isinstance(t, str) else t for name, t in (types or {}).items()}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.folding import FOLD_LIMIT, fold_constants
 from graphkit.edit.frozen import note_frozen
 from graphkit.edit.stale import sharpen
@@ -60,7 +61,7 @@ def freeze(
         >>> gk.freeze("model.onnx", {"mask": True}).save("out.onnx")  # doctest: +SKIP
     """
     if not values and not defaults:
-        raise ValueError("freeze needs at least one input, or defaults=True")
+        raise ArgumentValueError("freeze needs at least one input, or defaults=True")
     values = values or {}
     proto = model.copy_proto()
     graph = proto.graph

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from graphkit.arguments import ArgumentTypeError, ArgumentValueError
 from graphkit.edit.body import Body
 from graphkit.edit.inserting import Insertion
 from graphkit.edit.picture_body import Filter, Library, Pictures, picture_body
@@ -63,6 +64,7 @@ def image(
             number of channels is not known or does not fit; the opset is below 11; a std
             is 0; an element type is none.
         ValueError: A choice that is none of these.
+        TypeError: ``mean`` or ``std`` is neither a number nor numbers.
 
     Changes: nothing; returns a new model. The notes say the new type.
     Scope: one input of the main graph.
@@ -77,7 +79,7 @@ def image(
     choices = ((layout, ("NHWC", "NCHW")), (order, ("rgb", "bgr")), (filter, ("bilinear", "bicubic", "nearest")))
     for value, known in (*choices, (resize, (None, "pil", "opencv", "torchvision"))):
         if value not in known:
-            raise ValueError(f"{value!r} is none of {', '.join(map(str, known))}")
+            raise ArgumentValueError(f"{value!r} is none of {', '.join(map(str, known))}")
     proto = model.copy_proto()
     addresses = Addresses(proto)
     if input not in addresses.main.inputs:
@@ -119,7 +121,7 @@ def _pictures(
             f"{name!r} is {format_type(declared)}, so there is no size to bring pictures to",
             hint=Hint("fix it first: ", call("dims", values={f"{name}:2": 224, f"{name}:3": 224})),
         )
-    mean, std = ([float(n) for n in ([each] if isinstance(each, int | float) else each)] for each in numbers)
+    mean, std = (_numbers(what, each) for what, each in zip(("mean", "std"), numbers, strict=True))
     for what, each in (("mean", mean), ("std", std)):
         if len(each) != 1 and isinstance(channels, int) and len(each) != channels:
             raise EditError(f"{what} has {len(each)} numbers, and {name!r} has {channels} channels")
@@ -131,3 +133,15 @@ def _pictures(
         raise EditError(str(error)) from error
     swapped = order == "bgr"
     return Pictures(taken, given, first, layout == "NHWC", last, swapped, mean, std, resize, filter)
+
+
+def _numbers(name: str, given: float | Sequence[float]) -> list[float]:
+    """One number, or one a channel.
+
+    Raises:
+        ArgumentTypeError: It is neither.
+    """
+    try:
+        return [float(number) for number in ([given] if isinstance(given, int | float) else given)]
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(f"{name} is a number, or one for each channel, not {given!r:.60}") from error

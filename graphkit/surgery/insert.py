@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.body import fit, read_body
 from graphkit.edit.inserting import Insertion, chosen_readers
 from graphkit.errors import EditError
@@ -64,7 +65,7 @@ def insert(
     addresses = Addresses(proto)
     found = addresses.values(at, regex=regex, made=True)
     if not found:
-        raise ValueError("insert needs at least one value")
+        raise ArgumentValueError("insert needs at least one value")
     body = read_body(function, body_model, opset_of(proto))
     count = len(body.inputs)
     if count != 1 and count != len(found):

@@ -8,6 +8,7 @@ from functools import partial
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.interface import Attributes, Interface, chosen_ports, ports
 from graphkit.edit.layout_evidence import channels_first_at
 from graphkit.errors import EditError
@@ -56,7 +57,7 @@ def layout(model: Model, io: Mapping[str, str]) -> Edit:
         >>> gk.layout("model.onnx", {"image": "NHWC"}).save("out.onnx")  # doctest: +SKIP
     """
     if not io:
-        raise ValueError("layout needs at least one input or output")
+        raise ArgumentValueError("layout needs at least one input or output")
     other = {name: pair[1 - place] for pair in PAIRS for place, name in enumerate(pair)}
     for name, text in io.items():
         if text not in other and not RANKS.fullmatch(text):

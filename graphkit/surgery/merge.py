@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.joining import Joined, as_parts
 from graphkit.edit.new_types import require_fit
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
@@ -71,7 +72,7 @@ def merge(
     """
     named = {name: as_valid_model(model) for name, model in _named(models).items()}
     if len(named) < 2:
-        raise ValueError("merge needs at least two models")
+        raise ArgumentValueError("merge needs at least two models")
     table = _table(named, connect or {})
     wires = _wires(named, table)
     newest = max(opset_of(model.proto, 0) for model in named.values())
@@ -108,7 +109,7 @@ def _named(models: Mapping[str, ModelLike] | Sequence[ModelLike]) -> dict[str, M
             for path, stem in zip(paths, stems, strict=True)
         ]
         if "" in names:
-            raise ValueError("a model without a file has no name: give the models as {name: model}")
+            raise ArgumentValueError("a model without a file has no name: give the models as {name: model}")
         for name in names:
             if names.count(name) > 1:
                 raise NameTakenError(
@@ -116,7 +117,7 @@ def _named(models: Mapping[str, ModelLike] | Sequence[ModelLike]) -> dict[str, M
                 )
         given = dict(zip(names, models, strict=True))
     if any(not name for name in given):
-        raise ValueError("a model needs a name")
+        raise ArgumentValueError("a model needs a name")
     return given
 
 

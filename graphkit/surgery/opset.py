@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.converting import convert_opset
 from graphkit.errors import EditError
 from graphkit.graph.opset import opset_of
@@ -46,7 +47,7 @@ def opset(model: Model, *, to: int) -> Edit:
     """
     newest = onnx.defs.onnx_opset_version()
     if not 1 <= to <= newest:
-        raise ValueError(f"the installed onnx knows opsets 1 to {newest}, not {to}")
+        raise ArgumentValueError(f"the installed onnx knows opsets 1 to {newest}, not {to}")
     proto = model.copy_proto()
     before = opset_of(proto)
     if before > newest:

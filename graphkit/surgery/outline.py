@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit import node_set
 from graphkit.edit.nodes import set_nodes
 from graphkit.errors import CutError, EditError, InvalidGraphError, NameNotFoundError
@@ -67,13 +68,13 @@ def outline(
     """
     paths = [modules] if isinstance(modules, str) else list(dict.fromkeys(modules))
     if not paths and not outputs:
-        raise ValueError("outline needs at least one module, or the outputs of a cut")
+        raise ArgumentValueError("outline needs at least one module, or the outputs of a cut")
     if outputs and not name:
-        raise ValueError("the function of a cut needs a name")
+        raise ArgumentValueError("the function of a cut needs a name")
     if inputs and not outputs:
-        raise ValueError("a cut that has inputs has outputs too")
+        raise ArgumentValueError("a cut that has inputs has outputs too")
     if domain in ("", "ai.onnx"):
-        raise ValueError("functions need a domain of their own, not that of ONNX's operators")
+        raise ArgumentValueError("functions need a domain of their own, not that of ONNX's operators")
     proto = model.copy_proto()
     index = GraphIndex(proto.graph)
     taken: dict[int, str] = {}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
+from graphkit.arguments import ArgumentTypeError, ArgumentValueError
 from graphkit.edit.attribute_inputs import attribute_as_input
 from graphkit.edit.called_values import inline_around
 from graphkit.edit.constants import Constant, find_constant
@@ -70,7 +71,9 @@ def promote(
     """
     if every:
         if tensors or only:
-            raise ValueError("every takes all weights for all readers: it goes neither with tensors nor with only")
+            raise ArgumentValueError(
+                "every takes all weights for all readers: it goes neither with tensors nor with only"
+            )
         return _promote_all(model, keep_default=keep_default)
     proto = model.copy_proto()
     wanted, notes = in_main_graph(proto, wanted_constants(model.proto, tensors))
@@ -117,13 +120,17 @@ def wanted_constants(
     Raises:
         NameNotFoundError: No weight matches a pattern.
         ValueError: There is no name.
+        TypeError: The name of an input is no text.
     """
     if isinstance(tensors, Mapping):
         wanted = dict(tensors)
     else:
         wanted = dict.fromkeys([tensors] if isinstance(tensors, str) else tensors)
     if not wanted:
-        raise ValueError("promote needs at least one name")
+        raise ArgumentValueError("promote needs at least one name")
+    for name, chosen in wanted.items():
+        if not isinstance(chosen, str | None):
+            raise ArgumentTypeError(f"the input for {name!r} is a name, not {chosen!r:.60}")
     if not any("*" in name for name in wanted):
         return wanted
     weights = [tensor.name for tensor in proto.graph.initializer]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.forgetting import forget_values
 from graphkit.edit.new_types import fits, follow_types, require_fit
 from graphkit.edit.nodes import delete_nodes
@@ -66,7 +67,7 @@ def remove(
     """
     chosen = [[names] if isinstance(names, str) else list(names) for names in (nodes, inputs, outputs)]
     if not any(chosen):
-        raise ValueError("remove needs at least one node, input or output")
+        raise ArgumentValueError("remove needs at least one node, input or output")
     proto = model.copy_proto()
     notes: list[str] = []
     if chosen[0]:

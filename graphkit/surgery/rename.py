@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.renaming import rename_declarations, rename_in_node, values_prefix
 from graphkit.errors import EditError, NameTakenError, NothingFoundError
 from graphkit.graph import walk
@@ -63,7 +64,7 @@ def rename(
     """
     values, nodes, regex = dict(values or {}), dict(nodes or {}), dict(regex or {})
     if not (values or nodes or regex or prefix):
-        raise ValueError("rename needs at least one old and new name")
+        raise ArgumentValueError("rename needs at least one old and new name")
     proto = model.copy_proto()
     addresses = Addresses(proto)
     asked = _Asked(addresses)

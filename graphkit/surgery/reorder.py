@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.nodes import sort_nodes
 from graphkit.errors import NameNotFoundError
 from graphkit.graph.addresses import Addresses
@@ -50,7 +51,7 @@ def reorder(
     """
     first, last = ([names] if isinstance(names, str) else list(names) for names in (inputs, outputs))
     if not (first or last or sort or name_all):
-        raise ValueError("reorder needs inputs, outputs, sort or name_all")
+        raise ArgumentValueError("reorder needs inputs, outputs, sort or name_all")
     proto = model.copy_proto()
     notes = _reorder(proto.graph.input, first, "input") + _reorder(proto.graph.output, last, "output")
     if sort:

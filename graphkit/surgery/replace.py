@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.body import Body, Placing, fit, read_body
 from graphkit.edit.forgetting import forget_values
 from graphkit.edit.new_types import fits, require_fit
@@ -69,7 +70,7 @@ def replace(
     """
     chosen, starts, ends = ([names] if isinstance(names, str) else list(names) for names in (nodes, inputs, outputs))
     if bool(chosen) == bool(starts or ends) or bool(starts) != bool(ends):
-        raise ValueError("name what to replace: nodes, or inputs and outputs of a region")
+        raise ArgumentValueError("name what to replace: nodes, or inputs and outputs of a region")
     proto = model.copy_proto()
     body = read_body(function, body_model, opset_of(proto))
     notes = fit(body, proto)

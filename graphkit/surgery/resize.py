@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.converting import convert_opset
 from graphkit.edit.prune import prune
 from graphkit.edit.repair import repair_reshapes
@@ -97,7 +98,7 @@ def resize(
         >>> gk.resize("model.onnx", nodes=["Resize_5"]).save("out.onnx")  # doctest: +SKIP
     """
     if form == "sizes" and (relative or semantics == "scales"):
-        raise ValueError(
+        raise ArgumentValueError(
             "form 'sizes' gives the size itself: it goes neither with relative nor with semantics 'scales'"
         )
     proto = model.copy_proto()

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.interface import Attributes, Interface, chosen_ports, ports
 from graphkit.errors import EditError
 from graphkit.graph.index import GraphIndex
@@ -47,7 +48,7 @@ def retype(model: Model, io: Mapping[str, str]) -> Edit:
         >>> gk.retype("model.onnx", {"image": "uint8"}).save("out.onnx")  # doctest: +SKIP
     """
     if not io:
-        raise ValueError("retype needs at least one input or output")
+        raise ArgumentValueError("retype needs at least one input or output")
     proto = model.copy_proto()
     try:
         wanted = {name: data_type_named(text) for name, text in io.items()}

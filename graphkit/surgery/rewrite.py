@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import onnx
 
+from graphkit.arguments import ArgumentTypeError, ArgumentValueError
 from graphkit.edit.patterns.graph_rules import GraphRule
 from graphkit.edit.patterns.library import TARGETS, built_in, find_rules
 from graphkit.edit.patterns.rewriting import Done, apply_in_functions, apply_rule
@@ -129,6 +130,7 @@ def rewrite(
         ModelFileError: A file of rules cannot be read.
         EditError: A rule rewrites for ever; it writes an operator that no version of ONNX has, or that does not load.
         ValueError: No rule and no target is given, or the target is unknown.
+        TypeError: A rule is no text, path or ``Rule``.
 
     Changes: nothing; returns a new model. The notes say for each rule what was rewritten, or where it came nearest to a match
         and why it is none.
@@ -142,14 +144,14 @@ def rewrite(
     Example:
         >>> gk.rewrite("model.onnx", ["batchnorm", "silu"]).save("out.onnx")  # doctest: +SKIP
     """
-    given = [rules] if isinstance(rules, str | Rule | os.PathLike) else list(rules)
+    given = _listed(rules)
     if not given and target is None:
-        raise ValueError("name a rule; rewrite_rules() lists those that are built in")
+        raise ArgumentValueError("name a rule; rewrite_rules() lists those that are built in")
     if target is not None and target not in TARGETS:
-        raise ValueError(f"{target!r} is no target; there is {', '.join(TARGETS)}")
+        raise ArgumentValueError(f"{target!r} is no target; there is {', '.join(TARGETS)}")
     chosen: list[tuple[Rule | GraphRule, str | Rule]] = []
     for each in given:
-        chosen += [(each, each)] if isinstance(each, Rule) else list(find_rules(os.fspath(each)))
+        chosen += [(each, each)] if isinstance(each, Rule) else list(find_rules(each))
     proto = model.copy_proto()
     notes = _applied(model, proto, [rule for rule, _ in chosen])
     if target is not None:
@@ -158,6 +160,19 @@ def rewrite(
     made = [written if isinstance(written, str) else written.text for _, written in chosen]
     obstacle = "" if all(made) else "a rule with functions of Python in it cannot be written down"
     return Edit(proto, notes, arguments={"rules": made} if made else {}, obstacle=obstacle)
+
+
+def _listed(rules: str | Rule | os.PathLike[str] | Iterable[str | Rule | os.PathLike[str]]) -> list[Rule | str]:
+    """The rules, one by one, each a ``Rule`` or a text.
+
+    Raises:
+        ArgumentTypeError: One is neither a rule nor a name or a path.
+    """
+    given: list[Any] = list(rules) if isinstance(rules, Iterable) and not isinstance(rules, str) else [rules]
+    for each in given:
+        if not isinstance(each, str | Rule | os.PathLike):
+            raise ArgumentTypeError(f"a rule is a name, a file or a Rule, not {type(each).__name__}")
+    return [each if isinstance(each, Rule) else os.fspath(each) for each in given]
 
 
 def _applied(model: Model, proto: onnx.ModelProto, rules: Iterable[Rule | GraphRule]) -> list[str]:

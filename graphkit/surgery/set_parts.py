@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.attributes import attribute_for, clear_attribute, replace_attribute
 from graphkit.edit.model_fields import (
     clear_everywhere,
@@ -106,7 +107,7 @@ def set_parts(
     cleared = [clear] if isinstance(clear, str) else list(clear)
     tables = (attributes, operands, tensors, metadata, opset_import, cleared, strip_weights)
     if not any(tables) and all(each is None for each in (doc, ir, shapes, fill_weights, restore_weights)):
-        raise ValueError("set_parts needs something to set")
+        raise ArgumentValueError("set_parts needs something to set")
     work = _Work(model)
     work.set(attributes or {}, cleared, operands or {}, tensors or {})
     proto, notes = work.proto, work.notes

@@ -6,6 +6,7 @@ from collections import Counter
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.folding import FOLD_LIMIT
 from graphkit.edit.simplification.bodies import simplify_bodies
 from graphkit.edit.simplification.functions import resolve_control_flow, simplify_functions
@@ -57,7 +58,7 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         >>> gk.simplify("model.onnx").save("smaller.onnx")
     """
     if fold_limit < 0:
-        raise ValueError(f"fold_limit is a number of bytes, not {fold_limit}")
+        raise ArgumentValueError(f"fold_limit is a number of bytes, not {fold_limit}")
     proto = model.copy_proto()
     before = sum(1 for _ in walk.model_nodes(proto))
     done: Counter[str] = Counter()

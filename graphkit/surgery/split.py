@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.stages import at_modules, at_values, balanced
 from graphkit.errors import EditError, SaveError
 from graphkit.graph import walk
@@ -196,7 +197,7 @@ def split(
         [{'image': 'input', 'x': 'input'}, {'b': 'stage0.onnx'}]
     """
     if sum(given is not None for given in (stages, at, modules)) != 1:
-        raise ValueError("say how to split in one way: stages=N, at=[VALUE, ...] or modules=[PATH, ...]")
+        raise ArgumentValueError("say how to split in one way: stages=N, at=[VALUE, ...] or modules=[PATH, ...]")
     at, modules = names(at), names(modules)
     source = as_valid_model(model)
     proto = source.proto

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.called_values import inline_around
 from graphkit.edit.lifting import lifted
 from graphkit.graph import values
@@ -54,7 +55,7 @@ def tap(model: Model, names: str | Iterable[str], *, replace: bool = False, rege
     """
     wanted = [names] if isinstance(names, str) else list(names)
     if not wanted:
-        raise ValueError("tap needs at least one value")
+        raise ArgumentValueError("tap needs at least one value")
     proto = model.copy_proto()
     addresses = Addresses(proto)
     found = [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.feeds.feeds import complete
 from graphkit.feeds.input_ranges import normalised
 from graphkit.graph.index import GraphIndex
@@ -87,12 +88,14 @@ class Calibration:
             ValueError: Lists of different lengths, or ``samples`` below 1.
         """
         if samples < 1:
-            raise ValueError(f"samples is 1 or more, not {samples}")
+            raise ArgumentValueError(f"samples is 1 or more, not {samples}")
         self._model, self._feeds, self._seed = model, feeds, seed
         self._lists = {name: list(value) for name, value in feeds.items() if _alternatives(value)}
         lengths = {len(values) for values in self._lists.values()}
         if len(lengths) > 1:
-            raise ValueError(f"feeds for one run each: lists of {' and '.join(map(str, sorted(lengths)))} were given")
+            raise ArgumentValueError(
+                f"feeds for one run each: lists of {' and '.join(map(str, sorted(lengths)))} were given"
+            )
         self._ports = input_ports(model.proto)
         self.random = sorted(name for name, port in self._ports.items() if port.required and name not in feeds)
         runs = lengths.pop() if lengths else samples if self.random else 1

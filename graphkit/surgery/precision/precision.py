@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import onnx
 
+from graphkit.arguments import ArgumentValueError
 from graphkit.edit.called_values import inline_around, node_in_function
 from graphkit.errors import EditError
 from graphkit.graph import walk
@@ -130,13 +131,13 @@ def precision(
         >>> gk.precision("model.onnx", to="float16", keep_io=True).save("half.onnx")  # doctest: +SKIP
     """
     if to not in get_args(To):
-        raise ValueError(f"precision is lowered to {', '.join(get_args(To))}, not to {to!r}")
+        raise ArgumentValueError(f"precision is lowered to {', '.join(get_args(To))}, not to {to!r}")
     if keep_io and to not in _HALF:
-        raise ValueError("keep_io goes with float16 and bfloat16")
+        raise ArgumentValueError("keep_io goes with float16 and bfloat16")
     if keep_auto and to != "float16":
-        raise ValueError("keep_auto goes with float16")
+        raise ArgumentValueError("keep_auto goes with float16")
     if (feeds and to in _HALF and not keep_auto) or (per_channel and to not in ("int8", "int8-dynamic")):
-        raise ValueError("feeds go with int8, int4 and keep_auto; per_channel goes with int8 and int8-dynamic")
+        raise ArgumentValueError("feeds go with int8, int4 and keep_auto; per_channel goes with int8 and int8-dynamic")
     found = _quantized(model.proto)
     if found:
         return Edit(model.copy_proto(), [f"the model is quantized already ({found}): it is kept as it is"])
