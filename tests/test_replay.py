@@ -9,22 +9,7 @@ import pytest
 import graphkit as gk
 from graphkit.model import Model
 from graphkit.operation import operation_of, operations
-
-NET = """<ir_version: 10, opset_import: ["" : 18]>
-g (float[1, 3, 8, 8] x, float[2] t) => (float[1, 3, n, m] y, float[2] u)
-<float[3] b = {1, 2, 3}, float[4] scales = {1, 1, 2, 2}, int64[2] flat = {3, 256}> {
-  [conv] c = Conv<pads = [1, 1, 1, 1]>(x, w, b)
-  [relu] r = Relu(c)
-  [up] y = Resize<mode = "nearest">(r, , scales)
-  [double] u = Add(t, t)
-}"""
-
-FIXED = """<ir_version: 10, opset_import: ["" : 18]>
-g (float[2, 3] x) => (float[2, 3] y) <int64[2] target = {2, 3}> { [flat] y = Reshape(x, target) }"""
-
-CUSTOM = (
-    """<ir_version: 10, opset_import: ["" : 18, "mine" : 1]> g (float[2] x) => (float[2] y) { y = mine.Twice(x) }"""
-)
+from operation_nets import CUSTOM, DEFINED, FIXED, NET, TWICE, net
 
 MODULES = """<ir_version: 10, opset_import: ["" : 18]>
 g (float[2] x) => (float[2] y) <float[2] k = {1, 2}> { ["/a/Add"] h = Add(x, k) ["/a/Neg"] r = Neg(h) ["/b/Exp"] y = Exp(r) }"""
@@ -32,24 +17,11 @@ g (float[2] x) => (float[2] y) <float[2] k = {1, 2}> { ["/a/Add"] h = Add(x, k) 
 DEFAULT = """<ir_version: 10, opset_import: ["" : 18]>
 g (float[2] x, float[2] k) => (float[2] y) <float[2] k = {1, 2}> { y = Add(x, k) }"""
 
-DEFINED = CUSTOM + """ <domain: "mine", opset_import: ["" : 18]> Twice (a) => (b) { b = Add(a, a) }"""
-
 LARGE = f"""<ir_version: 10, opset_import: ["" : 18]>
 g (float[300] x) => (float[300] y) {{ w = Constant<value = float[300] {{{", ".join(["1"] * 300)}}}>() y = Add(x, w) }}"""
 
-TWICE = '<domain: "mine", opset_import: ["" : 18]> Twice (a) => (b) { b = Add(a, a) }'
-
-
 BODY = """<ir_version: 10, opset_import: ["" : 18]>
 g (float[2] x) => (float[2] y) <float[2] w = {2, 3}> { y = Mul(x, w) }"""
-
-
-def net(text=NET):
-    model = onnx.parser.parse_model(text)
-    if text == NET:
-        values = np.random.default_rng(0).standard_normal((3, 3, 3, 3), dtype=np.float32)
-        model.graph.initializer.append(onnx.numpy_helper.from_array(values, "w"))
-    return model
 
 
 X = np.random.default_rng(1).standard_normal((1, 3, 8, 8), dtype=np.float32)

@@ -5,6 +5,7 @@ one of its kind that stands there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,27 @@ Fold = Callable[[onnx.NodeProto], "Attributes | None"]
 """The attributes that a node of the kind has once the conversion is folded into it, {} where it does nothing any more;
 None where the two cannot be one.
 """
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A node that converts, and how it becomes one with a node of its kind.
+
+    Attributes:
+        op: Its operator.
+        attributes: Its attributes.
+        fold: What a node of its kind becomes.
+        axes: A second operand, where given.
+    """
+
+    op: str
+    attributes: Attributes
+    fold: Fold
+    axes: Sequence[int] = ()
+
+    def folded(self, node: onnx.NodeProto) -> Attributes | None:
+        """What ``fold`` says of a node; None for one of another kind."""
+        return self.fold(node) if node.op_type == self.op and node.domain in ("", "ai.onnx") else None
 
 
 class Interface:
@@ -54,16 +76,8 @@ class Interface:
                     self._readers.setdefault(name, []).append(position)
         self.made = self.folded = self.gone = 0
 
-    def input(
-        self,
-        name: str,
-        type_proto: onnx.TypeProto,
-        op: str,
-        attributes: Attributes,
-        fold: Fold,
-        axes: Sequence[int] = (),
-    ) -> None:
-        """Give an input another type, and its readers the converted value; ``axes`` is a second operand, where given."""
+    def input(self, name: str, type_proto: onnx.TypeProto, conversion: Conversion) -> None:
+        """Give an input another type, and its readers the converted value."""
         site, graph = self._site, self._graph
         if name in site.weights:
             raise EditError(f"the input {name!r} has a default value, which would be of another type")
@@ -73,7 +87,7 @@ class Interface:
         left = []
         for position in dict.fromkeys(self._readers.get(name, ())):
             node = site.nodes[position]
-            folded = fold(node) if node.op_type == op and node.domain in ("", "ai.onnx") else None
+            folded = conversion.folded(node)
             if folded is None:
                 left.append(position)
                 continue
@@ -86,19 +100,11 @@ class Interface:
                 self._tables[node.output[0]] = name
                 self._gone.add(position)
         if left:
-            value = self._names.fresh(f"{name}_{op.lower()}")
-            self._put(-1, op, name, value, attributes, axes)
+            value = self._names.fresh(f"{name}_{conversion.op.lower()}")
+            self._put(-1, conversion, name, value)
             read_instead(site.nodes, {name: value}, only=set(left))
 
-    def output(
-        self,
-        name: str,
-        type_proto: onnx.TypeProto,
-        op: str,
-        attributes: Attributes,
-        fold: Fold,
-        axes: Sequence[int] = (),
-    ) -> None:
+    def output(self, name: str, type_proto: onnx.TypeProto, conversion: Conversion) -> None:
         """Give an output another type; the value behind it gets another name where others read it."""
         site, graph = self._site, self._graph
         if name in site.given:
@@ -110,7 +116,7 @@ class Interface:
         position = site.producer[name]
         node = site.nodes[position]
         alone = not self._readers.get(name)
-        folded = fold(node) if alone and node.op_type == op and node.domain in ("", "ai.onnx") else None
+        folded = conversion.folded(node) if alone else None
         if folded is not None:
             self.folded += 1
             if folded:
@@ -124,16 +130,17 @@ class Interface:
         forget_values(graph, {name})
         if is_typed(before):
             graph.value_info.add(name=behind).type.CopyFrom(before)
-        self._put(position, op, behind, name, attributes, axes)
+        self._put(position, conversion, behind, name)
 
-    def _put(self, position: int, op: str, read: str, made: str, attributes: Attributes, axes: Sequence[int]) -> None:
+    def _put(self, position: int, conversion: Conversion, read: str, made: str) -> None:
         """Add a node that converts, and the Constant of its axes, behind a position."""
         nodes: list[onnx.NodeProto] = []
         writer = NodeWriter(self._names)
         operands = [read]
-        if axes:
-            operands.append(writer.constant(nodes, np.array(axes, np.int64), f"{made}_axes"))
-        nodes.append(onnx.helper.make_node(op, operands, [made], name=self._names.fresh(f"{made}_{op}"), **attributes))
+        if conversion.axes:
+            operands.append(writer.constant(nodes, np.array(conversion.axes, np.int64), f"{made}_axes"))
+        title = self._names.fresh(f"{made}_{conversion.op}")
+        nodes.append(onnx.helper.make_node(conversion.op, operands, [made], name=title, **conversion.attributes))
         self._graph.node.extend(nodes)
         self._first += [position] * len(nodes)
         self.made += 1

@@ -9,7 +9,7 @@ from functools import partial
 import onnx
 
 from graphkit.arguments import ArgumentValueError
-from graphkit.edit.interface import Attributes, Interface, chosen_ports, ports
+from graphkit.edit.interface import Attributes, Conversion, Interface, chosen_ports, ports
 from graphkit.edit.layout_evidence import channels_first_at
 from graphkit.errors import EditError
 from graphkit.graph.names import title
@@ -82,9 +82,9 @@ def layout(model: Model, io: Mapping[str, str]) -> Edit:
         new = tensor_type(info.type.tensor_type.elem_type, [shape[axis] for axis in there])
         notes.append(f"{name!r} is {wanted}: {format_type(new)}")
         if is_input:
-            interface.input(name, new, "Transpose", {"perm": back}, partial(_behind, back))
+            interface.input(name, new, Conversion("Transpose", {"perm": back}, partial(_behind, back)))
         else:
-            interface.output(name, new, "Transpose", {"perm": there}, partial(_before, there))
+            interface.output(name, new, Conversion("Transpose", {"perm": there}, partial(_before, there)))
     return Edit(proto, [*notes, *interface.finish()])
 
 
@@ -135,7 +135,7 @@ def _give_rank(interface: Interface, info: onnx.ValueInfoProto, steps: str, opse
     op = "Squeeze" if more == is_input else "Unsqueeze"
     attributes, operand = ({}, axes) if opset >= 13 else ({"axes": axes}, [])
     port = interface.input if is_input else interface.output
-    port(info.name, new, op, attributes, lambda _: None, operand)
+    port(info.name, new, Conversion(op, attributes, lambda _: None, operand))
     return f"{info.name!r} has rank {len(now)}: {format_type(new)}"
 
 

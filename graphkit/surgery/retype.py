@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from graphkit.arguments import ArgumentValueError
-from graphkit.edit.interface import Attributes, Interface, chosen_ports, ports
+from graphkit.edit.interface import Attributes, Conversion, Interface, chosen_ports, ports
 from graphkit.errors import EditError
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.opset import opset_of
@@ -70,9 +70,10 @@ def retype(model: Model, io: Mapping[str, str]) -> Edit:
         notes.append(f"{name!r} is {type_name(number)}, it was {type_name(old)}")
         new = tensor_type(number, dims(info.type))
         if is_input:
-            interface.input(name, new, "Cast", {"to": old}, partial(_behind, number, old))
+            interface.input(name, new, Conversion("Cast", {"to": old}, partial(_behind, number, old)))
         else:
-            interface.output(name, new, "Cast", {"to": number}, partial(_before, model.proto, index, old, number))
+            fold = partial(_before, model.proto, index, old, number)
+            interface.output(name, new, Conversion("Cast", {"to": number}, fold))
     return Edit(proto, [*notes, *interface.finish()])
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
-import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import onnx
 
+from graphkit.comparisons import COMPARISONS
 from graphkit.result import Result
 from graphkit.torch_export.rule_source import DEPTH, called, tree
 
@@ -142,20 +142,6 @@ def _places(emission: _Emission) -> Iterable[tuple[str, str, _Held]]:
     for name, held in emission.attributes.items():
         plain = name[:-2] if schema is not None and name not in schema.attributes and name[-2:-1] == "_" else name
         yield ("input" if plain in formal else "attribute"), plain, held
-
-
-_COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Is: operator.is_,
-    ast.IsNot: operator.is_not,
-    ast.In: lambda one, many: one in many,
-    ast.NotIn: lambda one, many: one not in many,
-}
 
 
 class _Reader:
@@ -309,7 +295,7 @@ class _Frame:
         if isinstance(node, ast.Compare):
             held = [self.value(one) for one in (node.left, *node.comparators)]
             known = len(held) == 2 and all(one.constant is not _UNKNOWN for one in held)
-            compared = _COMPARED.get(type(node.ops[0]))
+            compared = COMPARISONS.get(type(node.ops[0]))
             if known and compared is not None:
                 try:
                     return _Held(constant=bool(compared(held[0].constant, held[1].constant)))

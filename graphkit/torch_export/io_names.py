@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import onnx
 
+from graphkit.edit.renaming import rename_in_tree
 from graphkit.finding import Finding
-from graphkit.graph import walk
 from graphkit.graph.names import Names
 
 
@@ -74,15 +74,4 @@ def _tell_outputs_apart(graph: onnx.GraphProto, names: Names) -> list[Finding]:
 
 def rename_value(main: onnx.GraphProto, old: str, new: str) -> None:
     """Rename a value wherever it is written: in a freshly exported model no name means two things. Changes the graph."""
-    for graph in walk.graphs(main):
-        for node in graph.node:
-            for names in (node.input, node.output):
-                for position, name in enumerate(names):
-                    if name == old:
-                        names[position] = new
-        for value in (*graph.input, *graph.value_info, *graph.output):
-            if value.name == old:
-                value.name = new
-        for tensor in graph.initializer:
-            if tensor.name == old:
-                tensor.name = new
+    rename_in_tree(main, {old: new})

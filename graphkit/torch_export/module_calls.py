@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import onnx
 
+from graphkit.edit.renaming import rename_in_tree
 from graphkit.graph import walk
 from graphkit.graph.module_paths import CALLS_KEY, lineage, module_path, scope_names
 
@@ -101,17 +102,12 @@ def _rename(main: onnx.GraphProto, scopes: dict[str, str]) -> None:
         scope, slash, rest = name.rpartition("/")
         return f"{scopes[scope]}{slash}{rest}" if scope in scopes else name
 
+    values: set[str] = set()
     for graph in walk.graphs(main):
+        values |= walk.defined_names(graph)
         for node in graph.node:
             node.name = renamed(node.name)
-            for names in (node.input, node.output):
-                for position, name in enumerate(names):
-                    if "#" in name:
-                        names[position] = renamed(name)
-        values: list[onnx.ValueInfoProto | onnx.TensorProto] = [*graph.input, *graph.value_info, *graph.output]
-        for held in (*values, *graph.initializer):
-            if "#" in held.name:
-                held.name = renamed(held.name)
+    rename_in_tree(main, {name: renamed(name) for name in values if "#" in name})
 
 
 def give_exported_calls(proto: onnx.ModelProto, program: Any, module: Any) -> None:

@@ -6,6 +6,7 @@ import onnxruntime as ort
 import pytest
 
 import graphkit as gk
+from graphkit.verify.laws.round import SAMPLES
 from onnx_text import parse
 
 A = """<ir_version: 8, opset_import: ["" : 17]> first (float[n, 2] x) => (float[n, 2] y, float[n, 2] extra)
@@ -195,7 +196,10 @@ def test_a_merge_is_proved_against_its_models_and_a_wrong_one_is_not(tmp_path):
     merged.save(tmp_path / "whole.onnx")
     proof = gk.prove(tmp_path / "whole.onnx")
     assert proof
-    assert proof.laws[0].runs >= 3
+    other = 2  # one feed each at two other sizes of the batch
+    assert len(proof.laws[0].sizes) == 1 + other
+    assert proof.laws[0].runs == 4 * SAMPLES + other  # four times as many feeds where inputs are small
+    assert gk.prove(tmp_path / "whole.onnx", samples=3).laws[0].runs == 3 + other
     assert gk.prove(gk.merge({"A": parse(A), "B": parse(B)}, connect={"A:x": "B:x"}), {"A": parse(A), "B": parse(B)})
     wrong = gk.load(tmp_path / "whole.onnx")
     wrong.proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.float32([1, 2.01]), "k"))

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from graphkit.comparisons import COMPARISONS
 from graphkit.errors import FormatError
 
 MOST_POWER = 64
@@ -114,7 +115,7 @@ def _bounded(kind: type[ast.operator], left: Any, right: Any) -> Any:
 def _compared(left: Any, ops: list[ast.cmpop], others: list[Any]) -> Any:
     result: Any = True
     for op, right in zip(ops, others, strict=True):
-        held = _COMPARED[type(op)](left, right)
+        held = COMPARISONS[type(op)](left, right)
         result = held if len(ops) == 1 else (result and held)
         left = right
     return result
@@ -136,20 +137,7 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Pow: operator.pow,
 }
 
-_COMPARED: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.In: lambda one, many: one in many,
-    ast.NotIn: lambda one, many: one not in many,
-    ast.Is: operator.is_,
-    ast.IsNot: operator.is_not,
-}
-
 _ALLOWED = (
     *(ast.Constant, ast.Name, ast.Load, ast.List, ast.Tuple, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.And, ast.Or),
-    *(ast.IfExp, ast.Compare, ast.Subscript, ast.Slice, ast.Call, *_UNARY, *_BINARY, *_COMPARED),
+    *(ast.IfExp, ast.Compare, ast.Subscript, ast.Slice, ast.Call, *_UNARY, *_BINARY, *COMPARISONS),
 )

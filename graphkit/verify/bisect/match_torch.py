@@ -58,10 +58,9 @@ def match_fx(index: GraphIndex, side: FxSide) -> dict[str, str]:
         elif (twin := twins.get(found[0])) in parts:
             matched.update(_parts(node, found[0], parts[twin], index.outputs, named=same))
         elif twin is not None:
-            for name in node.output:
-                alone = len(node.output) == 1 and (name in index.outputs or renamed.get(found[0]) == name)
-                if name == found[0] or (name and alone):
-                    matched[name] = twin
+            own = {found[0], renamed.get(found[0])} if len(node.output) == 1 else {found[0]}
+            free = index.outputs if len(node.output) == 1 else ()  # a graph output may be called anything
+            matched.update((name, twin) for name in node.output if name and (name in own or name in free))
     once = {twin: value for value, twin in matched.items() if hasattr(theirs[twin].meta.get("val"), "numel")}
     return {value: twin for value, twin in matched.items() if once.get(twin) == value}
 

@@ -5,7 +5,8 @@ import pytest
 
 import graphkit as gk
 from graphkit.operation import operations
-from test_replay import cases, net
+from operation_nets import net
+from test_replay import cases
 
 SAID = {
     "define": ["function mine::Twice: (a) -> b, 1 node"],
