@@ -186,6 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code, see the epilog of ``graphkit --help``.
     """
     if "_GRAPHKIT_COMPLETE" in os.environ:
+        from graphkit_cli.completion import complete_in_fish
+
+        complete_in_fish({name: said for name, (_, said) in COMMANDS.items()})
         cli.main(prog_name="graphkit")  # click writes the shell's completion and exits
     gc.set_threshold(GC_AFTER)
     arguments = sys.argv[1:] if arguments is None else list(arguments)

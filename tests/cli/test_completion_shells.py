@@ -14,6 +14,7 @@ TYPED = {
     "graphkit insp": "graphkit inspect ",
     "graphkit inspect mod": "graphkit inspect model.onnx ",
     "graphkit inspect my": r"graphkit inspect my\ model.onnx ",
+    "graphkit guide wro": "graphkit guide wrong-layer ",
     "graphkit extract model.onnx out.onnx --modul": "graphkit extract model.onnx out.onnx --module ",
 }
 SETUP = {
@@ -76,4 +77,5 @@ def test_fish_completes_and_keeps_file_names(folder):
     script = f"_GRAPHKIT_COMPLETE=fish_source graphkit | source; {asked}"
     done = subprocess.run(["fish", "-c", script], capture_output=True, text=True, check=True)
     found = [line.partition("\t")[0] for line in done.stdout.splitlines()]
-    assert found == ["inspect", "model.onnx", "my model.onnx", "--module"]
+    assert found == ["inspect", "model.onnx", "my model.onnx", "wrong-layer", "--module"]
+    assert "inspect\tShow what a model holds: interface, operators, weights." in done.stdout.splitlines()

@@ -20,8 +20,12 @@ ORDER = "from-torch pictures dynamic cut-and-merge patch-in-ci prove wrong-layer
 """Topics in the order in which they are listed; others follow."""
 
 
+def _completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 (click's signature)
+    return [name for name in topics() if name.startswith(incomplete)]
+
+
 @click.command()
-@click.argument("topic", metavar="[TOPIC]", required=False)
+@click.argument("topic", metavar="[TOPIC]", required=False, shell_complete=_completed)
 @output_options
 def command(render: Render, topic: str | None) -> None:
     r"""Read a guide: make it dynamic, cut and merge, prove, ...

@@ -184,18 +184,15 @@ class Comparison:
 
     def _nodes(self, place: Place, matching: Matching, values: Mapping[str, str]) -> None:
         left, right, prefix = matching.left, matching.right, place.prefix
+        held = prefix.removesuffix("/")
         for at in matching.removed:
             node = left.nodes[at]
-            text = node_text(node, self._reader(self.before))
-            self.found.add(
-                "removed", Change("node", prefix + label(node), "structure", before=text, module=module_call(node))
-            )
+            name, text, module = prefix + label(node), node_text(node, self._reader(self.before)), module_call(node)
+            self.found.add("removed", Change("node", name, "structure", before=text, module=module, place=held))
         for at in matching.added:
             node = right.nodes[at]
-            text = node_text(node, self._reader(self.after))
-            self.found.add(
-                "added", Change("node", prefix + label(node), "structure", after=text, module=module_call(node))
-            )
+            name, text, module = prefix + label(node), node_text(node, self._reader(self.after)), module_call(node)
+            self.found.add("added", Change("node", name, "structure", after=text, module=module, place=held))
         order = sorted(matching.pairs)
         elsewhere = moved([matching.pairs[at] for at in order])
         for place_in_order, one in enumerate(order):

@@ -53,6 +53,7 @@ class Change(Result):
         module: The torch module it is in; None where the file does not say.
         movement: Of a weight: how far it moved.
         steps: The steps of the history that made it, as ``2 insert``; () where that is not known.
+        place: Of a node that was added or removed: the body or function that holds it, as in ``name``; "" is the main graph.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class Change(Result):
     module: str | None = None
     movement: Movement | None = None
     steps: tuple[str, ...] = ()
+    place: str = ""
 
 
 @dataclass(frozen=True, repr=False)

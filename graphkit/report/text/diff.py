@@ -99,9 +99,18 @@ def sentence(name: str, change: Change, *, one_step: bool = True) -> str:
     text = _said(name, change)
     if change.module and name in ("added", "removed"):
         text += f"  [module {shortened(change.module, NAME)}]"
+    if place := _place(name, change):
+        text += f"  [in {shortened(place, NAME)}]"
     if change.steps and not one_step:
         text += f"  (step {', '.join(change.steps)})"
     return text
+
+
+def _place(name: str, change: Change) -> str:
+    """The body or function that a sentence of this list does not name yet."""
+    if name == "renamed" and change.after and change.kind != "function":
+        return change.name.removesuffix(change.after).removesuffix("/")
+    return change.place
 
 
 def _said(name: str, change: Change) -> str:
@@ -133,7 +142,7 @@ def movement_text(moved: Movement) -> str:
         return "no number moved"
     text = f"{moved.changed:,} of {moved.elements:,} numbers moved, by {number(moved.max_abs)} at most"
     if moved.relative is not None:
-        text += f", {number(moved.relative)} of its norm"
+        text += f", {number(moved.relative)} {'times' if moved.relative >= 1 else 'of'} its norm"
     return text + (f"; {moved.not_finite:,} are not finite on one side" if moved.not_finite else "")
 
 

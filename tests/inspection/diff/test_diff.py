@@ -2,12 +2,14 @@
 
 import json
 import random
+import re
 
 import numpy as np
 import onnx
 import pytest
 
 import graphkit as gk
+from onnx_text import parse
 
 BLOCKS = """<ir_version: 10, opset_import: ["" : 18]>
 g (float[1, 8] x) => (float[1, 8] y) {{ {nodes} }}"""
@@ -290,3 +292,33 @@ def test_the_name_and_doc_of_a_body_count():
     assert (found.renamed[0].name, found.renamed[0].before) == ("pick.then_branch", "yes")
     two.graph.node[0].attribute[0].g.doc_string = "about"
     assert gk.diff(one, two).verdict == "equal but for names and metadata"
+
+
+def test_what_was_added_removed_or_renamed_in_a_function_or_body_says_where():
+    def inner(function, then):
+        return parse(
+            f"""<ir_version: 10, opset_import: ["": 20, "f": 1]> g (float[2] x, bool c) => (float[2] y) {{
+            a = f.Act(x) y = If(c) <then_branch = t () => (float[2] p) {{ {then} }},
+            else_branch = e () => (float[2] q) {{ q = Neg(a) }}> }}
+            <domain: "f", opset_import: ["": 20]> Act (x) => (y) {{ {function} }}"""
+        )
+
+    before = inner("t = Relu(x) y = Add(t, t)", "p = Abs(a)")
+    after = inner("y = Relu(x)", "s = Exp(a) p = Abs(s)")
+    said = gk.text(gk.diff(before, after))
+    assert "- Add(t, t) -> y  [in function:f::Act]" in said
+    assert re.search(r"\+ Exp\(a\) -> s  \[in .*then_branch\]", said)
+    renamed = gk.text(
+        gk.diff(inner("t = Relu(x) y = Add(t, t)", "p = Abs(a)"), inner("s = Relu(x) y = Add(s, s)", "p = Abs(a)"))
+    )
+    assert "= value t -> s  [in function:f::Act]" in renamed
+
+
+def test_a_weight_that_moved_further_than_its_norm_moved_times_its_norm():
+    def with_weight(text):
+        return parse(f"g (float[2] x) => (float[2] y) <float[2] w = {text}> {{ y = Add(x, w) }}")
+
+    far = gk.text(gk.diff(with_weight("{3, 4}"), with_weight("{33, 44}")))
+    near = gk.text(gk.diff(with_weight("{3, 4}"), with_weight("{3, 4.5}")))
+    assert "10 times its norm" in far
+    assert "0.1 of its norm" in near
