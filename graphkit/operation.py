@@ -2,7 +2,7 @@
 
 An operation is a function of ``surgery/`` that takes a Model and gives an ``Edit``. ``@operation`` makes the public function
 of it: any model-like is taken, the call is bound to the signature and written into a ``Step`` without loss, and the result
-passes the gate before it is a Model. So a model's history is a recipe, and ``replay`` cooks it.
+passes the gate before it is a Model. So a model's history is a recipe, and ``replay`` runs it again.
 
 How to add one: ``surgery/NAME.py`` with the function NAME, and its test. The function's signature, hints and docstring are
 its definition: the options of the command, the recipe's schema and the help are derived from them or held to them by tests.

@@ -1,6 +1,7 @@
 """rewrite: patterns are looked for and replaced, by rules that are built in, in files, or made in Python."""
 
 import os
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.plural import counted
 from graphkit.runtime.written import unfit
 from graphkit.shapes.types_of import types_of
 
@@ -44,7 +46,15 @@ class RuleInfo(NamedTuple):
         return f"{self.name + (':' + given if given else ''):<32} {self.summary}{law}"
 
 
-def rewrite_rules() -> list[RuleInfo]:
+class Rules(list[RuleInfo]):
+    """Built-in rules, sorted by name; in a REPL their number and the first names."""
+
+    def __repr__(self) -> str:
+        shown = textwrap.shorten(", ".join(rule.name for rule in self), 700, placeholder=" ...")
+        return textwrap.fill(f"{counted(len(self), 'rule')}: {shown}", 100, subsequent_indent="    ")
+
+
+def rewrite_rules() -> Rules:
     """The rules that come with graphkit, sorted by name.
 
     Cost: their files are read once.
@@ -53,7 +63,7 @@ def rewrite_rules() -> list[RuleInfo]:
         >>> "silu" in [rule.name for rule in gk.rewrite_rules()]
         True
     """
-    return [RuleInfo(r.name, r.law, r.tolerance, r.parameters, r.summary) for r in built_in().values()]
+    return Rules(RuleInfo(r.name, r.law, r.tolerance, r.parameters, r.summary) for r in built_in().values())
 
 
 def rewrite_rule(

@@ -17,6 +17,7 @@ from graphkit.edit import node_set
 from graphkit.errors import GraphkitError
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import title
+from graphkit.graph.upstream import upstream
 from graphkit.model import Model
 from graphkit.result import Result
 from graphkit.storage.load import as_model
@@ -304,14 +305,9 @@ class _Search:
 
     def _upstream(self, chosen: list[int]) -> list[int]:
         """The last node, and those that it needs."""
-        inside, needed, waiting = set(chosen), set(), [chosen[-1]]
-        while waiting:
-            position = waiting.pop()
-            if position in needed or position not in inside:
-                continue
-            needed.add(position)
-            waiting.extend(self._index.producer[n] for n in self._index.reads(position) if n in self._index.producer)
-        return sorted(needed)
+        last, inside = chosen[-1], set(chosen)
+        found = upstream(self._index, self._index.reads(last), enter=inside.__contains__)
+        return sorted({last, *found.nodes})
 
     def _fails(self, chosen: list[int]) -> bool:
         key = frozenset(chosen)

@@ -362,3 +362,12 @@ def test_a_row_of_zeros_has_no_norm_to_be_divided_by():
     body = "(float[2,2] x) => (float[2,2] y) { y = LpNormalization<axis = 1>(x) }"
     edited = gk.rewrite(model(body, 18), "expand-lp-normalization")
     np.testing.assert_allclose(run(edited.proto, x=[[0, 0], [3, 4]])[0], [[0, 0], [0.6, 0.8]], rtol=1e-6)
+
+
+def test_the_list_of_rules_is_shown_in_ten_lines():
+    rules = gk.rewrite_rules()
+    shown = repr(rules)
+    assert shown.startswith(f"{len(rules)} rules: attention, ")
+    assert len(shown.splitlines()) <= 10
+    assert max(map(len, shown.splitlines())) <= 100
+    assert isinstance(rules, list)
