@@ -19,6 +19,7 @@ from graphkit.graph.names import Names
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.plural import counted
+from graphkit.result import LINES, WIDTH
 from graphkit.runtime.written import unfit
 from graphkit.shapes.types_of import types_of
 
@@ -50,11 +51,12 @@ class Rules(list[RuleInfo]):
     """Built-in rules, sorted by name; in a REPL their number and the first names."""
 
     def __repr__(self) -> str:
-        shown = textwrap.shorten(", ".join(rule.name for rule in self), 700, placeholder=" ...")
-        return textwrap.fill(f"{counted(len(self), 'rule')}: {shown}", 100, subsequent_indent="    ")
+        text = f"{counted(len(self), 'rule')}: {', '.join(rule.name for rule in self)}"
+        lines = textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+        return "\n".join(lines if len(lines) <= LINES else [*lines[: LINES - 1], "    ..."])
 
 
-def rewrite_rules() -> Rules:
+def rewrite_rules() -> list[RuleInfo]:
     """The rules that come with graphkit, sorted by name.
 
     Cost: their files are read once.
