@@ -258,6 +258,7 @@ _FACE = {
         "Proof",
         "Replayed",
     ),
+    "graphkit.verify.laws.copied": ("prove_copy",),
     "graphkit.verify.laws.prove": ("prove",),
     "graphkit.verify.probe.attempt": (
         "Attempt",

@@ -208,6 +208,7 @@ from graphkit.verify.bisect.reduction import Reduction as Reduction
 from graphkit.verify.bisect.reduction import reduce_model as reduce_model
 from graphkit.verify.bisect.repro import save_repro as save_repro
 from graphkit.verify.compare.metrics import Metrics as Metrics
+from graphkit.verify.laws.copied import prove_copy as prove_copy
 from graphkit.verify.laws.proof import Held as Held
 from graphkit.verify.laws.proof import Proof as Proof
 from graphkit.verify.laws.proof import Replayed as Replayed

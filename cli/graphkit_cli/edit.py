@@ -285,10 +285,21 @@ def save_merged(render: Render, model: gk.Model, models: Mapping[str, gk.ModelLi
     """``save_edited`` for what was made of several models, which a proof compares it with."""
     import graphkit as gk
 
+    def prove() -> gk.Proof:
+        return gk.prove(model, models)
+
+    return save_proved(render, model, prove, out, saving)
+
+
+def save_proved(render: Render, model: gk.Model, prove: Callable[[], gk.Proof], out: str, saving: Saving) -> int:
+    """``save_edited`` with a proof of its own."""
+    import graphkit as gk
+
     more = None
     if saving.prove:
+        render.stdout_is_taken = out == "-"
         with render.progress(f"proving {out}"):
-            proof = gk.prove(model, models)
+            proof = prove()
         if not proof:
             render.result(proof, lambda: f"{gk.text(proof)}\n\nnothing was written: {out} is as it was")
             return NO

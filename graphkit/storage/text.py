@@ -87,7 +87,7 @@ def as_text(model: Model, path: str) -> bytes:
         data: bytes = onnx.serialization.registry.get(kind).serialize_proto(proto)
     try:
         again = _parse(data, kind)
-        lost = _lost(*map(_canonical, (proto, again))) if kind == "onnxtxt" else _lost(proto, again)
+        lost = _lost(*map(canonical, (proto, again))) if kind == "onnxtxt" else _lost(proto, again)
     except _no_model():
         lost = "some of its texts"
     if lost:
@@ -108,7 +108,7 @@ def _lost(before: onnx.ModelProto, after: onnx.ModelProto) -> str:
     return "" if before == after else "unknown fields"
 
 
-def _canonical(proto: onnx.ModelProto) -> onnx.ModelProto:
+def canonical(proto: onnx.ModelProto) -> onnx.ModelProto:
     """ONNX's syntax has no empty texts, and writes weights by their values, however they are stored."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import onnx
 import pytest
 
@@ -112,6 +113,56 @@ def test_without_any_runtime_nothing_is_proved(graphkit, chain, tmp_path, monkey
     monkeypatch.setattr(side, "_reference", cannot)
     code, out, _ = graphkit("rename", chain, tmp_path / "out.onnx", "--value", "x=image", "--prove")
     assert (code, "onnxruntime" in out, (tmp_path / "out.onnx").exists()) == (1, True, False), out
+
+
+COPIES = {
+    "external": ["out.onnx", "--external", "weights.bin"],
+    "linked": ["out.onnx", "--weights", "link", "--no-history"],
+    "kept": ["out.onnx", "--weights", "keep"],
+    **{suffix: [f"out.{suffix}"] for suffix in ("onnx", "json", "onnxtxt", "textproto")},
+}
+
+
+@pytest.fixture
+def weighty(tmp_path):
+    """A file with a weight that can lie elsewhere."""
+    text = '<ir_version: 10, opset_import: ["" : 18]> g (float[n, 64] x) => (float[n, 32] y) { h = MatMul(x, w) y = Tanh(h) }'
+    model = onnx.parser.parse_model(text)
+    weight = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(model, tmp_path / "in.onnx")
+    return tmp_path / "in.onnx"
+
+
+@pytest.mark.parametrize("form", COPIES)
+def test_a_copy_is_written_read_again_and_proved_there_and_back(graphkit, weighty, form):
+    folder = weighty.parent
+    name, *options = COPIES[form]
+    files = {name, "back.onnx", "in.onnx"} | {"external": {"weights.bin"}, "linked": {"in.onnx"}}.get(form, set())
+    for source, out, more in ((weighty, folder / name, options), (folder / name, folder / "back.onnx", [])):
+        code, said, err = graphkit("copy", source, out, "--prove", *more)
+        assert (code, "proved on" in err) == (0, True), said + err
+    assert {path.name for path in folder.iterdir()} == files
+    if form != "onnxtxt":  # which does not say how a weight is stored
+        assert onnx.load(folder / "back.onnx") == onnx.load(weighty)
+
+
+@pytest.mark.parametrize("form", COPIES)
+def test_a_copy_that_is_another_model_is_not_written(graphkit, weighty, monkeypatch, form):
+    right = gk.save
+
+    def wrong(model, path, **options):
+        proto = model.copy_proto()
+        proto.graph.node[0].output[0] = proto.graph.node[1].input[0] = "h"
+        proto.graph.node[1].op_type = "Sigmoid"
+        return right(gk.Model(proto, model.sources, path=model.path), path, **options)
+
+    monkeypatch.setattr(gk, "save", wrong)
+    name, *options = COPIES[form]
+    code, said, err = graphkit("copy", weighty, weighty.parent / name, "--prove", *options)
+    assert code == 1, said + err
+    assert "the first value that differs: 'y'" in said
+    assert [path.name for path in weighty.parent.iterdir()] == ["in.onnx"]
 
 
 def test_a_merge_with_a_step_behind_it_is_proved_against_the_models_that_are_named(graphkit, chain, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -94,3 +95,12 @@ class Proof(Result):
 def worst(verdicts: list[Verdict]) -> Verdict:
     """Of several answers the one that counts."""
     return next((one for one in ("broken", "unproved") if one in verdicts), "proved")
+
+
+def loosest(laws: Sequence[Held]) -> str:
+    """The loosest tolerance among the outputs."""
+    found = [metrics for law in laws for metrics in law.outputs.values()]
+    loosest = max(found, key=lambda m: (m.rtol or 0.0, m.atol or 0.0), default=None)
+    if loosest is None or loosest.rtol is None:
+        return loosest.tolerance if loosest is not None else ""
+    return f"rtol {loosest.rtol:.3g}, atol {loosest.atol:.3g} ({loosest.tolerance})"

@@ -28,7 +28,7 @@ from graphkit.verify.laws.cached import held_cached
 from graphkit.verify.laws.compose import composed
 from graphkit.verify.laws.joined import Merged, begins_with_merge, held_chained, merged_again
 from graphkit.verify.laws.judge import Asked, ask
-from graphkit.verify.laws.proof import Held, Proof, Replayed, Verdict, worst
+from graphkit.verify.laws.proof import Held, Proof, Replayed, Verdict, loosest, worst
 from graphkit.verify.laws.same_bytes import first_byte_difference, other_weights, same_skeletons
 from graphkit.verify.laws.table import binding_of
 from graphkit.verify.validate import versions
@@ -148,7 +148,7 @@ def _proved(
         chain.steps,
         answer,
         tuple(laws),
-        _tolerance(laws),
+        loosest(laws),
         asked.seed,
         tuple(chain.notes),
         versions(),
@@ -168,7 +168,7 @@ def _split(
     held = held_chained(parts, whole, asked)
     said = f"{len(parts.stages)} stages"
     name = whole.path or whole.proto.graph.name
-    return Proof(held.verdict, said, name, ("split",), None, (held,), _tolerance([held]), asked.seed, (), versions())
+    return Proof(held.verdict, said, name, ("split",), None, (held,), loosest([held]), asked.seed, (), versions())
 
 
 def _first(last: Model, original: ModelLike | Mapping[str, ModelLike] | Sequence[ModelLike] | None) -> Model | Merged:
@@ -244,15 +244,6 @@ def _tell_apart(edited: Model, given: Model) -> None:
         f"{given.path or given.proto.graph.name} is not the model that the history begins with{named}: its digest is another",
         hint="name the file that was edited",
     )
-
-
-def _tolerance(laws: Sequence[Held]) -> str:
-    """The loosest tolerance among the outputs."""
-    found = [metrics for law in laws for metrics in law.outputs.values()]
-    loosest = max(found, key=lambda m: (m.rtol or 0.0, m.atol or 0.0), default=None)
-    if loosest is None or loosest.rtol is None:
-        return loosest.tolerance if loosest is not None else ""
-    return f"rtol {loosest.rtol:.3g}, atol {loosest.atol:.3g} ({loosest.tolerance})"
 
 
 @dataclass(frozen=True)
