@@ -11,6 +11,7 @@ import graphkit as gk
 from graphkit.report.columns import aligned
 from graphkit.report.html.plots import bars, curve, heat
 from graphkit.report.numbers import number
+from onnx_text import parse
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18]>'
 NASTY = "<script>alert(1)</script>&"
@@ -191,3 +192,14 @@ def test_plots_of_odd_numbers():
 def test_columns_and_numbers():
     assert aligned([("a", "1"), ("bb", "22")], right=(1,)) == "a    1\nbb  22"
     assert [number(v) for v in (None, 0.0, 3, 1.5e-7, 12345678.0)] == ["-", "0", "3", "1.5e-07", "1.235e+07"]
+
+
+def test_pages_cut_long_names_and_keep_sentences_whole():
+    name = "n" * 10_000
+    before = parse(f"g (float[2] x) => (float[2] {name}) {{ {name} = Relu(x) }}")
+    after = parse(f"g (float[2] x) => (float[2] {name}) {{ {name} = Exp(x) }}")
+    page = gk.validate(after, against=before)._repr_html_()
+    assert name not in re.sub("<[^>]*>", "", page)
+    page = gk.bisect(after, against=before)._repr_html_()
+    assert name not in re.sub("<[^>]*>", "", page)
+    assert re.search("<p>tolerance: [^<]*magnitude[^<]*</p>|<p>tolerance: [^<]*[)]</p>", page)

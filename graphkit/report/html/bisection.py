@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from graphkit.report.html.page import Links, escape, page, table, verdict, view_link
 from graphkit.report.html.plots import curve, figure
-from graphkit.report.text.bisection import INTRODUCED_WIDE, VALUES, bisection_text
+from graphkit.report.printable import shown
+from graphkit.report.text.bisection import INTRODUCED_WIDE, VALUES, first_lines, what_ran
 from graphkit.verify.bisect.bisection import Bisection, Row
 
 LINKS: Links[Row] = {"value": lambda row: row.value, "introduced by": lambda row: row.value}
@@ -13,7 +14,7 @@ LINKS: Links[Row] = {"value": lambda row: row.value, "introduced by": lambda row
 def bisection_page(result: Bisection, view: str | None = None) -> str:
     """The page of what ``bisect`` gave; ``view`` is the page with the drawing of the candidate, beside this one."""
     title = f"{result.candidate} against {result.reference}"
-    head = bisection_text(result).split("\n\n")
+    said = [*what_ran(result)[1:], *(first_lines(result) if result.first is not None else [])]
     depth = [(float(at), row.error) for at, row in enumerate(result.rows)]
     alone = [(float(at), row.alone.max_abs or 0.0) for at, row in enumerate(result.rows) if row.alone is not None]
     plots = figure(curve(depth, x_title="values in graph order", width=700), "largest absolute error along the depth")
@@ -25,8 +26,7 @@ def bisection_page(result: Bisection, view: str | None = None) -> str:
     parts = [
         verdict("diverges" if result.diverges else "agrees", title, good=not result.diverges),
         view_link(view),
-        *(f"<p>{escape(line)}</p>" for line in head[0].splitlines()[1:]),
-        *(f"<p>{escape(line)}</p>" for line in (head[1].splitlines() if result.first is not None else [])),
+        *(f"<p>{escape(shown(line.strip()))}</p>" for line in said),
         plots,
     ]
     if result.introduced_by:

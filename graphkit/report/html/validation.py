@@ -56,11 +56,11 @@ def _facts(result: Report) -> str:
 
 def _tolerances(result: Report) -> str:
     lines = [
-        f"Tolerance of {name}: rtol {number(m.rtol)}, atol {number(m.atol)} ({m.tolerance})."
+        f"Tolerance of {shown(name)}: rtol {number(m.rtol)}, atol {number(m.atol)} ({m.tolerance})."
         for name, m in result.outputs.items()
         if m.rtol is not None
     ]
-    lines += [f"{name}: {m.problem}" for name, m in result.outputs.items() if m.problem]
+    lines += [f"{shown(name)}: {m.problem}" for name, m in result.outputs.items() if m.problem]
     lines += [f"The cause may be: {doubt}" for doubt in result.doubts]
     return "".join(f"<p>{escape(line)}</p>" for line in lines)
 

@@ -13,19 +13,23 @@ ROWS_SHOWN = 40
 """Rows of a bisection's table that text shows; the page and JSON have all."""
 
 
-def bisection_text(result: Bisection) -> str:
-    """The verdict, what was run, the first value that diverges, the nodes that introduce error, the values around it."""
+def what_ran(result: Bisection) -> list[str]:
+    """The verdict, and what was run and compared; a sentence each."""
     sides = f"{result.candidate} ({', '.join(result.providers)}) against {result.reference}"
     sides += f" ({', '.join(result.reference_providers)})"
     compared = f"{len(result.rows)} of {result.matched} values that both have ({result.values} in the candidate)"
-    facts = (
+    return [
         f"{'DIVERGES' if result.diverges else 'AGREES'}: {sides}",
         f"compared {compared}",
         f"tolerance: {tolerances(row.metrics for row in result.rows)}",
         f"ran: {_ran(result)}",
         *([] if result.diverges else [_largest(result.rows)]),
-    )
-    said = [line for fact in facts for line in wrapped(fact, "")]
+    ]
+
+
+def bisection_text(result: Bisection) -> str:
+    """The verdict, what was run, the first value that diverges, the nodes that introduce error, the values around it."""
+    said = [line for fact in what_ran(result) for line in wrapped(fact, "")]
     if result.first is not None:
         said += ["", *(line for fact in first_lines(result) for line in wrapped(fact, "", trim=False))]
     if result.diverges and result.first is None:
