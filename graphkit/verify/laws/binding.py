@@ -177,8 +177,6 @@ class Binding:
         chain: The models that run one after the other in the place of before, which only says what they take and give.
         prepare: What is done to the model before, or to one before that, so that it runs (a body for an operator).
         others: Further pairs that must agree.
-        stripped: Whether after lacks weights that before holds, and is asked with these in their places; None where the
-            step neither takes weights out nor puts them back.
         held: (before, after, ``names``) -> what is wrong with what after holds, as can be seen without a run; or None.
         ordered: Whether after's inputs must come in the order of ``inputs``.
     """
@@ -195,7 +193,6 @@ class Binding:
     chain: Chain | None = None
     prepare: Callable[[Model], Model] | None = None
     others: tuple[Other, ...] = ()
-    stripped: bool | None = None
     held: Callable[[Model, Model, Mapping[str, str]], str | None] | None = None
     ordered: bool = True
 

@@ -26,7 +26,7 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
     """
     if first.inner or second.inner or second.before is not None:
         return None
-    if first.chain is not None and (second.freed or second.prepare or second.held or second.stripped is not None):
+    if first.chain is not None and (second.freed or second.prepare or second.held):
         return None  # what stands for a chain has neither nodes nor weights
     join = _Join(first, index)
     try:
@@ -52,7 +52,6 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
         chain=first.chain,
         prepare=_prepared(first.prepare, second.prepare),
         others=(),
-        stripped=first.stripped if second.stripped is None else second.stripped,
         held=first.held or second.held,
         ordered=first.ordered and second.ordered,
     )

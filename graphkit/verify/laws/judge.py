@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphkit.errors import EditError, FeedError, GraphkitError
+from graphkit.errors import FeedError, GraphkitError
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.model import Model
 from graphkit.verify.compare.metrics import measure
@@ -17,7 +17,6 @@ from graphkit.verify.laws.binding import Binding, Broken, Fed, Unproved
 from graphkit.verify.laws.contradictions import contradiction
 from graphkit.verify.laws.loose import loosened
 from graphkit.verify.laws.proof import Held
-from graphkit.verify.laws.refilled import refilled
 from graphkit.verify.laws.repaired import repaired
 from graphkit.verify.laws.round import SAMPLES, Case, Round
 from graphkit.verify.laws.side import load
@@ -43,12 +42,7 @@ class Asked:
 
 
 def ask(binding: Binding, before: Model, after: Model, steps: Sequence[str], law: str, asked: Asked) -> Held:
-    """Ask whether a binding holds between two models, the second with its weights; in onnx.reference where the runtime does not run the one before."""
-    if binding.stripped:
-        try:
-            after = refilled(after, binding.before or before, binding.names)
-        except EditError as error:
-            return Held("unproved", tuple(steps), law, f"a model without its weights does not run: {error}")
+    """Ask whether a binding holds between two models; in onnx.reference where the runtime does not run the one before."""
     judge = _Judge(binding, before, after, asked)
     first = _answer(judge, steps, law)
     if not (judge.case.refused or judge.case.failed):
@@ -78,8 +72,6 @@ class _Judge:
 
     def __init__(self, binding: Binding, before: Model, after: Model, asked: Asked, *, reference: bool = False) -> None:
         self.case = Case(binding, before, after, reference, hurried=asked.samples is None)
-        if binding.stripped:
-            self.case.seen.also.append("run with the original's weights in the places of those that were taken out")
         self._binding = binding
         self._asked = asked
         base = binding.before or before

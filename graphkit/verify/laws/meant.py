@@ -76,13 +76,6 @@ def remove(change: Change) -> Binding:
 def set_parts(change: Change) -> Binding:
     """What a model computes in which this is set, and nothing else; all as before, where no node and no weight was."""
     given = change.arguments
-    restored = "restore_weights" in given
-    stripped = False if restored or given.get("fill_weights") else bool(given.get("strip_weights")) or None
-    return replace(_set_parts(change), stripped=stripped)
-
-
-def _set_parts(change: Change) -> Binding:
-    given = change.arguments
     cleared = [name for name in listed(given.get("clear")) if name not in ("metadata", "docs")]
     places = [*(given.get("attributes") or {}), *(given.get("operands") or {}), *cleared]
     if not any((places, given.get("tensors"), given.get("opset_import"), given.get("fill_weights"))):

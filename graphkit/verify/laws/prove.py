@@ -29,9 +29,12 @@ from graphkit.verify.laws.compose import composed
 from graphkit.verify.laws.joined import Merged, begins_with_merge, held_chained, merged_again
 from graphkit.verify.laws.judge import Asked, ask
 from graphkit.verify.laws.proof import Held, Proof, Replayed, Verdict, loosest, worst
+from graphkit.verify.laws.refilled import all_refilled, lacks_weights
 from graphkit.verify.laws.same_bytes import first_byte_difference, other_weights, same_skeletons
 from graphkit.verify.laws.table import binding_of
 from graphkit.verify.validate import versions
+
+REFILLED = "run with the original's weights in the places of those that were taken out"
 
 NAMED = Hint("name it: ", Call("prove", (), ("edited, original", "EDITED ORIGINAL")))
 
@@ -181,9 +184,20 @@ def _first(last: Model, original: ModelLike | Mapping[str, ModelLike] | Sequence
             return merged_again(last, original)
         raise GraphkitError("several models were given, and the history does not begin with a merge", hint=NAMED)
     given = _opened(original, last)
+    if lacks_weights(given) and (whole := _with_weights(given)) is not None:
+        return whole
     if merges and not (given.history and _begins(last, given)):
         return merged_again(last, [given])
     return given
+
+
+def _with_weights(given: Model) -> Model | None:
+    """The model that the history of one without weights begins with, where it lies beside that."""
+    path = _place(given) if given.history else None
+    whole = load(path, strict=False) if path is not None else None
+    if whole is None or whole.identity is None or given.original is None:
+        return None
+    return whole if whole.identity.digest == given.original.digest and not lacks_weights(whole) else None
 
 
 def _begins(last: Model, given: Model) -> bool:
@@ -248,12 +262,13 @@ def _tell_apart(edited: Model, given: Model) -> None:
 
 @dataclass(frozen=True)
 class _Link:
-    """One step of the chain: its change, and its binding or why there is none."""
+    """One step of the chain: its change, its binding or why there is none, and whether the model after got weights back."""
 
     change: Change
     law: str
     binding: Binding | None
     why: tuple[Verdict, str] | None = None
+    refilled: bool = False
 
 
 class _Chain:
@@ -313,7 +328,10 @@ class _Chain:
 
     def laws(self, asked: Asked) -> list[Held]:
         """The second question, for runs of steps that are proved as one."""
-        links = [self._link(change) for change in self._changes]
+        first = 0 if self._merged is None else 1  # what stands for merged models has no weights
+        changes, filled = all_refilled(self._changes[first:])
+        links = [self._link(change) for change in [*self._changes[:first], *changes]]
+        links = [replace(link, refilled=has) for link, has in zip(links, [*[False] * first, *filled], strict=True)]
         held = []
         for group in _groups(links):
             held += self._ask(group, asked)
@@ -340,7 +358,8 @@ class _Chain:
         names = [link.change.operation for link in links]
         law = " + ".join(dict.fromkeys(link.law for link in links))
         whole = ask(group.binding, links[0].change.before, links[-1].change.after, names, law, asked)
-        if len(links) == 1 or group.binding.stripped is not None:  # nothing runs a model between without its weights
+        whole = _told(whole, links[-1])
+        if len(links) == 1:
             return [whole]
         if whole.verdict != "proved":  # the step that is to blame, or a chain that is more than its steps
             return [self._alone(link, asked) for link in links]
@@ -352,7 +371,12 @@ class _Chain:
         feeds = {n: v for n, v in asked.feeds.items() if n in input_ports(link.change.after.proto)}
         change = link.change
         mine = replace(asked, feeds=feeds)
-        return ask(link.binding, change.before, change.after, [change.operation], link.law, mine)
+        return _told(ask(link.binding, change.before, change.after, [change.operation], link.law, mine), link)
+
+
+def _told(held: Held, last: _Link) -> Held:
+    """A law of steps of which the last leaves a model without its weights."""
+    return replace(held, also=(REFILLED, *held.also)) if last.refilled else held
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from graphkit.graph import walk
 from graphkit.graph.names import label
 from graphkit.model import BASES_KEY, Model
 from graphkit.step import HISTORY_KEY
+from graphkit.storage.source import LocalFile
 
 CHUNK = 1 << 24
 """Bytes of a tensor that are compared at a time."""
@@ -57,18 +58,22 @@ def _bare(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _same_bytes(mine: Model, one: onnx.TensorProto, other: Model, two: onnx.TensorProto) -> bool:
-    places = [_place(model, tensor) for model, tensor in ((mine, one), (other, two))]
-    if places[0] is not None and places[0] == places[1]:
+    if _same_place(mine, one, other, two):
         return True
     pieces = zip(_pieces(mine, one), _pieces(other, two), strict=False)
     return _length(mine, one) == _length(other, two) and all(a == b for a, b in pieces)
 
 
-def _place(model: Model, tensor: onnx.TensorProto) -> Any:
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return None
-    source, offset, length = model.locate(tensor)
-    return (id(source), offset, length)
+def _same_place(mine: Model, one: onnx.TensorProto, other: Model, two: onnx.TensorProto) -> bool:
+    """Whether two tensors are one range of one file, so that there is nothing to read."""
+    if not one.data_location == two.data_location == onnx.TensorProto.EXTERNAL:
+        return False
+    (left, *here), (right, *there) = mine.locate(one), other.locate(two)
+    if here != there:
+        return False
+    if isinstance(left, LocalFile) and isinstance(right, LocalFile):
+        return left is right or (left.is_at(right.path) and right.is_at(right.path))
+    return left is right
 
 
 def _length(model: Model, tensor: onnx.TensorProto) -> int:

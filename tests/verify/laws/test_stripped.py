@@ -39,9 +39,36 @@ def test_a_stripped_model_is_proved_with_the_weights_of_its_original(folder):
         proof = gk.prove(folder / file)
         assert proof, gk.text(proof)
         assert "the original's weights" in " ".join(proof.laws[0].also)
-    for file in ("stripped.onnx", "renamed.onnx"):
-        law = gk.prove(changed(folder / file), replay=False).laws[0]
-        assert (law.verdict, law.first) == ("broken", "y")
+    for file, step in (("stripped.onnx", "set_parts"), ("renamed.onnx", "rename")):
+        law = gk.prove(changed(folder / file), replay=False).laws[-1]
+        assert (law.verdict, law.steps, law.first) == ("broken", (step,), "y")
+
+
+LATER = {
+    "insert": {"at": "a", "function": "relu"},
+    "remove": {"nodes": "last"},
+    "rename": {"values": {"w": "weight"}, "prefix": "net/"},
+    "set_parts": {"attributes": {"last:alpha": 2.0}},
+    "extract": {"outputs": ["a"]},
+}
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_step_behind_the_one_that_took_weights_out_is_proved_with_the_weights_of_the_original(folder, name):
+    model = full()
+    model.graph.node[1].CopyFrom(onnx.helper.make_node("Elu", ["a"], ["y"], name="last"))
+    onnx.save(model, folder / "full.onnx")
+    gk.set_parts(folder / "full.onnx", strip_weights=True).save(folder / "stripped.onnx")
+    edited = getattr(gk, name)(folder / "stripped.onnx", **LATER[name])
+    gk.rename(edited, values={"x": "image"}).save(folder / "edited.onnx")
+    for original in (None, folder / "full.onnx", folder / "stripped.onnx"):
+        proof = gk.prove(folder / "edited.onnx", original)
+        assert proof, gk.text(proof)
+        assert proof.steps == ("set_parts", name, "rename")
+        assert all("the original's weights" in " ".join(law.also) for law in proof.laws)
+    (folder / "full.onnx").unlink()
+    proof = gk.prove(folder / "edited.onnx", folder / "stripped.onnx")
+    assert (proof.verdict, "has no values" in proof.laws[0].why) == ("unproved", True), gk.text(proof)
 
 
 def test_weights_that_were_put_back_are_proved_to_be_those_of_the_original(folder):
