@@ -322,3 +322,11 @@ def test_a_weight_that_moved_further_than_its_norm_moved_times_its_norm():
     near = gk.text(gk.diff(with_weight("{3, 4}"), with_weight("{3, 4.5}")))
     assert "10 times its norm" in far
     assert "0.1 of its norm" in near
+
+
+def test_who_watches_hears_how_many_weights_are_compared():
+    text = "g (float[2] x) => (float[2] y) <float[2] a = {{1, 2}}, float[2] b = {{3, {last}}}> {{ c = Add(x, a) y = Mul(c, b) }}"
+    heard = []
+    with gk.watched(lambda done, total, what: heard.append((done, total, what))):
+        gk.diff(parse(text.format(last=4)), parse(text.format(last=5)))
+    assert heard[-1] == (2, 2, "comparing weights")
