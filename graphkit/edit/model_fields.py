@@ -48,8 +48,6 @@ def import_domain(proto: onnx.ModelProto, domain: str, version: int) -> str:
     Raises:
         EditError: ONNX has an operator of the model in other versions of ai.onnx only, or no file can hold the number.
     """
-    if not 1 <= version < 1 << 63:
-        raise EditError(f"a domain is imported as version 1 or more, not {version}")
     names = ("", "ai.onnx") if domain in ("", "ai.onnx") else (domain,)
     if "" in names:
         own = {walk.function_key(function) for function in proto.functions}
@@ -57,6 +55,8 @@ def import_domain(proto: onnx.ModelProto, domain: str, version: int) -> str:
             known = node.op_type in operators() and walk.call_key(node) not in own and walk.call_key(node)[0] == ""
             if known and schema_of(node.op_type, version) is None:
                 raise EditError(f"{title(node)}: there is no {node.op_type} in opset {version}")
+    if not 1 <= version < 1 << 63:
+        raise EditError(f"a domain is imported as version 1 or more, not {version}")
     held = [entry for entry in proto.opset_import if entry.domain in names]
     for entry in held or [proto.opset_import.add(domain=names[0])]:
         entry.version = version
