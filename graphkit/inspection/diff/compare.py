@@ -23,6 +23,7 @@ from graphkit.inspection.diff.match import Matching, match_nodes, moved
 from graphkit.inspection.diff.pairs import by_name_and_kind, confirmed, pair_outputs, pair_weights
 from graphkit.inspection.diff.scope import Key, Scope
 from graphkit.inspection.diff.tensors import Tensors
+from graphkit.progress import told
 
 if TYPE_CHECKING:
     from graphkit.graph.addresses import Holder
@@ -170,7 +171,7 @@ class Comparison:
         for name, tensor in right.items():
             if name not in taken:
                 self.tensors.new(prefix + name, tensor)
-        for one, two in pairs.items():
+        for one, two in told(pairs.items(), len(pairs), "comparing weights"):
             if one != two and one not in matching.left.inputs:
                 self.found.add("renamed", Change("weight", prefix + two, "names", prefix + one, one, two))
             self.tensors.compare(prefix + two, _former(prefix, one, two), left[one], right[two])
