@@ -65,7 +65,6 @@ def test_a_dry_run_says_what_each_step_would_touch_and_writes_nothing(graphkit, 
         (["PATCH", "MODEL", "--out", "x.onnx", "--resume"], 2, "--journal"),
         (["PATCH", "*.onnx", "--out", "x.onnx"], 2, "go into a folder"),
         (["PATCH", "MODEL", "--out", "x.onnx", "--jobs", "2", "--scheduler", "tcp://h:1"], 2, "of this machine"),
-        (["PATCH", "MODEL", "second.onnx", "--out", "x.onnx/", "--scheduler", "nowhere"], 3, "no Dask scheduler"),
     ],
 )
 def test_bad_input_is_refused(graphkit, chain, patch, tmp_path, monkeypatch, arguments, code, said):
@@ -75,6 +74,15 @@ def test_bad_input_is_refused(graphkit, chain, patch, tmp_path, monkeypatch, arg
     assert done.code == code, done
     assert said in done.err
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_a_scheduler_that_is_not_there_leaves_no_folder(graphkit, chain, patch, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    test_bad_input_is_refused(
+        *(graphkit, chain, patch, tmp_path, monkeypatch),
+        ["PATCH", "MODEL", "second.onnx", "--out", "x.onnx/", "--scheduler", "nowhere"],
+        *(3, "no Dask scheduler"),
+    )
 
 
 def test_the_schema_is_printed(graphkit):

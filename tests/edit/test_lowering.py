@@ -128,7 +128,7 @@ REFUSED = {
     "max of scattered": ('y = ScatterElements<reduction="max">(x, where, x)', 18, 17, "'max' came with opset 18"),
     "computed axes": ("s = Shape(x) i = Gather(s, zero) y = ReduceMean(x, i)", 18, 17, "'i' is computed"),
     "dilations": ("y = AveragePool<kernel_shape=[2,2], dilations=[2,2]>(x)", 20, 17, r"dilations=\[2, 2\]"),
-    "reduction": ('y = ScatterElements<axis=0, reduction="add">(x, where, x)', 16, 15, "reduction=add"),
+    "reduction": ('y = ScatterElements<axis=0, reduction="add">(x, where, x)', 16, 15, "reduction='add'"),
     "RoiAlign": ("y = RoiAlign<output_height=2, output_width=2>(x, boxes, which)", 16, 15, "half_pixel"),
     "what its definition needs": (
         "[pad] y = CenterCropPad(x, four_ends)",

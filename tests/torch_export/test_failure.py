@@ -153,12 +153,12 @@ def test_arguments_that_do_not_fit_are_of_the_stage_module():
     assert caught.value.stage == "module"
 
 
-@pytest.mark.parametrize("broken", ["TemporaryFile", "mkdtemp"])
+@pytest.mark.parametrize("broken", ["tempfile.TemporaryFile", "os.mkdir"])
 def test_files_that_cannot_be_written_are_of_the_stage_file(broken, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"tempfile.{broken}", full)
+    monkeypatch.setattr(broken, full)
     with pytest.raises(gk.ExportError, match=r"cannot be written: .*No space left") as caught:
         gk.export(torch.nn.ReLU(), (image(2),), exporter="torchscript")
     assert caught.value.stage == "file"
