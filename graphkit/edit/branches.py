@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import onnx
 
-from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune
-from graphkit.edit.splicing import constant_number, copied, splice, tell_apart
+from graphkit.edit.splicing import constant_number, copied, replace_known, splice
 from graphkit.graph import walk
 from graphkit.graph.names import Names, title
 from graphkit.graph.opset import opset_of
-from graphkit.graph.scopes import Scope, scopes
+from graphkit.graph.scopes import Scope
 
 
 class _Taken(NamedTuple):
@@ -51,25 +50,15 @@ def _round(model: onnx.ModelProto) -> list[str]:
     defined = Counter(name for graph in walk.graphs(model.graph) for name in walk.defined_names(graph))
     names = Names(model.graph)
     unread: set[str] = set()
-    # Bodies first: the graph around them takes them as they are then.
-    for graph, scope in reversed(list(zip(walk.graphs(model.graph), scopes(model.graph), strict=True))):
-        taken = {id(t.node): t for node in graph.node if (t := _taken(node, scope, opset)) is not None}
-        if not taken:
-            continue
-        nodes: list[onnx.NodeProto] = []
-        called = {node.name for node in graph.node}
-        for node in graph.node:
-            known = taken.get(id(node))
-            if known is None:
-                nodes.append(node)
-                continue
-            which = next(a.name for a in node.attribute if a.g is known.branch or a.g == known.branch)
-            done.append(f"{title(node)} ({which})")
-            unread.update((*node.input, *walk.free_names(known.other)))
-            spliced = _spliced(model, graph, known, defined, names)
-            tell_apart(spliced, called, names)
-            nodes.extend(spliced)
-        set_nodes(graph, nodes)
+
+    def written(graph: onnx.GraphProto, known: _Taken) -> list[onnx.NodeProto]:
+        node = known.node
+        which = next(a.name for a in node.attribute if a.g is known.branch or a.g == known.branch)
+        done.append(f"{title(node)} ({which})")
+        unread.update((*node.input, *walk.free_names(known.other)))
+        return _spliced(model, graph, known, defined, names)
+
+    replace_known(model, names, lambda node, scope: _taken(node, scope, opset), written)
     prune(model, sorted(unread))
     return done
 

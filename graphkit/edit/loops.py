@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import onnx
 
-from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import keep, prune
-from graphkit.edit.splicing import Condition, constant_number, copied, splice, tell_apart
+from graphkit.edit.splicing import Condition, constant_number, copied, replace_known, splice
 from graphkit.graph import values, walk
 from graphkit.graph.names import Names, label, title
 from graphkit.graph.opset import opset_of
-from graphkit.graph.scopes import Scope, scopes
+from graphkit.graph.scopes import Scope
 from graphkit.graph.symbols import tensor_types
+from graphkit.plural import counted
 from graphkit.semantics.kinds import MAY_DRAW
 
 if TYPE_CHECKING:
@@ -63,25 +63,15 @@ def resolve_loops(model: onnx.ModelProto) -> list[str]:
     opset, done = opset_of(model), list[str]()
     work = _Work(model, opset)
     unread: set[str] = set()
-    # Bodies first: the graph around them takes them as they are then.
-    for graph, scope in reversed(list(zip(walk.graphs(model.graph), scopes(model.graph), strict=True))):
-        known = {id(one.node): one for node in graph.node if (one := _known(node, scope, opset)) is not None}
-        if not known:
-            continue
-        nodes: list[onnx.NodeProto] = []
-        called = {node.name for node in graph.node}
-        for node in graph.node:
-            one = known.get(id(node))
-            if one is None:
-                nodes.append(node)
-                continue
-            done.append(f"{title(node)} ({one.turns} turn{'' if one.turns == 1 else 's'})")
-            unread.update((*node.input, *walk.free_names(one.body)))
-            made = work.written(graph, one)
-            unread.update(work.unread)
-            tell_apart(made, called, work.names)
-            nodes.extend(made)
-        set_nodes(graph, nodes)
+
+    def written(graph: onnx.GraphProto, one: _Known) -> list[onnx.NodeProto]:
+        done.append(f"{title(one.node)} ({counted(one.turns, 'turn')})")
+        unread.update((*one.node.input, *walk.free_names(one.body)))
+        made = work.written(graph, one)
+        unread.update(work.unread)
+        return made
+
+    replace_known(model, work.names, lambda node, scope: _known(node, scope, opset), written)
     if done:
         prune(model, sorted(unread))
     return done

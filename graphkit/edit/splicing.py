@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import onnx
 
 from graphkit.edit.inlining import hand_down
+from graphkit.edit.nodes import set_nodes
 from graphkit.edit.renaming import rename_declarations, rename_everywhere
+from graphkit.graph import walk
 from graphkit.graph.names import Names
-from graphkit.graph.scopes import Scope
+from graphkit.graph.scopes import Scope, scopes
 from graphkit.semantics.elementwise import BOOLEAN
 from graphkit.shapes.inference import Chain
+
+Known = TypeVar("Known")
 
 INITIALIZERS_ALONE = 4
 """The IR version since which an initializer need not be a graph input (docs/IR.md)."""
@@ -21,6 +26,42 @@ class Condition(Chain):
     """What a condition or a count is computed from."""
 
     OPS = Chain.OPS | {*BOOLEAN, "Not", "ReduceSum"}
+
+
+def replace_known(
+    model: onnx.ModelProto,
+    names: Names,
+    known: Callable[[onnx.NodeProto, Scope], Known | None],
+    written: Callable[[onnx.GraphProto, Known], list[onnx.NodeProto]],
+) -> None:
+    """Put other nodes in the place of those of which it is known what runs. Changes the model.
+
+    Bodies come first: the graph around them takes them as they are then.
+
+    Args:
+        model: The model.
+        names: Its names.
+        known: What is known of a node, seen from its scope; None where it stays.
+        written: The nodes that stand for it in its graph.
+
+    Scope: main graph and bodies at any depth; not functions.
+    Cost: O(graph), and the nodes that are written.
+    """
+    for graph, scope in reversed(list(zip(walk.graphs(model.graph), scopes(model.graph), strict=True))):
+        old = list(graph.node)
+        found = [known(node, scope) for node in old]
+        if all(one is None for one in found):
+            continue
+        nodes: list[onnx.NodeProto] = []
+        called = {node.name for node in old}
+        for node, one in zip(old, found, strict=True):
+            if one is None:
+                nodes.append(node)
+                continue
+            made = written(graph, one)
+            tell_apart(made, called, names)
+            nodes.extend(made)
+        set_nodes(graph, nodes)
 
 
 def constant_number(scope: Scope, name: str, opset: int) -> int | None:

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from surgery.dims_nets import Function
+
 
 class ShuffleUnit(nn.Module):
     """ShuffleNet v2: half of the channels goes through a branch, then channels are shuffled."""
@@ -627,17 +629,6 @@ def unrolled(x):
         h = torch.tanh(x[:, step] + 0.5 * h)
         made.append(h)
     return torch.stack(made, 1)
-
-
-class Function(nn.Module):
-    """A net of one function."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *given):
-        return self.function(*given)
 
 
 def _nets():

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from surgery.dims_nets import Function
+
 
 class GroupedQuery(nn.Module):
     """Fewer keys than queries, repeated by expand and reshape; a causal mask made on the spot."""
@@ -883,17 +885,6 @@ def log_sum_crf(x):
     _b, _n, k = x.shape
     trans = torch.arange(k * k).float().view(1, k, k) / 10
     return torch.logsumexp(x[:, :-1].unsqueeze(-1) + x[:, 1:].unsqueeze(2) + trans, dim=-1).sum(1)
-
-
-class Function(nn.Module):
-    """A net of one function."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *given):
-        return self.function(*given)
 
 
 def _nets():
