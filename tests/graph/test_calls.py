@@ -11,6 +11,9 @@ from onnx import helper
 import graphkit as gk
 from graphkit.graph.calls import MANY, MOST_CALLS, expanded_nodes, expands_beyond
 
+PATIENCE = 20
+"""Seconds of processor time on a slow machine; what is expanded all the same takes longer than anyone waits."""
+
 OPSETS = [helper.make_opsetid("my", 1), helper.make_opsetid("", 18)]
 
 
@@ -40,7 +43,7 @@ def test_the_count_is_that_of_the_inlined_model(reverse):
 def test_thousands_of_doublings_are_counted_at_once():
     start = time.process_time()
     assert expanded_nodes(doubling(5000)) == MANY
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < PATIENCE
 
 
 WORK = {
@@ -68,7 +71,7 @@ def test_work_on_a_kilobyte_that_doubles_ends_at_once(work, count):
             WORK[work](proto)
     else:
         WORK[work](proto)
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < PATIENCE
 
 
 def padded(model, count):

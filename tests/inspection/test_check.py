@@ -175,7 +175,7 @@ def test_functions_that_double_are_checked_at_once():
     graph = helper.make_graph([helper.make_node("F39", ["x"], ["y"], domain="my")], "g", [x], [y])
     start = time.process_time()
     result = gk.check(helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=functions))
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 20  # of a slow machine; 2 ** 39 calls take weeks
     assert {f.kind for f in result.findings} <= {"runtime", "shape"}
     assert not result
 

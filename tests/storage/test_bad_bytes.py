@@ -15,7 +15,7 @@ from graphkit.storage.wire import MAX_NAME, tag, varint
 from hand_made import field, model_bytes, model_head, referring, small, tensor
 from weight_places import BYTES, raw
 
-SECONDS = 1
+SECONDS = 5
 MIB = 200
 
 

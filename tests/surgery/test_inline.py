@@ -196,7 +196,7 @@ def test_functions_that_double_are_counted_before_they_are_expanded():
     with pytest.raises(gk.SessionError, match="functions of"):
         gk.session(model)
     assert gk.lint(model) is not None
-    assert time.process_time() - before < 5
+    assert time.process_time() - before < 20  # of a slow machine; 2 ** 59 calls never end
 
 
 def test_a_function_that_calls_itself_and_calls_that_do_not_fit_are_refused():
