@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from graphkit.errors import FeedError, NameNotFoundError
-from graphkit.feeds.input_ranges import input_ranges
+from graphkit.feeds.input_ranges import input_ranges, normalised
 from graphkit.feeds.ranges import Range
 from graphkit.feeds.window_sizes import with_room
 from graphkit.graph.index import GraphIndex
@@ -74,6 +74,7 @@ class RandomFeeds:
         self.index = GraphIndex(model.proto.graph)
         self._like = {name: None if dims is None else tuple(dims) for name, dims in (like or {}).items()}
         self._ranges: dict[str, Range] = {}
+        self._pictures: dict[str, bool] = {}
         self._windows = has_windows(model.proto.graph)
         self.settled = not self._windows
         self.sizes: dict[str, int] = {**self._learned(bind or {}), **(bind or {})}
@@ -222,6 +223,20 @@ class RandomFeeds:
         generator = np.random.default_rng([self.seed, sample, zlib.crc32(name.encode())])
         wanted = self._range(name).resolved(lambda symbol: self._size_of(symbol) or 1)
         return draw(generator, port, shape, replace(wanted, empties=self.empties(name, sample)))
+
+    def draw_normalised(self, name: str, sample: int) -> Array:
+        """``draw``, but a picture of 0 to 1 is what mean and deviation make of it: standard normal numbers.
+
+        Raises:
+            FeedError: The input is no tensor, or its rank is unknown.
+        """
+        drawn = self.draw(name, sample)
+        if name not in self._pictures:
+            self._pictures[name] = bool(normalised(self.model, self.index, [name]))
+        if not self._pictures[name]:
+            return drawn
+        generator = np.random.default_rng([self.seed, sample, zlib.crc32(name.encode())])
+        return generator.standard_normal(drawn.shape).astype(drawn.dtype)
 
     def empties(self, name: str, sample: int) -> bool:
         """Whether an input is a mask that drops a whole row in a sample, one of several rows.

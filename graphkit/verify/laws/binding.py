@@ -179,6 +179,7 @@ class Binding:
         others: Further pairs that must agree.
         held: (before, after, ``names``) -> what is wrong with what after holds, as can be seen without a run; or None.
         ordered: Whether after's inputs must come in the order of ``inputs``.
+        normalised: Whether pictures are also fed as mean and deviation make them. Not where calibration saw feeds of its own.
     """
 
     inputs: Mapping[str, Link]
@@ -195,6 +196,7 @@ class Binding:
     others: tuple[Other, ...] = ()
     held: Callable[[Model, Model, Mapping[str, str]], str | None] | None = None
     ordered: bool = True
+    normalised: bool = True
 
     @property
     def compared(self) -> dict[str, Outcome]:

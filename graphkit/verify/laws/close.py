@@ -31,7 +31,8 @@ def precision(change: Change) -> Binding:
     )
     gone = _quantized_defaults(change) if "int" in to else frozenset()
     inputs: dict[str, Link] = {name: Fed(name) for name in plain.inputs if name not in gone}
-    return replace(plain, inputs=inputs, close=close, held=HELD.get(to))
+    calibrated = to == "int8" and bool(change.arguments.get("feeds"))
+    return replace(plain, inputs=inputs, close=close, held=HELD.get(to), normalised=not calibrated)
 
 
 def _quantized_defaults(change: Change) -> frozenset[str]:

@@ -54,6 +54,7 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
         others=(),
         held=first.held or second.held,
         ordered=first.ordered and second.ordered,
+        normalised=first.normalised and second.normalised,
     )
 
 

@@ -256,13 +256,18 @@ class Plan:
             if not port.data_type:
                 feeds[name] = self._loose(name, random, sample)
                 continue
-            feeds[name] = random.draw(name, sample) if mine_first or not alike else other.draw(link.name, sample)
+            feeds[name] = self._drawn(random, name, sample) if mine_first or not alike else self._drawn(other, link.name, sample)
             random.learn(port, feeds[name].shape, bind)
         for name in self._alone:
             if name not in feeds and self._mine[name].required:
                 feeds[name] = random.draw(name, sample)
         before = self._before(feeds, other, sample)
         return Trial(kind, self._said(feeds), feeds, (before,), self._left_out(sample))
+
+    def _drawn(self, source: RandomFeeds, name: str, sample: int) -> Any:
+        """A feed; a picture in every second sample as mean and deviation make it, unless calibration saw other pictures."""
+        normal = sample % 2 and self._binding.normalised
+        return source.draw_normalised(name, sample) if normal else source.draw(name, sample)
 
     def _loose(self, name: str, random: RandomFeeds, sample: int) -> Any:
         """A feed for an input that is no tensor: a sequence of two tensors, or what an optional holds."""
@@ -296,7 +301,7 @@ class Plan:
                 if link.convert is None and not isinstance(own[link.name], list):
                     other.learn(self._theirs[link.name], np.shape(own[link.name]))
         for name in self._own:
-            own[name] = self._given[name] if name in self._given else other.draw(name, sample)
+            own[name] = self._given[name] if name in self._given else self._drawn(other, name, sample)
         return own
 
     def _left_out(self, sample: int) -> frozenset[str]:
