@@ -256,7 +256,9 @@ class Plan:
             if not port.data_type:
                 feeds[name] = self._loose(name, random, sample)
                 continue
-            feeds[name] = self._drawn(random, name, sample) if mine_first or not alike else self._drawn(other, link.name, sample)
+            feeds[name] = (
+                self._drawn(random, name, sample) if mine_first or not alike else self._drawn(other, link.name, sample)
+            )
             random.learn(port, feeds[name].shape, bind)
         for name in self._alone:
             if name not in feeds and self._mine[name].required:
