@@ -11,6 +11,7 @@ import onnx
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import OPSET as BROADCASTS
 from graphkit.semantics.kinds import MAY_DRAW
+from graphkit.semantics.wide_sums import wide_evaluator
 from graphkit.shapes.inference import NOT_COMPUTED
 
 if TYPE_CHECKING:
@@ -65,15 +66,13 @@ def evaluated(node: onnx.NodeProto, inputs: Mapping[str, Array], opset: int) -> 
 
 
 def _referenced(node: onnx.NodeProto, inputs: Mapping[str, Array], opset: int) -> dict[str, Array] | None:
-    from onnx.reference import ReferenceEvaluator
-
     tensors = [onnx.numpy_helper.from_array(array, name) for name, array in inputs.items()]
     outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
     graph = onnx.helper.make_graph([node], "node", [], outputs, tensors)
     alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     try:
         with np.errstate(all="ignore"):
-            results = ReferenceEvaluator(alone).run(None, {})
+            results = wide_evaluator(alone).run(None, {})
     except NOT_COMPUTED:
         return None
     names = [name for name in node.output if name]

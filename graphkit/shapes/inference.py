@@ -14,6 +14,7 @@ from graphkit.graph.calls import expands_beyond
 from graphkit.graph.scopes import Scope
 from graphkit.graph.walk import graphs, model_nodes
 from graphkit.semantics.kinds import CONTROL_FLOW
+from graphkit.semantics.wide_sums import wide_evaluator
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -358,8 +359,6 @@ def _shape_window(node: onnx.NodeProto, dims: list[int | str | None]) -> list[in
 
 
 def _run(nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto], output: str, opset: int) -> Array | None:
-    from onnx.reference import ReferenceEvaluator
-
     names = {tensor.name for tensor in initializers}
     if not nodes and output not in names:
         return None
@@ -367,7 +366,7 @@ def _run(nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto], outp
     graph = onnx.helper.make_graph(nodes, "chain", [], [result], initializers)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     try:
-        results: list[Array] = ReferenceEvaluator(model).run(None, {})  # type: ignore[assignment]  # it says list[Any] | None
+        results: list[Array] = wide_evaluator(model).run(None, {})  # type: ignore[assignment]  # it says list[Any] | None
     except NOT_COMPUTED:
         return None  # a chain that cannot be computed beforehand is simply not known
     return results[0]

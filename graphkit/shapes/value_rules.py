@@ -11,6 +11,7 @@ import onnx
 
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.kinds import CONTROL_FLOW, MAY_DRAW, RECURRENT
+from graphkit.semantics.wide_sums import wide_evaluator
 from graphkit.shapes.inference import NOT_COMPUTED
 from graphkit.tensor import numpy_type
 
@@ -50,13 +51,11 @@ def computed(node: onnx.NodeProto, given: Given, opset: int) -> list[Array] | No
 
 
 def _by_reference(node: onnx.NodeProto, given: Given, opset: int) -> list[Array]:
-    from onnx.reference import ReferenceEvaluator
-
     tensors = {n: onnx.numpy_helper.from_array(a, n) for n, a in zip(node.input, given, strict=True) if a is not None}
     outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
     graph = onnx.helper.make_graph([node], "node", [], outputs, list(tensors.values()))
     alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    results: list[Any] = ReferenceEvaluator(alone).run(None, {})  # type: ignore[assignment]  # it says list[Any] | None
+    results: list[Any] = wide_evaluator(alone).run(None, {})  # type: ignore[assignment]  # it says list[Any] | None
     return [np.asarray(result) for result in results]
 
 

@@ -16,6 +16,7 @@ from graphkit.graph.ports import Port, input_ports
 from graphkit.model import Model
 from graphkit.runtime.ort_values import from_run, lent_outputs, to_runtime
 from graphkit.runtime.session import PieceSession
+from graphkit.semantics.wide_sums import wide_evaluator
 from graphkit.storage.source import LocalFile
 from graphkit.tensor import bits
 
@@ -142,10 +143,8 @@ def _let_go(model: Model) -> None:
 
 
 def _reference(model: Model) -> Any:
-    from onnx.reference import ReferenceEvaluator
-
     try:
-        evaluator = ReferenceEvaluator(model.materialize())
+        evaluator = wide_evaluator(model.materialize())
     except Exception as error:
         raise SessionError(f"onnx.reference cannot load it: {error}"[:300]) from error
 
