@@ -1,8 +1,11 @@
 """The nodes that make of pictures what a model was trained on: layout, channel order, resizing, scaling to mean and std.
 
-Resizing follows what each library does. PIL and torchvision widen the filter where a picture shrinks (antialias) and go
-over the rows, round to whole numbers, then over the columns; bicubic is the one with a = -0.5. OpenCV takes the samples
-as they are, in one go; bicubic is the one with a = -0.75.
+Resizing follows what each library does. PIL and torchvision widen the filter where a picture shrinks (antialias), go over
+one side, round to whole numbers, then over the other; bicubic is the one with a = -0.5. torchvision goes along the rows
+first. PIL does that too, unless the height shrinks by more than twice the pixels that the width does; bicubic pictures show
+it, since what overshoots is cut off between the two. PIL multiplies colours by their alpha before, and divides after. OpenCV
+takes the samples as they are, in one go; bicubic is the one with a = -0.75. Halves are rounded up by all of them; pictures of
+floats are neither rounded nor cut off.
 """
 
 from __future__ import annotations
@@ -19,6 +22,11 @@ from graphkit.graph.values import tensor_type
 
 Library = Literal["pil", "opencv", "torchvision"]
 Filter = Literal["bilinear", "bicubic", "nearest"]
+
+FLOATS = frozenset(
+    {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
+)
+"""Element types of pictures that are not rounded."""
 
 ANTIALIAS = 18
 """The opset since which Resize has ``antialias`` and ``axes``."""
@@ -85,8 +93,8 @@ class _Writer:
         if p.channels_last:
             value = self._add("Transpose", [value], "channels_first", perm=[0, 3, 1, 2])
         if p.swapped:
-            assert isinstance(channels, int)
-            value = self._add("Gather", [value, self._ints(list(range(channels))[::-1])], "swapped", axis=1)
+            order = [2, 1, 0, 3][:channels] if isinstance(channels, int) else [2, 1, 0]
+            value = self._add("Gather", [value, self._ints(order)], "swapped", axis=1)
         if p.taken != onnx.TensorProto.FLOAT:
             value = self._add("Cast", [value], "wide", to=onnx.TensorProto.FLOAT)
         if p.resize is not None:
@@ -122,21 +130,96 @@ class _Writer:
         if self._p.resize == "opencv":
             extra = {"cubic_coeff_a": -0.75} if mode == "cubic" else {}
             return self._whole(self._resize(value, (height, width), mode=mode, **extra))
-        for axis, size in ((3, width), (2, height)):
+        if self._p.resize == "pil" and self._p.dims[1] == 4:
+            same = self._same_size(value, height, width)
+            product = self._two_sides(self._multiplied(value, same), height, width, mode)
+            return self._divided(product, same)
+        return self._two_sides(value, height, width, mode)
+
+    def _two_sides(self, value: str, height: int, width: int, mode: str) -> str:
+        """One side after the other, each in whole numbers."""
+        sides = [(3, self._ints([width])), (2, self._ints([height]))]
+        if self._p.resize == "pil" and mode == "cubic" and self._whole_numbers:
+            sides.insert(0, (2, self._first_height(value, height, width)))
+        for axis, size in sides:
             value = self._whole(self._antialiased(value, axis, size, mode))
         return value
 
-    def _nearest(self, value: str, axis: int, size: int) -> str:
-        """One axis by indices in whole numbers: Resize reckons in float32, which misses where a place is just between two.
+    def _first_height(self, value: str, height: int, width: int) -> str:
+        """The height where PIL begins with the columns, else the one that the picture has."""
+        old = {axis: self._size(value, axis) for axis in (2, 3)}
+        less = self._add("Sub", [old[2], self._ints([height])], "less_height")
+        narrower = self._add(
+            "Mul", [self._add("Sub", [old[3], self._ints([width])], "less_width"), self._ints([2])], "twice"
+        )
+        shrinks = self._add("Greater", [less, self._ints([0])], "shrinks")
+        columns = self._add("And", [shrinks, self._add("Greater", [less, narrower], "more")], "columns_first")
+        return self._add("Where", [columns, self._ints([height]), old[2]], "first_height")
 
-        PIL takes floor((i + 0.5) * old / new), the others floor(i * old / new).
+    def _nearest(self, value: str, axis: int, size: int) -> str:
+        """One axis by indices, reckoned as each library does: a place that is just between two pixels is rounding's to choose.
+
+        PIL adds old / new up, from half of it on; OpenCV has i / (new / old); both in float64. torchvision has
+        i * (old / new) in float32.
         """
-        twice = 2 * np.arange(size, dtype=np.int64) + (self._p.resize == "pil")
-        shape = self._add("Shape", [value], "shape")
-        old = self._add("Gather", [shape, self._constant(np.array(axis))], "old", axis=0)
-        product = self._add("Mul", [self._constant(twice), old], "twice")
-        places = self._add("Div", [product, self._ints([2 * size])], "places")
-        return self._add("Gather", [value, places], "nearest", axis=axis)
+        kind = np.float32 if self._p.resize == "torchvision" else np.float64
+        old = self._add(
+            "Cast", [self._size(value, axis)], "old", to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+        )
+        new = self._constant(np.array([size], kind))
+        if self._p.resize == "pil":
+            step = self._add("Div", [old, new], "step")
+            steps = self._add("Mul", [step, self._constant(np.array([0.5] + [1.0] * (size - 1)))], "steps")
+            places = self._add("CumSum", [steps, self._constant(np.array(0))], "places")
+        else:
+            if self._p.resize == "opencv":
+                # ONNX Runtime makes y / x of (1 / x) * y, which rounds otherwise, but leaves Reciprocal
+                ratio = self._add("Reciprocal", [self._add("Div", [new, old], "scale")], "ratio")
+            else:
+                ratio = self._add("Div", [old, new], "ratio")
+            places = self._add("Mul", [self._constant(np.arange(size, dtype=kind)), ratio], "places")
+        whole = self._add("Cast", [self._add("Floor", [places], "floor")], "whole", to=onnx.TensorProto.INT64)
+        last = self._add("Sub", [self._size(value, axis), self._ints([1])], "last")
+        return self._add("Gather", [value, self._add("Min", [whole, last], "held")], "nearest", axis=axis)
+
+    def _same_size(self, value: str, height: int, width: int) -> str:
+        """Whether there is nothing to resize: PIL returns such a picture as it is."""
+        size = self._add("Concat", [self._size(value, 2), self._size(value, 3)], "size", axis=0)
+        apart = self._add("Abs", [self._add("Sub", [size, self._ints([height, width])], "apart")], "apart")
+        most = self._add("ReduceMax", [apart], "most", keepdims=0)
+        return self._add("Equal", [most, self._constant(np.array(0))], "same_size")
+
+    def _multiplied(self, value: str, same: str) -> str:
+        """Colours times alpha / 255, in whole numbers as PIL reckons them; as they are where the size stays."""
+        colours, alpha = self._colours_and_alpha(value)
+        product = self._add("Mul", [colours, self._where_not(same, alpha)], "product")
+        raised = self._add("Add", [product, self._floats([128.0], ())], "raised")
+        high = self._add("Floor", [self._add("Div", [raised, self._floats([256.0], ())], "parts")], "high")
+        both = self._add("Div", [self._add("Add", [raised, high], "both"), self._floats([256.0], ())], "shares")
+        return self._add("Concat", [self._add("Floor", [both], "multiplied"), alpha], "premultiplied", axis=1)
+
+    def _where_not(self, condition: str, alpha: str) -> str:
+        """Alpha, and 255 where the condition holds: colours stay as they are there."""
+        return self._add("Where", [condition, self._floats([255.0], ()), alpha], "by")
+
+    def _divided(self, value: str, same: str) -> str:
+        """Colours divided by alpha / 255; where alpha is 0 they stay."""
+        colours, alpha = self._colours_and_alpha(value)
+        clear = self._add("Equal", [alpha, self._floats([0.0], ())], "clear")
+        by = self._where_not(self._add("Or", [clear, same], "kept"), alpha)
+        quotient = self._add("Div", [self._add("Mul", [colours, self._floats([255.0], ())], "wide"), by], "quotient")
+        held = self._add("Min", [self._add("Floor", [quotient], "floor"), self._floats([255.0], ())], "held")
+        return self._add("Concat", [held, alpha], "divided", axis=1)
+
+    def _colours_and_alpha(self, value: str) -> tuple[str, str]:
+        return (
+            self._add("Gather", [value, self._ints([0, 1, 2])], "colours", axis=1),
+            self._add("Gather", [value, self._ints([3])], "alpha", axis=1),
+        )
+
+    def _size(self, value: str, axis: int) -> str:
+        """How long an axis is: [1], int64."""
+        return self._add("Gather", [self._add("Shape", [value], "shape"), self._ints([axis])], "old", axis=0)
 
     def _resize(self, value: str, sizes: tuple[int, int], **attributes: str | float) -> str:
         """Both axes at once."""
@@ -147,11 +230,11 @@ class _Writer:
         none = "" if self._opset >= 13 else self._floats([], (0,))
         return self._add("Resize", [value, none, none, wanted], "resized", **attributes)
 
-    def _antialiased(self, value: str, axis: int, size: int, mode: str) -> str:
-        """One axis, with a filter that widens where the picture shrinks."""
+    def _antialiased(self, value: str, axis: int, size: str, mode: str) -> str:
+        """One axis, brought to ``size`` ([1], int64) with a filter that widens where the picture shrinks."""
         if self._opset >= ANTIALIAS:
             extra = {"cubic_coeff_a": -0.5} if mode == "cubic" else {}
-            inputs = [value, "", "", self._ints([size])]
+            inputs = [value, "", "", size]
             return self._add(
                 "Resize", inputs, "resized", mode=mode, antialias=1, axes=[axis], exclude_outside=1, **extra
             )
@@ -160,16 +243,14 @@ class _Writer:
             return self._add("MatMul", [weights, value], "columns")
         return self._add("MatMul", [value, self._add("Transpose", [weights], "turned", perm=[1, 0])], "rows")
 
-    def _weights(self, value: str, axis: int, size: int, mode: str) -> str:
+    def _weights(self, value: str, axis: int, size: str, mode: str) -> str:
         """What each old place gives each new one: [new size, old size]. For opsets whose Resize has no antialias."""
-        shape = self._add("Shape", [value], "shape")
-        old = self._add("Gather", [shape, self._constant(np.array(axis))], "old", axis=0)
-        places = self._add("Range", [self._constant(np.array(0)), old, self._constant(np.array(1))], "places")
-        middles = self._add("Add", [self._float(places), self._floats([0.5], ())], "middles")
-        ratio = self._add("Div", [self._float(old), self._floats([float(size)], ())], "ratio")
-        centres = self._add(
-            "Mul", [self._constant((np.arange(size, dtype=np.float32) + 0.5)[:, None]), ratio], "centres"
-        )
+        old = self._size(value, axis)
+        middles = self._add("Add", [self._float(self._up_to(old)), self._floats([0.5], ())], "middles")
+        ratio = self._add("Div", [self._float(old), self._float(size)], "ratio")
+        halves = self._add("Add", [self._float(self._up_to(size)), self._floats([0.5], ())], "halves")
+        column = self._add("Reshape", [halves, self._ints([-1, 1])], "column")
+        centres = self._add("Mul", [column, ratio], "centres")
         far = self._add("Abs", [self._add("Sub", [middles, centres], "difference")], "far")
         one = self._floats([1.0], ())
         far = self._add("Div", [far, self._add("Max", [ratio, one], "width")], "far")
@@ -199,9 +280,20 @@ class _Writer:
             result = self._add("Add", [product, self._floats([factor], ())], "sum")
         return result
 
+    def _up_to(self, count: str) -> str:
+        """0, 1, ... below ``count`` ([1], int64)."""
+        end = self._add("Squeeze", [count], "end")
+        return self._add("Range", [self._constant(np.array(0)), end, self._constant(np.array(1))], "places")
+
+    @property
+    def _whole_numbers(self) -> bool:
+        return self._p.taken not in FLOATS
+
     def _whole(self, value: str) -> str:
-        """Whole numbers from 0 to 255, as pictures have them."""
-        rounded = self._add("Round", [value], "rounded")
+        """Whole numbers from 0 to 255 where pictures have them, halves rounded up."""
+        if not self._whole_numbers:
+            return value
+        rounded = self._add("Floor", [self._add("Add", [value, self._floats([0.5], ())], "raised")], "rounded")
         return self._add("Clip", [rounded, self._floats([0.0], ()), self._floats([255.0], ())], "held")
 
     def _float(self, value: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 from graphkit.arguments import ArgumentTypeError, ArgumentValueError
 from graphkit.edit.body import Body
 from graphkit.edit.inserting import Insertion
-from graphkit.edit.picture_body import Filter, Library, Pictures, picture_body
+from graphkit.edit.picture_body import FLOATS, Filter, Library, Pictures, picture_body
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph.addresses import Addresses
 from graphkit.graph.opset import opset_of
@@ -23,6 +24,9 @@ OLDEST = 11
 
 CHANNELS = (1, 3, 4)
 """Numbers of channels that pictures have; they tell where a model's input has its channels."""
+
+PIXELS = FLOATS | {data_type_named(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
+"""Element types that pictures may have."""
 
 
 @operation(law="bound", valid=False)
@@ -44,15 +48,17 @@ def image(
     the declared shape has 1, 3 or 4, first where that does not tell.
 
     With ``resize`` pictures may have any size, and are brought to the model's. The result agrees with that library's
-    within 1 of 255, bicubic within 2: PIL's ``Image.resize``, torchvision's ``resize`` (antialias), OpenCV's ``resize``.
+    within 1 of 255, bicubic within 2, nearest exactly: PIL's ``Image.resize``, torchvision's ``resize`` (antialias),
+    OpenCV's ``resize``. Four channels are red, green, blue and alpha: PIL weighs colours by alpha, and where alpha is small
+    a step of 1 there is more in the colour. Pictures of floats are neither rounded nor cut off.
 
     Args:
         model: A path, a ModelProto or a Model.
         input: The input: four axes, floats.
-        dtype: The element type of the pictures, whose values go from 0 to 255.
+        dtype: The element type of the pictures, integers or floats, whose values go from 0 to 255.
         layout: NHWC or NCHW, that of the pictures.
-        order: "bgr" for pictures with their channels in the opposite order to the model's; ``mean`` and ``std`` are in
-            the model's.
+        order: "bgr" for pictures whose red and blue are in the opposite order to the model's, as OpenCV reads them; alpha
+            stays last. ``mean`` and ``std`` are in the model's order.
         mean: One number, or one a channel, of values from 0 to 1.
         std: The same.
         resize: "pil", "opencv" or "torchvision"; None for pictures that have the model's size.
@@ -62,7 +68,7 @@ def image(
         NameNotFoundError: The model has no such input.
         EditError: The input has not four axes of floats; the model's size is not fixed and pictures are to be resized; the
             number of channels is not known or does not fit; the opset is below 11; a std
-            is 0; an element type is none.
+            is 0; a mean or std is not finite; an element type is none, or no number that a picture can hold.
         ValueError: A choice that is none of these.
         TypeError: ``mean`` or ``std`` is neither a number nor numbers.
 
@@ -71,7 +77,8 @@ def image(
     Cost: O(graph); weights are not read. Below opset 18, where Resize has no antialias, resizing as PIL does multiplies by
         a matrix a side.
     Law: bound: the same numbers once the input is fed what the pictures stand for.
-    Source: Pillow's Resample.c, OpenCV's resize.cpp, torchvision's resize; ONNX Resize-18.
+    Source: Pillow 13 (Resample.c, Geometry.c), OpenCV's resize.cpp, torchvision's resize; ONNX Resize-18. Pillow before 13
+        resizes the rows first whatever the size; bicubic pictures whose height shrinks most differ from that where they overshoot.
 
     Example:
         >>> gk.image("model.onnx", "x", resize="pil").save("out.onnx")  # doctest: +SKIP
@@ -127,10 +134,14 @@ def _pictures(
             raise EditError(f"{what} has {len(each)} numbers, and {name!r} has {channels} channels")
     if 0 in std:
         raise EditError("no std may be 0")
+    if not all(map(math.isfinite, (*mean, *std))):
+        raise EditError("mean and std are finite numbers")
     try:
         taken = data_type_named(dtype)
     except ValueError as error:
         raise EditError(str(error)) from error
+    if taken not in PIXELS:
+        raise EditError(f"pictures are integers or floats of 8 to 64 bits, not {dtype}", hint=Hint("take uint8"))
     swapped = order == "bgr"
     return Pictures(taken, given, first, layout == "NHWC", last, swapped, mean, std, resize, filter)
 
@@ -141,7 +152,10 @@ def _numbers(name: str, given: float | Sequence[float]) -> list[float]:
     Raises:
         ArgumentTypeError: It is neither.
     """
+    refusal = ArgumentTypeError(f"{name} is a number, or one for each channel, not {given!r:.60}")
+    if isinstance(given, str | bytes | bool):
+        raise refusal
     try:
         return [float(number) for number in ([given] if isinstance(given, int | float) else given)]
     except (TypeError, ValueError) as error:
-        raise ArgumentTypeError(f"{name} is a number, or one for each channel, not {given!r:.60}") from error
+        raise refusal from error

@@ -69,7 +69,7 @@ def opencv(array, height, width, filter_name):
         old = out.shape[axis]
         at = (np.arange(size) + 0.5) * old / size - 0.5
         if filter_name == "nearest":
-            out = np.take(out, np.minimum(np.floor(np.arange(size) * old / size).astype(int), old - 1), axis)
+            out = np.take(out, np.minimum(np.floor(np.arange(size) * (1 / (size / old))).astype(int), old - 1), axis)
             continue
         low, part = np.floor(at).astype(int), at - np.floor(at)
         a = -0.75
@@ -139,7 +139,12 @@ def test_any_size_is_declared_and_other_types_are_taken_and_given():
         ("n,3,12,10", {"mean": [0.1, 0.2]}, gk.EditError, "mean has 2 numbers, and 'x' has 3 channels"),
         ("n,3,12,10", {"std": 0}, gk.EditError, "no std may be 0"),
         ("n,3,12,10", {"layout": "HWC"}, ValueError, "'HWC' is none of NHWC, NCHW"),
+        ("n,3,12,10", {"std": float("inf")}, gk.EditError, "finite"),
+        ("n,3,12,10", {"mean": float("nan")}, gk.EditError, "finite"),
+        ("n,3,12,10", {"mean": "12"}, TypeError, "is a number, or one for each channel"),
         ("n,3,12,10", {"dtype": "float99"}, gk.EditError, "float99"),
+        ("n,3,12,10", {"dtype": "string"}, gk.EditError, "integers or floats"),
+        ("n,3,12,10", {"dtype": "int4"}, gk.EditError, "integers or floats"),
         ("n,3,12,10", {"input": "y"}, gk.NameNotFoundError, "no input named 'y'"),
     ],
 )
@@ -158,3 +163,92 @@ def test_a_nearest_place_that_is_just_between_two_pixels_is_the_one_that_pil_tak
     got = gk.run(after, {"x": picture[None]})["y"][0].transpose(1, 2, 0) * 255
     want = np.asarray(image.fromarray(picture).resize((23, 17), image.Resampling.NEAREST))
     np.testing.assert_array_equal(np.round(got), want)
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize("size", [(60, 60), (62, 60), (63, 61), (40, 49), (97, 101), (90, 5), (53, 90), (54, 55)])
+def test_bicubic_begins_with_the_side_that_pil_begins_with(size, opset):
+    """Noise overshoots, which is cut off between the two sides: the order of the sides shows."""
+    array = np.random.default_rng(0).integers(0, 2, (*size, 3), dtype=np.uint8) * 255
+    wanted = np.asarray(Image.fromarray(array).resize((50, 53), 3)).astype(np.float32)
+    model = gk.image(net("n,3,53,50", opset), "x", resize="pil", filter="bicubic")
+    assert np.abs(prepared(model, array[None])[0].transpose(1, 2, 0) - wanted).max() <= 2.001
+
+
+def ramp(length):
+    """A row of pixels, each with its place in it in two channels."""
+    places = np.arange(length)
+    return np.stack([places % 256, places // 256, places * 0], -1).astype(np.uint8)[None]
+
+
+@pytest.mark.parametrize(
+    ("new", "olds"), [(23, (90, 448, 7, 1)), (64, (448, 1000, 50)), (224, (50, 1, 640)), (49, (98, 441))]
+)
+def test_nearest_takes_the_very_pixels_that_each_library_takes(new, olds):
+    torch = pytest.importorskip("torch")
+    models = {
+        library: gk.image(net(f"n,3,1,{new}"), "x", resize=library, filter="nearest")
+        for library in ("pil", "opencv", "torchvision")
+    }
+    for old in olds:
+        row = ramp(old)
+        channels_first = torch.from_numpy(row.transpose(2, 0, 1).copy())[None]
+        wanted = {
+            "pil": np.asarray(Image.fromarray(row).resize((new, 1), 0)),
+            "opencv": row[:, np.floor(np.arange(new) * (1 / (new / old))).astype(int)],
+            "torchvision": torch.nn.functional.interpolate(channels_first, size=(1, new)).numpy()[0].transpose(1, 2, 0),
+        }
+        for library, model in models.items():
+            np.testing.assert_array_equal(np.round(prepared(model, row[None])[0].transpose(1, 2, 0)), wanted[library])
+
+
+@pytest.mark.parametrize("opset", [12, 18])
+@pytest.mark.parametrize("filter_name", FILTERS)
+@pytest.mark.parametrize("size", [(12, 10), (30, 17), (5, 40)])
+def test_colours_are_weighed_by_alpha_as_pil_does(size, filter_name, opset):
+    array = picture(*size, 4)
+    array[:3, :2, 3] = 0
+    wanted = np.asarray(Image.fromarray(array, "RGBA").resize((10, 12), FILTERS[filter_name])).astype(np.float32)
+    model = gk.image(net("n,4,12,10", opset), "x", resize="pil", filter=filter_name)
+    got = prepared(model, array[None])[0].transpose(1, 2, 0)
+    alpha = wanted[..., 3:]
+    assert np.abs(got - wanted)[..., 3].max() <= 1.001
+    assert (np.abs(got - wanted)[..., :3] * alpha).max() <= 255 * 2.1
+    if size == (12, 10):
+        np.testing.assert_array_equal(np.round(got), wanted)
+
+
+def test_alpha_stays_last_where_red_and_blue_change_places():
+    array = picture(12, 10, 4)
+    got = prepared(gk.image(net("n,4,12,10"), "x", order="bgr"), array[None])[0].transpose(1, 2, 0)
+    np.testing.assert_array_equal(np.round(got), array[..., [2, 1, 0, 3]])
+
+
+@pytest.mark.parametrize("filter_name", FILTERS)
+def test_pictures_of_floats_are_neither_rounded_nor_cut_off(filter_name):
+    torch = pytest.importorskip("torch")
+    array = np.random.default_rng(1).uniform(0, 255, (30, 17)).astype(np.float32)
+    array[::2] = 255
+    wanted = {"pil": np.asarray(Image.fromarray(array).resize((10, 12), FILTERS[filter_name]))}
+    how = {} if filter_name == "nearest" else {"antialias": True, "align_corners": False}
+    tensor = torch.from_numpy(array)[None, None]
+    wanted["torchvision"] = torch.nn.functional.interpolate(tensor, size=(12, 10), mode=filter_name, **how).numpy()[
+        0, 0
+    ]
+    for library, expected in wanted.items():
+        model = gk.image(net("n,1,12,10"), "x", dtype="float32", resize=library, filter=filter_name)
+        assert_same({"y": prepared(model, array[None, ..., None])[0, 0]}, {"y": expected}, rtol=1e-5, atol=2e-3)
+
+
+@pytest.mark.parametrize("library", ["pil", "opencv", "torchvision"])
+def test_halves_are_rounded_up(library):
+    """A picture twice as large, whose pixels are the middles of two, is all halves."""
+    array = np.zeros((24, 20, 3), np.uint8)
+    array[:, 1::2] = 1
+    array[:, :, 1] += 2
+    model = gk.image(net(), "x", resize=library)
+    if library != "opencv":  # the filter is wider there: 1/8, 3/8, 3/8, 1/8
+        wanted = np.asarray(Image.fromarray(array).resize((10, 12), 2))
+    else:
+        wanted = np.ceil((array[:, ::2] / 2 + array[:, 1::2] / 2)[::2])
+    np.testing.assert_array_equal(np.round(prepared(model, array[None])[0].transpose(1, 2, 0)), wanted)
