@@ -59,6 +59,7 @@ _FACE = {
     ),
     "graphkit.edit.following.context": ("SizeFinding",),
     "graphkit.finding": ("Finding",),
+    "graphkit.fleet.drawings": ("save_drawings",),
     "graphkit.fleet.fleet": ("run_fleet",),
     "graphkit.fleet.journal": ("read_outcomes",),
     "graphkit.fleet.models": ("Named", "list_lines", "named_models", "output_paths"),

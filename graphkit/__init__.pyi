@@ -38,6 +38,7 @@ from graphkit.errors import TextError as TextError
 from graphkit.errors import TypeUnknownError as TypeUnknownError
 from graphkit.errors import WeightsError as WeightsError
 from graphkit.finding import Finding as Finding
+from graphkit.fleet.drawings import save_drawings as save_drawings
 from graphkit.fleet.fleet import run_fleet as run_fleet
 from graphkit.fleet.journal import read_outcomes as read_outcomes
 from graphkit.fleet.models import Named as Named

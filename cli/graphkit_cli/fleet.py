@@ -41,6 +41,7 @@ class Fleet:
         html: The page, or None.
         junit: The XML file, or None.
         markdown: The Markdown file, or None.
+        view: The folder of drawings, or None.
     """
 
     jobs: int | None = None
@@ -51,6 +52,7 @@ class Fleet:
     html: str | None = None
     junit: str | None = None
     markdown: str | None = None
+    view: str | None = None
 
     @property
     def asked(self) -> bool:
@@ -97,11 +99,10 @@ def many(
 
         @functools.wraps(function)
         def callback(*args: Any, listed: str | None, **given: Any) -> Any:
-            kept = {
-                field.name: given.pop(field.name) for field in fields(Fleet) if field.name != "html" or not has_html
-            }
-            if has_html:
-                kept["html"] = given["html"]
+            # a command that writes a page of one model has --html of its own, and perhaps --view
+            names = [field.name for field in fields(Fleet)]
+            kept = {name: given[name] if name in pages else given.pop(name, None) for name in names}
+            kept["resume"] = bool(kept["resume"])
             fleet = Fleet(**kept)
             several = given[needed] if alone and not _is_one(given[needed]) else ()
             if alone and not several:
@@ -110,7 +111,7 @@ def many(
                 if given[needed] is None and given.get("saved") is None:
                     raise click.UsageError(f"Missing argument '{needed.upper()}', or --list FILE.")
                 if fleet.asked or any(
-                    kept[name] for name in ("journal", "junit", "markdown", *([] if has_html else ["html"]))
+                    kept[name] for name in ("journal", "junit", "markdown", "html") if name not in pages
                 ):
                     raise click.UsageError(
                         "--jobs, --journal and their like are for many models: several, a folder, a pattern or --list FILE."
@@ -129,11 +130,11 @@ def many(
             render = click.get_current_context().obj
             return work_on(render, what, work, jobs, fleet)
 
-        has_html = any(param.name == "html" for param in own)
+        pages = {param.name for param in own} & {"html", "view"}
         added = fleet_options(
             click.option("--list", "listed", metavar="FILE", help=f"Many: each line of FILE is {line}.")(_bare)
         )
-        extra = [param for param in added.__click_params__ if not (has_html and param.name == "html")]  # type: ignore[attr-defined]  # click's attribute
+        extra = [param for param in added.__click_params__ if param.name not in pages]  # type: ignore[attr-defined]  # click's attribute
         del added.__click_params__  # type: ignore[attr-defined]  # click's attribute
         callback.__click_params__ = [*extra, *own]  # type: ignore[attr-defined]  # last one first: these stand at the end
         return callback
@@ -154,6 +155,19 @@ def _bare() -> None:
     """A function that holds options for a moment."""
 
 
+def check_drawings(view: str | None, count: int) -> None:
+    """Refuse a folder of drawings that is the name of a page, or a file, before any work starts.
+
+    Raises:
+        click.UsageError: It is so.
+    """
+    if view is not None and (view.lower().endswith((".html", ".htm")) or os.path.isfile(view)):
+        raise click.UsageError(
+            f"{count} model{'' if count == 1 else 's'} of a list, a folder or a pattern: --view names the folder of their drawings, "
+            f"not the page {view!r}."
+        )
+
+
 def work_on(render: Render, title: str, work: Any, jobs: Sequence[gk.Job], fleet: Fleet) -> int:
     """Do work on many models, tell the outcomes and write the reports.
 
@@ -168,6 +182,7 @@ def work_on(render: Render, title: str, work: Any, jobs: Sequence[gk.Job], fleet
         )
     if fleet.resume and fleet.journal is None:
         raise click.UsageError("--resume goes on from a journal: --journal FILE")
+    check_drawings(fleet.view, len(jobs))
     found: list[gk.Outcome] = []
     outcomes = gk.run_fleet(
         work,
@@ -186,7 +201,13 @@ def work_on(render: Render, title: str, work: Any, jobs: Sequence[gk.Job], fleet
             if not render.as_json:
                 line = _line(outcome)
                 render.result(outcome, lambda line=line: line)  # type: ignore[misc]  # bound now
-    write_reports(title, found, fleet)
+    drawings: dict[str, str] = {}
+    if fleet.view is not None:
+        with render.progress("drawing"):
+            drawings, notes = gk.save_drawings(fleet.view, found, changes=isinstance(work, gk.Applying))
+        for note in [*notes, f"wrote {len(drawings)} drawing{'' if len(drawings) == 1 else 's'} into {fleet.view}"]:
+            render.note(note)
+    write_reports(title, found, fleet, drawings)
     summary = gk.counted(found)
     render.result({"summary": summary, "outcomes": [gk.as_row(one) for one in found]}, lambda: summary)
     return exit_code(found)
@@ -198,15 +219,17 @@ def exit_code(outcomes: Sequence[gk.Outcome]) -> int:
     return DONE if not kinds else NO if kinds <= {"no", "ExpectationError"} else FAILED
 
 
-def write_reports(title: str, outcomes: Sequence[gk.Outcome], fleet: Fleet) -> None:
-    """Write the page and the files for other programs, where they are wanted."""
+def write_reports(
+    title: str, outcomes: Sequence[gk.Outcome], fleet: Fleet, drawings: Mapping[str, str] | None = None
+) -> None:
+    """Write the page, which links to drawings of the models, and the files for other programs, where they are wanted."""
     import graphkit as gk
 
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     about = f"graphkit {gk.__version__}, {now}: graphkit {shlex.join(sys.argv[1:])}"
     if fleet.html is not None:
         before = spelt_for_shell(gk.read_outcomes(fleet.journal)) if fleet.resume and fleet.journal else {}
-        gk.save_outcomes(fleet.html, title, outcomes, about, before=before)
+        gk.save_outcomes(fleet.html, title, outcomes, about, before=before, drawings=drawings)
     if fleet.junit is not None:
         _write(fleet.junit, gk.junit(title, outcomes))
     if fleet.markdown is not None:

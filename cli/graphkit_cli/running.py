@@ -287,29 +287,45 @@ def with_pages(function: Callable[..., object]) -> Callable[..., object]:
 
     return together(
         click.option("--html", metavar="FILE", help="Write one self-contained page."),
-        click.option("--view", metavar="FILE", help="Draw the model as a page too, to which that of --html links."),
+        click.option(
+            "--view",
+            metavar="FILE",
+            help="Draw the model as a page too, what was found in colour; that of --html links to it.",
+        ),
     )(callback)
 
 
 def show(
-    render: Render, result: gk.Report | gk.Bisection | gk.Reduction | gk.Layers | gk.Proof, pages: Pages, model: str
+    render: Render,
+    result: gk.Report | gk.Bisection | gk.Reduction | gk.Layers | gk.Proof,
+    pages: Pages,
+    model: str,
+    *more: Any,
 ) -> None:
-    """Print the result of a comparison and its notes, and write the pages that are wanted; ``model`` is what is drawn."""
+    """Print the result of a comparison and its notes, and write the pages that are wanted, as ``write_pages`` has it."""
     import graphkit as gk
 
-    write_pages(render, result, pages, model)
+    write_pages(render, result, pages, model, *more)
     render.result(result, lambda: gk.text(result))
     for note in result.notes:
         render.note(note)
 
 
-def write_pages(render: Render, result: object, pages: Pages, model: str) -> None:
-    """Write the drawing of a model, with what was found in colour, and the page of the result, which links to it."""
+def write_pages(render: Render, result: Any, pages: Pages, model: str, *more: Any) -> None:
+    """Write the drawing of a model, with what was found in colour, and the page of the result, which links to it.
+
+    Args:
+        render: Tells what was written.
+        result: The result.
+        pages: Where they go.
+        model: What is drawn.
+        more: What is highlighted besides the result.
+    """
     import graphkit as gk
 
     beside = None
     if pages.view is not None:
-        gk.view(model, highlight=[result] if isinstance(result, gk.Bisection | gk.Difference) else ()).save(pages.view)
+        gk.view(model, highlight=[*more, result]).save(pages.view)
         beside = os.path.relpath(pages.view, os.path.dirname(pages.html or "") or ".").replace(os.sep, "/")
         render.note(f"wrote {pages.view}")
     if pages.html is not None:

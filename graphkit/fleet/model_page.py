@@ -10,7 +10,7 @@ from typing import Any
 
 from graphkit.fleet.outcomes import Done, Failed, Outcome
 from graphkit.report.columns import Column
-from graphkit.report.html.page import escape, page, table, verdict
+from graphkit.report.html.page import escape, page, table, verdict, view_link
 
 LONGEST = 60
 """Characters of a model's name in the name of its page."""
@@ -22,7 +22,7 @@ def page_name(model: str) -> str:
     return f"{readable}-{hashlib.sha256(model.encode(errors='surrogatepass')).hexdigest()[:8]}.html"
 
 
-def model_page(outcome: Done | Failed, said: tuple[str, str], *, about: str, back: str) -> str:
+def model_page(outcome: Done | Failed, said: tuple[str, str], *, about: str, back: str, view: str | None = None) -> str:
     """The page.
 
     Args:
@@ -30,10 +30,12 @@ def model_page(outcome: Done | Failed, said: tuple[str, str], *, about: str, bac
         said: Its state, and what there is to say, as ``told`` has them.
         about: graphkit's version, the date, the command.
         back: The address of the page with all models.
+        view: The path of the model's drawing, from this page's folder.
     """
     parts = [
         verdict(said[0], outcome.model, good=bool(outcome)),
         f"<p>{escape(said[1])}</p>" if said[1] else "",
+        view_link(view),
         table((Column("", lambda row: row[0]), Column("", lambda row: row[1])), _facts(outcome)),
         *_result(outcome),
         f'<p><a href="{escape(back)}">All models</a></p>',

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from graphkit.errors import SaveError
+from graphkit.fleet.drawings import addresses
 from graphkit.fleet.model_page import model_page, page_name
 from graphkit.fleet.outcomes import Done, Failed, Outcome
-from graphkit.report.html.page import escape, page
+from graphkit.report.html.page import address, escape, page
 from graphkit.storage.commit import write_file, write_into
 from graphkit.storage.source import is_url
 
@@ -75,9 +76,13 @@ def told(outcome: Outcome) -> tuple[str, str]:
 
 
 def _steps(outcome: Outcome) -> str:
-    """What each step of a recipe did, to be opened."""
+    """What each step of a recipe did, to be opened; the steps of a proof are names, which its own page has."""
     steps = outcome.result.get("steps", ()) if isinstance(outcome, Done) and isinstance(outcome.result, dict) else ()
-    lines = [f"{step['number']}. {step['what']}: {'; '.join(step['touched']) or step['state']}" for step in steps]
+    lines = [
+        f"{step['number']}. {step['what']}: {'; '.join(step['touched']) or step['state']}"
+        for step in steps
+        if isinstance(step, dict)
+    ]
     return f"<details><summary>steps</summary>{'<br>'.join(map(escape, lines))}</details>" if lines else ""
 
 
@@ -88,6 +93,7 @@ def save_outcomes(
     about: str,
     *,
     before: Mapping[str, Outcome] | None = None,
+    drawings: Mapping[str, str] | None = None,
 ) -> None:
     """Write the page, and beside it a folder with a page for each model, to which its row leads.
 
@@ -98,6 +104,7 @@ def save_outcomes(
         about: graphkit's version, the date, the command.
         before: Model -> what became of it in an earlier run, as ``read_outcomes`` gives it: what was done before gets its
             page from there. What is not in it has the page of that run, if there is one.
+        drawings: Model -> the page with its drawing, such as ``save_drawings`` gives, to which its row and its page lead.
 
     Raises:
         SaveError: A page cannot be written.
@@ -114,14 +121,20 @@ def save_outcomes(
     shown = [one for one in known if isinstance(one, Done | Failed)]
     if shown:
         _make(folder)
-        pages = ((page_name(one.model), model_page(one, told(one), about=about, back=back)) for one in shown)
+        views = addresses(drawings or {}, folder)
+        pages = (
+            (page_name(one.model), model_page(one, told(one), about=about, back=back, view=views.get(one.model)))
+            for one in shown
+        )
         write_into(folder, ((name, _bytes(text)) for name, text in pages))
     names = {one.model: page_name(one.model) for one in outcomes}
     there = set(os.listdir(folder)) if os.path.isdir(folder) else set()
     links = {
         model: f"{quote(os.path.basename(folder))}/{quote(name)}" for model, name in names.items() if name in there
     }
-    write_file(target, _bytes(outcomes_page(title, outcomes, about, links, os.path.dirname(os.path.abspath(target)))))
+    home = os.path.dirname(os.path.abspath(target))
+    views = addresses(drawings or {}, home)
+    write_file(target, _bytes(outcomes_page(title, outcomes, about, links, home, views)))
 
 
 def _make(folder: str) -> None:
@@ -143,7 +156,12 @@ def _address(out: str, folder: str) -> str:
 
 
 def outcomes_page(
-    title: str, outcomes: Sequence[Outcome], about: str, links: Mapping[str, str] | None = None, folder: str = ""
+    title: str,
+    outcomes: Sequence[Outcome],
+    about: str,
+    links: Mapping[str, str] | None = None,
+    folder: str = "",
+    drawings: Mapping[str, str] | None = None,
 ) -> str:
     """The page.
 
@@ -153,6 +171,7 @@ def outcomes_page(
         about: graphkit's version, the date, the command.
         links: Model -> the address of its own page.
         folder: Where the page will lie: files that were written are linked from there.
+        drawings: Model -> the path of its drawing, from that folder.
 
     Example:
         >>> import graphkit as gk
@@ -167,6 +186,8 @@ def outcomes_page(
         seconds = getattr(one, "seconds", 0.0)
         out = getattr(one, "out", None) or ""
         link = f'<a href="{escape(_address(out, folder))}">{escape(out)}</a>' if out else ""
+        view = (drawings or {}).get(one.model)
+        link += f' <a href="{escape(address(view))}">drawing</a>' if view else ""
         own = (links or {}).get(one.model)
         name = f'<a href="{escape(own)}">{escape(one.model)}</a>' if own else escape(one.model)
         rows.append(

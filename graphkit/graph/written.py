@@ -11,6 +11,7 @@ import onnx
 
 from graphkit.errors import GraphkitError
 from graphkit.graph.values import format_type
+from graphkit.plural import counted
 from graphkit.tensor import decode, is_stripped, type_name
 
 SMALL = 16
@@ -57,7 +58,7 @@ _ATTRIBUTES: dict[str, Callable[[onnx.AttributeProto], str]] = {
     "INTS": lambda a: _listed(map(str, a.ints)),
     "FLOATS": lambda a: _listed(map(single, a.floats)),
     "STRINGS": lambda a: _listed(map(_quoted, a.strings)),
-    "GRAPH": lambda a: f"graph of {len(a.g.node)} nodes",
+    "GRAPH": lambda a: f"graph of {counted(len(a.g.node), 'node')}",
     "GRAPHS": lambda a: f"{len(a.graphs)} graphs",
     "TYPE_PROTO": lambda a: format_type(a.tp),
 }

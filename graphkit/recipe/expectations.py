@@ -17,6 +17,7 @@ from graphkit.errors import ComparisonError, GraphkitError, TextError
 from graphkit.graph import walk
 from graphkit.graph.values import dims, format_type
 from graphkit.model import Model
+from graphkit.plural import counted
 from graphkit.reading.names import unquoted
 from graphkit.reading.sizes import parse_bytes
 from graphkit.runtime.session import Session, session
@@ -147,7 +148,7 @@ def _opset(model: Model, wanted: Any) -> list[str]:
 
 def _nodes(model: Model, wanted: Any) -> list[str]:
     count = len(model.proto.graph.node)
-    return [] if holds(count, wanted) else [f"it has {count} nodes, not {wanted}"]
+    return [] if holds(count, wanted) else [f"it has {counted(count, 'node')}, not {wanted}"]
 
 
 def _weights(model: Model, wanted: Any) -> list[str]:

@@ -25,6 +25,7 @@ from graphkit.errors import (
 from graphkit.graph.names import label
 from graphkit.model import Model, ModelLike
 from graphkit.operation import operation_of
+from graphkit.plural import counted
 from graphkit.progress import tell
 from graphkit.recipe.expectations import Asked, failed, unmet
 from graphkit.recipe.places import resolved
@@ -206,7 +207,7 @@ class _Work:
         if step.do == "split":
             call = bound(inspect.signature(split), before, **arguments)
             self.split = split(*call.args, **call.kwargs)
-            stages = tuple(f"{s.file}: {s.nodes} nodes, {', '.join(s.outputs)}" for s in self.split.stages)
+            stages = tuple(f"{s.file}: {counted(s.nodes, 'node')}, {', '.join(s.outputs)}" for s in self.split.stages)
             return stages, ()
         assert step.do is not None
         operation = operation_of("set_parts" if step.do == "set" else step.do)
@@ -285,18 +286,26 @@ def changes(before: onnx.ModelProto, after: onnx.ModelProto) -> tuple[str, ...]:
             found.append(f"types of {kind}s change")
     old_nodes = Counter(node.SerializeToString(deterministic=True) for node in before.graph.node)
     new_nodes = Counter(node.SerializeToString(deterministic=True) for node in after.graph.node)
-    for sign, nodes in (("-", old_nodes - new_nodes), ("+", new_nodes - old_nodes)):
+    gone, come = (_named_nodes(nodes) for nodes in (old_nodes - new_nodes, new_nodes - old_nodes))
+    for sign, nodes in (("-", gone - come), ("+", come - gone), ("changed ", gone & come)):
         if nodes:
-            named = [onnx.NodeProto.FromString(data) for data in list(nodes)[:4]]
-            shown = ", ".join(f"{node.op_type} {label(node)}" for node in named)
             more = " and others" if len(nodes) > 4 else ""
-            found.append(f"{sign}{nodes.total()} node{'' if nodes.total() == 1 else 's'}: {shown}{more}")
+            found.append(f"{sign}{counted(nodes.total(), 'node')}: {', '.join(list(nodes)[:4])}{more}")
     old_weights = {t.name for t in before.graph.initializer}
     new_weights = {t.name for t in after.graph.initializer}
     for sign, names in (("-", old_weights - new_weights), ("+", new_weights - old_weights)):
         if names:
-            found.append(f"{sign}{len(names)} weight{'' if len(names) == 1 else 's'}: {', '.join(sorted(names)[:4])}")
+            found.append(f"{sign}{counted(len(names), 'weight')}: {', '.join(sorted(names)[:4])}")
     return tuple(found or ["declarations, values or metadata change"])
+
+
+def _named_nodes(nodes: Counter[bytes]) -> Counter[str]:
+    """Nodes by operator and name: one that is there before and after, with other inputs or attributes, is changed."""
+    found: Counter[str] = Counter()
+    for data, count in nodes.items():
+        node = onnx.NodeProto.FromString(data)
+        found[f"{node.op_type} {label(node)}"] += count
+    return found
 
 
 def _shown(value: Any) -> str:

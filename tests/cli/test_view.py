@@ -74,6 +74,77 @@ def test_the_page_of_a_difference_links_to_the_drawing_where_it_is_in_colour(gra
     assert graphkit("diff", "model.onnx", "other.onnx", "--view", "no/v.html").code == 3
 
 
+RECIPE = """
+[[step]]
+do = "rename"
+values = { x = "image" }
+[[step]]
+do = "insert"
+at = "h"
+function = "f (x) => (y) { y = Tanh(x) }"
+"""
+
+
+def highlighted(page):
+    """Label -> number of boxes, as the page of a drawing has them."""
+    data = json.JSONDecoder().raw_decode(page.partition('"highlights":')[2])[0]
+    return {entry["label"]: len(entry["places"]) for entry in data}
+
+
+def test_the_page_of_a_recipe_links_to_a_drawing_of_what_was_made_with_its_changes_in_colour(graphkit, folder):
+    (folder / "r.toml").write_text(RECIPE, encoding="utf-8")
+    ran = graphkit("apply", "r.toml", "model.onnx", "--out", "out.onnx", "--html", "r.html", "--view", "v.html")
+    assert ran.code == 0, ran.err
+    assert "changed 1 node: Relu a" in ran.err
+    assert 'href="./v.html"' in (folder / "r.html").read_text(encoding="utf-8")
+    (own,) = (folder / "r_models").iterdir()
+    assert 'href="../v.html"' in own.read_text(encoding="utf-8")
+    drawn = (folder / "v.html").read_text(encoding="utf-8")
+    assert "<title>out.onnx" in drawn
+    assert highlighted(drawn) == {"added": 1, "renamed": 1, "changed": 1}
+    assert graphkit("apply", "r.toml", "model.onnx", "--out", "no.onnx", "--view", "no/v.html").code == 3
+    assert graphkit("apply", "r.toml", "model.onnx", "--out", "no.onnx", "--view", "model.onnx").code == 2
+    assert not (folder / "no.onnx").exists()
+
+
+def test_the_stages_of_a_recipe_that_splits_are_in_colour(graphkit, folder):
+    (folder / "r.toml").write_text('[[step]]\ndo = "split"\nat = ["h"]\n', encoding="utf-8")
+    assert graphkit("apply", "r.toml", "model.onnx", "--out", "parts", "--view", "v.html").code == 0
+    drawn = highlighted((folder / "v.html").read_text(encoding="utf-8"))
+    assert drawn == {"stage0.onnx": 1, "stage1.onnx": 1}
+
+
+@pytest.mark.parametrize("command", ["apply", "prove", "validate"])
+def test_pages_of_many_models_link_to_a_drawing_of_each(graphkit, folder, command):
+    (folder / "r.toml").write_text(RECIPE, encoding="utf-8")
+    onnx.save(onnx.parser.parse_model(TEXT.replace("Neg", "Abs")), "other.onnx")
+    assert graphkit("apply", "r.toml", "model.onnx", "--out", "edited.onnx").code == 0
+    given = {
+        "apply": ("apply", "r.toml", "model.onnx", "other.onnx", "--out", "outs", "--html", "p.html"),
+        "prove": ("prove", "--list", "l.txt", "--html", "p.html"),
+        "validate": ("validate", "--list", "l.txt", "--html", "p.html"),
+    }[command]
+    (folder / "l.txt").write_text("edited.onnx model.onnx" if command == "prove" else "other.onnx model.onnx")
+    ran = graphkit(*given, "--view", "drawn")
+    assert ran.code == (1 if command == "validate" else 0), ran.err
+    page = (folder / "p.html").read_text(encoding="utf-8")
+    pages = list((folder / "drawn").iterdir())
+    assert len(pages) == (2 if command == "apply" else 1)
+    assert all(f'href="./drawn/{one.name}"' in page for one in pages)
+    assert all(f'href="../drawn/{one.name}"' in (folder / "p_models" / one.name).read_text() for one in pages)
+    refused = graphkit(*given, "--view", "drawn.html")
+    assert (refused.code, "the folder of their drawings" in refused.err) == (2, True)
+
+
+def test_a_drawing_of_a_proof_shows_what_the_steps_changed_and_where_they_break(graphkit, folder):
+    (folder / "r.toml").write_text(RECIPE, encoding="utf-8")
+    assert graphkit("apply", "r.toml", "model.onnx", "--out", "out.onnx").code == 0
+    assert graphkit("prove", "out.onnx", "--html", "p.html", "--view", "v.html").code == 0
+    assert 'href="./v.html"' in (folder / "p.html").read_text(encoding="utf-8")
+    drawn = highlighted((folder / "v.html").read_text(encoding="utf-8"))
+    assert drawn == {"added": 1, "renamed": 1, "changed": 1}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -65,7 +65,7 @@ def test_nodes_of_every_scope(summary: gk.Summary) -> None:
     assert [n.scope for n in summary.nodes] == [""] * 6 + ["yes", "no", "no", "mine::Twice"]
     pick = summary.nodes[3]
     assert (pick.name, pick.operator, pick.inputs, pick.outputs) == ("pick", "If", ("c",), ("p",))
-    assert pick.attributes == {"then_branch": "graph of 1 nodes", "else_branch": "graph of 2 nodes"}
+    assert pick.attributes == {"then_branch": "graph of 1 node", "else_branch": "graph of 2 nodes"}
     assert summary.nodes[1].attributes == {"keepdims": "0"}
     assert summary.nodes[7].attributes == {"value_floats": "[1.5, 2, 3]"}
 

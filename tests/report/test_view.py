@@ -380,6 +380,19 @@ def test_results_are_highlighted():
     assert gk.view(chain(), highlight="placement:cpu").highlighted == placed
 
 
+def test_what_a_comparison_found_is_highlighted():
+    wrong = chain()
+    wrong.graph.node[2].op_type = "Sin"
+    assert gk.view(wrong, highlight=gk.validate(wrong, against=chain(), samples=1)).highlighted == {"differs": 1}
+    assert gk.view(wrong, highlight=gk.validate(chain(), against=chain(), samples=1)).highlighted == {"agrees": 1}
+    edited = gk.insert(chain(), "q", function="f (x) => (y) { y = Tanh(x) }")
+    edited.proto.graph.node[2].op_type = "Sin"
+    broken = gk.prove(edited, chain(), samples=1)
+    assert gk.view(edited, highlight=broken).highlighted == {"first difference: r": 1}
+    reduced = gk.reduce_model(chain(), lambda part: "Neg" not in {node.op_type for node in part.nodes})
+    assert gk.view(chain(), highlight=reduced).highlighted == {"cut p -> q": 1}
+
+
 def test_a_bisection_is_read_from_its_json(tmp_path):
     wrong = chain()
     wrong.graph.node[1].op_type = "Sin"

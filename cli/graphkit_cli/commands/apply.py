@@ -12,7 +12,7 @@ import click
 from graphkit_cli.edit import Saving, check_target, save_edited, with_saving
 from graphkit_cli.fleet import NO, Fleet, fleet_options, work_on, write_reports
 from graphkit_cli.options import output_options
-from graphkit_cli.running import pairs
+from graphkit_cli.running import check_pages, pairs
 
 if TYPE_CHECKING:
     import graphkit as gk
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     help="Where the result goes: a file; for many models or a split a folder, or a pattern such as 'out/{stem}.v2.onnx'.",
 )
 @click.option("--var", "variables", metavar="NAME=VALUE", multiple=True, help="Give a variable a value; repeat it.")
+@click.option(
+    "--view",
+    metavar="FILE|DIR",
+    help="Draw what was made as a page, its changes in colour; that of --html links to it. For many models a folder.",
+)
 @click.option("--schema", is_flag=True, help="Print the JSON schema of recipes, for editors, and do nothing else.")
 @fleet_options
 @with_saving
@@ -78,9 +83,12 @@ def command(
         or (out is not None and "://" in out)
         or (out and _is_folder(out) and doings[-1:] != ["split"])
     ):
+        if fleet.view is not None and doings[-1:] == ["split"]:
+            raise click.UsageError("--view draws one model that is split, or many that are not.")
         return _many(render, title, read, given, named, out, saving, fleet, split=doings[-1:] == ["split"])
     else:
         subject = named[0].path
+    check_pages([fleet.view, fleet.html], [*(one.path for one in named), out])
     began = time.perf_counter()
     name = os.path.basename(named[0].path)
     try:
@@ -95,11 +103,29 @@ def command(
             render.failure(error)
             return NO
         raise
+    changes = _changes(applied) if fleet.view is not None else None
     code = _tell(render, applied, out, saving)
+    drawings = {}
+    if fleet.view is not None and changes is not None and code == 0:
+        there = not saving.dry_run and out not in (None, "-") and applied.split is None
+        gk.view(out if there and out is not None else applied.model, highlight=changes).save(fleet.view)
+        render.note(f"wrote {fleet.view}")
+        drawings = {name: fleet.view}
     result = {"steps": [vars(step) for step in applied.steps]}
     done = gk.Done(name, code == 0, None if saving.dry_run else out, f"{len(applied.steps)} steps", result)
-    write_reports(title, [done], fleet)
+    write_reports(title, [done], fleet, drawings)
     return code
+
+
+def _changes(applied: gk.Applied) -> list[Any]:
+    """What the recipe changed, or the stages that it made, for the drawing. Weights are not compared."""
+    import graphkit as gk
+
+    if applied.split is not None:
+        return [applied.split]
+    if applied.original is None:
+        return []
+    return [gk.diff(applied.original, applied.model, ignore=["weights"], steps=False)]
 
 
 def _is_folder(out: str) -> bool:

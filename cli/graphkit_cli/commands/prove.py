@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,9 @@ from graphkit_cli.fleet import many
 from graphkit_cli.options import output_options
 from graphkit_cli.render import Render
 from graphkit_cli.running import Pages, custom_ops_option, feed_option, name_pairs, pairs, show, with_pages
+
+if TYPE_CHECKING:
+    import graphkit as gk
 
 NO = 1
 
@@ -83,5 +87,14 @@ def command(
             custom_ops=custom_ops,
             progress=progress,
         )
-    show(render, proof, pages, edited)
+    show(render, proof, pages, edited, *_changes(edited, originals or (proof.original,), pages))
     return 0 if proof else NO
+
+
+def _changes(edited: str, originals: Sequence[str], pages: Pages) -> list[gk.Difference]:
+    """What the steps changed, for the drawing; nothing where several models were merged."""
+    if pages.view is None or len(originals) != 1 or not ("://" in originals[0] or os.path.exists(originals[0])):
+        return []
+    import graphkit as gk
+
+    return [gk.diff(gk.load(originals[0], strict=False), edited, ignore=["weights"], steps=False)]

@@ -78,18 +78,18 @@ def verdict(word: str, title: str, *, good: bool) -> str:
 
 def view_link(view: str | None) -> str:
     """A paragraph that leads to the drawing of the model; "" where there is none."""
-    return f'<p><a href="{html.escape(_address(view))}">The model as a drawing</a></p>' if view else ""
+    return f'<p><a href="{html.escape(address(view))}">The model as a drawing</a></p>' if view else ""
 
 
 def value_address(view: str, name: str) -> str:
     """The address of a value, or of a node, in the drawing of the model."""
-    return f"{_address(view)}#value={quote(shown(name), safe='')}"
+    return f"{address(view)}#value={quote(shown(name), safe='')}"
 
 
-def _address(path: str) -> str:
+def address(path: str) -> str:
     """A file's path as a relative address; a colon in its first part would make a scheme of it."""
-    address = quote(path)
-    return f"./{address}" if not address.startswith(("/", ".")) else address
+    quoted = quote(path)
+    return f"./{quoted}" if not quoted.startswith(("/", ".")) else quoted
 
 
 def table(

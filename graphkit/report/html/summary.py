@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from graphkit.finding import Finding
 from graphkit.inspection.summary import InitializerSummary, ModuleSummary, Summary, ValueSummary
+from graphkit.plural import counted
 from graphkit.report.columns import Column
 from graphkit.report.html.page import Links, escape, page, table, view_link
 from graphkit.report.printable import shown
@@ -64,7 +65,7 @@ def summary_page(result: Summary, view: str | None = None) -> str:
     if result.modules:
         parts += [_head("Torch modules", result.modules), table(MODULES, result.modules[:MOST], name="modules")]
     if result.functions:
-        told = [(each.name, f"{each.nodes} nodes") for each in result.functions]
+        told = [(each.name, counted(each.nodes, "node")) for each in result.functions]
         parts += [_head("Functions", told), table(PAIR, told[:MOST], name="functions")]
     if result.initializers:
         ordered = sorted(result.initializers, key=lambda weight: -weight.bytes)[:MOST]

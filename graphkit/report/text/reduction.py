@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphkit.plural import counted
 from graphkit.report.printable import one_line
 from graphkit.verify.bisect.reduction import Reduction
 
@@ -16,7 +17,7 @@ def reduction_text(result: Reduction) -> str:
     how = "runs past the time limit" if result.code is None else f"ends with {result.code}"
     found = [
         one_line(f"FAILS: {result.command} on {result.candidate} {how}"),
-        f"smallest part that fails so: {len(result.nodes)} of {result.before} nodes, found in {result.runs} runs",
+        f"smallest part that fails so: {len(result.nodes)} of {counted(result.before, 'node')}, found in {counted(result.runs, 'run')}",
         one_line(f"inputs: {', '.join(result.inputs) or 'none'}"),
         one_line(f"outputs: {', '.join(result.outputs)}"),
         *(one_line(f"  {node}") for node in result.nodes[:MOST]),

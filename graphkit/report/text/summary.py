@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphkit.plural import counted
 from graphkit.report.columns import COPIED_WORD, WIDTH, fitted, wrapped
 from graphkit.report.printable import one_line, shortened
 from graphkit.report.text.history import step_words
@@ -59,7 +60,7 @@ def summary_text(summary: Summary, *, nodes: bool = False, values: bool = False,
 def _contents(summary: Summary) -> list[tuple[str, str]]:
     """What is in the model, a line each."""
     metadata = [f"{key}={_short(text)}" if text else key for key, text in _metadata(summary)]
-    functions = [f"{each.name} ({each.nodes} nodes)" for each in summary.functions]
+    functions = [f"{each.name} ({counted(each.nodes, 'node')})" for each in summary.functions]
     steps = [step.operation for step in summary.history]
     found = [
         ("operators", _some([f"{count} {name}" for name, count in summary.operators.items()], 2 * ROOM - 6)),
@@ -209,7 +210,7 @@ def _weight_row(summary: Summary, position: int) -> tuple[str, ...]:
 def _function_row(summary: Summary, position: int) -> tuple[str, ...]:
     function = summary.functions[position]
     called = f"({', '.join(function.inputs)}) -> {', '.join(function.outputs)}"
-    return (function.name, called, f"{function.nodes} nodes")
+    return (function.name, called, counted(function.nodes, "node"))
 
 
 def _step_row(step: Step) -> tuple[str, ...]:

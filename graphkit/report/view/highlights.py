@@ -19,6 +19,7 @@ from graphkit.hint import Either, Hint
 from graphkit.inspection.diff.difference import Difference
 from graphkit.model import Model
 from graphkit.operation import replay
+from graphkit.plural import counted
 from graphkit.report.printable import shown
 from graphkit.report.to_json import to_json
 from graphkit.report.view.drawing import Drawing, Place
@@ -26,8 +27,13 @@ from graphkit.report.view.marks import boxes_of
 from graphkit.runtime.placement import named
 from graphkit.runtime.session import Session, session
 from graphkit.storage.load import load
+from graphkit.surgery.split import Split
 from graphkit.surgery.suggest import Cut
 from graphkit.verify.bisect.bisection import Bisection
+from graphkit.verify.bisect.layers import Layers
+from graphkit.verify.bisect.reduction import Reduction
+from graphkit.verify.laws.proof import Proof
+from graphkit.verify.report import Report
 
 _WRITTEN = Hint(
     "write it with `",
@@ -38,7 +44,9 @@ _WRITTEN = Hint(
     "`",
 )
 
-Highlight: TypeAlias = str | Cut | Bisection | Difference | Session | Mapping[str, str]
+Highlight: TypeAlias = (
+    str | Cut | Bisection | Difference | Layers | Proof | Reduction | Report | Session | Split | Mapping[str, str]
+)
 """What can be highlighted: a text as the command line takes it, a result of graphkit, or node -> label."""
 
 FORMS = "NAME, cut:INPUTS->OUTPUTS, module:PATH, step:N, bisect:FILE or placement:DEVICE"
@@ -64,6 +72,15 @@ def highlights(wanted: Iterable[Highlight], model: Model, drawing: Drawing) -> l
             found += _difference(one, drawing)
         elif isinstance(one, Session):
             found += _placement(one, drawing)
+        elif isinstance(one, Report | Layers):
+            found += _compared(one, drawing)
+        elif isinstance(one, Proof):
+            found += _proved(one, drawing)
+        elif isinstance(one, Split):
+            for stage in one.stages:
+                found += _cut(list(stage.inputs), stage.outputs, drawing, stage.file)
+        elif isinstance(one, Reduction):
+            found += _cut(one.inputs, one.outputs, drawing) if one.fails else []
         else:
             found += _labelled(one, drawing)
     return found
@@ -136,14 +153,14 @@ def _split_names(text: str) -> tuple[list[str], int]:
     return names, at
 
 
-def _cut(inputs: Sequence[str], outputs: Sequence[str], drawing: Drawing) -> list[dict[str, Any]]:
+def _cut(inputs: Sequence[str], outputs: Sequence[str], drawing: Drawing, title: str = "") -> list[dict[str, Any]]:
     """What lies between inputs and outputs, and what is still open."""
     index = GraphIndex(drawing.model.proto.graph)
     ends = list(outputs) or [value.name for value in index.graph.output]
     for name in (*inputs, *ends):
         index.require(name)
     region = cut.trace(index, ends, list(inputs))
-    title = f"cut {', '.join(inputs)} -> {', '.join(ends)}"
+    title = title or f"cut {', '.join(inputs)} -> {', '.join(ends)}"
     missing = f"needs {', '.join(region.open_inputs)} too" if inputs and region.open_inputs else ""
     return [_entry(title, ((0, position) for position in region.nodes), missing)]
 
@@ -239,6 +256,25 @@ def _bisection(found: Mapping[str, Any], drawing: Drawing) -> list[dict[str, Any
     return [_entry(title, _all_boxes(drawing, names)) for title, names in entries if names]
 
 
+def _compared(found: Report | Layers, drawing: Drawing) -> list[dict[str, Any]]:
+    """The values that agree, and those that differ."""
+    if isinstance(found, Report):
+        compared = [(name, metrics.match) for name, metrics in found.outputs.items()]
+    else:
+        compared = [(row.value, row.match) for row in found.rows if row.value is not None and row.match is not None]
+    named = {
+        "agrees": [name for name, match in compared if match],
+        "differs": [n for n, match in compared if not match],
+    }
+    return [_entry(title, _all_boxes(drawing, names)) for title, names in named.items() if names]
+
+
+def _proved(found: Proof, drawing: Drawing) -> list[dict[str, Any]]:
+    """The first value that differs, of each law that is broken."""
+    firsts = [held.first for held in found.laws if held.first is not None]
+    return [_entry(f"first difference: {name}", boxes_of(drawing, name)) for name in firsts]
+
+
 def _difference(found: Difference, drawing: Drawing) -> list[dict[str, Any]]:
     """What the second model has that is new, renamed, moved or not the same."""
     lists = {name: changes for name, changes in found.lists.items() if name != "removed"}
@@ -276,7 +312,7 @@ def _placement(loaded: Session, drawing: Drawing) -> list[dict[str, Any]]:
             lost += 1
         else:
             found.setdefault(placed.provider, []).append((0, position))
-    note = f"{lost} nodes of the runtime are none of the file: merged, or made by it" if lost else ""
+    note = f"{counted(lost, 'node')} of the runtime not in the file: merged, or made by it" if lost else ""
     return [_entry(provider, places, note) for provider, places in sorted(found.items())]
 
 

@@ -95,7 +95,8 @@ def view(model: ModelLike, *, highlight: Highlight | Sequence[Highlight] = (), w
         highlight: What to colour. Texts: the name of a node or value, ``cut:INPUT,INPUT->OUTPUT``, ``module:PATH``,
             ``step:N`` of the history (the original lies in the model's folder), ``bisect:FILE`` (what ``graphkit bisect
             --json`` wrote), ``placement:DEVICE`` (which provider runs which node). Or results: of ``suggest``,
-            ``bisect``, ``diff`` (this is the second model) or ``session``, or a mapping node -> label.
+            ``validate``, ``bisect``, ``layers``, ``prove``, ``diff`` (this is the second model) or ``session``, or a
+            mapping node -> label.
         weights: Read weights for statistics and histograms: at most 256 MB in all, 1 MB of each.
 
     Returns:
