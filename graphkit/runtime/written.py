@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import onnx
+import onnx.inliner
 
 from graphkit.errors import EditError, InvalidGraphError, MissingExtraError, OutdatedPackageError
 from graphkit.graph import walk
@@ -59,8 +60,8 @@ def check_written(before: onnx.ModelProto, after: onnx.ModelProto, *, new_only: 
     Args:
         before: The model that was converted; what is wrong there already is no fault of the conversion.
         after: The result; neither is changed. Tensors may be references.
-        new_only: Look only at nodes that ``before`` does not have word by word: for edits that leave most as they are. Where
-            there are none, nothing is inferred or loaded.
+        new_only: Look only at nodes that ``before`` does not have word by word, and at those that read what these make: for
+            edits that leave most as they are. Where there are none, nothing is inferred or loaded.
 
     Returns:
         What a user should know: that the runtime does not know the opset, so that nothing was loaded, or that it has no
@@ -74,13 +75,12 @@ def check_written(before: onnx.ModelProto, after: onnx.ModelProto, *, new_only: 
     """
     written = None
     if new_only:
-        old = {node.SerializeToString() for node in walk.nodes(before.graph)}
-        written = {text for node in walk.nodes(after.graph) if (text := node.SerializeToString()) not in old}
+        written = _written(before, after)
         if not written:
             return []
     found, notes = unfit(after, written), []
     if found:
-        known = {(one.op_type, one.rule) for one in unfit(before)}
+        known = {(one.op_type, one.rule) for one in _had(before)}
         found = [one for one in found if (one.op_type, one.rule) not in known]
     if found and _runtime() is not None and not _knows(opset_of(before)):
         kernels = [one.node for one in found if one.rule == "kernel"]  # nobody knows whether it had one before
@@ -98,12 +98,39 @@ def check_written(before: onnx.ModelProto, after: onnx.ModelProto, *, new_only: 
     return notes
 
 
+def _written(before: onnx.ModelProto, after: onnx.ModelProto) -> set[bytes]:
+    """The nodes that a model did not have before, and those that read what they make or a weight of another type."""
+    old = {node.SerializeToString() for node in walk.model_nodes(before)}
+    texts = [(node, node.SerializeToString()) for node in walk.model_nodes(after)]
+    types = {tensor.name: tensor.data_type for graph in walk.graphs(before.graph) for tensor in graph.initializer}
+    names = {name for node, text in texts if text not in old for name in node.output}
+    for graph in walk.graphs(after.graph):
+        names.update(t.name for t in graph.initializer if types.get(t.name, t.data_type) != t.data_type)
+    names.discard("")
+    return {text for node, text in texts if text not in old or not names.isdisjoint(node.input)}
+
+
+def _had(before: onnx.ModelProto) -> list[Unfit]:
+    """What a model has against it already; of its functions with the types of their calls, inlined by onnx's own inliner."""
+    found = unfit(before)
+    if before.functions and before.graph.node:
+        try:
+            found += unfit(onnx.inliner.inline_local_functions(before))
+        except (
+            ValueError,
+            RuntimeError,
+            onnx.checker.ValidationError,
+        ):  # it goes 100 calls deep, and onnx's errors vary
+            return found
+    return found
+
+
 def unfit(model: onnx.ModelProto, only: Container[bytes] | None = None) -> list[Unfit]:
     """The nodes of a model that its schemas or ONNX Runtime do not take, the first of each kind.
 
     Args:
         model: The model; it is not changed. Tensors may be references.
-        only: Look at these nodes only, serialised, and into no function.
+        only: Look at these nodes only, serialised.
 
     Cost: as ``check_written``.
     """
@@ -128,8 +155,8 @@ def unfit(model: onnx.ModelProto, only: Container[bytes] | None = None) -> list[
                 found.append(_unfit(node, "schema", why))
             elif _may_be_loaded(node, alone):
                 kinds[key] = (node, alone)
-    for function in model.functions if only is None else ():
-        found.extend(_in_function(function, imports, own))
+    for function in model.functions:
+        found.extend(_in_function(function, imports, own, only))
     found.extend(_not_loaded(kinds, imports.get("", 1)))
     return found
 
@@ -148,10 +175,15 @@ def _departs(node: onnx.NodeProto, scope: Scope, imports: Mapping[str, int]) -> 
 
 
 def _in_function(
-    function: onnx.FunctionProto, imports: Mapping[str, int], own: set[walk.FunctionKey]
+    function: onnx.FunctionProto,
+    imports: Mapping[str, int],
+    own: set[walk.FunctionKey],
+    only: Container[bytes] | None,
 ) -> Iterator[Unfit]:
     versions = {**imports, **imported(function.opset_import)}
     for node in walk.function_nodes(function):
+        if only is not None and node.SerializeToString() not in only:
+            continue
         domain = canonical(node.domain)
         if domain in KNOWN_DOMAINS and walk.call_key(node) not in own and domain in versions:
             unknown = [None] * max(len(node.input), len(node.output))

@@ -49,7 +49,7 @@ def inline(model: Model, functions: Iterable[str] | None = None) -> Edit:
     proto = model.copy_proto()
     done = inline_calls(proto, _keys(model, names))
     notes = told(done) + level_versions(proto, done.versions)
-    notes += check_written(model.proto, proto) if done.versions else []
+    notes += check_written(model.proto, proto, new_only=not done.versions)
     return Edit(proto, notes)
 
 
