@@ -24,7 +24,7 @@ def expanded_operator(node: onnx.NodeProto, scope: Scope, opset: int, names: Nam
     Names, doc string and metadata go to the nodes that make its outputs.
 
     Raises:
-        EditError: Its body depends on the type of an input, which is not known.
+        EditError: Its body depends on the type of an input, which is not known; it has an attribute that ONNX does not know.
 
     Source: onnx/defs, FunctionBody and SetContextDependentFunctionBodyBuilder of each operator.
     """
@@ -34,6 +34,8 @@ def expanded_operator(node: onnx.NodeProto, scope: Scope, opset: int, names: Nam
     call = onnx.NodeProto()
     call.CopyFrom(node)
     given = {attribute.name for attribute in node.attribute}
+    if unknown := sorted(given - set(schema.attributes)):
+        raise EditError(f"opset {opset} has no attribute {unknown[0]!r} of it, so what it means is not known")
     call.attribute.extend(
         rule.default_value
         for name, rule in schema.attributes.items()

@@ -29,11 +29,11 @@ def opset(model: Model, *, to: int) -> Edit:
 
     Args:
         model: A path, a ModelProto or a Model.
-        to: The version of ai.onnx; down to 11, up to what the installed onnx knows.
+        to: The version of ai.onnx; down to 7, up to what the installed onnx knows.
 
     Raises:
         EditError: A node cannot be written in that version, the model has training graphs, ``to`` is
-            below both 11 and the model's own version, or that is one which the installed onnx does not know.
+            below both 7 and the model's own version, or that is one which the installed onnx does not know.
         ValueError: The installed onnx knows no such version.
 
     Changes: nothing; returns a new model. The notes name the nodes that were rewritten.
