@@ -93,6 +93,7 @@ _FACE = {
         "Violation",
         "lint",
     ),
+    "graphkit.inspection.history": ("ModelHistory", "history"),
     "graphkit.inspection.inspect": ("inspect",),
     "graphkit.inspection.look_up": (
         "Matches",

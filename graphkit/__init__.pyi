@@ -74,6 +74,8 @@ from graphkit.inspection.diff.difference import Movement as Movement
 from graphkit.inspection.diff.difference import StepChanges as StepChanges
 from graphkit.inspection.dims_report import DimsReport as DimsReport
 from graphkit.inspection.dims_report import dims_report as dims_report
+from graphkit.inspection.history import ModelHistory as ModelHistory
+from graphkit.inspection.history import history as history
 from graphkit.inspection.inspect import inspect as inspect
 from graphkit.inspection.lint import Lint as Lint
 from graphkit.inspection.lint import Violation as Violation

@@ -138,6 +138,21 @@ def test_history_shows_the_steps_and_its_recipe_gives_the_same_bytes(graphkit, c
     assert again.read_bytes() == out.read_bytes()
 
 
+def test_the_page_of_a_history_has_its_steps(graphkit, chain, tmp_path):
+    out, page = tmp_path / "out.onnx", tmp_path / "h.html"
+    gk.save(gk.rename(gk.rename(chain, values={"x": "<b>"}), values={"<b>": "image"}), out)
+    assert graphkit("history", out, "--html", page).code == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<tr><td") == 2
+    assert "&lt;b&gt;" in text
+    assert "from chain.onnx" in text
+    assert graphkit("history", out, "--html", out).code == 2
+    told = gk.history(out)
+    assert [step.operation for step in told.steps] == ["rename", "rename"]
+    assert told._repr_html_() == gk.report_html(told)
+    assert gk.text(gk.history(chain)) == "graphkit did nothing to this model, or its history was left out"
+
+
 def test_large_arrays_of_a_history_lie_beside_its_recipe(graphkit, tmp_path):
     model = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 17]> g (float[20000] x) => (float[20000] y) { y = Add(x, w) }'

@@ -32,3 +32,19 @@ def test_two_models_and_json(graphkit, path):
 @pytest.mark.parametrize(("options", "code"), [(("--runs", "0"), 2), (("--bind", "k=1"), 3), (("--feed", "z=1"), 3), (("--optimization", "most"), 2)])  # fmt: skip
 def test_wrong_options(graphkit, path, options, code):
     assert graphkit("bench", path, "--no-memory", "--device", "cpu", *options).code == code
+
+
+def test_the_page_has_the_times_of_both_models_and_where_they_go(graphkit, path):
+    other = path.parent / "other <b>.onnx"
+    onnx.save(onnx.parser.parse_model(TEXT.replace("Relu", "Neg")), other)
+    page = path.parent / "bench.html"
+    ran = graphkit("bench", path, other, "--bind", "batch=1", "--profile", *QUICK, "--html", page)
+    assert ran.code == 0, ran.err
+    text = page.read_text(encoding="utf-8")
+    assert text.count('<td class="">batch=1</td>') == 4
+    assert text.count("Slowest nodes of") == 2
+    assert '<td class="">Neg</td>' in text
+    assert "other &lt;b&gt;.onnx" in text
+    assert "other <b>.onnx" not in text
+    assert graphkit("bench", path, *QUICK, "--html", path).code == 2
+    assert graphkit("bench", path, *QUICK, "--html", path.parent / "no" / "b.html").code == 3

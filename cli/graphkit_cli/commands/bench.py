@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from graphkit_cli.options import model_argument, output_options
-from graphkit_cli.running import bound_sizes, custom_ops_option, device_option, feed_option, pairs, tf32_option
+from graphkit_cli.running import (
+    bound_sizes,
+    check_pages,
+    custom_ops_option,
+    device_option,
+    feed_option,
+    pairs,
+    tf32_option,
+)
 
 if TYPE_CHECKING:
     from graphkit_cli.render import Render
@@ -47,6 +55,7 @@ if TYPE_CHECKING:
 @click.option("--profile", is_flag=True, help="Say where the time goes, by operator and node.")
 @click.option("--no-memory", is_flag=True, help="Do not measure memory, which takes a process for each model.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Where the random feeds start.")
+@click.option("--html", metavar="FILE", help="Write one self-contained page.")
 @output_options
 def command(
     render: Render,
@@ -64,6 +73,7 @@ def command(
     profile: bool,
     no_memory: bool,
     seed: int,
+    html: str | None,
 ) -> None:
     r"""Measure how long a run takes and how much memory.
 
@@ -73,8 +83,9 @@ def command(
 
     \b
     graphkit bench model.onnx --bind batch=1,8
-    graphkit bench model.onnx int8.onnx --profile --threads 1
+    graphkit bench model.onnx int8.onnx --profile --threads 1 --html bench.html
     """
+    check_pages([html], [model, other])
     import graphkit as gk
 
     with render.progress(f"measuring {model}") as progress:
@@ -95,4 +106,7 @@ def command(
             seed=seed,
             progress=progress,
         )
+    if html is not None:
+        gk.save_html(result, html)
+        render.note(f"wrote {html}")
     render.result(result, lambda: gk.text(result))

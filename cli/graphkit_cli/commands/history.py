@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from graphkit_cli.options import model_argument, output_options
+from graphkit_cli.running import check_pages
 
 if TYPE_CHECKING:
-    import graphkit as gk
     from graphkit_cli.render import Render
 
 
@@ -24,42 +24,38 @@ if TYPE_CHECKING:
 @click.option(
     "--original", metavar="FILE", help="With --portable: the model that it begins with [default: beside MODEL]."
 )
+@click.option("--html", metavar="FILE", help="Write one self-contained page.")
 @output_options
-def command(render: Render, model: str, recipe: str | None, portable: bool, original: str | None) -> int:
+def command(
+    render: Render, model: str, recipe: str | None, portable: bool, original: str | None, html: str | None
+) -> int:
     r"""Show what was done to a model, or write it as a recipe.
 
     The recipe gives the same bytes on the original; a portable one does the same on another export of the network.
 
     \b
-    graphkit history edited.onnx
+    graphkit history edited.onnx --html history.html
     graphkit history edited.onnx --recipe patch.toml --portable
     """
     if recipe is None and (portable or original is not None):
         raise click.UsageError("--portable and --original are for --recipe FILE.")
+    check_pages([html], [model, original])
     import graphkit as gk
 
     loaded = gk.load(model)
-    known = loaded.original
+    told = gk.history(loaded)
+    known = told.original
     result = {
         "model": model,
         "original": None if known is None else {"file": known.file, "sha256": known.digest},
-        "steps": [step.document() for step in loaded.history],
+        "steps": [step.document() for step in told.steps],
     }
+    if html is not None:
+        gk.save_html(told, html)
+        render.note(f"wrote {html}")
     if recipe is None:
-        render.result(result, lambda: _text(loaded))
+        render.result(result, lambda: gk.text(told))
         return 0
     files = gk.save_recipe(loaded, recipe, portable=portable, original=original)
     render.result({**result, "files": files}, lambda: "\n".join(f"wrote {name}" for name in reversed(files)))
     return 0
-
-
-def _text(model: gk.Model) -> str:
-    if not model.history:
-        return "graphkit did nothing to this model, or its history was left out"
-    import graphkit as gk
-
-    known = model.original
-    lines = [f"from {known.file or 'a model that was made in memory'}" if known is not None else "from nothing"]
-    for number, step in enumerate(model.history, 1):
-        lines += f"{number}. {gk.text(step)}".split("\n")
-    return "\n".join(lines)

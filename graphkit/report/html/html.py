@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from graphkit.inspection.diff.difference import Difference
+from graphkit.inspection.history import ModelHistory
 from graphkit.inspection.summary import Summary
+from graphkit.report.html.bench import bench_page
 from graphkit.report.html.bisection import bisection_page
 from graphkit.report.html.diff import diff_page
+from graphkit.report.html.history import history_page
 from graphkit.report.html.layers import layers_page
 from graphkit.report.html.page import escape, page
 from graphkit.report.html.proof import proof_page
@@ -17,6 +20,7 @@ from graphkit.report.html.summary import summary_page
 from graphkit.report.html.validation import validation_page
 from graphkit.report.text.text import text
 from graphkit.report.view.view import View
+from graphkit.running.bench import Benchmark
 from graphkit.storage.commit import write_file
 from graphkit.verify.bisect.bisection import Bisection
 from graphkit.verify.bisect.layers import Layers
@@ -24,9 +28,11 @@ from graphkit.verify.laws.proof import Proof
 from graphkit.verify.report import Report
 
 _PAGES: dict[type, Callable[[Any, str | None], str]] = {
+    Benchmark: bench_page,
     Bisection: bisection_page,
     Difference: diff_page,
     Layers: layers_page,
+    ModelHistory: history_page,
     Proof: proof_page,
     Report: validation_page,
     Summary: summary_page,
@@ -39,7 +45,8 @@ def report_html(result: object, *, view: str | None = None) -> str:
     """A result of graphkit as one HTML page: nothing in it is loaded from the network.
 
     Args:
-        result: What ``inspect``, ``validate``, ``prove``, ``bisect``, ``layers``, ``diff`` or ``view`` gave; any other result as its text.
+        result: What ``inspect``, ``validate``, ``prove``, ``bisect``, ``layers``, ``diff``, ``history``,
+            ``bench`` or ``view`` gave; any other result as its text.
         view: The path of a page that ``view`` wrote of the model, from the folder of this page: values link to it.
 
     Raises:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from graphkit.report.html.page import escape
+from graphkit.report.printable import shortened
 
 
 def figure(svg: str, caption: str) -> str:
@@ -28,6 +29,26 @@ def bars(counts: Sequence[int], labels: Sequence[str], *, width: int = 480, heig
             )
         parts.append(f'<text x="{x + step / 2 - 2:.1f}" y="{height - 6}" text-anchor="middle">{escape(label)}</text>')
     return _svg(width, height, parts)
+
+
+def lengths(rows: Sequence[tuple[str, float, str]], *, width: int = 620) -> str:
+    """Horizontal bars from zero.
+
+    Args:
+        rows: (label, value, what is written at its end).
+        width: Pixels.
+    """
+    top = max((value for _, value, _ in rows), default=0.0) or 1.0
+    left = min(260, 12 + 6 * max((len(shortened(label, 40)) for label, _, _ in rows), default=0))
+    parts = []
+    for at, (label, value, said) in enumerate(rows):
+        y, wide = 4 + 20 * at, (width - left - 70) * value / top
+        parts.append(
+            f'<text x="{left - 6}" y="{y + 12}" text-anchor="end">{escape(shortened(label, 40))}</text>'
+            f'<rect x="{left}" y="{y}" width="{wide:.1f}" height="15" fill="var(--ink)"/>'
+            f'<text x="{left + wide + 5:.1f}" y="{y + 12}">{escape(said)}</text>'
+        )
+    return _svg(width, 8 + 20 * len(rows), parts)
 
 
 def heat(rows: Sequence[Sequence[float]], *, side: int = 320) -> str:

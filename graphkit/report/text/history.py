@@ -7,11 +7,29 @@ from typing import TYPE_CHECKING
 from graphkit.report.columns import wrapped
 
 if TYPE_CHECKING:
+    from graphkit.inspection.history import ModelHistory
     from graphkit.step import Step
 
 
 ROOM = "      "
 """What a list of steps may write before each."""
+
+
+def history_text(result: ModelHistory) -> str:
+    """What the history begins with, and a step a line."""
+    lines = [began(result)]
+    for number, step in enumerate(result.steps, 1):
+        lines += f"{number}. {step_text(step)}".split("\n")
+    return "\n".join(lines)
+
+
+def began(result: ModelHistory) -> str:
+    """What a history begins with, or that there is none."""
+    if not result.steps:
+        return "graphkit did nothing to this model, or its history was left out"
+    if result.original is None:
+        return "from nothing"
+    return f"from {result.original.file or 'a model that was made in memory'}"
 
 
 def step_words(step: Step) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from graphkit.inspection.check import Checked
 from graphkit.inspection.diff.difference import Difference
 from graphkit.inspection.dims_report import DimsReport
+from graphkit.inspection.history import ModelHistory
 from graphkit.inspection.lint import Lint
 from graphkit.inspection.look_up import Matches, Neighbours, ValueDetails
 from graphkit.inspection.summary import Summary
@@ -21,7 +22,7 @@ from graphkit.report.text.diagnosis import diagnosis_text
 from graphkit.report.text.diff import diff_text
 from graphkit.report.text.dims import dims_text
 from graphkit.report.text.explanation import explanation_text
-from graphkit.report.text.history import step_text
+from graphkit.report.text.history import history_text, step_text
 from graphkit.report.text.layers import layers_text
 from graphkit.report.text.lint import lint_text
 from graphkit.report.text.look_up import matches_text, neighbours_text, value_text
@@ -70,6 +71,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     Step: step_text,
     RulesInForce: rules_text,
     Matches: matches_text,
+    ModelHistory: history_text,
     Neighbours: neighbours_text,
     Summary: summary_text,
     ValueDetails: value_text,
