@@ -65,7 +65,7 @@ _FACE = {
     "graphkit.fleet.models": ("Named", "list_lines", "named_models", "output_paths"),
     "graphkit.fleet.outcomes": ("Done", "Failed", "Outcome", "Skipped", "as_row"),
     "graphkit.fleet.page": ("counted", "outcomes_page", "save_outcomes", "told"),
-    "graphkit.fleet.reports": ("junit", "markdown"),
+    "graphkit.fleet.reports": ("junit", "markdown", "save_reports"),
     "graphkit.fleet.work": ("Answer", "Applying", "Checking", "Comparing", "Job"),
     "graphkit.hint": (
         "Argument",

@@ -56,6 +56,7 @@ from graphkit.fleet.page import save_outcomes as save_outcomes
 from graphkit.fleet.page import told as told
 from graphkit.fleet.reports import junit as junit
 from graphkit.fleet.reports import markdown as markdown
+from graphkit.fleet.reports import save_reports as save_reports
 from graphkit.fleet.work import Answer as Answer
 from graphkit.fleet.work import Applying as Applying
 from graphkit.fleet.work import Checking as Checking

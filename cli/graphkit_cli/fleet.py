@@ -230,17 +230,7 @@ def write_reports(
     if fleet.html is not None:
         before = spelt_for_shell(gk.read_outcomes(fleet.journal)) if fleet.resume and fleet.journal else {}
         gk.save_outcomes(fleet.html, title, outcomes, about, before=before, drawings=drawings)
-    if fleet.junit is not None:
-        _write(fleet.junit, gk.junit(title, outcomes))
-    if fleet.markdown is not None:
-        _write(fleet.markdown, gk.markdown(title, outcomes))
-
-
-def _write(path: str, text: str) -> None:
-    part = f"{path}.part"
-    with open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text)
-    os.replace(part, path)
+    gk.save_reports(title, outcomes, junit_path=fleet.junit, markdown_path=fleet.markdown)
 
 
 def _line(outcome: gk.Outcome) -> str:

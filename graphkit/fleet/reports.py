@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from graphkit.fleet.outcomes import Done, Failed, Outcome
 from graphkit.fleet.page import counted, ordered, told
+from graphkit.storage.commit import write_file
 
 _CONTROL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -101,3 +103,31 @@ def markdown(title: str, outcomes: Sequence[Outcome]) -> str:
 
 def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", _CONTROL.sub("\ufffd", text)).replace("|", "\\|").replace("<", "&lt;")
+
+
+def save_reports(
+    title: str,
+    outcomes: Sequence[Outcome],
+    *,
+    junit_path: str | os.PathLike[str] | None = None,
+    markdown_path: str | os.PathLike[str] | None = None,
+) -> None:
+    """Write outcomes for other programs, each file whole or not at all.
+
+    Args:
+        title: Of the whole.
+        outcomes: One a model.
+        junit_path: The file for ``gk.junit``, or None.
+        markdown_path: The file for ``gk.markdown``, or None.
+
+    Raises:
+        SaveError: A file cannot be written.
+
+    Example:
+        >>> import graphkit as gk
+        >>> failed = gk.Failed("model.onnx", "EditError", "no node has that name", None, 0.1, 1, "")
+        >>> gk.save_reports("nightly", [failed], junit_path="nightly.xml", markdown_path="nightly.md")
+    """
+    for path, written in ((junit_path, junit), (markdown_path, markdown)):
+        if path is not None:
+            write_file(os.fspath(path), written(title, outcomes).encode("utf-8", "backslashreplace"))

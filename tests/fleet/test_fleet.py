@@ -277,3 +277,13 @@ def test_a_page_that_a_killed_run_was_putting_in_place_is_taken_away(tmp_path):
     assert [path.name[:10] for path in (tmp_path / "all_models").iterdir()] == [".graphkit-"]
     gk.save_outcomes(tmp_path / "all.html", "apply", rows, "")
     assert sorted(path.name[:2] for path in (tmp_path / "all_models").iterdir()) == ["0.", "1.", "2."]
+
+
+def test_reports_for_other_programs_are_whole_or_not_there(tmp_path):
+    rows = [gk.Done("1.onnx"), gk.Failed("2.onnx", "EditError", "a \ud800 in it", None, 0.1, 3, "")]
+    gk.save_reports("apply", rows, junit_path=tmp_path / "a.xml", markdown_path=tmp_path / "a.md")
+    assert ET.parse(tmp_path / "a.xml").getroot().get("failures") == "1"  # noqa: S314 (our own)
+    assert "2.onnx" in (tmp_path / "a.md").read_text()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.md", "a.xml"]
+    with pytest.raises(gk.SaveError, match="no folder"):
+        gk.save_reports("apply", rows, junit_path=tmp_path / "nowhere" / "a.xml")
