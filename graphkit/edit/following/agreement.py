@@ -6,13 +6,11 @@ from collections.abc import Callable
 
 import onnx
 
-from graphkit.edit.following.context import Following, Kind, Want
+from graphkit.edit.following.context import EXPORT, Following, Kind, Want
 from graphkit.edit.following.growing import grow
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import BROADCASTING
 from graphkit.shapes.points import Dim
-
-EXPORT = "export it with that axis dynamic"
 
 HAVE_WEIGHTS = frozenset(
     (

@@ -22,6 +22,9 @@ from graphkit.tensor import stored_bytes
 if TYPE_CHECKING:
     from graphkit.tensor import Array
 
+EXPORT = "export it with that axis dynamic"
+"""What to do about a size that does not follow."""
+
 Kind: TypeAlias = Literal["follows", "held", "property", "lost", "choice", "limit"]
 """``follows``: it was made to follow; ``held``: it should and does not; ``property``: the size belongs to the net;
 ``lost``: sizes cannot be followed past it; ``choice``: it follows, and the file allows another reading; ``limit``: it follows as far as a table goes.
@@ -104,6 +107,12 @@ def in_full(numbers: Sequence[int | None]) -> str:
     return f"[{', '.join('?' if number is None else str(number) for number in numbers)}]"
 
 
+def in_short(values: Array) -> str:
+    """The first numbers of some."""
+    numbers = values.reshape(-1).tolist()
+    return str(numbers) if len(numbers) < 7 else f"[{', '.join(map(str, numbers[:6]))}, ...]"
+
+
 class Following:
     """The state of one walk through a model that is being changed.
 
@@ -142,6 +151,7 @@ class Following:
         self.reached: set[str] = set()
         self.apart: set[str] = set()
         self._moving: list[tuple[int, str]] = []
+        self._seen: tuple[int, set[int], set[int]] = (-1, set(), set())
         self._read = read
         self._writer = NodeWriter(Names(model.graph))
         self._named: set[tuple[str, str]] = set()
@@ -359,6 +369,15 @@ class Following:
             bases = {sizes[0] for sizes in self.freed}
             self._moving = [(base, word) for base in sorted(bases) for word in ("that of", "one below")]
         return self._moving
+
+    def sizes_seen(self) -> tuple[set[int], set[int]]:
+        """The sizes in the file of axes that vary, and of the axes beside them: heights and widths of a pyramid."""
+        if self._seen[0] != len(self.inference.origins):
+            moving = {sizes[0] for sizes in self.inference.origins if any(size != sizes[0] for size in sizes)}
+            holders = {value for sizes, (value, _) in self.inference.origins.items() if sizes[0] in moving}
+            beside = {dim.base for value in holders for dim in self.get(value).dims or () if not dim.varies}
+            self._seen = len(self.inference.origins), {n for n in moving if n > 2}, {n for n in beside if n > 1}
+        return self._seen[1:]
 
     def is_product(self, number: int) -> bool:
         """Whether a number is how many places an axis that becomes free and another axis of an input have together."""

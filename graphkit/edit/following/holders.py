@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 import onnx
 
-from graphkit.edit.following.agreement import EXPORT
-from graphkit.edit.following.context import Following, Want, in_full
-from graphkit.edit.following.lookups import follow_gather, follow_places, follow_scatter, in_short
-from graphkit.edit.following.numbers import PLACES_ONLY, follow_numbers
+from graphkit.edit.following.context import EXPORT, Following, Want, in_full, in_short
+from graphkit.edit.following.lookups import follow_gather, follow_places, follow_scatter
+from graphkit.edit.following.numbers import PLACES_ONLY, follow_joined_numbers, follow_numbers
 from graphkit.edit.following.reshapes import follow_reshape
 from graphkit.edit.following.resizes import follow_resize
 from graphkit.edit.following.slices import TO_THE_END, follow_slice
@@ -294,6 +293,7 @@ _RULES: dict[str, Callable[[Following, onnx.NodeProto], None]] = {
     **dict.fromkeys(("Div", "Mul", *PLACES_ONLY), follow_numbers),
     "AffineGrid": _affine_grid,
     "Col2Im": _col2im,
+    "Concat": follow_joined_numbers,
     "Expand": _expand,
     "Gather": follow_gather,
     **dict.fromkeys(("GatherElements", "GatherND"), follow_places),

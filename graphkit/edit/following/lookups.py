@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from graphkit.edit.following.agreement import EXPORT
-from graphkit.edit.following.context import Following, Kind, Want
+from graphkit.edit.following.context import EXPORT, Following, Kind, Want, in_short
 from graphkit.edit.following.growing import grow
 from graphkit.edit.nodes import set_input
 from graphkit.graph.values import attribute_value
@@ -41,12 +40,24 @@ def follow_gather(state: Following, node: onnx.NodeProto) -> None:
         set_input(node, 1, made)
         text, done = f"takes fixed windows {in_short(places)}", f"they go over all of axis {axis} now"
         state.find("follows", node, text, value=node.input[0], axis=axis, done=done)
-    elif places.size > 1 and dim.base > 1 and places.max() == dim.base - 1:
+    elif places.size > 1 and dim.base > 1 and places.max() * 2 >= dim.base:
         text = f"takes fixed places of axis {axis} of {node.input[0]!r}: {in_short(places)}"
         state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
-    elif places.size == 1 and dim.base > 2 and int(places.reshape(-1)[0]) == dim.base - 1:
-        text = f"takes the place {dim.base - 1}, the last of axis {axis} of {node.input[0]!r}: that stays as it is"
-        state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
+    elif places.size == 1:
+        _one_place(state, node, axis, int(places.reshape(-1)[0]))
+
+
+def _one_place(state: Following, node: onnx.NodeProto, axis: int, place: int) -> None:
+    """One fixed place of an axis that varies, where it is the last, or the one in the middle."""
+    size = (state.get(node.input[0]).dims or ())[axis].base
+    if size > 2 and place == size - 1:
+        what = "the last"
+    elif size > 3 and place in (size // 2, (size - 1) // 2):
+        what = "the middle"
+    else:
+        return
+    text = f"takes the place {place}, {what} of axis {axis} of {node.input[0]!r}: that stays as it is"
+    state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
 
 
 def _fixed(state: Following, name: str) -> np.ndarray | None:
@@ -236,12 +247,6 @@ def _all_rows(state: Following, node: onnx.NodeProto, axis: int) -> str:
     if not value and state.product_of(rows, make=False) is None:
         return node.input[1]
     return grow(state, node.input[1], {along[0]: Want(sizes, value, own, factors=rows)}) or node.input[1]
-
-
-def in_short(values: np.ndarray) -> str:
-    """The first numbers of some."""
-    numbers = values.reshape(-1).tolist()
-    return str(numbers) if len(numbers) < 7 else f"[{', '.join(map(str, numbers[:6]))}, ...]"
 
 
 def follow_scatter(state: Following, node: onnx.NodeProto) -> None:

@@ -7,8 +7,7 @@ import math
 import numpy as np
 import onnx
 
-from graphkit.edit.following.agreement import EXPORT
-from graphkit.edit.following.context import Following
+from graphkit.edit.following.context import EXPORT, Following, in_short
 from graphkit.edit.following.places import follow_coordinate, follow_place
 from graphkit.edit.nodes import set_input
 from graphkit.graph.values import attribute_value
@@ -17,6 +16,15 @@ from graphkit.shapes.value_rules import axes_of
 
 SMALLEST = 3
 """A number below this is a size too rarely to be told."""
+
+MOST_SIZES = 32
+"""Numbers of a constant that are looked at one by one: two for each level of a pyramid of pictures."""
+
+MOST_VALUES = 4
+"""Different numbers of a table of logarithms."""
+
+LONGEST_LINE = 1 << 16
+"""Numbers of a table that are looked at for what they are."""
 
 PLACES_ONLY = frozenset(("Add", "Sub", "Mod", "Min", "Max", "Clip", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"))
 """Operators in which a whole number beside whole numbers is a size; in floats they mean one where a picture's edge is meant."""
@@ -50,7 +58,7 @@ def follow_numbers(state: Following, node: onnx.NodeProto) -> None:
 
 def _tell(state: Following, node: onnx.NodeProto, number: np.ndarray, name: str, other: str) -> None:
     value = abs(float(number.reshape(-1)[0]))
-    if not state.depends(other):
+    if not state.depends(other) or state.baked(other) is not None:
         return
     size = next((size for size in state.moving_sizes() if _is_size(value, size, node.op_type)), None)
     if size is None and (half := next((s for s in state.moving_sizes() if _is_half(value, s, node.op_type)), None)):
@@ -60,10 +68,128 @@ def _tell(state: Following, node: onnx.NodeProto, number: np.ndarray, name: str,
         size = counted[0], "that of" if round(value) == counted[0] else "one below"
     if size is None and number.dtype.kind in "iu" and state.is_product(round(value)):
         size = round(value), "that of"
+    if size is None and number.dtype.kind == "f" and (made := _made_of(state, node, other, value)) is not None:
+        _say(state, node, name, value, made)
+        return
     if size is None or _is_scale(state, other, value) or not _means_places(node, number, name):
         return
+    _say(state, node, name, value, size)
+
+
+def _say(state: Following, node: onnx.NodeProto, name: str, value: float, size: tuple[int, str]) -> None:
     text = f"computes with the number {value:g}, which is {size[1]} {size[0]}, the size in the file: it stays as it is"
     state.find("property", node, text, value=name, remedy=EXPORT)
+
+
+def tell_sizes_side_by_side(state: Following, node: onnx.NodeProto) -> None:
+    """Numbers that are several sizes, widths and heights that places are divided by, or the logarithm of one."""
+    if node.op_type not in ("Add", "Sub", "Div", "Mul") or len(node.input) != 2:
+        return
+    for name, other in (tuple(node.input), tuple(node.input)[::-1]):
+        numbers = state.baked(name)
+        if numbers is None or numbers.size < 2 or other == name:
+            continue
+        if node.op_type in ("Add", "Sub"):
+            _tell_logarithms(state, node, numbers, name, other)
+        elif node.op_type == "Mul" or name == node.input[1]:
+            _tell_several(state, node, numbers, name, other)
+
+
+def follow_joined_numbers(state: Following, node: onnx.NodeProto) -> None:
+    """A number that is joined to what varies as one more feature: how many steps there are."""
+    if not any(state.depends(name) and state.get(name).data is None for name in node.input):
+        return
+    for name in node.input:
+        data = state.get(name).data
+        if data is None or data[0].dtype.kind != "f" or not data[0].size or any(np.ptp(array) for array in data):
+            continue
+        value = float(data[0].reshape(-1)[0])
+        if (round(value), "that of") in state.moving_sizes() and value == round(value) >= SMALLEST:
+            _say(state, node, name, value, (round(value), "that of"))
+
+
+def _made_of(state: Following, node: onnx.NodeProto, other: str, value: float) -> tuple[int, str] | None:
+    """A size whose root or logarithm a number is, or which it is a multiple of where a product was summed over that size."""
+    summed = _summed(state, other)
+    if summed is not None and node.op_type in ("Div", "Mul") and value:
+        count = value if node.op_type == "Div" else 1 / value
+        if round(count) and abs(count - round(count)) < 1e-5 * count and round(count) % summed == 0:
+            return (summed, "that of") if round(count) == summed else (summed, f"{round(count) // summed} times")
+    fixed = {dim.base for dim in state.get(other).dims or () if not dim.varies}
+    for number, word in rooted(value):
+        explained = any(base % number == 0 for base in fixed if base) or _is_scale(state, other, value)
+        if (number, "that of") in state.moving_sizes() and (node.op_type in ("Div", "Mul") or "logarithm" in word):
+            if "root" in word and explained:
+                continue
+            return number, word
+    return None
+
+
+def _tell_logarithms(state: Following, node: onnx.NodeProto, table: np.ndarray, name: str, other: str) -> None:
+    """Logarithms of a size, or of two sizes together, in a table of a few numbers: weights of so many places."""
+    if table.dtype.kind != "f" or table.size > LONGEST_LINE or not state.depends(other):
+        return
+    bases = {dim.base for info in state.places[0].graph.input for dim in state.get(info.name).dims or ()}
+    moving = {sizes[0] for sizes in state.freed} - {0, 1, 2}
+    values = np.unique(table)
+    for value in values if values.size <= MOST_VALUES else ():
+        for number, word in rooted(float(value)):
+            if word == "the logarithm of" and (number in moving or any(number - size in bases for size in moving)):
+                _say(state, node, name, float(value), (number, word))
+                return
+
+
+def rooted(value: float) -> list[tuple[int, str]]:
+    """The whole numbers whose root or logarithm a number is, each with what it is of it."""
+    if not 1e-4 < abs(value) < 20 or value == round(value):
+        return []
+    square = value * value
+    made = (
+        (square, "the root of"),
+        (1 / square, "the inverse root of"),
+        (math.exp(abs(value)), "the logarithm of"),
+        (math.exp(min(1 / abs(value), 20)), "the inverse logarithm of"),
+        (2.0 ** abs(value), "the logarithm to 2 of"),
+    )
+    return [(round(n), word) for n, word in made if SMALLEST <= n < 1e6 and abs(n - round(n)) < 3e-6 * n]
+
+
+def _summed(state: Following, name: str) -> int | None:
+    """How many products each number of a MatMul behind a value is the sum of, where that varies."""
+    node = state.maker(name)
+    for _ in range(4):
+        if node is None or not node.input or not node.input[0]:
+            return None
+        if node.op_type == "MatMul":
+            length = (state.get(node.input[0]).dims or (None,))[-1]
+            return length.base if length is not None and length.varies and length.base >= SMALLEST else None
+        if node.op_type not in HANDS_ON:
+            return None
+        node = state.maker(node.input[0])
+    return None
+
+
+def _tell_several(state: Following, node: onnx.NodeProto, numbers: np.ndarray, name: str, other: str) -> None:
+    if not 1 < numbers.size <= MOST_SIZES or numbers.dtype.kind not in "iuf" or not state.depends(other):
+        return
+    if state.baked(other) is not None:
+        return
+    wide = np.abs(numbers.astype(np.float64).reshape(-1))
+    if node.op_type == "Mul" and wide.min() > 0 and wide.max() < 1:
+        wide = 1 / wide
+    whole = {int(n) for n in np.round(wide)}
+    if len(whole) < 2 or np.abs(wide - np.round(wide)).max() > 1e-4 or min(whole) < SMALLEST - 1:
+        return
+    for less in (0, 1):
+        moving, beside = state.sizes_seen()
+        told = {n + less for n in whole}
+        if told & moving and told <= moving | beside:
+            size = max(told & moving)
+            text = (
+                f"computes with {in_short(numbers)}, numbers of sizes in the file such as {size}: they stay as they are"
+            )
+            state.find("property", node, text, value=name, remedy=EXPORT)
+            return
 
 
 def _means_places(node: onnx.NodeProto, number: np.ndarray, name: str) -> bool:

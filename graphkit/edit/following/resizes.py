@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from graphkit.edit.following.agreement import EXPORT
-from graphkit.edit.following.context import Following, in_full
+from graphkit.edit.following.context import EXPORT, Following, in_full
 from graphkit.edit.nodes import set_input
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import BROADCASTING, ONE_BY_ONE

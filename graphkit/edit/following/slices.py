@@ -8,8 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import onnx
 
-from graphkit.edit.following.agreement import EXPORT
-from graphkit.edit.following.context import Following, Want, in_full
+from graphkit.edit.following.context import EXPORT, Following, Want, in_full
 from graphkit.edit.nodes import set_attribute, set_input
 from graphkit.graph.values import attribute_value
 from graphkit.shapes.points import Dim

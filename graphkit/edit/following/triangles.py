@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from graphkit.edit.following.agreement import EXPORT
-from graphkit.edit.following.context import Following
+from graphkit.edit.following.context import EXPORT, Following
 from graphkit.edit.nodes import set_input
 from graphkit.graph.values import attribute_value
 

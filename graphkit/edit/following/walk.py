@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from graphkit.edit.following.agreement import EXPORT, agree
-from graphkit.edit.following.context import Following, Place, SizeFinding
+from graphkit.edit.following.agreement import agree
+from graphkit.edit.following.context import EXPORT, Following, Place, SizeFinding
 from graphkit.edit.following.grown_axes import GROWN_AXES
 from graphkit.edit.following.grown_sizes import GROWN_SIZES
 from graphkit.edit.following.holders import hold
+from graphkit.edit.following.numbers import tell_sizes_side_by_side
 from graphkit.edit.nodes import set_nodes
 from graphkit.edit.prune import prune
 from graphkit.graph import walk
@@ -115,6 +116,7 @@ def _visit(state: Following, graph: onnx.GraphProto) -> None:
         if node.domain in ("", "ai.onnx") and _concerns(state, node):
             agree(state, node)
             hold(state, node)
+        tell_sizes_side_by_side(state, node)
         state.put(node)
     state.places.pop()
     changed = len(place.nodes) != len(nodes) or any(a != tuple(n.input) for a, n in zip(before, nodes, strict=True))
