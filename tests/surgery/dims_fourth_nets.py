@@ -279,7 +279,7 @@ class SwinTwo(nn.Module):
         return apart.masked_fill(apart != 0, -100.0).masked_fill(apart == 0, 0.0)
 
     def forward(self, x):
-        b, h, w, c = x.shape
+        _, h, w, c = x.shape
         y = torch.roll(x, (-self.shift, -self.shift), (1, 2)) if self.shift else x
         parts = self.windows(y)
         n = parts.shape[0]

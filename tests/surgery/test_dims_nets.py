@@ -9,11 +9,12 @@ import torch
 
 import graphkit as gk
 from oracle import run_ort
+from surgery.dims_fourth_nets import fourth_nets
 from surgery.dims_more_nets import more_nets
 from surgery.dims_nets import nets
 from surgery.dims_third_nets import third_nets
 
-NETS = nets() | more_nets() | third_nets()
+NETS = nets() | more_nets() | third_nets() | fourth_nets()
 
 OF_THE_NET = {
     ("affine", "2"): "match now only",
@@ -48,8 +49,6 @@ OF_THE_NET = {
     ("chunked", "1"): "does not say",
     ("half_roll", "1"): "cuts axis 1",
     ("interactions", "1"): "fixed places",
-    ("masked_windows", "1"): "match now only",
-    ("masked_windows", "2"): "match now only",
     ("padded_attention", "1"): "table",
     ("perceiver", "1"): "does not vary",
     ("pyramid", "2"): "tile",

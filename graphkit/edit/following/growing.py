@@ -8,6 +8,7 @@ import onnx
 
 from graphkit.edit.following.context import Following, Want
 from graphkit.edit.following.evident import Wants, evident, expanded
+from graphkit.edit.following.window_masks import window_mask
 from graphkit.semantics.kinds import REDUCTIONS
 from graphkit.shapes.known import Known
 
@@ -101,6 +102,8 @@ def _made(state: Following, name: str, known: Known, wants: dict[int, Want], dep
     if (repeated := _repeated(state, name, known, wants, depth)) is not None:
         return repeated
     array = state.array(name) if state.tensor(name) is not None else state.baked(name)
+    if array is not None and (mask := window_mask(state, array, wants)) is not None:
+        return mask
     if (
         array is not None
         and not _condensed(state, name)

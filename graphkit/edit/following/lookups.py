@@ -7,6 +7,7 @@ import onnx
 
 from graphkit.edit.following.context import EXPORT, Following, Kind, Want, in_short
 from graphkit.edit.following.growing import grow
+from graphkit.edit.following.meshes import follow_mesh
 from graphkit.edit.nodes import set_input
 from graphkit.graph.values import attribute_value
 from graphkit.shapes.points import product
@@ -68,7 +69,7 @@ def _fixed(state: Following, name: str) -> np.ndarray | None:
 
 def follow_places(state: Following, node: onnx.NodeProto) -> None:
     """Fixed places along an axis that varies, which are all places of it at the size in the file."""
-    if node.op_type == "GatherND" and (_flattened(state, node) or _of_samples(state, node)):
+    if node.op_type == "GatherND" and (_flattened(state, node) or _of_samples(state, node) or follow_mesh(state, node)):
         return
     known, places = state.get(node.input[0]), _fixed(state, node.input[1])
     if not known.varies or known.dims is None or places is None or not places.size:

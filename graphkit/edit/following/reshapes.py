@@ -189,7 +189,7 @@ def _target(state: Following, node: onnx.NodeProto, found: Alignment, columns: l
             hard.append(axis)
     for axis in hard[:-1] if _easy(state, node, found, hard) else hard[1:]:
         near = [(node.input[0], source) for source in found.sources[axis]]
-        computed = state.expression(found.dims[axis].sizes, near)
+        computed = state.expression(found.dims[axis].sizes, near) or state.product_of(found.dims[axis].factors)
         if computed is None:
             return None
         parts[axis] = computed

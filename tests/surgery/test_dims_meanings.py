@@ -1,0 +1,120 @@
+"""Numbers that are a function of a size, and tables of windows and of places: they are named, or made again."""
+
+import functools
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+
+import graphkit as gk
+import onnx_text
+from oracle import assert_same, run_ort
+
+RNG = np.random.default_rng(3)
+
+parse = functools.partial(onnx_text.parse, opset=17)
+
+SEQUENCE = "g (float[1,10,4] x) => (float[a,b,c] y)"
+
+
+def said(model, values):
+    """What is warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gk.dims(model, values, repair_shapes=True)
+    return "; ".join(str(w.message) for w in caught if issubclass(w.category, gk.GraphkitWarning))
+
+
+NAMED = {
+    "the root of": f"{SEQUENCE} <float s = {{3.1622777}}> {{ t = Transpose<perm=[0,2,1]>(x) m = MatMul(t, x) y = Div(m, s) }}",
+    "the inverse root of": f"{SEQUENCE} <float s = {{0.31622777}}> {{ t = Transpose<perm=[0,2,1]>(x) m = MatMul(t, x) y = Mul(m, s) }}",
+    "the logarithm of": f"{SEQUENCE} <float s = {{2.302585}}> {{ t = Transpose<perm=[0,2,1]>(x) m = MatMul(x, t) y = Mul(m, s) }}",
+    "4 times 10": f"{SEQUENCE} <float s = {{40}}> {{ t = Transpose<perm=[0,2,1]>(x) m = MatMul(t, x) y = Div(m, s) }}",
+    "the middle of axis 1": "g (float[1,10,4] x) => (float[a,c] y) <int64 i = {5}> { y = Gather<axis=1>(x, i) }",
+    "fixed places of axis 1": f"{SEQUENCE} <int64[4] i = {{1,3,6,8}}> {{ y = Gather<axis=1>(x, i) }}",
+    "the number 10": "g (float[1,10,4] x) => (float[a,c] y) <float[1,1] n = {10}> { m = ReduceMean<axes=[1], keepdims=0>(x) y = Concat<axis=1>(m, n) }",
+}
+
+
+@pytest.mark.parametrize("words", NAMED)
+def test_a_number_that_is_a_function_of_the_size_is_named(words):
+    assert words in said(parse(NAMED[words]), {"x:1": "steps"})
+
+
+def test_the_scale_of_attention_is_no_size_even_where_it_is_the_root_of_one():
+    text = """g (float[1,16,16] x) => (float[a,b,c] y) <float s = {0.25}>
+              { t = Transpose<perm=[0,2,1]>(x) m = MatMul(x, t) p = Mul(m, s) q = Softmax<axis=2>(p) y = MatMul(q, x) }"""
+    assert said(parse(text), {"x:1": "steps"}) == ""
+
+
+def test_widths_and_heights_side_by_side_are_named_though_another_input_is_divided_by_them():
+    text = """g (float[1,3,8,12] x, float[1,5,2,2] q) => (float[a,b,c,d] z, float[e,f,g,h] y) <float[2,2] s = {12,8,6,4}>
+              { z = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x) y = Div(q, s) }"""
+    assert "numbers of sizes in the file such as 8" in said(parse(text), {"x:2": "height"})
+
+
+def test_a_mask_that_is_looked_up_by_sample_and_step_goes_over_all_samples_and_steps():
+    places = np.stack(np.meshgrid([0], np.arange(6), indexing="ij"), -1).astype(np.int64).reshape(1, 1, 1, 6, 2)
+    model = parse("g (bool[1,6] mask) => (bool[a,b,c,d] y) { y = GatherND(mask, places) }")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(places, "places"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        edited = gk.dims(model, {"mask:0": "n", "mask:1": "steps"}, repair_shapes=True)
+    mask = RNG.random((3, 9)) > 0.5
+    assert_same(run_ort(edited, {"mask": mask}), {"y": mask[:, None, None]})
+
+
+def test_places_that_are_no_mesh_are_named():
+    places = np.array([[[0, 1], [0, 0], [0, 5]]], np.int64)
+    model = parse("g (float[1,6] x) => (float[a,b] y) { y = GatherND(x, places) }")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(places, "places"))
+    assert "takes fixed places of axis 1" in said(model, {"x:1": "steps"})
+
+
+def swin_mask(rows, columns, side, down, right):
+    """The mask of shifted windows as Swin's authors make it."""
+    regions, count = np.zeros((rows * side, columns * side)), 0
+
+    def cuts(shift):
+        return (slice(0, -side), slice(-side, -shift), slice(-shift, None)) if shift else (slice(None),)
+
+    for low in cuts(down):
+        for far in cuts(right):
+            regions[low, far] = count
+            count += 1
+    parts = regions.reshape(rows, side, columns, side).transpose(0, 2, 1, 3).reshape(-1, side * side)
+    return np.where(parts[:, None] == parts[:, :, None], 0, -100).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "side", "down", "right"), [(2, 3, 4, 2, 2), (3, 2, 4, 1, 3), (2, 2, 2, 1, 1), (4, 3, 3, 1, 1)]
+)
+def test_the_mask_of_shifted_windows_follows_the_picture(rows, columns, side, down, right):
+    height, width, count = rows * side, columns * side, side * side
+    model = parse(f"""g (float[1,{height},{width},2] x) => (float[a,b,c] y)
+        <int64[6] t = {{1,{rows},{side},{columns},{side},2}}, int64[3] w = {{{rows * columns},{count},2}}>
+        {{ r = Reshape(x, t) p = Transpose<perm=[0,1,3,2,4,5]>(r) v = Reshape(p, w) k = Transpose<perm=[0,2,1]>(v)
+           s = MatMul(v, k) m = Add(s, mask) q = Softmax<axis=2>(m) y = MatMul(q, v) }}""")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(swin_mask(rows, columns, side, down, right), "mask"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        edited = gk.dims(model, {"x:1": "h", "x:2": "w"}, repair_shapes=True)
+    for more, wide in ((5, 2), (3, 4), (rows, columns)):
+        x = RNG.standard_normal((1, more * side, wide * side, 2)).astype(np.float32)
+        parts = x.reshape(more, side, wide, side, 2).transpose(0, 2, 1, 3, 4).reshape(-1, count, 2)
+        scores = parts @ parts.transpose(0, 2, 1) + swin_mask(more, wide, side, down, right)
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        assert_same(
+            run_ort(edited, {"x": x}), {"y": weights / weights.sum(-1, keepdims=True) @ parts}, rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_table_of_windows_that_is_no_mask_of_a_shift_is_named():
+    mask = swin_mask(2, 3, 4, 2, 2)
+    mask[0, 0, 1] = -100
+    model = parse("""g (float[1,8,12,2] x) => (float[a,b,c] y) <int64[6] t = {1,2,4,3,4,2}, int64[3] w = {6,16,2}>
+        { r = Reshape(x, t) p = Transpose<perm=[0,1,3,2,4,5]>(r) v = Reshape(p, w) k = Transpose<perm=[0,2,1]>(v)
+          s = MatMul(v, k) y = Add(s, mask) }""")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(mask, "mask"))
+    assert "a table whose axis 0 has the size 6" in said(model, {"x:1": "h", "x:2": "w"})
