@@ -79,9 +79,9 @@ def _mesh(state: Following, data: str, places: np.ndarray, along: dict[int, int]
     """The places again, with components that count as far as the data goes."""
     outer = places.ndim - 1
     sizes = {axis: state.size(data, component) for component, axis in along.items()}
-    shape = state.concatenated([sizes.get(axis, places.shape[axis]) for axis in range(outer)])
+    shape = state.concatenated([sizes[axis] if axis in sizes else places.shape[axis] for axis in range(outer)])
     zero, one = (state.constant(np.array(number, np.int64), "number") for number in (0, 1))
-    parts = []
+    parts: list[str] = []
     for component in range(places.shape[-1]):
         if component in along:
             axis = along[component]
