@@ -10,7 +10,7 @@ import onnx
 
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import OPSET as BROADCASTS
-from graphkit.semantics.kinds import MAY_DRAW
+from graphkit.semantics.kinds import MAY_DRAW, SOFTMAXES
 from graphkit.semantics.wide_sums import wide_evaluator
 from graphkit.shapes.inference import NOT_COMPUTED
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NEVER = 1 << 31
 
 TRUE_SINCE = {
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), 13),
+    **dict.fromkeys(SOFTMAXES, 13),
     "BatchNormalization": 14,
     "DynamicQuantizeLinear": NEVER,
     "LRN": NEVER,

@@ -7,15 +7,25 @@ from collections.abc import Callable, Iterator
 import onnx
 
 from graphkit.graph.values import attribute_value
-from graphkit.semantics.elementwise import ONE_BY_ONE
+from graphkit.semantics.elementwise import KEEPS_AXES
+from graphkit.semantics.kinds import GLOBAL_POOLS, POOLS
 
 CHANNELS_FIRST = frozenset(
-    """AveragePool BatchNormalization Conv ConvInteger ConvTranspose DepthToSpace GlobalAveragePool GlobalLpPool
-    GlobalMaxPool GroupNormalization InstanceNormalization LRN LpPool MaxPool QLinearConv SpaceToDepth Upsample""".split()
+    (
+        *(
+            *POOLS,
+            *GLOBAL_POOLS,
+            "BatchNormalization",
+            "GroupNormalization",
+            "InstanceNormalization",
+            "LRN",
+            "Upsample",
+        ),
+        *("Conv", "ConvInteger", "ConvTranspose", "QLinearConv", "DepthToSpace", "SpaceToDepth"),
+    )
 )
 """Operators whose first operand has its channels at axis 1 (onnx Operators.md says N x C x D1 x ... of each)."""
 
-_KEEPS_AXES = frozenset((*ONE_BY_ONE, "Cast", "Dropout"))
 _WITH_A_CONSTANT = frozenset(("Add", "Div", "Mul", "Sub"))
 
 
@@ -35,7 +45,7 @@ def channels_first_at(
     flat = {tensor.name for tensor in graph.initializer if len(tensor.dims) <= rank}
 
     def keeps(node: onnx.NodeProto) -> bool:
-        return node.op_type in _KEEPS_AXES or (node.op_type in _WITH_A_CONSTANT and node.input[1] in flat)
+        return node.op_type in KEEPS_AXES or (node.op_type in _WITH_A_CONSTANT and node.input[1] in flat)
 
     if is_input:
         readers: dict[str, list[onnx.NodeProto]] = {}

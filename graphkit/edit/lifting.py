@@ -9,6 +9,7 @@ from graphkit.graph import walk
 from graphkit.graph.addresses import Found, Site
 from graphkit.graph.names import Names, title
 from graphkit.graph.values import dims, format_type, tensor_type
+from graphkit.semantics.kinds import LOOPS
 
 
 def lifted(found: Found, type_proto: onnx.TypeProto | None, names: Names) -> tuple[str, onnx.TypeProto | None]:
@@ -38,7 +39,7 @@ def lifted(found: Found, type_proto: onnx.TypeProto | None, names: Names) -> tup
         outer_name = names.fresh(found.address if last else f"{name}_out")
         if owner.op_type == "If":
             type_proto = _out_of_branch(site, owner, name, outer_name, type_proto, names, found)
-        elif owner.op_type in ("Loop", "Scan"):
+        elif owner.op_type in LOOPS:
             type_proto = _out_of_loop(site, owner, name, outer_name, type_proto, names)
         else:
             raise EditError(f"{found.address!r} is inside of {title(owner)}, whose body hands out nothing more")

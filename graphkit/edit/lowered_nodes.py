@@ -14,7 +14,7 @@ from graphkit.errors import EditError
 from graphkit.graph.names import Names
 from graphkit.graph.scopes import Scope
 from graphkit.graph.values import attribute_value, constant_tensor
-from graphkit.semantics.kinds import REDUCTIONS
+from graphkit.semantics.kinds import POOLS, REDUCTIONS, SOFTMAXES
 from graphkit.tensor import numpy_type
 
 if TYPE_CHECKING:
@@ -399,11 +399,11 @@ def _resize_13(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    **{op: (Rule(13, _softmax),) for op in ("Softmax", "LogSoftmax", "Hardmax")},
+    **{op: (Rule(13, _softmax),) for op in SOFTMAXES},
     **{op: (Rule(18, _reduce),) for op in REDUCTIONS},
     "ReduceSum": (Rule(13, _reduce),),
     "Constant": (Rule(12, _constant),),
-    **{op: (Rule(22, _pool),) for op in ("AveragePool", "LpPool", "MaxPool")},
+    **{op: (Rule(22, _pool),) for op in POOLS},
     "DFT": (Rule(20, _dft),),
     "DequantizeLinear": (Rule(13, _quantize),),
     "Dropout": (Rule(12, _dropout),),

@@ -13,6 +13,7 @@ from graphkit.edit.lowered_nodes import Place, Rule
 from graphkit.edit.nodes import set_attribute, set_inputs
 from graphkit.errors import EditError
 from graphkit.graph.values import attribute_value
+from graphkit.semantics.kinds import SOFTMAXES
 
 BROADCASTING = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor")
 """Operators that had attributes for broadcasting before opset 7."""
@@ -227,7 +228,7 @@ def _by_definition(node: onnx.NodeProto, place: Place) -> list[onnx.NodeProto]:
 
 RULES: dict[str, tuple[Rule, ...]] = {
     **{op: (Rule(7, _broadcast),) for op in BROADCASTING},
-    **{op: (Rule(13, _softmax),) for op in ("Softmax", "LogSoftmax", "Hardmax")},
+    **{op: (Rule(13, _softmax),) for op in SOFTMAXES},
     "BatchNormalization": (Rule(9, _batch_normalization), Rule(14, _batch_normalization)),
     "DFT": (Rule(20, _dft),),
     "Dropout": (Rule(12, _dropout),),

@@ -11,16 +11,14 @@ import onnx
 
 from graphkit.edit.nodes import NodeWriter, insert_before, set_inputs
 from graphkit.graph.names import Names, label
-from graphkit.semantics.elementwise import ONE_BY_ONE
-from graphkit.semantics.kinds import REGROUPS
+from graphkit.semantics.elementwise import KEEPS_AXES
+from graphkit.semantics.kinds import NORMS, REGROUPS
 from graphkit.shapes.size_dependence import Comparison, reshape_adapts, reshape_groups
 
 if TYPE_CHECKING:
     from graphkit.graph.index import GraphIndex
 
-KEEPS_ELEMENTS = frozenset(
-    (*REGROUPS, *ONE_BY_ONE, "Cast", "Dropout", "BatchNormalization", "InstanceNormalization", "LayerNormalization")
-)
+KEEPS_ELEMENTS = frozenset((*REGROUPS, *KEEPS_AXES, *NORMS, "BatchNormalization"))
 """Operators whose first output has as many elements as their first input, in the same order."""
 
 UNSHUFFLE = [0, 1, 3, 5, 2, 4]

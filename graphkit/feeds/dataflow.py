@@ -22,6 +22,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.domains import Violation, violation
 from graphkit.semantics.intervals import ANY, Interval, output_interval
+from graphkit.semantics.kinds import SHAPE_ONLY
 from graphkit.shapes.types_of import types_of
 
 BUDGET = 100_000
@@ -175,7 +176,7 @@ class Walk:
         if node.op_type == "ConstantOfShape":
             filled = attribute_value(node, "value")
             return [Fact(0, 0) if filled is None else of_tensor(filled)]
-        sources = 0 if node.op_type in ("Shape", "Size") else _sources(given)
+        sources = 0 if node.op_type in SHAPE_ONLY else _sources(given)
         made = Fact(*output_interval(node, intervals), sources, traces)
         return [made] * (len(node.output) if node.op_type == "Split" else 1)
 

@@ -14,6 +14,7 @@ from graphkit.feeds.facts import Fact, Trace
 from graphkit.feeds.ranges import Range
 from graphkit.feeds.reader import Dims
 from graphkit.graph.values import attribute_value
+from graphkit.semantics.kinds import SELECTS, SHAPE_ONLY
 
 MASKED = -1000.0
 """What is added to a score, or put in its place, to mask it: this or less (-1e4, -1e9, -inf)."""
@@ -28,19 +29,17 @@ Sign = Literal["switch", "keeps", "drops", "vanish", "counted", "other"]
 
 Given: TypeAlias = Sequence["Fact | None"]
 
-_FIRST = frozenset(
-    "Identity Cast CastLike Reshape Unsqueeze Squeeze Flatten Transpose Slice Expand Split Gather GatherElements GatherND "
-    "Tile DepthToSpace SpaceToDepth Dropout Pad Clip Compress TopK ReduceMax ReduceMin MaxPool Unique Trilu SequenceAt "
-    "SplitToSequence ConcatFromSequence ReverseSequence".split()
-)
-"""Operators that hand on numbers of their first input."""
+_FIRST = SELECTS | {"Cast", "CastLike", "Clip", "Dropout", "Pad", "Trilu", "Upsample"}
+"""Operators that hand on numbers of their first input, most of them unchanged."""
 
 _ALL = frozenset("Concat SequenceConstruct SequenceInsert Max Min And Or Xor".split())
 """Operators that hand on numbers of every input; the logical ones the truth of each, which decides with the others."""
 
 _SOME = {"Where": (1, 2), "ScatterElements": (0, 2), "ScatterND": (0, 2)}
 
-_LOOKED_AT = frozenset("Shape Size IsNaN IsInf ConstantOfShape EyeLike RandomNormalLike RandomUniformLike".split())
+_LOOKED_AT = frozenset(
+    (*SHAPE_ONLY, "IsNaN", "IsInf", "ConstantOfShape", "EyeLike", "RandomNormalLike", "RandomUniformLike")
+)
 """Operators for which the numbers do not count."""
 
 _COUNTING = frozenset("Mul ReduceSum ReduceMean CumSum Sum".split())

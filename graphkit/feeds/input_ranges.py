@@ -18,6 +18,7 @@ from graphkit.graph.index import GraphIndex
 from graphkit.graph.upstream import upstream
 from graphkit.model import Model
 from graphkit.semantics.intervals import ANY, TINY, Interval, has_rule
+from graphkit.semantics.kinds import PRODUCTS
 from graphkit.shapes.exact_scales import drives_resize
 from graphkit.tensor import numpy_type
 
@@ -226,7 +227,7 @@ class _Choice:
         return [fact is None or (fact.interval == ANY and not fact.sources) for fact in facts]
 
 
-_PRODUCTS = frozenset("MatMul Gemm Conv ConvTranspose Einsum".split())
+_PRODUCTS = (*PRODUCTS, "Einsum")
 
 
 def _may_tell(node: onnx.NodeProto, unknown: Iterable[bool]) -> bool:

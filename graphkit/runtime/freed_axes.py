@@ -19,7 +19,7 @@ from graphkit.model import Model
 from graphkit.optional import is_there
 from graphkit.runtime import size_laws
 from graphkit.runtime.session import Session, session
-from graphkit.semantics.kinds import draws
+from graphkit.semantics.kinds import MIXES, PRODUCTS, draws
 from graphkit.shapes.points import Dim
 from graphkit.tensor import stored_bytes
 
@@ -112,7 +112,7 @@ def _too_much(model: Model, followed: Followed) -> str:
 
 def _work(node: onnx.NodeProto, followed: Followed, point: int) -> int:
     """Multiplications of a node."""
-    if node.op_type not in ("MatMul", "Gemm", "Conv", "ConvTranspose") or len(node.input) < 2:
+    if node.op_type not in PRODUCTS or len(node.input) < 2:
         return 0
     made = followed.inference.get(node.output[0]).shape_at(point) or ()
     left, right = (followed.inference.get(name).shape_at(point) or (1,) for name in node.input[:2])
@@ -173,26 +173,6 @@ def _along(followed: Followed, symbol: str, names: list[str]) -> dict[str, int]:
                 found[name] = axis
                 break
     return found
-
-
-MIXES = frozenset(
-    (
-        *("Softmax", "LogSoftmax", "Hardmax", "MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose", "CumSum", "TopK"),
-        *("LSTM", "GRU", "RNN", "MaxPool", "AveragePool", "LpPool", "Resize", "InstanceNormalization", "Attention"),
-        *(
-            "LayerNormalization",
-            "ReduceSum",
-            "ReduceMean",
-            "ReduceMax",
-            "ReduceMin",
-            "ReduceL2",
-            "ReduceProd",
-            "Gather",
-        ),
-        *("GlobalAveragePool", "GlobalMaxPool", "Scan", "Loop", "Slice", "Concat", "Pad", "GroupNormalization"),
-    )
-)
-"""Operators that may compute across the places of an axis."""
 
 
 def _mixes(node: onnx.NodeProto, followed: Followed, sizes: tuple[int, ...]) -> bool:

@@ -18,11 +18,13 @@ from graphkit.graph.walk import captures
 from graphkit.hint import Argument, Hint
 from graphkit.model import Model
 from graphkit.runtime.providers import CPU
-from graphkit.semantics.kinds import SHAPE_ONLY
+from graphkit.semantics.kinds import RESIZERS, SHAPE_ONLY
 from graphkit.semantics.shape_inputs import SHAPED_BY
 
-_HOST = """CenterCropPad ConstantOfShape Expand If Loop OneHot Pad Range ReduceMax ReduceMean ReduceMin ReduceSum Reshape Resize
-Slice Split Squeeze Tile TopK Unsqueeze Upsample""".split()
+_HOST = (
+    *(*RESIZERS, "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"),
+    *"CenterCropPad ConstantOfShape Expand If Loop OneHot Pad Range Reshape Slice Split Squeeze Tile TopK Unsqueeze".split(),
+)
 
 HOST_INPUTS: dict[str, tuple[int, ...]] = {**{op: SHAPED_BY[op] for op in _HOST}, "CumSum": (1,)}
 """Inputs that ONNX Runtime's CUDA kernels read on the CPU (onnxruntime/core/providers/cuda, ``InputMemoryType``): of these

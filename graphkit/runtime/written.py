@@ -22,6 +22,7 @@ from graphkit.graph.scopes import Scope, scopes
 from graphkit.runtime.failures import import_runtime, runtime_errors
 from graphkit.runtime.fatal_nodes import refuse_fatal
 from graphkit.semantics.conforms import KNOWN_DOMAINS, departure
+from graphkit.semantics.kinds import RESIZERS
 from graphkit.shapes.inference import inferred
 
 MOST_LOADED = 256
@@ -286,7 +287,7 @@ def _add_input(graph: onnx.GraphProto, scope: Scope, name: str, given: str) -> N
 
 def _matters(tensor: onnx.TensorProto, node: onnx.NodeProto) -> bool:
     """Whether the numbers of a constant decide if a node is taken: axes, shapes, scales."""
-    return tensor.data_type in _INTEGERS or node.op_type in ("Resize", "Upsample")
+    return tensor.data_type in _INTEGERS or node.op_type in RESIZERS
 
 
 _INTEGERS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL)

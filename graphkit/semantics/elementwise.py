@@ -8,14 +8,21 @@ import onnx
 
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.values import dims, tensor_type
+from graphkit.semantics.kinds import SOFTMAXES
 
 OPSET = 8
 """From this version of ai.onnx on, all of the operators below broadcast as numpy does; before, each had its own way."""
 
-ONE_BY_ONE = """Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid
-HardSwish Hardmax Identity LeakyRelu Log LogSoftmax Mish Neg Not PRelu Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin
-Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu""".split()
+ONE_BY_ONE = (
+    *SOFTMAXES,
+    *"""Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish
+    Identity LeakyRelu Log Mish Neg Not PRelu Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt
+    Swish Tan Tanh ThresholdedRelu""".split(),
+)
 """Operators whose result has the type and shape of their first input, element for element."""
+
+KEEPS_AXES = frozenset((*ONE_BY_ONE, "Cast", "Dropout"))
+"""Operators whose first output has its elements where their first input has them."""
 
 _BROADCAST = "Add BitShift BitwiseAnd BitwiseOr BitwiseXor Div Max Mean Min Mod Mul Pow Sub Sum".split()
 

@@ -12,6 +12,8 @@ from typing import TypeAlias
 import onnx
 
 from graphkit.graph.values import attribute_value
+from graphkit.semantics.elementwise import BOOLEAN
+from graphkit.semantics.kinds import SELECTS, SHAPE_ONLY
 
 Interval: TypeAlias = tuple[float, float]
 """(lowest, highest) of all elements of a value, both included."""
@@ -194,12 +196,9 @@ def _growing(function: Callable[[float], float]) -> Callable[[Known], Interval]:
     return lambda known: (function(known[0][0]), function(known[0][1]))
 
 
-_SAME = """Identity CastLike Reshape Unsqueeze Squeeze Flatten Transpose Slice Expand Split Gather GatherElements GatherND
-Tile DepthToSpace SpaceToDepth Compress MaxPool GlobalMaxPool GlobalAveragePool ReduceMean ReduceMax ReduceMin TopK
-SequenceAt SplitToSequence ConcatFromSequence SequenceErase ReverseSequence Unique Upsample MaxRoiPool""".split()
+_SAME = (*SELECTS, "CastLike", "GlobalAveragePool", "ReduceMean", "Upsample")
 
-_TRUTH = """Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor Not IsNaN IsInf Bernoulli HardSigmoid Hardmax
-HannWindow HammingWindow BlackmanWindow""".split()
+_TRUTH = (*BOOLEAN, *"Not IsNaN IsInf Bernoulli HardSigmoid Hardmax HannWindow HammingWindow BlackmanWindow".split())
 
 _RULES: dict[str, Callable[[Known], Interval]] = {
     **{name: _growing(function) for name, function in _GROWING.items()},
@@ -212,7 +211,7 @@ _RULES: dict[str, Callable[[Known], Interval]] = {
     **dict.fromkeys(("ScatterElements", "ScatterND", "Scatter"), lambda known: hull([known[0], known[2]])),
     **dict.fromkeys(("ReduceSum", "CumSum", "LpPool"), lambda known: _total(known[0])),
     **dict.fromkeys(("ReduceL1", "ReduceL2"), lambda known: (_magnitude(known[0])[0], math.inf)),
-    **dict.fromkeys(("Shape", "Size"), _fixed(1.0, math.inf)),
+    **dict.fromkeys(SHAPE_ONLY, _fixed(1.0, math.inf)),
     **dict.fromkeys(("ArgMax", "ArgMin", "NonZero"), _fixed(0.0, math.inf)),
     **dict.fromkeys(("Sin", "Cos"), _fixed(-1.0, 1.0)),
     **dict.fromkeys(("Gelu", "Swish", "Mish", "HardSwish"), _activation(-0.376)),

@@ -10,6 +10,7 @@ import onnx
 from graphkit.graph import values
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.values import attribute_value
+from graphkit.semantics.kinds import POOLS
 from graphkit.tensor import decode
 
 
@@ -80,7 +81,7 @@ def _enough_to_choose_from(index: GraphIndex, node: onnx.NodeProto, dims: _Sizes
 
 
 _FITS: dict[str, Callable[[GraphIndex, onnx.NodeProto, _Sizes], bool]] = {
-    **dict.fromkeys(("Conv", "ConvInteger", "MaxPool", "AveragePool", "LpPool"), _window_fits),
+    **dict.fromkeys(("Conv", "ConvInteger", *POOLS), _window_fits),
     "Pad": _reflection_fits,
     "STFT": _frame_fits,
     "TopK": _enough_to_choose_from,

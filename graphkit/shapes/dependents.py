@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import onnx
 
 from graphkit.graph import walk
-from graphkit.semantics.kinds import CONTROL_FLOW, SHAPE_ONLY
+from graphkit.semantics.kinds import CONTROL_FLOW, LOOPS, SHAPE_ONLY
 from graphkit.semantics.shape_inputs import SHAPED_BY
 
 
@@ -65,7 +65,7 @@ def _spread_bodies(node: onnx.NodeProto, stale: set[str], stop: Sequence[str]) -
     bodies = list(walk.bodies(node))
     carried = _carried(node)
     for body in bodies:
-        if node.op_type in ("Loop", "Scan"):
+        if node.op_type in LOOPS:
             pairs = zip(node.input, body.input, strict=False)
             stale.update(inner.name for outer, inner in pairs if outer in stale)
         before = -1

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import onnx
 
 from graphkit.graph.values import attribute_value
+from graphkit.semantics.kinds import RECURRENT
 
 Shape = tuple[int, ...]
 ShapeOf = Callable[[str], Shape | None]
@@ -69,7 +70,7 @@ _RULES: dict[str, Callable[[onnx.NodeProto, ShapeOf], int | None]] = {
     "MatMulInteger": _product,
     "QLinearMatMul": _product,
     "Gemm": _gemm,
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), _recurrent),
+    **dict.fromkeys(RECURRENT, _recurrent),
 }
 
 

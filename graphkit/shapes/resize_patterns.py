@@ -21,6 +21,7 @@ from graphkit.graph.opset import opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import attribute_value
 from graphkit.graph.walk import nested, nodes
+from graphkit.semantics.kinds import RESIZERS
 from graphkit.shapes.inference import Chain, inferred
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class Resampler:
 
 def is_resampler(node: onnx.NodeProto) -> bool:
     """Whether a node is ONNX's own Resize or Upsample."""
-    return node.op_type in ("Resize", "Upsample") and node.domain in ("", "ai.onnx")
+    return node.op_type in RESIZERS and node.domain in ("", "ai.onnx")
 
 
 def resamplers(model: onnx.ModelProto) -> Iterator[Resampler]:

@@ -18,6 +18,7 @@ from graphkit.graph.names import label, title
 from graphkit.graph.opset import opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import constant, dims, value_type
+from graphkit.semantics.kinds import GLOBAL_POOLS, SHAPE_ONLY
 from graphkit.shapes.dependents import dependents
 from graphkit.shapes.inference import CONSEQUENCE, Chain, may_propagate, strictly_inferred
 from graphkit.tensor import decode
@@ -25,7 +26,7 @@ from graphkit.tensor import decode
 GROWTH = 3
 """How much larger the second size is: whole, so that halving and windowing divide it where they divided the first."""
 
-FORGETS_SIZE = ("Shape", "Size", "GlobalAveragePool", "GlobalMaxPool")
+FORGETS_SIZE = (*SHAPE_ONLY, *GLOBAL_POOLS)
 """Operators behind which a size that changed is seen no more."""
 
 Change = Callable[[onnx.ModelProto, int], None]

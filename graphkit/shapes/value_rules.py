@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from graphkit.graph.values import attribute_value
-from graphkit.semantics.kinds import CONTROL_FLOW, MAY_DRAW, RECURRENT
+from graphkit.semantics.kinds import CONTROL_FLOW, MAY_DRAW, PRODUCTS, RECURRENT, RESIZERS
 from graphkit.semantics.wide_sums import wide_evaluator
 from graphkit.shapes.inference import NOT_COMPUTED
 from graphkit.tensor import numpy_type
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Given: TypeAlias = "Sequence[Array | None]"
 
-NEVER = frozenset((*MAY_DRAW, *CONTROL_FLOW, *RECURRENT, "Conv", "MatMul", "Gemm", "Resize", "Upsample"))
+NEVER = frozenset((*MAY_DRAW, *CONTROL_FLOW, *RECURRENT, *PRODUCTS, *RESIZERS))
 """Operators that make no sizes: random ones, and those that are of weights and pictures."""
 
 

@@ -16,9 +16,7 @@ from graphkit.finding import Finding
 from graphkit.graph.module_paths import give_folded, module_path
 from graphkit.graph.names import label
 from graphkit.hint import Argument, Hint
-
-TAKES_NORM = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
-"""Operators that a normalisation behind them can be folded into."""
+from graphkit.semantics.kinds import PRODUCTS
 
 NAMED = 3
 """Pairs that the finding names."""
@@ -116,7 +114,7 @@ def folded_norms(proto: onnx.ModelProto, pairs: list[Pair]) -> list[Finding]:
     kept = {module_path(node) for node in proto.graph.node if node.op_type == "BatchNormalization"}
     places: dict[str | None, list[onnx.NodeProto]] = {}
     for node in proto.graph.node:
-        if node.op_type in TAKES_NORM:
+        if node.op_type in PRODUCTS:
             places.setdefault(module_path(node), []).append(node)
     said = []
     for pair in pairs:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from graphkit.model import Model
     from graphkit.tensor import Array
 
-RANKING = ("TopK", "ArgMax", "ArgMin")
-"""Operators whose outputs depend on which of equal numbers comes first."""
-
 _SAME_INDICES = ("Identity", "Cast")
 
 

@@ -10,17 +10,12 @@ from graphkit.edit.following.context import EXPORT, Following, Kind, Want
 from graphkit.edit.following.growing import grow
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import BROADCASTING
+from graphkit.semantics.kinds import NORMS, PRODUCTS, RECURRENT
 from graphkit.shapes.points import Dim
 
-HAVE_WEIGHTS = frozenset(
-    (
-        *("BatchNormalization", "Conv", "ConvTranspose", "Gemm", "GroupNormalization", "InstanceNormalization"),
-        *("LayerNormalization", "MatMul", "RMSNormalization"),
-    )
-)
+HAVE_WEIGHTS = frozenset((*PRODUCTS, *NORMS, "BatchNormalization"))
 """Operators whose constants are weights: that they are all alike or rise evenly says nothing."""
 
-RECURRENT = ("LSTM", "GRU", "RNN")
 RECURRENT_WEIGHTS = (1, 2, 3, 7)
 """Their inputs W, R, B and P are weights; initial states are not, and are often zeros of the batch's size."""
 

@@ -16,6 +16,7 @@ from graphkit.edit.following.slices import TO_THE_END, follow_slice
 from graphkit.edit.following.triangles import follow_triangle
 from graphkit.edit.nodes import set_attribute, set_input, set_inputs
 from graphkit.graph.values import attribute_value
+from graphkit.semantics.kinds import POOLS, RECURRENT, SAME_NUMBERS
 from graphkit.shapes.points import Sizes, product
 
 
@@ -195,11 +196,7 @@ def _loop(state: Following, node: onnx.NodeProto) -> None:
         return
     turn = {body.input[0].name}
     for inner in body.node:
-        if (
-            inner.op_type in ("Identity", "Cast", "Unsqueeze", "Reshape", "Squeeze")
-            and inner.input
-            and inner.input[0] in turn
-        ):
+        if inner.op_type in SAME_NUMBERS and inner.input and inner.input[0] in turn:
             turn.update(inner.output)
     for inner in body.node:
         if inner.op_type not in ("Gather", "Slice") or len(inner.input) < 2 or inner.input[1] not in turn:
@@ -288,8 +285,8 @@ def _col2im(state: Following, node: onnx.NodeProto) -> None:
 
 
 _RULES: dict[str, Callable[[Following, onnx.NodeProto], None]] = {
-    **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), _lengths),
+    **dict.fromkeys(POOLS, _pool),
+    **dict.fromkeys(RECURRENT, _lengths),
     **dict.fromkeys(("Div", "Mul", *PLACES_ONLY), follow_numbers),
     "AffineGrid": _affine_grid,
     "Col2Im": _col2im,

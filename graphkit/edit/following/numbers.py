@@ -11,6 +11,7 @@ from graphkit.edit.following.context import EXPORT, Following, in_short
 from graphkit.edit.following.places import follow_coordinate, follow_place
 from graphkit.edit.nodes import set_input
 from graphkit.graph.values import attribute_value
+from graphkit.semantics.kinds import SAME_NUMBERS
 from graphkit.shapes.points import Sizes, product
 from graphkit.shapes.value_rules import axes_of
 
@@ -29,7 +30,7 @@ LONGEST_LINE = 1 << 16
 PLACES_ONLY = frozenset(("Add", "Sub", "Mod", "Min", "Max", "Clip", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"))
 """Operators in which a whole number beside whole numbers is a size; in floats they mean one where a picture's edge is meant."""
 
-HANDS_ON = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Mul", "Sqrt", "Abs", "Sign", "Relu"))
+HANDS_ON = frozenset((*SAME_NUMBERS, "Mul", "Sqrt", "Abs", "Sign", "Relu"))
 """Operators behind a reduction that leave its count in force."""
 
 

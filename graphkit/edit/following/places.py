@@ -9,9 +9,10 @@ from graphkit.edit.following.context import Following
 from graphkit.edit.nodes import set_input
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import BROADCASTING, ONE_BY_ONE
+from graphkit.semantics.kinds import RANKING, SAME_NUMBERS
 from graphkit.shapes.points import product
 
-BEHIND_PLACES = frozenset(("Cast", "Identity", "Squeeze", "Unsqueeze", "Mod", "Slice", "Gather", "Floor", "Reshape"))
+BEHIND_PLACES = frozenset((*SAME_NUMBERS, "Mod", "Slice", "Gather", "Floor"))
 """Operators that hand places on."""
 
 
@@ -26,7 +27,7 @@ def follow_place(state: Following, node: onnx.NodeProto, value: int) -> bool:
         if maker is None or maker.op_type not in BEHIND_PLACES or not maker.input:
             break
         maker = state.maker(maker.input[0])
-    if maker is None or maker.op_type not in ("TopK", "ArgMax", "ArgMin"):
+    if maker is None or maker.op_type not in RANKING:
         return False
     dims = state.get(maker.input[0]).dims or ()
     axis = attribute_value(maker, "axis", -1 if maker.op_type == "TopK" else 0) % max(len(dims), 1)

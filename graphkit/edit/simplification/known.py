@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ import onnx
 
 from graphkit.edit.evaluation import computable, evaluated
 from graphkit.edit.simplification.view import READ, View, integers
+from graphkit.semantics.kinds import SAME_NUMBERS, SHAPE_ONLY
 from graphkit.tensor import bits
 
 if TYPE_CHECKING:
@@ -78,38 +81,17 @@ def _fits(view: View, node: onnx.NodeProto, limit: int) -> bool:
 
 def _count_like_inputs(view: View, node: onnx.NodeProto) -> int | None:
     """How many elements a node makes that makes no more than it reads, where inference does not say."""
-    if node.op_type not in (
-        "Cast",
-        "Reshape",
-        "Transpose",
-        "Unsqueeze",
-        "Squeeze",
-        "Slice",
-        "Identity",
-        "Flatten",
-        "Concat",
-    ):
+    if node.op_type not in (*SAME_NUMBERS, "Transpose", "Slice", "Concat"):
         return None
     arrays = [view.array(name) for name in node.input if name]
     return sum(array.size for array in arrays if array is not None)
 
 
+_SUMS: dict[str, Callable[[int, int], int]] = {"Add": operator.add, "Mul": operator.mul, "Div": operator.floordiv}
+"""What is computed with sizes that are known."""
+
 _PARTS = frozenset(
-    (
-        "Shape",
-        "Gather",
-        "Slice",
-        "Concat",
-        "Unsqueeze",
-        "Squeeze",
-        "Cast",
-        "Identity",
-        "Reshape",
-        "Size",
-        "Add",
-        "Mul",
-        "Div",
-    )
+    (*SHAPE_ONLY, *_SUMS, "Gather", "Slice", "Concat", "Unsqueeze", "Squeeze", "Cast", "Identity", "Reshape")
 )
 """Operators through which the elements of a shape are followed one by one."""
 
@@ -128,7 +110,7 @@ def _elements(view: View, name: str) -> list[int | None] | None:
 def _part(view: View, node: onnx.NodeProto) -> list[int | None] | None:
     """The elements of a node's result, as far as they are known; None where nothing is."""
     op = node.op_type
-    if op in ("Shape", "Size"):
+    if op in SHAPE_ONLY:
         dims = view.dims(node.input[0])
         if dims is None:
             return None
@@ -140,7 +122,7 @@ def _part(view: View, node: onnx.NodeProto) -> list[int | None] | None:
         assert isinstance(start, int)
         assert end is None or isinstance(end, int)
         return sizes[start:end]
-    if op in ("Mul", "Add", "Div"):
+    if op in _SUMS:
         return _reckoned(view, node)
     if op == "Concat":
         parts = [_elements(view, name) for name in node.input]
@@ -171,7 +153,7 @@ def _reckoned(view: View, node: onnx.NodeProto) -> list[int | None] | None:
 def _whole(op: str, one: int | None, other: int | None) -> int | None:
     if one is None or other is None or (op == "Div" and not other):
         return None
-    found = {"Add": one + other, "Mul": one * other, "Div": one // (other or 1)}[op]
+    found = _SUMS[op](one, other)
     return found if found < 1 << 31 else None
 
 

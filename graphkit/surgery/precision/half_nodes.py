@@ -12,13 +12,14 @@ from functools import cache
 
 import onnx
 
+from graphkit.semantics.kinds import SHAPE_ONLY
 from graphkit.semantics.schemas import schema_of
 from graphkit.surgery.precision.half_weights import half_tensor
 
 FLOAT = onnx.TensorProto.FLOAT
 _TEXT: dict[int, str] = {onnx.TensorProto.FLOAT16: "tensor(float16)", onnx.TensorProto.BFLOAT16: "tensor(bfloat16)"}
 
-INDIFFERENT = ("Cast", "Shape", "Size")
+INDIFFERENT = ("Cast", *SHAPE_ONLY)
 """Operators that say the same of a value in any precision: they read it as it is stored."""
 
 EXACT = ("BitCast", "SequenceEmpty", "Optional", "SequenceConstruct", "SequenceInsert", "SequenceAt", "SplitToSequence")

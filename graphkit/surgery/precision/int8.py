@@ -24,6 +24,7 @@ from graphkit.model import Model
 from graphkit.progress import told
 from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.placement import shape_nodes
+from graphkit.semantics.kinds import PRODUCTS
 from graphkit.surgery.precision.accuracy import BOUND, CLOSE, Accuracy
 from graphkit.surgery.precision.calibration import Calibration, Range, absurd, absurd_weights, ranges
 from graphkit.surgery.precision.indexed import indexed
@@ -34,8 +35,6 @@ FIRST_OPSET = 13
 """Since QuantizeLinear-13 a weight may have a scale for each channel, and the quantizer leaves the opset as it is."""
 
 FLOAT = onnx.TensorProto.FLOAT
-PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-"""Where int8 pays; the rest goes back to float32 first where the error is too large."""
 
 
 def to_int8(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from graphkit.errors import ExportError
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.upstream import upstream
-from graphkit.verify.ties import RANKING
+from graphkit.semantics.kinds import RANKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

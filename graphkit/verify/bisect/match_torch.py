@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.graph.module_paths import fx_call, fx_node, lineage, module_path
 from graphkit.graph.values import is_constant_node
-from graphkit.semantics.kinds import REGROUPS
+from graphkit.semantics.kinds import REGROUPS, SHAPE_ONLY
 from graphkit.torch_export.mark import MARKS_KEY
 from graphkit.verify.bisect.match_outputs import told_apart
 
@@ -292,7 +292,7 @@ def _with_homeless(index: GraphIndex, found: list[str], nodes: set[int]) -> list
 
 def _is_shape(index: GraphIndex, name: str) -> bool:
     """Whether a value is a shape that is computed along the way, which no module returns."""
-    return index.nodes[index.producer[name]].op_type in ("Shape", "Size")
+    return index.nodes[index.producer[name]].op_type in SHAPE_ONLY
 
 
 def called_path(path: str, paths: set[str]) -> str | None:

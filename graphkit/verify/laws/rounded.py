@@ -13,6 +13,8 @@ from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.upstream import upstream
 from graphkit.model import Model
+from graphkit.semantics.elementwise import BOOLEAN
+from graphkit.semantics.kinds import RANKING, REGROUPS, SHAPE_ONLY
 from graphkit.tensor import numpy_type
 
 SHARE = 0.25
@@ -92,10 +94,12 @@ def _makes_floats(node: onnx.NodeProto, proto: onnx.ModelProto) -> bool:
 FLOATS = (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS)
 
 PLAIN = frozenset(
-    "Abs Add And BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Compress Concat ConstantOfShape CumSum Div Einsum "
-    "Equal Expand Flatten Gather GatherElements GatherND Greater GreaterOrEqual Identity Less LessOrEqual MatMul Max Min "
-    "Mod Mul Neg NonZero Not OneHot Or Pad Pow Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape ScatterElements "
-    "ScatterND Shape Sign Size Slice Split Squeeze Sub Sum Tile TopK Transpose Trilu Unique Unsqueeze Where Xor ArgMax "
-    "ArgMin".split()
+    (
+        *(*SHAPE_ONLY, *REGROUPS, *RANKING, *BOOLEAN),
+        *"""Abs Add BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Compress Concat ConstantOfShape CumSum Div Einsum
+        Expand Gather GatherElements GatherND Identity MatMul Max Min Mod Mul Neg NonZero Not OneHot Pad Pow Range ReduceMax
+        ReduceMin ReduceProd ReduceSum ScatterElements ScatterND Sign Slice Split Sub Sum Tile Transpose Trilu Unique
+        Where""".split(),
+    )
 )
 """Operators that make integers of integers."""

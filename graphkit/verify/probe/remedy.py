@@ -16,6 +16,7 @@ from graphkit.graph.names import title
 from graphkit.graph.upstream import upstream
 from graphkit.graph.values import constant, dims, format_type, tensor_type
 from graphkit.hint import Argument, Blank, Call, Hint, call
+from graphkit.semantics.kinds import PRODUCTS
 from graphkit.shapes.resize_patterns import is_resampler
 from graphkit.surgery.dims import dims as with_dims
 from graphkit.surgery.resize import resize
@@ -34,7 +35,7 @@ Place = tuple[str, int]
 MULTIPLES = (2, 4, 8, 16, 32, 64)
 """What models of pooling and strides want their sizes to be multiples of."""
 
-WEIGHTED = ("Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "MatMulInteger")
+WEIGHTED = (*PRODUCTS, "ConvInteger", "DeformConv", "MatMulInteger")
 """Operators whose second input, where it is constant, is a weight of one size."""
 
 

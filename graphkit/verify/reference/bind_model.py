@@ -14,6 +14,7 @@ from graphkit.graph.misnamed import node_hint
 from graphkit.graph.ports import Port, input_ports
 from graphkit.graph.upstream import upstream
 from graphkit.hint import Argument, Blank, Hint, call
+from graphkit.semantics.kinds import RESIZERS
 from graphkit.tensor import numpy_type
 from graphkit.verify.reference.binding import Binding, Constant, FedAlone, Inner, ResizedBy, SameInput, Source
 from graphkit.verify.reference.resize_inputs import resized
@@ -133,7 +134,7 @@ class _Binder:
 
     def _no_counterpart(self, unbound: list[Port]) -> ComparisonError:
         names = ", ".join(f"{p.name!r} ({p.text})" for p in unbound)
-        resizes = [n for n in self._index.nodes if n.op_type in ("Resize", "Upsample")]
+        resizes = [n for n in self._index.nodes if n.op_type in RESIZERS]
         constants = [r for n in resizes for r in n.input[1:] if r and values.constant(self._index, r) is not None]
         example = constants[0] if constants else Blank("VALUE")
         return ComparisonError(
