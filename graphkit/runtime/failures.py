@@ -147,10 +147,23 @@ def advice(text: str) -> str | None:
 
 
 def _out_of_memory(doing: str) -> SessionError:
-    return SessionError(
-        f"{doing} ran out of memory",
-        hint="bind smaller dims, or let a bisection keep less at once with a lower memory limit",
-    )
+    return SessionError(out_of_memory(doing), hint=SMALLER)
+
+
+SMALLER = "bind smaller dims, or feed smaller inputs; a bisection keeps less at once with a lower memory limit"
+"""What to do where memory ran out, whatever ran out of it."""
+
+
+def out_of_memory(what: str, where: str = "", error: BaseException | None = None) -> str:
+    """What to say of memory that ran out: ``running model.onnx ran out of memory``.
+
+    Args:
+        what: What ran.
+        where: ", at file.py:3", where that is known.
+        error: What was raised, where its text says more, such as how much was asked for.
+    """
+    text = str(error or "").strip().partition("\n")[0]
+    return f"{what} ran out of memory{where}{': ' if text else ''}{text}"
 
 
 def plain_text(text: str) -> str:

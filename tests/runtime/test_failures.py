@@ -5,7 +5,8 @@ import onnx
 import pytest
 
 import graphkit as gk
-from graphkit.runtime.failures import is_out_of_memory
+from graphkit.runtime.failures import SMALLER, is_out_of_memory, out_of_memory
+from graphkit.verify.laws.side import Side
 
 RELU = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }')
 
@@ -36,18 +37,43 @@ def test_other_failures_are_none_of_memory(text):
     assert not is_out_of_memory(RuntimeError(text))
 
 
-def test_a_torch_module_that_asks_for_too_much_memory_is_not_said_to_have_wrong_feeds():
-    torch = pytest.importorskip("torch")
+HUGE = onnx.parser.parse_model(
+    """<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float z) <int64[2] s = {281474976710656, 1}> {
+      y = Expand(x, s)  z = ReduceSum<keepdims = 0>(y) }"""
+)
 
+
+def greedy(torch):
     class Greedy(torch.nn.Module):
         def forward(self, x):
-            return torch.empty(10**15)[: len(x)]
+            return x.relu() + x.repeat(10**14).sum()
 
-    x = np.ones(2, np.float32)
-    with pytest.raises(gk.ComparisonError, match="Greedy ran out of memory") as caught:
-        gk.validate(RELU, torch=Greedy(), feeds={"x": x}, device="cpu")
-    assert caught.value.hint == "bind smaller dims, or feed smaller inputs"
-    assert "test_failures.py" in caught.value.message
+    return Greedy()
+
+
+ASKED = {
+    "validate": lambda greedy, x: gk.validate(RELU, torch=greedy, feeds={"x": x}, device="cpu"),
+    "bisect": lambda greedy, x: gk.bisect(RELU, torch=greedy, feeds={"x": x}),
+    "layers": lambda greedy, x: gk.layers(RELU, torch=greedy, feeds={"x": x}),
+    "run": lambda _, x: gk.run(HUGE, {"x": x}),
+    "candidate": lambda _, x: gk.validate(HUGE, against=HUGE, feeds={"x": x}),
+    "reference evaluator": lambda _, x: Side(gk.load(HUGE), ["z"], [], reference=True).run({"x": x}),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_memory_that_ran_out_is_said_alike_whatever_ran_out_of_it(asked):
+    with pytest.raises(gk.GraphkitError, match=" ran out of memory") as caught:
+        ASKED[asked](greedy(pytest.importorskip("torch")), np.ones(2, np.float32))
+    assert caught.value.hint == SMALLER
+    assert not caught.value.message.endswith((": ", ":"))
+    if asked in ("validate", "bisect", "layers"):
+        assert "Greedy" in caught.value.message
+        assert "test_failures.py" in caught.value.message
+
+
+def test_an_error_without_a_text_leaves_no_colon():
+    assert out_of_memory("Net", ", at net.py:3", MemoryError()) == "Net ran out of memory, at net.py:3"
 
 
 @pytest.mark.parametrize(

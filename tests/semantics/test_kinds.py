@@ -19,7 +19,9 @@ HISTORY = {schema.name for schema in onnx.defs.get_all_schemas_with_history() if
 TABLES = {name: getattr(kinds, name) for name in dir(kinds) if name.isupper()}
 
 
-@pytest.mark.parametrize("names", [*TABLES.values(), SHAPED_BY, HOST_INPUTS, ONE_BY_ONE, BOOLEAN, KEEPS_ELEMENTS, PLAIN])
+@pytest.mark.parametrize(
+    "names", [*TABLES.values(), SHAPED_BY, HOST_INPUTS, ONE_BY_ONE, BOOLEAN, KEEPS_ELEMENTS, PLAIN]
+)
 def test_every_name_is_an_operator_of_onnx(names: object) -> None:
     assert set(names) <= HISTORY  # type: ignore[call-overload]
 

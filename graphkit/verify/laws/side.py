@@ -14,6 +14,7 @@ from graphkit.graph.names import Names
 from graphkit.graph.opset import imported
 from graphkit.graph.ports import Port, input_ports
 from graphkit.model import Model
+from graphkit.runtime.failures import SMALLER, is_out_of_memory, out_of_memory
 from graphkit.runtime.ort_values import from_run, lent_outputs, to_runtime
 from graphkit.runtime.session import PieceSession
 from graphkit.semantics.wide_sums import wide_evaluator
@@ -153,6 +154,8 @@ def _reference(model: Model) -> Any:
             with np.errstate(all="ignore"):
                 made: list[Any] = evaluator.run(outputs, dict(feeds))  # type: ignore[assignment]  # it says list[Any] | None
         except Exception as error:
+            if is_out_of_memory(error):
+                raise SessionError(out_of_memory("onnx.reference", error=error), hint=SMALLER) from error
             raise SessionError(f"onnx.reference cannot run it: {error}"[:300]) from error
         return dict(zip(outputs, made, strict=True))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError, GraphkitError
 from graphkit.hint import joined
-from graphkit.runtime.failures import is_out_of_memory
+from graphkit.runtime.failures import SMALLER, is_out_of_memory, out_of_memory
 from graphkit.torch_export.source_line import user_line
 from graphkit.torch_export.unchanged import unchanged
 
@@ -87,11 +87,9 @@ def forward_failed(name: str, error: Exception, doubts: Sequence[str] = ()) -> C
     text = str(error).strip().partition("\n")[0]
     where = f", at {line}" if line else ""
     if is_out_of_memory(error):
-        return ComparisonError(
-            f"{name} ran out of memory{where}: {text}", hint="bind smaller dims, or feed smaller inputs"
-        )
+        return ComparisonError(out_of_memory(name, where, error), hint=SMALLER)
     return ForwardError(
-        f"forward of {name} raised {type(error).__name__}: {text}{where}",
+        f"forward of {name} raised {type(error).__name__}{': ' if text else ''}{text}{where}",
         hint=joined(
             "; ",
             ["give feeds and sizes that the module takes, or let the factory give example arguments", *doubts],
