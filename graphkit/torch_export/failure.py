@@ -8,7 +8,9 @@ from typing import Any
 
 from graphkit.errors import ExportError, MissingExtraError
 from graphkit.hint import Argument, Blank, Either, Hint, bare, call
+from graphkit.runtime.failures import SMALLER, is_out_of_memory
 from graphkit.torch_export.lowering import torch_lowering
+from graphkit.torch_export.raised import forward_raised, kind_and_text
 from graphkit.torch_export.source_line import causes, is_users, stack_line, user_line
 from graphkit.torch_export.symbolic_forwards import USED_BY_TORCHSCRIPT, failed_forward
 
@@ -102,7 +104,8 @@ def export_error(
         return ExportError(message, hint=hint, stage="translation", **told)
     own = _own_failure(module, args, kwargs)
     if own is not None:
-        return ExportError(own, hint="call the module itself with these arguments first", stage="module", **told)
+        message, hint = own
+        return ExportError(message, hint=hint, stage="module", **told)
     if (stage := stage_of(error)) == "file":
         return unwritable(error, **told)
     message, hint = (_ignored(error) if exporter == "dynamo" else None) or _explained(error, text, exporter)
@@ -254,7 +257,7 @@ def _ignored(error: Exception) -> tuple[str, str] | None:
     return message, USED_BY_TORCHSCRIPT
 
 
-def _own_failure(module: Any, args: Any, kwargs: Any) -> str | None:
+def _own_failure(module: Any, args: Any, kwargs: Any) -> tuple[str, str] | None:
     import torch
 
     if not isinstance(module, torch.nn.Module):
@@ -263,8 +266,11 @@ def _own_failure(module: Any, args: Any, kwargs: Any) -> str | None:
         with torch.no_grad():
             module(*args, **kwargs)
     except Exception as error:  # noqa: BLE001 (a user's forward may raise anything; it becomes the message)
-        text = plain(str(error)).strip().partition("\n")[0]
-        return f"{type(module).__name__} does not run on these arguments{_at(user_line(error))}: {text}"
+        name = type(module).__name__
+        if is_out_of_memory(error):
+            return forward_raised(name, error), SMALLER
+        message = f"{name} does not run on these arguments{_at(user_line(error))}: {plain(kind_and_text(error))}"
+        return message, "call the module itself with these arguments first"
     return None
 
 

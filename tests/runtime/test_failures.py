@@ -43,6 +43,12 @@ HUGE = onnx.parser.parse_model(
 )
 
 
+def torch_array(x):
+    import torch
+
+    return torch.from_numpy(x)
+
+
 def greedy(torch):
     class Greedy(torch.nn.Module):
         def forward(self, x):
@@ -55,6 +61,8 @@ ASKED = {
     "validate": lambda greedy, x: gk.validate(RELU, torch=greedy, feeds={"x": x}, device="cpu"),
     "bisect": lambda greedy, x: gk.bisect(RELU, torch=greedy, feeds={"x": x}),
     "layers": lambda greedy, x: gk.layers(RELU, torch=greedy, feeds={"x": x}),
+    "export": lambda greedy, x: gk.export(greedy, (torch_array(x),), exporter="torchscript"),
+    "find_baked": lambda greedy, x: gk.find_baked(greedy, (torch_array(x),)),
     "run": lambda _, x: gk.run(HUGE, {"x": x}),
     "candidate": lambda _, x: gk.validate(HUGE, against=HUGE, feeds={"x": x}),
     "reference evaluator": lambda _, x: Side(gk.load(HUGE), ["z"], [], reference=True).run({"x": x}),
@@ -67,7 +75,7 @@ def test_memory_that_ran_out_is_said_alike_whatever_ran_out_of_it(asked):
         ASKED[asked](greedy(pytest.importorskip("torch")), np.ones(2, np.float32))
     assert caught.value.hint == SMALLER
     assert not caught.value.message.endswith((": ", ":"))
-    if asked in ("validate", "bisect", "layers"):
+    if asked in ("validate", "bisect", "layers", "find_baked", "export"):
         assert "Greedy" in caught.value.message
         assert "test_failures.py" in caught.value.message
 

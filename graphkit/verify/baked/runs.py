@@ -15,6 +15,7 @@ from graphkit.runtime.session import Session
 from graphkit.tensor import type_name
 from graphkit.torch_export.arguments import Arguments, bind
 from graphkit.torch_export.job import evaluating
+from graphkit.torch_export.raised import forward_raised, remedy
 from graphkit.torch_tensors import tensor_array
 from graphkit.verify.baked.conversions import conversions
 from graphkit.verify.baked.variations import Variation, other_sizes, other_values
@@ -92,9 +93,8 @@ class Runner:
                 result = self._module(*own.args, **own.kwargs)
             except Exception as error:
                 raise ExportError(
-                    f"{type(self._module).__name__} does not run with {described(arguments)}: "
-                    f"{str(error).partition(chr(10))[0]}",
-                    hint="give the sets of arguments to compare yourself: args_list=[...]",
+                    forward_raised(type(self._module).__name__, error, f"with {described(arguments)}"),
+                    hint=remedy(error, "give the sets of arguments to compare yourself: args_list=[...]"),
                 ) from error
         leaves = pytree.tree_leaves(result)
         expected = [tensor_array(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)]

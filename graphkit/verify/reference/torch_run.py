@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from graphkit.errors import ComparisonError, GraphkitError
 from graphkit.hint import joined
-from graphkit.runtime.failures import SMALLER, is_out_of_memory, out_of_memory
-from graphkit.torch_export.source_line import user_line
+from graphkit.runtime.failures import is_out_of_memory
+from graphkit.torch_export.raised import forward_raised, remedy
 from graphkit.torch_export.unchanged import unchanged
 
 if TYPE_CHECKING:
@@ -83,15 +83,6 @@ def forward_failed(name: str, error: Exception, doubts: Sequence[str] = ()) -> C
         error: What it raised.
         doubts: What else may be the cause.
     """
-    line = user_line(error)
-    text = str(error).strip().partition("\n")[0]
-    where = f", at {line}" if line else ""
-    if is_out_of_memory(error):
-        return ComparisonError(out_of_memory(name, where, error), hint=SMALLER)
-    return ForwardError(
-        f"forward of {name} raised {type(error).__name__}{': ' if text else ''}{text}{where}",
-        hint=joined(
-            "; ",
-            ["give feeds and sizes that the module takes, or let the factory give example arguments", *doubts],
-        ),
-    )
+    takes = "give feeds and sizes that the module takes, or let the factory give example arguments"
+    kind = ComparisonError if is_out_of_memory(error) else ForwardError
+    return kind(forward_raised(name, error), hint=remedy(error, joined("; ", [takes, *doubts])))

@@ -1,0 +1,34 @@
+"""What to say of a ``forward`` that raised: whoever ran it, in an export, a comparison or a search, says the same."""
+
+from __future__ import annotations
+
+from graphkit.hint import Hint
+from graphkit.runtime.failures import SMALLER, is_out_of_memory, out_of_memory
+from graphkit.torch_export.source_line import user_line
+
+
+def forward_raised(name: str, error: BaseException, feeds: str = "") -> str:
+    """The sentence: ``forward of Net raised ValueError: no, at net.py:7 (in forward)``.
+
+    Args:
+        name: The module.
+        error: What it raised.
+        feeds: What it was given, where that is worth a word: ``with x float32[2,4]``.
+    """
+    line = user_line(error)
+    where = f", at {line}" if line else ""
+    given = f" {feeds}" if feeds else ""
+    if is_out_of_memory(error):
+        return out_of_memory(f"{name}{given}", where, error)
+    return f"forward of {name}{given} raised {kind_and_text(error)}{where}"
+
+
+def kind_and_text(error: BaseException) -> str:
+    """``ValueError: no``, and ``ValueError`` where it has no text."""
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}{': ' if text else ''}{text}"
+
+
+def remedy(error: BaseException, otherwise: str | Hint) -> str | Hint:
+    """The hint: smaller inputs where memory ran out, and otherwise what the caller knows."""
+    return SMALLER if is_out_of_memory(error) else otherwise
