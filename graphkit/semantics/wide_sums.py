@@ -14,15 +14,16 @@ import ml_dtypes
 import numpy as np
 import onnx
 
+from graphkit.semantics.kinds import NORMS, PRODUCTS, RECURRENT
+
 if TYPE_CHECKING:
     from onnx.reference import ReferenceEvaluator
     from onnx.reference.op_run import OpRun
 
 SUMS = (
     *(f"Reduce{kind}" for kind in ("Sum", "Mean", "SumSquare", "L1", "L2", "LogSum", "LogSumExp", "Prod")),
-    *("MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose", "Attention", "LSTM", "GRU", "RNN"),
+    *(*PRODUCTS, *RECURRENT, *NORMS, "Einsum", "Attention", "BatchNormalization", "LpNormalization"),
     *("AveragePool", "GlobalAveragePool", "LpPool", "CumSum", "Mean", "Sum", "LRN"),
-    *("BatchNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization", "LpNormalization"),
     *("Softmax", "LogSoftmax", "SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss", "Resize", "GridSample"),
 )
 """Operators whose results are sums of many products or numbers."""

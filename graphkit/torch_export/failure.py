@@ -8,9 +8,8 @@ from typing import Any
 
 from graphkit.errors import ExportError, MissingExtraError
 from graphkit.hint import Argument, Blank, Either, Hint, bare, call
-from graphkit.runtime.failures import SMALLER, is_out_of_memory
 from graphkit.torch_export.lowering import torch_lowering
-from graphkit.torch_export.raised import forward_raised, kind_and_text
+from graphkit.torch_export.raised import forward_raised, remedy
 from graphkit.torch_export.source_line import causes, is_users, stack_line, user_line
 from graphkit.torch_export.symbolic_forwards import USED_BY_TORCHSCRIPT, failed_forward
 
@@ -257,7 +256,7 @@ def _ignored(error: Exception) -> tuple[str, str] | None:
     return message, USED_BY_TORCHSCRIPT
 
 
-def _own_failure(module: Any, args: Any, kwargs: Any) -> tuple[str, str] | None:
+def _own_failure(module: Any, args: Any, kwargs: Any) -> tuple[str, str | Hint] | None:
     import torch
 
     if not isinstance(module, torch.nn.Module):
@@ -266,11 +265,8 @@ def _own_failure(module: Any, args: Any, kwargs: Any) -> tuple[str, str] | None:
         with torch.no_grad():
             module(*args, **kwargs)
     except Exception as error:  # noqa: BLE001 (a user's forward may raise anything; it becomes the message)
-        name = type(module).__name__
-        if is_out_of_memory(error):
-            return forward_raised(name, error), SMALLER
-        message = f"{name} does not run on these arguments{_at(user_line(error))}: {plain(kind_and_text(error))}"
-        return message, "call the module itself with these arguments first"
+        message = plain(forward_raised(type(module).__name__, error, "on these arguments"))
+        return message, remedy(error, "call the module itself with these arguments first")
     return None
 
 

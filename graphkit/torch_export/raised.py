@@ -7,26 +7,21 @@ from graphkit.runtime.failures import SMALLER, is_out_of_memory, out_of_memory
 from graphkit.torch_export.source_line import user_line
 
 
-def forward_raised(name: str, error: BaseException, feeds: str = "") -> str:
+def forward_raised(name: str, error: BaseException, given: str = "") -> str:
     """The sentence: ``forward of Net raised ValueError: no, at net.py:7 (in forward)``.
 
     Args:
         name: The module.
         error: What it raised.
-        feeds: What it was given, where that is worth a word: ``with x float32[2,4]``.
+        given: What it does not run with, where the caller chose it: "with x float32[2,4]", "on these arguments".
     """
     line = user_line(error)
     where = f", at {line}" if line else ""
-    given = f" {feeds}" if feeds else ""
     if is_out_of_memory(error):
-        return out_of_memory(f"{name}{given}", where, error)
-    return f"forward of {name}{given} raised {kind_and_text(error)}{where}"
-
-
-def kind_and_text(error: BaseException) -> str:
-    """``ValueError: no``, and ``ValueError`` where it has no text."""
+        return out_of_memory(f"{name}{' ' if given else ''}{given}", where, error)
     text = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}{': ' if text else ''}{text}"
+    raised = f"{type(error).__name__}{': ' if text else ''}{text}"
+    return f"{name} does not run {given}{where}: {raised}" if given else f"forward of {name} raised {raised}{where}"
 
 
 def remedy(error: BaseException, otherwise: str | Hint) -> str | Hint:
