@@ -230,8 +230,7 @@ def save_edited(
     if saving.prove:
         proof = _proved(render, model, out)
         if not proof:
-            render.result(proof, lambda: f"{gk.text(proof)}\n\nnothing was written: {out} is as it was")
-            return NO
+            return refuse(render, proof, out)
         more = {**(more or {}), "proof": proof}
         render.note(said(proof))
     external, saved = saving.external, None
@@ -293,26 +292,33 @@ def save_merged(render: Render, model: gk.Model, models: Mapping[str, gk.ModelLi
 
 def save_proved(render: Render, model: gk.Model, prove: Callable[[], gk.Proof], out: str, saving: Saving) -> int:
     """``save_edited`` with a proof of its own."""
-    import graphkit as gk
-
     more = None
     if saving.prove:
         render.stdout_is_taken = out == "-"
         with render.progress(f"proving {out}"):
             proof = prove()
         if not proof:
-            render.result(proof, lambda: f"{gk.text(proof)}\n\nnothing was written: {out} is as it was")
-            return NO
+            return refuse(render, proof, out)
         render.note(said(proof))
         more = {"proof": proof}
     return save_edited(render, model, out, dataclasses.replace(saving, prove=False), more=more)
+
+
+def refuse(render: Render, proof: gk.Proof, out: str | None) -> int:
+    """Tell of a proof that did not succeed, and that nothing was written; gives the exit code."""
+    import graphkit as gk
+
+    left = f": {out} is as it was" if out is not None else ""
+    render.result(proof, lambda: f"{gk.text(proof)}\n\nnothing was written{left}")
+    return NO
 
 
 def said(proof: gk.Proof) -> str:
     """A proof in one line."""
     feeds = sum(held.runs for held in proof.laws)
     also = [text for held in proof.laws for text in held.also]
-    return f"proved on {feeds} feeds ({'; '.join([proof.tolerance, *also])})"
+    on = f" on {feeds} feeds" if feeds else ""
+    return f"proved{on} ({'; '.join(filter(None, [proof.tolerance, *also]))})"
 
 
 def _size(count: int) -> str:

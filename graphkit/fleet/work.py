@@ -95,8 +95,8 @@ class Applying:
         steps = [step for step in applied.steps if step.state == "done"]
         said = f"{len(steps)} of {len(applied.steps)} steps"
         result: dict[str, Any] = {"steps": applied.steps}
-        if self.prove and applied.original is not None and applied.changed:
-            proof = prove(applied.model, applied.original)
+        proof = applied.prove() if self.prove else None
+        if proof is not None:
             result["proof"] = proof
             if not proof:
                 return Answer(False, f"{said}; {proof.verdict}, so nothing was written", result)

@@ -20,10 +20,11 @@ from graphkit.model import Model
 from graphkit.plural import counted
 from graphkit.reading.names import unquoted
 from graphkit.reading.sizes import parse_bytes
+from graphkit.recipe.proving import proof_of
 from graphkit.runtime.session import Session, session
 from graphkit.storage.load import as_model
 from graphkit.tensor import stored_bytes
-from graphkit.verify.laws.prove import prove
+from graphkit.verify.laws.proof import Held
 from graphkit.verify.validate import validate
 
 _BOUND = re.compile(r"\s*(<=|>=|==|=|<|>)?\s*(.+?)\s*")
@@ -48,11 +49,13 @@ class Asked:
         original: The model that the recipe began with; None where it was made of several.
         folder: Where the files are that the recipe names.
         names: Input or output now -> its name in the original, for those that the original has.
+        merged: The models that it was made of, by name.
     """
 
     original: Model | None
     folder: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
+    merged: Mapping[str, Model] = field(default_factory=dict)
 
 
 def unmet(model: Model, wanted: Mapping[str, Any]) -> list[str]:
@@ -76,21 +79,18 @@ def failed(model: Model, wanted: Mapping[str, Any], asked: Asked) -> list[str]:
         found += _same(model, wanted, asked, device)
     if "faster_than" in wanted:
         found += _faster(model, wanted["faster_than"], asked, device)
-    changed = asked.original is not None and len(model.history) > len(asked.original.history)
-    if wanted.get("proved") and changed and asked.original is not None:
-        proof = prove(model, asked.original)
-        if not proof:
-            said = next((text for held in proof.laws for text in _first(held) if text), "")
-            found.append(f"it is {proof.verdict}{': ' + said if said else ''}")
-    elif wanted.get("proved") and asked.original is None:
-        raise GraphkitError("what was made of several models has no original to prove it with")
+    proof = proof_of(model, asked.original, asked.merged) if wanted.get("proved") else None
+    if proof is not None and not proof:
+        said = next((f": {_told(held)}" for held in proof.laws if not held), "")
+        found.append(f"it is {proof.verdict}{said}")
     if wanted.get("runs") is False and not _runs(model, device):
         found.append("it runs")
     return found
 
 
-def _first(held: Any) -> list[str]:
-    return [str(getattr(held, name, "")) for name in ("reason", "message", "said") if getattr(held, name, "")]
+def _told(held: Held) -> str:
+    first = f"; the first value that differs: {held.first!r}" if held.first is not None else ""
+    return f"{' + '.join(held.steps)} ({held.law}): {held.why}{first}"
 
 
 def holds(number: int, wanted: int | str, *, size: bool = False) -> bool:

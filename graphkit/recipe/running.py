@@ -29,11 +29,13 @@ from graphkit.plural import counted
 from graphkit.progress import tell
 from graphkit.recipe.expectations import Asked, failed, unmet
 from graphkit.recipe.places import resolved
+from graphkit.recipe.proving import proof_of
 from graphkit.recipe.reading import Step
 from graphkit.result import Result
 from graphkit.storage.load import as_model
 from graphkit.surgery.merge import merge
 from graphkit.surgery.split import Split, split
+from graphkit.verify.laws.proof import Proof
 
 FILES = ("body_model", "restore_weights", "function", "rules", "feeds")
 """Arguments whose texts may be files beside the recipe."""
@@ -71,22 +73,27 @@ class Applied(Result):
         model: The model; before it was split, where it was.
         original: The model that the recipe began with; None where it was made of several.
         split: The stages, where the recipe ends with ``split``.
+        merged: Name -> model, of the models that it was made of.
     """
 
     steps: tuple[Did, ...]
     model: Model = field(metadata={"json": False})
     original: Model | None = field(default=None, metadata={"json": False})
     split: Split | None = field(default=None, metadata={"json": False})
+    merged: Mapping[str, Model] = field(default_factory=dict, metadata={"json": False})
 
     @property
     def result(self) -> Model | Split:
         """The stages, or else the model."""
         return self.model if self.split is None else self.split
 
-    @property
-    def changed(self) -> bool:
-        """Whether a step changed the model; where none did, there is nothing to prove."""
-        return self.original is None or len(self.model.history) > len(self.original.history)
+    def prove(self) -> Proof | None:
+        """The proof of all steps against what the recipe was given; None where none of them changed anything.
+
+        Raises:
+            GraphkitError: As ``graphkit.prove``.
+        """
+        return proof_of(self.model, self.original, self.merged, self.split)
 
 
 def run(steps: Sequence[Step], models: ModelLike | Sequence[ModelLike] | Mapping[str, ModelLike]) -> Applied:
@@ -108,7 +115,7 @@ def run(steps: Sequence[Step], models: ModelLike | Sequence[ModelLike] | Mapping
         tell(number, len(steps), step.do or "expect")
         work.do(step)
     assert work.model is not None
-    return Applied(tuple(work.did), work.model, original, work.split)
+    return Applied(tuple(work.did), work.model, original, work.split, work.merged)
 
 
 def _place(error: GraphkitError, step: Step) -> None:
@@ -147,6 +154,7 @@ class _Work:
         self.original = original
         self.given = given
         self.split: Split | None = None
+        self.merged: Mapping[str, Model] = {}
         self.did: list[Did] = []
         self._names = _interface(original)
         self._open: dict[int, bool] = {}
@@ -163,7 +171,7 @@ class _Work:
         if step.expect is not None:
             assert self.model is not None
             try:
-                wrong = failed(self.model, step.expect, Asked(self.original, step.folder, self._names))
+                wrong = failed(self.model, step.expect, Asked(self.original, step.folder, self._names, self.merged))
             except GraphkitError as error:
                 _place(error, step)
                 raise
@@ -246,7 +254,7 @@ class _Work:
                 "merge needs at least two models", hint="give several, or name them: models = {B = ...}"
             )
         call = bound(inspect.signature(merge), models, **arguments)
-        self.model = merge(*call.args, **call.kwargs)
+        self.model, self.merged = merge(*call.args, **call.kwargs), models
         return (f"{', '.join(models)} became one model",), self.model.history[-1].notes
 
 

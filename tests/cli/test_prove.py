@@ -191,3 +191,74 @@ def test_a_cache_is_handed_on(graphkit, tmp_path):
     assert (code, "all steps (cached): yes" in said) == (0, True), said + err
     code, _, err = graphkit("prove", out, "--state", "lost=h")
     assert (code, "'lost'" in err) == (3, True), err
+
+
+def by_onnx(source, path):
+    onnx.save(onnx.load(source), path, save_as_external_data=True, location="other.bin", size_threshold=0)
+
+
+def by_numbers(source, path):
+    model = onnx.load(source)
+    weight = model.graph.initializer[0]
+    weight.float_data.extend(np.frombuffer(weight.raw_data, np.float32))
+    weight.ClearField("raw_data")
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize("tool", [*COPIES, by_onnx, by_numbers])
+def test_a_copy_by_whatever_tool_is_proved_against_its_original_and_the_other_way_round(graphkit, weighty, tool):
+    folder = weighty.parent
+    if callable(tool):
+        copy = folder / "copy.onnx"
+        tool(weighty, copy)
+    else:
+        name, *options = COPIES[tool]
+        copy = folder / name
+        assert graphkit("copy", weighty, copy, *options).code == 0
+    for pair in ((copy, weighty), (weighty, copy)):
+        code, out, err = graphkit("prove", *pair)
+        assert (code, "copy (same): yes" in out, "the weights the same? yes" in out) == (0, True, True), out + err
+
+
+def test_a_copy_of_an_edited_model_is_a_copy_and_what_its_history_says(graphkit, weighty):
+    folder = weighty.parent
+    edited, copy, bare = (folder / name for name in ("edited.onnx", "copy.onnx", "bare.onnx"))
+    assert graphkit("rename", weighty, edited, "--value", "x=image").code == 0
+    by_onnx(edited, copy)
+    assert graphkit("copy", edited, bare, "--no-history").code == 0
+    for pair, step in (
+        ((copy, edited), "(copy)"),
+        ((copy, weighty), "(rename)"),
+        ((copy,), "(rename)"),
+        ((bare, edited), "(copy)"),
+    ):
+        code, out, err = graphkit("prove", *pair)
+        assert (code, step in out) == (0, True), out + err
+    code, _, err = graphkit("prove", bare, weighty)
+    assert (code, "no history" in err, "it is no copy: node 'h' reads image, w, and in the original x, w" in err) == (
+        3,
+        True,
+        True,
+    ), err
+    model = onnx.load(copy)
+    model.graph.node[1].op_type = "Sigmoid"
+    onnx.save(model, copy)
+    code, out, _ = graphkit("prove", copy, edited)
+    assert (code, "copy (same): NO" in out, "the first value that differs: 'y'" in out) == (1, True, True), out
+
+
+def test_a_copy_needs_nothing_that_runs_it(graphkit, tmp_path):
+    text = '<ir_version: 10, opset_import: ["no.such" : 1]> g (float[2] x) => (float[2] y) { y = no.such.Operator(x) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "in.onnx")
+    code, out, err = graphkit("copy", tmp_path / "in.onnx", tmp_path / "out.onnx", "--prove")
+    assert (code, "by the graph and the bytes alone" in err) == (0, True), out + err
+    assert graphkit("prove", tmp_path / "out.onnx", tmp_path / "in.onnx").code == 0
+
+
+@pytest.mark.parametrize("name", ["image", "x"])
+def test_a_feed_is_for_the_name_now_or_the_one_that_the_original_has(graphkit, edited, name):
+    code, out, err = graphkit("prove", edited, "--feed", f"{name}=[[1, 2, 3], [4, 5, 6], [7, 8, 9]]")
+    assert (code, "at image=3x3\n" in out) == (0, True), out + err
+    for feed in ("[[1, 2]]", "text"):
+        code, _, err = graphkit("prove", edited, "--feed", f"{name}={feed}")
+        assert (code, repr(name) in err) == (3, True), err

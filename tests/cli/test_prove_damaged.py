@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
+import graphkit as gk
 from graphkit import operation
 from graphkit.graph import walk
 from graphkit.surgery import merge
@@ -117,4 +118,57 @@ def test_a_fault_of_split_and_merge_is_named_and_nothing_is_left(graphkit, folde
     before = everything(folder)
     refused(graphkit("split", "plain.onnx", "parts", "--stages", 2, "--external", "--prove"), "split")
     refused(graphkit("merge", "out.onnx", "silu.onnx", "plain.onnx", "--replace", "--prove"), "merge")
+    assert everything(folder) == before
+
+
+RECIPES = {
+    "step": ('[[step]]\ndo = "rename"\nvalues = { x = "image" }\n', ["plain.onnx"], "out.onnx", "rename"),
+    "second step": (
+        '[[step]]\ndo = "rename"\nvalues = { "u" = "v" }\n[[step]]\ndo = "tap"\nnames = ["m"]\n',
+        ["plain.onnx"],
+        "out.onnx",
+        "rename",
+    ),
+    "merge": ('[[step]]\ndo = "merge"\n', ["silu.onnx", "plain.onnx"], "out.onnx", "merge"),
+    "split": ('[[step]]\ndo = "split"\nstages = 2\n', ["plain.onnx"], "parts", "split"),
+}
+
+
+@pytest.mark.usefixtures("fault")
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_fault_in_a_recipe_is_named_and_nothing_is_left(graphkit, folder, recipe, dry):
+    text, models, out, step = RECIPES[recipe]
+    (folder / "recipe.toml").write_text(text)
+    before = everything(folder)
+    refused(graphkit("apply", "recipe.toml", *models, "--out", out, "--prove", *dry), step)
+    assert everything(folder) == before
+
+
+@pytest.mark.usefixtures("fault")
+@pytest.mark.parametrize("recipe", ["step", "split"])
+def test_a_fault_in_a_fleets_work_is_told_and_nothing_is_left(folder, recipe):
+    text, (model,), out, step = RECIPES[recipe]
+    (folder / "recipe.toml").write_text(text)
+    before = everything(folder)
+    answer = gk.Applying(gk.Recipe.load("recipe.toml"), prove=True)(gk.Job(model, out))
+    assert (answer.answer, answer.out) == (False, None)
+    assert "broken, so nothing was written" in answer.said
+    assert [law.steps for law in answer.result["proof"].laws] == [(step,)]
+    assert everything(folder) == before
+
+
+@pytest.mark.usefixtures("fault")
+def test_a_recipe_that_expects_a_proof_says_which_step_is_wrong(graphkit, folder):
+    text = RECIPES["step"][0] + "[[step]]\nexpect = { proved = true }\n"
+    (folder / "recipe.toml").write_text(text)
+    before = everything(folder)
+    code, out, err = graphkit("apply", "recipe.toml", "plain.onnx", "--out", "out.onnx")
+    assert code == 1, out + err
+    assert "rename (same): output" in out + err
+    assert "the first value that differs: 'h'" in out + err
+    (folder / "recipe.toml").write_text(RECIPES["merge"][0] + "[[step]]\nexpect = { proved = true }\n")
+    before = everything(folder)
+    code, out, err = graphkit("apply", "recipe.toml", "silu.onnx", "plain.onnx", "--out", "out.onnx")
+    assert (code, "merge (joined): output" in out + err) == (1, True), out + err
     assert everything(folder) == before

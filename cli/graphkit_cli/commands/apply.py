@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphkit_cli.edit import Saving, check_target, save_edited, with_saving
+from graphkit_cli.edit import Saving, check_target, refuse, said, save_edited, with_saving
 from graphkit_cli.fleet import NO, Fleet, fleet_options, work_on, write_reports
 from graphkit_cli.options import output_options
 from graphkit_cli.running import check_pages, pairs
@@ -135,29 +135,31 @@ def _is_folder(out: str) -> bool:
 def _tell(render: Render, applied: gk.Applied, out: str | None, saving: Saving) -> int:
     """Write the result and say what was done; with --dry-run only say it."""
     told = [line for step in applied.steps for line in _lines(step)]
+    more: dict[str, Any] = {"steps": applied.steps}
+    if out is not None and applied.split is None and not saving.dry_run:
+        check_target(out, saving)
+    render.stdout_is_taken = out == "-"
+    if saving.prove:
+        with render.progress(f"proving {out or 'the result'}"):
+            proof = applied.prove()
+        if proof is not None and not proof:
+            return refuse(render, proof, out)
+        render.note(said(proof) if proof is not None else "no step changed the model: there is nothing to prove")
+        more |= {"proof": proof} if proof is not None else {}
     if saving.dry_run:
         graph = applied.model.proto.graph
         ends = ", ".join(v.name for v in graph.input), ", ".join(v.name for v in graph.output)
         would = f"would write {out or 'the result'}: {len(graph.node)} nodes, {ends[0]} -> {ends[1]}"
-        render.result({"dry_run": True, "steps": applied.steps, "path": out}, lambda: "\n".join([*told, would]))
+        render.result({"dry_run": True, **more, "path": out}, lambda: "\n".join([*told, would]))
         return 0
     assert out is not None
-    if applied.split is None:
-        for line in told:
-            render.note(line)
-        if saving.prove and not applied.changed:
-            render.note("no step changed the model: there is nothing to prove")
-            saving = dataclasses.replace(saving, prove=False)
-        return save_edited(render, applied.model, out, saving, more={"steps": applied.steps}, told=True)
-    if saving.prove:
-        raise click.UsageError("--prove proves one model: a split is compared stage by stage with `graphkit run DIR`.")
     for line in told:
         render.note(line)
+    if applied.split is None:
+        return save_edited(render, applied.model, out, dataclasses.replace(saving, prove=False), more=more, told=True)
     applied.split.save(out, external=saving.external is not None, history=not saving.no_history)
     plan = applied.split.plan()
-    render.result(
-        {"folder": out, "steps": applied.steps, **plan}, lambda: f"wrote {len(plan['stages'])} stages into {out}"
-    )
+    render.result({"folder": out, **more, **plan}, lambda: f"wrote {len(plan['stages'])} stages into {out}")
     return 0
 
 

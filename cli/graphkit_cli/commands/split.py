@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from graphkit_cli.edit import said
+from graphkit_cli.edit import refuse, said
 from graphkit_cli.options import model_argument, output_options
 from graphkit_cli.running import read_names
 
@@ -68,8 +68,7 @@ def command(
         parts = gk.split(model, stages=stages, at=read_names(at, model) or None, modules=list(modules) or None, by=by)
         proof = gk.prove(parts, model) if prove else None
         if proof is not None and not proof:
-            render.result(proof, lambda: f"{gk.text(proof)}\n\nnothing was written: {folder} is as it was")
-            return 1
+            return refuse(render, proof, folder)
         if not dry_run:
             parts.save(folder, external=external, history=not no_history)
     more = {"proof": proof} if proof is not None else {}

@@ -18,7 +18,12 @@ def proof_text(result: Proof) -> str:
     found = [f"{result.verdict.upper()}: {result.edited} against {result.original} ({', '.join(result.steps)})"]
     if result.replayed is not None:
         why = f": {result.replayed.why}" if result.replayed.why else ""
-        found.append(f"does the replay give these bytes? {ANSWERS[result.replayed.verdict]}{why}")
+        asked = (
+            "are the graph and the weights the same"
+            if result.steps == ("copy",)
+            else "does the replay give these bytes"
+        )
+        found.append(f"{asked}? {ANSWERS[result.replayed.verdict]}{why}")
     found.append("do the laws hold?")
     for held in result.laws:
         found += _held(held)

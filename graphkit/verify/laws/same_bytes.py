@@ -13,20 +13,23 @@ from graphkit.model import BASES_KEY, Model
 from graphkit.step import HISTORY_KEY
 from graphkit.storage.source import LocalFile
 
+OTHER = "{other}"
+"""Where a text names the other model."""
+
 CHUNK = 1 << 24
 """Bytes of a tensor that are compared at a time."""
 
 
-def first_byte_difference(mine: Model, other: Model) -> str | None:
+def first_byte_difference(mine: Model, other: Model, *, called: str = "the replay") -> str | None:
     """What differs first between two models, for people; None where nothing does.
 
-    Where the bytes of a weight lie, and the history itself, are no difference.
+    Where the bytes of a weight lie, and the history itself, are no difference. The other model is ``called`` so.
 
     Cost: O(weights): every byte is read once on each side, ``CHUNK`` at a time.
     """
     left, right = _bare(mine.proto), _bare(other.proto)
     if left.SerializeToString(deterministic=True) != right.SerializeToString(deterministic=True):
-        return _told(left, right)
+        return _told(left, right).replace(OTHER, called)
     name = next(other_weights(mine, other), None)
     return f"the weight {name!r} has other bytes" if name is not None else None
 
@@ -108,28 +111,28 @@ def _told(left: onnx.ModelProto, right: onnx.ModelProto) -> str:
         if isinstance(found, str):
             return found
         if found is not None:
-            return f"the {what} {found[0].name!r} is another than that of the replay ({found[1].name!r})"
+            return f"the {what} {found[0].name!r} is another than that of {OTHER} ({found[1].name!r})"
     for descriptor, value in left.ListFields():
         if descriptor.name != "graph" and value != getattr(right, descriptor.name):
-            return f"the model's {descriptor.name} is another than that of the replay"
-    return "the skeleton is another than that of the replay"
+            return f"the model's {descriptor.name} is another than that of {OTHER}"
+    return f"the skeleton is another than that of {OTHER}"
 
 
 def _sequence(left: Sequence[Any], right: Sequence[Any], what: str) -> tuple[Any, Any] | str | None:
     for a, b in zip(left, right, strict=False):
         if a != b and a.SerializeToString(deterministic=True) != b.SerializeToString(deterministic=True):
             return a, b
-    return None if len(left) == len(right) else f"there are {len(left)} {what}, and the replay makes {len(right)}"
+    return None if len(left) == len(right) else f"there are {len(left)} {what}, and {OTHER} has {len(right)}"
 
 
 def _node(a: onnx.NodeProto, b: onnx.NodeProto) -> str:
     if (a.op_type, a.domain) != (b.op_type, b.domain):
-        return f"node {label(a)!r} is a {a.op_type}, and the replay makes a {b.op_type} of it"
+        return f"node {label(a)!r} is a {a.op_type}, and a {b.op_type} in {OTHER}"
     for what, mine, other in (("reads", a.input, b.input), ("makes", a.output, b.output)):
         if list(mine) != list(other):
-            return f"node {label(a)!r} {what} {', '.join(mine)}, and in the replay {', '.join(other)}"
+            return f"node {label(a)!r} {what} {', '.join(mine)}, and in {OTHER} {', '.join(other)}"
     theirs = {attribute.name: attribute for attribute in b.attribute}
     for attribute in a.attribute:
         if attribute.name not in theirs or attribute != theirs[attribute.name]:
-            return f"the attribute {attribute.name!r} of node {label(a)!r} is another than that of the replay"
-    return f"node {label(a)!r} is another than that of the replay"
+            return f"the attribute {attribute.name!r} of node {label(a)!r} is another than that of {OTHER}"
+    return f"node {label(a)!r} is another than that of {OTHER}"

@@ -102,10 +102,23 @@ class Plan:
         self._random = RandomFeeds(after, seed=seed, like=like)
         self._other = RandomFeeds(before, seed=seed, like=_like_after(self._fed, self._mine, sizes))
         self._given = {
-            name: value_for(self._mine.get(name) or self._theirs[name], value)
+            self._now(name): value_for(self._mine.get(name) or self._theirs[name], value)
             for name, value in given.items()
             if name in self._mine or name in self._theirs
         }
+
+    def _now(self, name: str) -> str:
+        """What an input of before is called in after, where after has no other input of that name.
+
+        Raises:
+            FeedError: After takes something else in its place.
+        """
+        now = next((mine for mine, link in self._fed.items() if link.name == name), name)
+        if name in self._mine or now == name:
+            return name
+        if self._fed[now].convert is not None:
+            raise FeedError(f"{name!r} is {now!r} now, and takes {self._mine[now].text}: feed that", name=name)
+        return now
 
     def _check_sizes(self, like: Mapping[str, tuple[int | str | None, ...] | None]) -> None:
         """One name is one size: two axes that have one name now had one size.
