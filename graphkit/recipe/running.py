@@ -87,6 +87,11 @@ class Applied(Result):
         """The stages, or else the model."""
         return self.model if self.split is None else self.split
 
+    @property
+    def changed(self) -> bool:
+        """Whether a step changed the model; where none did, and it was not split, there is nothing to prove."""
+        return self.original is None or len(self.model.history) > len(self.original.history)
+
     def prove(self) -> Proof | None:
         """The proof of all steps against what the recipe was given; None where none of them changed anything.
 

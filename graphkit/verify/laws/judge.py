@@ -6,20 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from graphkit.errors import FeedError, GraphkitError
+from graphkit.errors import FeedError
 from graphkit.graph.ports import input_ports, output_ports
 from graphkit.model import Model
-from graphkit.verify.compare.metrics import measure
-from graphkit.verify.laws.agreement import Near, elements
+from graphkit.verify.laws.agreement import elements
 from graphkit.verify.laws.binding import Binding, Broken, Fed, Unproved
+from graphkit.verify.laws.case import Case
 from graphkit.verify.laws.contradictions import contradiction
 from graphkit.verify.laws.loose import loosened
 from graphkit.verify.laws.proof import Held
 from graphkit.verify.laws.repaired import repaired
-from graphkit.verify.laws.round import SAMPLES, Case, Round
-from graphkit.verify.laws.side import load
+from graphkit.verify.laws.round import SAMPLES, Round
 from graphkit.verify.laws.trials import STACKED, TIMES, Plan
 
 SMALL = 1 << 12
@@ -108,19 +105,26 @@ class _Judge:
             raise Broken(why)
         try:
             plan = Plan(self._binding, self._base, self.case.after, seed=self._asked.seed, given=self._asked.feeds)
-            plan.mixed = self._mixes(plan)
+            main = Round(self.case, plan, self._binding.inputs, self._base)
+            plan.mixed = main.mixes()
             trials = list(plan.base(self._samples(next(plan.base(1)).feeds)))
             stacked = [trial for count in STACKED if (trial := plan.stacked(count)) is not None]
             wider = [plan.other(times, 200 + times) for times in TIMES] if plan.others else []
         except FeedError as error:
             raise Unproved(f"no feed can be made: {error}") from error
-        Round(self.case, plan, self._binding.inputs, self._base).go([*trials, *stacked, *wider])
+        main.run_before([*trials, *stacked, *wider])
+        few = [replace(trial, left_out=frozenset()) for trial in (trials[0], trials[-1])]
+        others = {}
         for other in self._binding.others:
             links = {**self._binding.inputs, **other.inputs}
-            few = [replace(trial, left_out=frozenset()) for trial in (trials[0], trials[-1])]
-            done = Round(self.case, plan, links, other.before(), what=other.what).go(few)
-            if done:
-                self.case.seen.also.append(other.what)
+            beside = Round(self.case, plan, links, other.before(), what=other.what)
+            if beside.run_before(few):
+                others[other.what] = beside
+        after = self.case.load_after()
+        main.compare(after)
+        for what, beside in others.items():
+            beside.compare(after)
+            self.case.seen.also.append(what)
         self._check_compared()
 
     def _samples(self, feeds: Mapping[str, Any]) -> int:
@@ -131,28 +135,6 @@ class _Judge:
         averaged = close is not None and close.relative is not None
         small = sum(elements(value) for value in feeds.values()) <= SMALL
         return self._asked.samples or (4 * SAMPLES if averaged or small else SAMPLES)
-
-    def _mixes(self, plan: Plan) -> bool:
-        """Whether a first axis is no batch: what comes out for a sample of before hangs on the others, as in a sequence."""
-        feeds, size = plan.mixes
-        if not feeds:
-            return False
-        try:
-            side = load(
-                self._base,
-                [outcome.value for outcome in self._binding.outputs.values()],
-                (),
-                reference=self.case.reference,
-            )
-            runs = [side.run(each).values for each in feeds]
-        except GraphkitError:
-            return False
-        for value, whole in runs[0].items():
-            if isinstance(whole, np.ndarray) and whole.shape[:1] == (size,):
-                for ran, kept in zip(runs[1:], (0, -1), strict=True):
-                    if not measure(ran[value][kept], whole[kept], Near(None), equal_nan=True).match:
-                        return True
-        return False
 
     def _check_interface(self) -> None:
         mine, made = list(input_ports(self.case.after.proto)), list(output_ports(self.case.after.proto))

@@ -1,10 +1,13 @@
-"""One round: every trial is run on the model before, then on the model after, and what came out is compared."""
+"""One round: every trial is run on the model before, then on the model after, and what came out is compared.
+
+The models before of all rounds run first, one after the other, then the model after: each is loaded once.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +22,13 @@ from graphkit.shapes.declared import declared, untrue
 from graphkit.tensor import numpy_type
 from graphkit.verify.compare.metrics import Metrics, badness, measure
 from graphkit.verify.laws.agreement import Near, Total, as_finite, elements, joined, nans, passed, why_not
-from graphkit.verify.laws.binding import Binding, Broken, Link, Unproved
+from graphkit.verify.laws.binding import Broken, Link, Unproved
+from graphkit.verify.laws.case import Case
 from graphkit.verify.laws.chain import ChainSide
 from graphkit.verify.laws.first import first_difference
 from graphkit.verify.laws.rounded import SHARE, Others, hangs_on_floats, narrowest
 from graphkit.verify.laws.run_before import load_before
-from graphkit.verify.laws.side import NoKernelError, Ran, Side, load
+from graphkit.verify.laws.side import NoKernelError, Ran, Side
 from graphkit.verify.laws.trials import Plan, Trial, needs
 
 SAMPLES = 5
@@ -35,60 +39,6 @@ QUICK = 0.05
 
 SLOW = 1.0
 """Seconds that runs of one side may take; then those are left out that others are like."""
-
-
-@dataclass
-class Seen:
-    """What was seen so far."""
-
-    runs: int = 0
-    sizes: list[str] = field(default_factory=list)
-    also: list[str] = field(default_factory=list)
-    outputs: dict[str, Metrics] = field(default_factory=dict)
-    compared: int = 0
-    nan: int = 0
-    first: str | None = None
-    evaluator: str = ""
-
-
-@dataclass
-class Case:
-    """What is asked of two models, and what was seen so far.
-
-    Attributes:
-        binding: What must hold.
-        before: The model before, as it is.
-        after: The model after.
-        reference: Whether both sides run in onnx.reference.
-        hurried: Whether runs that others are like may be left out.
-        refused: Whether the runtime refused the model before, so that onnx.reference may still say something.
-        failed: Whether the runtime loaded the model before and ran it on no feed, so that the same goes.
-        seen: What was seen so far.
-    """
-
-    binding: Binding
-    before: Model
-    after: Model
-    reference: bool
-    hurried: bool
-    refused: bool = False
-    failed: bool = False
-    seen: Seen = field(default_factory=Seen)
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """What runs before: the model, or those of a chain."""
-        return tuple(self.binding.chain.parts.values()) if self.binding.chain is not None else (self.before,)
-
-    def refuses_the_original(self) -> bool:
-        """Whether the runtime refuses the model before as it is, where another stood for it; onnx.reference is next then."""
-        if self.reference or self.binding.before is None:
-            return False
-        try:
-            load(self.before, (), ())
-        except GraphkitError:
-            self.refused = True
-        return self.refused
 
 
 class Round:
@@ -109,19 +59,39 @@ class Round:
         self._example: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
         self._run = case.models if self._binding.chain is not None else (before,)
         self._said = declared(self._after)
+        self._told = declared(case.before)
+        self._side: Side | ChainSide | None = None
+        self._trials: Sequence[Trial] = ()
+        self._expected: Sequence[Sequence[Ran]] = ()
+        self._spared: tuple[set[str], set[str]] = set(), set()
         self._ports = output_ports(self._after.proto)
         self._averaged = self._binding.close is not None and self._binding.close.relative is not None
         self._policy = Near(self._binding.close, narrowest(self._run))
 
-    def go(self, trials: Sequence[Trial]) -> bool:
-        """Run both sides. Gives whether anything was compared.
+    def mixes(self) -> bool:
+        """Whether a first axis is no batch: what comes out for a sample of before hangs on the others, as in a sequence."""
+        feeds, size = self._plan.mixes
+        if not feeds:
+            return False
+        try:
+            runs = [self._before_side().run(each).values for each in feeds]
+        except GraphkitError:
+            return False
+        for value in (outcome.value for outcome in self._binding.outputs.values()):
+            whole = runs[0][value]
+            if isinstance(whole, np.ndarray) and whole.shape[:1] == (size,):
+                for ran, kept in zip(runs[1:], (0, -1), strict=True):
+                    if not measure(ran[value][kept], whole[kept], Near(None), equal_nan=True).match:
+                        return True
+        return False
+
+    def run_before(self, trials: Sequence[Trial]) -> bool:
+        """Run the side before. Gives whether there is anything to compare with.
 
         Raises:
-            Broken, Unproved: Why.
+            Unproved: Why there is not, of the pair that is asked for.
         """
-        wanted = [*needs(self._links), *(outcome.value for outcome in self._binding.compared.values())]
-        told = self._told_before()
-        expected, why = self._run_before(trials, wanted, told)
+        expected, why = self._run_before(trials)
         if not any(expected):
             if self._what:
                 return False
@@ -130,42 +100,43 @@ class Round:
         spared = [bool(runs) or trial.kind != "base" for trial, runs in zip(trials, expected, strict=True)]
         if self._case.reference and not all(spared):  # it may run on those feeds that do not reach what is wrong
             raise Unproved(f"the model before does not run on every feed: {why}")
-        excused = self._excused(trials, expected, told)
-        try:
-            side = load(self._after, self._binding.compared, self._said, reference=self._case.reference)
-        except NoKernelError as error:
-            raise Unproved(f"the model after cannot be run: {error}") from error
-        except SessionError as error:
-            if self._case.refuses_the_original():
-                raise Unproved(f"the runtime loads neither model: {error}") from error
-            raise Broken(f"the model after does not load: {error}") from error
-        except GraphkitError as error:
-            raise Unproved(f"the model after cannot be run: {error}") from error
+        self._trials, self._expected = trials, expected
+        self._spared = self._excused(trials, expected, self._told)
+        return True
+
+    def compare(self, side: Side) -> None:
+        """Run the side after, and compare.
+
+        Raises:
+            Broken, Unproved: Why.
+        """
         self._seen.evaluator = self._seen.evaluator or side.evaluator
         wider: list[str] = []
         failed = ""
-        for trial, runs in zip(trials, expected, strict=True):
+        for trial, runs in zip(self._trials, self._expected, strict=True):
             if (trial.kind == "other" and len(wider) == 2) or id(trial) in self._skipped:
                 continue
             if not runs and trial.kind != "other":
                 continue
-            problem = self._one(side, trial, runs, excused)
+            problem = self._one(side, trial, runs)
             if problem is None and trial.kind == "other":
                 wider.append(trial.what)
             failed = problem or failed
         self._check_totals()
-        self._check_wider(trials, wider, failed)
-        return True
+        self._check_wider(self._trials, wider, failed)
 
-    def _told_before(self) -> dict[str, list[int | str | None]]:
-        return declared(self._case.before)
+    def _before_side(self) -> Side | ChainSide:
+        """The side before, loaded once."""
+        if self._side is None:
+            wanted = [*needs(self._links), *(outcome.value for outcome in self._binding.compared.values())]
+            reference = self._case.reference
+            self._side = load_before(self._binding, self._before, wanted, self._told, reference=reference)
+        return self._side
 
-    def _run_before(
-        self, trials: Sequence[Trial], wanted: Iterable[str], told: Iterable[str]
-    ) -> tuple[list[list[Ran]], str]:
+    def _run_before(self, trials: Sequence[Trial]) -> tuple[list[list[Ran]], str]:
         """Every trial's runs of before; none where it does not run at those sizes, and the last reason."""
         try:
-            side = load_before(self._binding, self._before, wanted, told, reference=self._case.reference)
+            side = self._before_side()
         except GraphkitError as error:
             if not self._what:
                 self._case.refused = not isinstance(error, NoKernelError | MissingExtraError)
@@ -187,6 +158,7 @@ class Round:
                 made.append([])
                 why = str(error)
         side.close()
+        self._side = None
         return made, why
 
     def _refuse_draws(self, side: Side | ChainSide, trials: Sequence[Trial]) -> None:
@@ -225,7 +197,7 @@ class Round:
             wrong = {name for name in wrong if told.get(name) == self._said.get(name)}
         return {name for name in self._said if self._binding.names.get(name, name) in wrong}, symbols
 
-    def _one(self, side: Side, trial: Trial, runs: Sequence[Ran], excused: tuple[set[str], set[str]]) -> str | None:
+    def _one(self, side: Side, trial: Trial, runs: Sequence[Ran]) -> str | None:
         """One run of after beside those of before; gives why it does not run at another size of a freed axis.
 
         Raises:
@@ -247,7 +219,7 @@ class Round:
                 ) from error
             raise Broken(f"it does not run where the model before does ({self._where(trial)}): {error}") from error
         wrong = untrue(self._after, feeds, self._said, made.shapes)
-        spared, symbols = excused
+        spared, symbols = self._spared
         false = [
             one for name, one in wrong.items() if name not in spared and not (one.symbols and one.symbols <= symbols)
         ]
