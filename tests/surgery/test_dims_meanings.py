@@ -118,3 +118,36 @@ def test_a_table_of_windows_that_is_no_mask_of_a_shift_is_named():
           s = MatMul(v, k) y = Add(s, mask) }""")
     model.graph.initializer.append(onnx.numpy_helper.from_array(mask, "mask"))
     assert "a table whose axis 0 has the size 6" in said(model, {"x:1": "h", "x:2": "w"})
+
+
+POSITIONS = {
+    "a line": '<float[3] line = {5,6,7}, float[2] f = {1,0.01}> { a = Einsum<equation="i,j->ij">(line, f) t = Cos(a)',
+    "one number": '<float[1] line = {5}, float[2] f = {1,0.01}> { a = Einsum<equation="i,j->ij">(line, f) t = Cos(a)',
+    "a table": "{ t = Identity(table)",
+}
+
+
+@pytest.mark.parametrize("how", POSITIONS)
+@pytest.mark.parametrize("past", [5, 9])
+def test_positions_that_begin_where_a_cache_ends_begin_there_at_every_size(how, past):
+    steps = 1 if how == "one number" else 3
+    angles = np.arange(5, 5 + steps)[:, None] * np.array([1, 0.01])
+    text = f"g (float[{steps},2] x, float[5,2] past) => (float[{steps},2] y, float[c,2] k) {POSITIONS[how]} y = Mul(x, t) k = Concat<axis=0>(past, y) }}"
+    model = parse(text.replace("Identity(table)", "Mul(one, table)") if how == "a table" else text)
+    if how == "a table":
+        tables = {"table": np.cos(angles).astype(np.float32), "one": np.ones((1, 1), np.float32)}
+        model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in tables.items())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        edited = gk.dims(model, {"past:0": "past"}, repair_shapes=True)
+    x, k = (RNG.standard_normal((n, 2)).astype(np.float32) for n in (steps, past))
+    right = x * np.cos((angles[:, :1] - 5 + past) * np.array([1, 0.01])).astype(np.float32)
+    assert_same(
+        run_ort(edited, {"x": x, "past": k}), {"y": right, "k": np.concatenate((k, right))}, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_row_of_a_table_that_is_as_far_as_a_cache_is_long_is_named():
+    text = """g (float[1,2] x, float[5,2] past) => (float[1,2] y, float[c,2] k) <float[8,2] wpe = {0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}, int64[1] i = {5}>
+              { t = Gather<axis=0>(wpe, i) y = Add(x, t) k = Concat<axis=0>(past, y) }"""
+    assert "looks up the row 5" in said(parse(text), {"past:0": "past"})

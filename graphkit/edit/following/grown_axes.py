@@ -186,11 +186,27 @@ def _matmul(state: Following, node: onnx.NodeProto, known: Known, wants: dict[in
     return remade(state, node, inputs)
 
 
+def _einsum(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int, Want], depth: int) -> str | None:
+    """Each input that has the letter of a wanted axis is given its size."""
+    del known
+    before, arrow, after = attribute_value(node, "equation", "").replace(" ", "").partition("->")
+    terms = before.split(",")
+    if not arrow or "." in before or len(terms) != len(node.input):
+        return None
+    letters = {after[axis]: want for axis, want in wants.items()}
+    inputs: list[str | None] = []
+    for term, name in zip(terms, node.input, strict=True):
+        own = {axis: letters[letter] for axis, letter in enumerate(term) if letter in letters}
+        inputs.append(grow(state, name, own, depth) if own else name)
+    return remade(state, node, inputs)
+
+
 GROWN_AXES: Mapping[str, GrowRule] = {
     **dict.fromkeys(BROADCASTING, _elementwise),
     **dict.fromkeys(("CumSum", "Dropout", "Identity", "CastLike", "LayerNormalization"), _along),
     **dict.fromkeys(REDUCTIONS, _reduce),
     "Concat": _concat,
+    "Einsum": _einsum,
     "EyeLike": _eye_like,
     "Flatten": _reshape,
     "MatMul": _matmul,

@@ -209,8 +209,8 @@ def _flattened(state: Following, node: onnx.NodeProto) -> bool:
 def _of_one_sample(state: Following, node: onnx.NodeProto, axis: int, samples: tuple[str, int]) -> bool:
     """Places that are the same at every size and lie in the rows of the only sample: each sample is given its own rows.
 
-    Where they are computed (the number of a sample times its rows, plus a row) that is what they are; a constant may mean
-    the first sample.
+    Where they are computed (the number of a sample times its rows, plus a row), or are all rows in some order, that is what
+    they are; a constant of some rows may mean the first sample.
     """
     dims = state.get(node.input[1]).dims or ()
     if node.op_type != "Gather" or len(dims) < 2 or dims[0].base != 1:
@@ -222,8 +222,12 @@ def _of_one_sample(state: Following, node: onnx.NodeProto, axis: int, samples: t
     begins = state.unsqueezed(begins, list(range(1, len(dims))), "begins")
     if (elem := state.get(node.input[1]).elem) != onnx.TensorProto.INT64:
         begins = state.add("Cast", [begins], "begins", to=elem)
-    kind: Kind = "follows" if state.tensor(node.input[1]) is None else "choice"
-    old = node.input[1]
+    old, taken = node.input[1], _fixed(state, node.input[1])
+    own_rows = (state.get(node.input[0]).dims or ())[axis].base
+    whole = (
+        taken is not None and np.unique(taken).size == own_rows
+    )  # the sample in another order, and not the first one
+    kind: Kind = "follows" if whole or state.tensor(old) is None else "choice"
     places = state.add("Add", [_all_rows(state, node, axis), begins], "places")
     set_input(node, 1, places)
     for reader in state.readers(old):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from graphkit.edit.following.agreement import agree
+from graphkit.edit.following.begun import follow_begun
 from graphkit.edit.following.context import EXPORT, Following, Place, SizeFinding
 from graphkit.edit.following.grown_axes import GROWN_AXES
 from graphkit.edit.following.grown_sizes import GROWN_SIZES
@@ -113,9 +114,11 @@ def _visit(state: Following, graph: onnx.GraphProto) -> None:
         if is_constant_node(node):
             state.inference.infer(node)  # a rule may look at what comes behind a node
     for node in nodes:
-        if node.domain in ("", "ai.onnx") and _concerns(state, node):
-            agree(state, node)
-            hold(state, node)
+        if node.domain in ("", "ai.onnx"):
+            follow_begun(state, node)
+            if _concerns(state, node):
+                agree(state, node)
+                hold(state, node)
         tell_sizes_side_by_side(state, node)
         state.put(node)
     state.places.pop()
