@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 Sizes: TypeAlias = tuple[int, ...]
@@ -132,6 +132,14 @@ def align(
 
     Cost: O(rank).
     """
+    return _aligned(tuple(source), tuple(target), open_axis, points, inner)
+
+
+@lru_cache(maxsize=1024)
+def _aligned(
+    source: tuple[Dim, ...], target: tuple[int, ...], open_axis: int | None, points: int, inner: bool
+) -> Alignment | None:
+    """As ``align``; layers that repeat are aligned once."""
     return _Aligner(source, target, open_axis, points, inner=inner).run()
 
 

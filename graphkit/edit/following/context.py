@@ -72,6 +72,7 @@ class Place:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     sizes: dict[tuple[str, int], str] = field(default_factory=dict)
     grown: dict[tuple[object, ...], str | None] = field(default_factory=dict)
+    constants: dict[tuple[object, ...], str] = field(default_factory=dict)
     widest: dict[str, tuple[frozenset[int], str]] = field(default_factory=dict)
     makers: dict[str, onnx.NodeProto] = field(default_factory=dict)
     tensors: dict[str, onnx.TensorProto] = field(default_factory=dict)
@@ -237,11 +238,20 @@ class Following:
         return name
 
     def constant(self, array: Array | Sequence[int], wish: str = "sizes") -> str:
-        """A new Constant node, or an initializer before Constant-9 had whole numbers; a list is one of int64."""
-        made: list[onnx.NodeProto] = []
+        """A Constant node, or an initializer before Constant-9 had whole numbers; a list is one of int64.
+
+        One that was made for the graph being walked already is taken again.
+        """
         values = array if isinstance(array, np.ndarray) else np.array(array, np.int64)
+        key = (values.dtype.str, values.shape, values.tobytes())
+        if key not in self.place.constants:
+            self.place.constants[key] = self._constant(values, wish)
+        return self.place.constants[key]
+
+    def _constant(self, values: Array, wish: str) -> str:
         if self.opset < 9 and values.dtype.kind != "f":
             return self._initializer(values, wish)
+        made: list[onnx.NodeProto] = []
         name = self._writer.constant(made, values, wish)
         self.put(made[0])
         return name
