@@ -132,12 +132,12 @@ def align(
 
     Cost: O(rank).
     """
-    return _aligned(tuple(source), tuple(target), open_axis, points, inner)
+    return _aligned(tuple(source), tuple(target), open_axis, points, inner=inner)
 
 
 @lru_cache(maxsize=1024)
 def _aligned(
-    source: tuple[Dim, ...], target: tuple[int, ...], open_axis: int | None, points: int, inner: bool
+    source: tuple[Dim, ...], target: tuple[int, ...], open_axis: int | None, points: int, *, inner: bool
 ) -> Alignment | None:
     """As ``align``; layers that repeat are aligned once."""
     return _Aligner(source, target, open_axis, points, inner=inner).run()
