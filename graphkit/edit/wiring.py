@@ -44,7 +44,7 @@ def places(model: onnx.ModelProto) -> dict[Place, onnx.NodeProto]:
 
 
 def fix_scales(model: onnx.ModelProto, scales: Mapping[Place, Array]) -> None:
-    """Give nodes constant scales, in any opset that has scales as an input. Changes the model."""
+    """Give nodes constant scales, or sizes where they are integers, in any opset that has these as an input. Changes the model."""
     opset = opset_of(model)
     first: list[onnx.NodeProto] = []
     names = Names(model.graph)
@@ -52,10 +52,12 @@ def fix_scales(model: onnx.ModelProto, scales: Mapping[Place, Array]) -> None:
         if place not in scales:
             continue
         name = names.fresh("fixed_scales")
-        tensor = onnx.numpy_helper.from_array(scales[place].astype(np.float32))
+        sizes = scales[place].dtype.kind == "i"
+        tensor = onnx.numpy_helper.from_array(scales[place].astype(np.int64 if sizes else np.float32))
         first.append(onnx.helper.make_node("Constant", [], [name], value=tensor))
         older = node.op_type == "Upsample" or opset < 11
-        set_inputs(node, [node.input[0], name] if older else [node.input[0], (*node.input, "")[1], name])
+        last = ["", name] if sizes else [name]
+        set_inputs(node, [node.input[0], name] if older else [node.input[0], (*node.input, "")[1], *last])
     set_nodes(model.graph, [*first, *model.graph.node])
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 from graphkit.semantics.kinds import NORMS, PRODUCTS, RECURRENT
+from graphkit.semantics.loops_in_reference import stacking_loop
 
 if TYPE_CHECKING:
     from onnx.reference import ReferenceEvaluator
@@ -35,7 +36,7 @@ NARROW = tuple(
 
 
 def wide_evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
-    """A reference evaluator that rounds the results of the operators above once.
+    """A reference evaluator that rounds the results of the operators above once, and stacks what a Loop scans.
 
     Raises:
         Exception: Whatever onnx.reference raises for a model that it cannot load.
@@ -51,6 +52,8 @@ def _wide_class() -> type[ReferenceEvaluator]:
         """Bodies and functions are run by evaluators of this class too."""
 
         def _load_impl(self, node: onnx.NodeProto, input_types: Any = None) -> Any:
+            if not node.domain and node.op_type == "Loop":
+                return stacking_loop()
             known = super()._load_impl(node, input_types)
             if node.domain or node.op_type not in SUMS or not isinstance(known, type):
                 return known

@@ -9,6 +9,7 @@ import pytest
 import graphkit as gk
 from graphkit.semantics.wide_sums import wide_evaluator
 from onnx_text import parse
+from oracle import run_ort
 
 SQUARES = """g (bfloat16[2,4096] x) => (bfloat16[2,1] y) <int64[1] axes = {1}> { y = OPERATOR(x, axes) }"""
 
@@ -66,3 +67,20 @@ def test_bfloat16_of_a_net_that_takes_means_of_large_pictures_is_proved():
       q = Mul(x, x)  y = ReduceMean(q, axes) }""")
     proof = gk.prove(gk.precision(net, to="bfloat16"), net)
     assert proof, gk.text(proof)
+
+
+def test_what_a_loop_scans_is_stacked_as_the_runtime_does_in_bodies_too():
+    body = """b (int64 i, bool go, float[2,3] s) => (bool on, float[2,3] o, float[2,3] q, int64 j, float[3] f) {
+        on = Identity(go) o = Tanh(s) q = Sin(o) j = Identity(i) none = Constant<value_int = 0>() f = Gather(s, none) }"""
+    turns = "m = Constant<value = int64 {3}>() yes = Constant<value = bool {1}>()"
+    text = f"""g (float[2,3] x, bool c) => (float[2,3] y, float[3,2,3] q, int64[3] j, float[3,3] f) {{ {turns}
+        y, q, j, f = If(c) <then_branch = t () => (float[2,3] y1, float[3,2,3] q1, int64[3] j1, float[3,3] f1) {{
+            y1, q1, j1, f1 = Loop(m, yes, x) <body = {body}> }},
+          else_branch = e () => (float[2,3] y2, float[3,2,3] q2, int64[3] j2, float[3,3] f2) {{
+            z = Neg(x) y2, q2, j2, f2 = Loop(m, yes, z) <body = {body}> }}> }}"""
+    model = parse(text, opset=21)
+    x = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
+    for which in (True, False):
+        feeds = {"x": x, "c": np.array(which)}
+        for found, right in zip(wide_evaluator(model).run(None, feeds), run_ort(model, feeds).values(), strict=True):
+            np.testing.assert_allclose(found, right, rtol=1e-5)

@@ -6,7 +6,7 @@ or lacks, breaks the law.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -179,7 +179,7 @@ class Binding:
         others: Further pairs that must agree.
         held: (before, after, ``names``) -> what is wrong with what after holds, as can be seen without a run; or None.
         ordered: Whether after's inputs must come in the order of ``inputs``.
-        normalised: Whether pictures are also fed as mean and deviation make them. Not where calibration saw feeds of its own.
+        seen: Input of before -> arrays that calibration saw: what is drawn for it lies between two of them.
     """
 
     inputs: Mapping[str, Link]
@@ -196,7 +196,7 @@ class Binding:
     others: tuple[Other, ...] = ()
     held: Callable[[Model, Model, Mapping[str, str]], str | None] | None = None
     ordered: bool = True
-    normalised: bool = True
+    seen: Mapping[str, Sequence[Array]] = field(default_factory=dict)
 
     @property
     def compared(self) -> dict[str, Outcome]:

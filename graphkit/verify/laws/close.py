@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from graphkit.edit.patterns.library import find_rules
+from graphkit.errors import FeedError
 from graphkit.graph.ports import input_ports
+from graphkit.reading.values import value_for
 from graphkit.verify.laws.binding import Binding, Change, Closeness, Fed, Link
 from graphkit.verify.laws.held_weights import wrong_half, wrong_integers
 from graphkit.verify.laws.same import identity
+
+if TYPE_CHECKING:
+    from graphkit.tensor import Array
 
 QUANTIZED = 0.1
 """The relative L2 error that quantization may make on feeds that calibration did not see (DESIGN: law "close")."""
@@ -31,8 +40,18 @@ def precision(change: Change) -> Binding:
     )
     gone = _quantized_defaults(change) if "int" in to else frozenset()
     inputs: dict[str, Link] = {name: Fed(name) for name in plain.inputs if name not in gone}
-    calibrated = to == "int8" and bool(change.arguments.get("feeds"))
-    return replace(plain, inputs=inputs, close=close, held=HELD.get(to), normalised=not calibrated)
+    return replace(plain, inputs=inputs, close=close, held=HELD.get(to), seen=_seen(change) if to == "int8" else {})
+
+
+def _seen(change: Change) -> dict[str, list[Array]]:
+    """Input -> the arrays that calibration was given for it; none for what was random, or lies in a file that is gone."""
+    ports = input_ports(change.before.proto)
+    found: dict[str, list[Array]] = {}
+    for name, given in (change.arguments.get("feeds") or {}).items():
+        several = isinstance(given, list | tuple) and all(isinstance(one, str | np.ndarray) for one in given)
+        with contextlib.suppress(FeedError):
+            found[name] = [value_for(ports[name], one) for one in (given if several else [given])]
+    return {name: arrays for name, arrays in found.items() if len({array.shape for array in arrays}) == 1}
 
 
 def _quantized_defaults(change: Change) -> frozenset[str]:

@@ -54,7 +54,7 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
         others=(),
         held=first.held or second.held,
         ordered=first.ordered and second.ordered,
-        normalised=first.normalised and second.normalised,
+        seen=join.seen(second),
     )
 
 
@@ -132,6 +132,16 @@ class _Join:
             elif not (isinstance(link, Constant) and np.array_equal(link.array, array)):
                 raise _Apart
         return held
+
+    def seen(self, second: Binding) -> dict[str, Any]:
+        """What calibration saw of inputs of the first model, also by the names that they have between."""
+        links = {name: self._first.inputs.get(name) for name in second.seen}
+        between = {
+            link.name: second.seen[name]
+            for name, link in links.items()
+            if isinstance(link, Fed) and link.convert is None
+        }
+        return {**self._first.seen, **between}
 
     def freed(self, one: Freed) -> Freed:
         link = self._first.inputs.get(one.before)

@@ -38,9 +38,7 @@ def resize(change: Change) -> Binding:
         link = wish.baked(list(group.values()))
         if link is None:  # one factor for nodes that had different ones
             first = next(iter(group.values()))
-            scales = wish.scaled(group, _first_factor(first))
-            levelled.update(scales)
-            link = Constant(wish.fed(first, _first_factor(first)))
+            link = wish.level(group, first, levelled)
         inputs[name] = link
     before = wish.with_scales(levelled) if levelled else None
     return replace(plain, inputs=inputs, before=before, others=tuple(wish.others(kept)), ordered=False)
@@ -87,6 +85,9 @@ class _Wish:
             first = own[0]
             assert first is not None
             return Constant(first) if all(np.array_equal(first, array) for array in own if array is not None) else None
+        known = [site.scales[list(site.spatial)] for site in sites if site.scales is not None]
+        if self._form != "sizes" and len(known) == len(sites) and any(not np.array_equal(known[0], k) for k in known):
+            return None
         if any(site.scope.owner is not None for site in sites):
             raise Unproved(f"the shapes around {sites[0].where} are not known: it stands in a body")
         needs = tuple(dict.fromkeys(name for site in sites for name in (site.data, site.node.output[0])))
@@ -120,10 +121,37 @@ class _Wish:
         scales = np.where(short, np.nextafter(scales, np.float32(np.inf)), scales)
         return np.asarray(scales if self._form == "scales" else scales[spatial])
 
+    def level(self, group: Sites, first: Resampler, levelled: dict[Place, Array]) -> Link:
+        """What an input is fed that nodes with different factors or sizes share; adds what each of them has then.
+
+        Raises:
+            Unproved: A size or the scales are not known before the model runs.
+        """
+        if self._form == "sizes":
+            if first.sizes is None or any(site.sizes is None for site in group.values()):
+                raise Unproved(
+                    f"the sizes of {first.where} are not known before the model runs, and other nodes have others"
+                )
+            wanted = first.sizes[list(first.spatial)].astype(np.int64)
+            for place, site in group.items():
+                assert site.sizes is not None
+                levelled[place] = site.sizes.astype(np.int64)
+                levelled[place][list(site.spatial)] = wanted
+            return Constant(wanted)
+        whole = any(site.semantics == "sizes" for site in group.values())
+        factor = FACTORS[0] if whole else _first_factor(first)
+        levelled.update(self.scaled(group, factor))
+        return Constant(self.fed(first, factor))
+
     def scaled(self, group: Sites, factor: float) -> dict[Place, Array]:
-        """The scales that nodes should have at a factor."""
+        """The scales that nodes should have at a factor; a node of which the sizes were multiplied has these."""
         made = {}
         for place, site in group.items():
+            if self._relative and site.sizes is not None and site.semantics == "sizes":
+                sizes = site.sizes.astype(np.int64)
+                sizes[list(site.spatial)] = np.floor(sizes[list(site.spatial)] * np.float32(factor))
+                made[place] = sizes
+                continue
             if site.scales is None:
                 raise Unproved(f"the scales of {site.where} are not known before the model runs")
             scales = site.scales.copy() if self._relative else np.ones_like(site.scales)

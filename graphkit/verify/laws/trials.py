@@ -280,9 +280,15 @@ class Plan:
         return Trial(kind, self._said(feeds), feeds, (before,), self._left_out(sample))
 
     def _drawn(self, source: RandomFeeds, name: str, sample: int) -> Any:
-        """A feed; a picture in every second sample as mean and deviation make it, unless calibration saw other pictures."""
-        normal = sample % 2 and self._binding.normalised
-        return source.draw_normalised(name, sample) if normal else source.draw(name, sample)
+        """A feed; a picture in every second sample as mean and deviation make it; what calibration saw, or between two."""
+        link = self._fed.get(name) if source.model is self._after else None
+        arrays = self._binding.seen.get(link.name if link is not None else name, ())
+        if arrays and (link is None or link.convert is None):
+            share = np.float64(sample % 4) / 4
+            one, other = (np.asarray(arrays[(sample + step) % len(arrays)]) for step in (0, 1))
+            mixed = one * (1 - share) + other * share if one.dtype.kind == "f" else one
+            return np.asarray(mixed, one.dtype)
+        return source.draw_normalised(name, sample) if sample % 2 else source.draw(name, sample)
 
     def _loose(self, name: str, random: RandomFeeds, sample: int) -> Any:
         """A feed for an input that is no tensor: a sequence of two tensors, or what an optional holds."""
