@@ -421,7 +421,7 @@ def _nets():
         ),
         "swin": (Swin(0), (feature(1, 8, 8, 8),), [b, (0, 1, [12, 16]), (0, 2, [12, 16])]),
         "swin_shifted": (Swin(1), (feature(1, 8, 8, 8),), [b, (0, 1, [12, 16]), (0, 2, [12, 16])]),
-        "vit": (ViT(), (feature(*picture),), [b, h]),
+        "vit": (ViT(), (feature(*picture),), [b]),
         "fpn": (FPN(), (feature(*picture),), [b, h, w]),
         "unet": (UNet(), (feature(*picture),), [b, h, w]),
         "lstm": (Recurrent("LSTM"), (feature(1, 8, 4),), [b, (0, 1, [5, 12])]),

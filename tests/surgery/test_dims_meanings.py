@@ -151,3 +151,11 @@ def test_a_row_of_a_table_that_is_as_far_as_a_cache_is_long_is_named():
     text = """g (float[1,2] x, float[5,2] past) => (float[1,2] y, float[c,2] k) <float[8,2] wpe = {0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}, int64[1] i = {5}>
               { t = Gather<axis=0>(wpe, i) y = Add(x, t) k = Concat<axis=0>(past, y) }"""
     assert "looks up the row 5" in said(parse(text), {"past:0": "past"})
+
+
+def test_a_line_that_begins_at_a_size_by_chance_stays_as_it_is():
+    text = """g (float[5,2] x) => (float[a,2] y, float[3,2] z) <float[3,1] line = {5,6,7}, float[1,2] f = {1,0.5}>
+              { t = Mul(line, f) z = Cos(t) y = Relu(x) }"""
+    edited = gk.dims(parse(text), {"x:0": "n"}, repair_shapes=True)
+    x = RNG.standard_normal((9, 2)).astype(np.float32)
+    assert_same(run_ort(edited, {"x": x})["z"], run_ort(parse(text), {"x": x[:5]})["z"])

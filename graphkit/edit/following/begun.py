@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 
 from graphkit.edit.following.context import EXPORT, Following
+from graphkit.graph.values import attribute_value
 from graphkit.shapes.points import Sizes
 
 READS_POSITIONS = frozenset(
@@ -24,7 +25,7 @@ ROTARY_BASES = (10_000.0, 500_000.0, 1_000_000.0)
 
 
 def follow_begun(state: Following, node: onnx.NodeProto) -> None:
-    """Let positions that begin at the size of an axis that varies begin there at every size. Changes the node."""
+    """Let positions that begin at the length of a cache, an axis that varies, begin there at every size. Changes the node."""
     places = (1,) if node.op_type == "Gather" else range(len(node.input)) if node.op_type in READS_POSITIONS else ()
     for place in places:
         name = node.input[place] if place < len(node.input) else ""
@@ -34,7 +35,7 @@ def follow_begun(state: Following, node: onnx.NodeProto) -> None:
         if array is None or not array.size or array.dtype not in (np.float32, np.int64, np.int32):
             continue
         for sizes in state.freed:
-            if sizes[0] < SMALLEST or sizes not in state.inference.origins:
+            if sizes[0] < SMALLEST or not _is_cache(state, sizes):
                 continue
             made = _begun(state, node, place, array, sizes)
             if made is None:
@@ -46,6 +47,14 @@ def follow_begun(state: Following, node: onnx.NodeProto) -> None:
             )
             state.find("follows", node, text, value=value, axis=axis, done="they begin at that size now")
             break
+
+
+def _is_cache(state: Following, sizes: Sizes) -> bool:
+    """Whether what has a size is joined with something along that axis: what is new stands behind it."""
+    value, axis = state.inference.origins.get(sizes, ("", 0))
+    rank = len(state.get(value).dims or ())
+    joins = (node for node in state.readers(value) if node.op_type == "Concat" and node.input[0] == value)
+    return any(attribute_value(node, "axis", 0) % max(rank, 1) == axis for node in joins)
 
 
 def _begun(state: Following, node: onnx.NodeProto, place: int, array: np.ndarray, sizes: Sizes) -> str | None:

@@ -89,7 +89,7 @@ def follow_places(state: Following, node: onnx.NodeProto) -> None:
                 done = f"they follow axis {axis} of {node.input[0]!r} now"
                 state.find("follows", node, text, value=node.input[0], axis=axis, done=done)
                 continue
-        if dim.varies and (len(taken) == dim.base or (len(taken) > 1 and taken[-1] == dim.base - 1)):
+        if dim.varies and (len(taken) == dim.base or (len(taken) > 1 and taken[-1] * 2 >= dim.base)):
             text = f"takes fixed places of axis {axis} of {node.input[0]!r}, of size {dim.base}: {in_short(numbers)}"
             state.find("held", node, text, value=node.input[1], axis=axis, remedy=EXPORT)
 
