@@ -120,7 +120,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
             "`",
         ),
     ),
-    *((sign, _INVALID) for sign in ("nvalid model", "InferenceError", "INVALID_GRAPH", "Invalid tensor data type")),
+    ("Invalid tensor data type", "the installed onnxruntime knows no tensors of this type: a newer one may"),
+    *((sign, _INVALID) for sign in ("nvalid model", "InferenceError", "INVALID_GRAPH")),
     ("NOT_IMPLEMENTED", "this onnxruntime has no kernel for this operator with these types on this provider"),
 )
 

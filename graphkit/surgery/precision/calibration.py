@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -28,11 +28,29 @@ if TYPE_CHECKING:
 LEVELS = 127
 """int8, symmetric: levels on each side of 0."""
 
-FEW = 1024
-"""A range of fewer numbers than this is widened: the next numbers are likely to lie outside of it."""
 
-WIDE, MOST = 4.5, 2.0
-"""To how many standard deviations from the mean, and to how many times the largest number at most."""
+class Margin(NamedTuple):
+    """How far a range of few numbers is widened: the next numbers are likely to lie outside of it.
+
+    Attributes:
+        few: Ranges of fewer numbers than this are widened ...
+        wide: ... to this many standard deviations from the mean ...
+        most: ... and to this many times the largest number at most.
+    """
+
+    few: int
+    wide: float
+    most: float
+
+
+GIVEN, DRAWN = Margin(1024, 4.5, 2.0), Margin(4096, 6.0, 2.5)
+"""For feeds of the user's, and for random ones: products of few terms have long tails, and a number that is cut off costs more
+than coarser levels do."""
+
+SMALL, UNSEEN = 1 << 14, 8
+"""Feeds of at most this many numbers are compared on this many runs, as one says little; larger ones on two."""
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 _ABSURD = ((1000.0, 0.05), (50.0, 0.25))
 """(largest size from, share): a range is absurd where this share of the numbers, or more, would all become 0."""
@@ -61,13 +79,16 @@ class Range:
         finite = np.isfinite([self.lowest, self.highest]).all() and not np.isnan(self.total)
         return float(max(abs(self.lowest), abs(self.highest))) if finite else float("inf")
 
-    def widened(self) -> tuple[float, float]:
+    def widened(self, margin: Margin) -> tuple[float, float]:
         """The range to quantize by: wider than the numbers where there were few."""
-        if not 0 < self.count < FEW:
+        if not 0 < self.count < margin.few:
             return self.lowest, self.highest
         mean = self.total / self.count
-        reach = WIDE * max(self.squares / self.count - mean * mean, 0.0) ** 0.5
-        most = MOST * self.largest
+        reach = margin.wide * max(self.squares / self.count - mean * mean, 0.0) ** 0.5
+        most = margin.most * self.largest
+        if not np.isfinite((mean, reach)).all():  # sums of a mask's numbers overflow
+            return self.lowest, self.highest
+        most = min(most, _LARGEST)
         lowest = min(self.lowest, max(mean - reach, -most)) if self.lowest < 0 else self.lowest
         return lowest, max(self.highest, min(mean + reach, most)) if self.highest > 0 else self.highest
 
@@ -113,12 +134,14 @@ class Calibration:
         return told((self._run(i, self._seed + i) for i in range(count)), count, "calibrating")
 
     def unseen(self) -> tuple[list[dict[str, Array]], str]:
-        """At most two runs that ``runs`` has not, and what they are."""
+        """At most two runs that ``runs`` has not, or ``UNSEEN`` small ones, and what they are."""
         if self._held_out:
             return [self._run(self.count, self._seed + self.count)], "the last feed, which was held out"
         if self.random:
-            seeds = (self._seed + self.count + 1, self._seed + self.count + 2)
-            return [self._run(i, seed) for i, seed in enumerate(seeds)], "feeds that calibration did not see"
+            first = self._run(0, self._seed + self.count + 1)
+            count = UNSEEN if sum(array.size for array in first.values()) <= SMALL else 2
+            others = [self._run(number, self._seed + self.count + 1 + number) for number in range(1, count)]
+            return [first, *others], "feeds that calibration did not see"
         return [{k: _reversed(v) for k, v in self._run(0, self._seed).items()}], "the feed with its axes reversed"
 
     def _run(self, number: int, seed: int) -> dict[str, Array]:

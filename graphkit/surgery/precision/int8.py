@@ -26,7 +26,7 @@ from graphkit.runtime.failures import import_runtime
 from graphkit.runtime.placement import shape_nodes
 from graphkit.semantics.kinds import PRODUCTS
 from graphkit.surgery.precision.accuracy import BOUND, CLOSE, Accuracy
-from graphkit.surgery.precision.calibration import Calibration, Range, absurd, absurd_weights, ranges
+from graphkit.surgery.precision.calibration import DRAWN, GIVEN, Calibration, Range, absurd, absurd_weights, ranges
 from graphkit.surgery.precision.indexed import indexed
 from graphkit.surgery.precision.kept import Kept, kept_nodes, number_nodes
 from graphkit.surgery.precision.plain import Plain
@@ -226,7 +226,8 @@ class _Static:
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         model = onnx.ModelProto.FromString(self.plain.model.SerializeToString())
-        found = {name: tuple(np.array(edge, np.float32) for edge in r.widened()) for name, r in self.ranges.items()}
+        margin = DRAWN if self.calibration.random else GIVEN
+        found = {n: tuple(np.array(edge, np.float32) for edge in r.widened(margin)) for n, r in self.ranges.items()}
         finite = {name: edges for name, edges in found.items() if np.isfinite(edges).all()}
         operators = sorted({node.op_type for node in model.graph.node if node.name in nodes})
         with quiet(), indexed():

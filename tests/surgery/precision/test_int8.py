@@ -11,6 +11,7 @@ import graphkit as gk
 import onnx_text
 from backend_cases import node_cases
 from graphkit.surgery.precision.accuracy import relative_error
+from graphkit.surgery.precision.calibration import DRAWN, GIVEN, Range
 from oracle import run_ort
 
 RNG = np.random.default_rng(0)
@@ -272,3 +273,46 @@ def test_what_the_quantizer_fails_on_is_named():
     small = gk.precision(model, to="int8", feeds={"x": normal(1, 8)})
     assert "quantized: 1 MatMul" in notes(small)
     assert [e.domain for e in small.proto.opset_import] == ["ai.onnx"]
+
+
+def summed(numbers):
+    seen = Range()
+    with np.errstate(over="ignore"):
+        seen.add(
+            *(float(each) for each in (numbers.min(), numbers.max(), numbers.sum(), (numbers**2).sum())), numbers.size
+        )
+    return seen
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_range_of_few_random_numbers_holds_those_to_come(seed):
+    rng = np.random.default_rng(seed)
+    numbers = np.prod(rng.standard_normal((2, 100_000)), axis=0).astype(np.float32)  # a tail longer than a normal one
+    lowest, highest = summed(numbers[:300]).widened(DRAWN)
+    assert np.mean((numbers < lowest) | (numbers > highest)) < 0.002
+    assert summed(numbers).widened(DRAWN) == (numbers.min(), numbers.max())
+    given = summed(numbers[:300]).widened(GIVEN)
+    assert lowest <= given[0] <= numbers[:300].min()
+    assert numbers[:300].max() <= given[1] <= highest
+
+
+def test_a_widened_range_stays_finite():
+    large = np.float32([0, 0, 0, 0, -1.7e38])
+    assert all(np.isfinite(np.float32(edge)) for edge in summed(large).widened(DRAWN))
+    assert all(np.isfinite(np.float32(edge)) for edge in summed(large / 1e20).widened(DRAWN))
+
+
+@pytest.mark.parametrize("value", [-np.inf, -1e9, np.finfo(np.float32).min, -65504])
+def test_a_causal_attention_is_one_on_many_feeds_that_calibration_did_not_see(value):
+    mask = np.triu(np.full((7, 7), value, np.float32), 1)
+    mask[np.tril_indices(7)] = 0
+    weights = {name: normal(8, 8, scale=0.5, seed=seed) for seed, name in enumerate(("a", "b", "c"))}
+    text = """g (float[2,7,8] x) => (float[2,7,8] y, float[2,7,7] p) {
+        q = MatMul(x, a) k = MatMul(x, b) v = MatMul(x, c) t = Transpose<perm=[0,2,1]>(k) s = MatMul(q, t)
+        r = Mul(s, root) m = Add(r, mask) p = Softmax<axis=-1>(m) y = MatMul(p, v) }"""
+    model = parse(text, mask=mask, root=8**-0.5, **weights)
+    small = gk.precision(model, to="int8")
+    for seed in range(20):
+        feeds = {"x": normal(2, 7, 8, seed=100 + seed)}
+        assert np.abs(run_ort(small, feeds)["p"] - run_ort(model, feeds)["p"]).max() <= 0.1
+        assert off(small, model, feeds) <= 0.1
