@@ -65,7 +65,7 @@ def prove(
         state: Output -> input of ``edited`` that a caller feeds it to in the next step, as with a decoder's cache: N steps
             that hand these on have to equal one run of length N. Inputs grow with the cache where their dims say so.
         custom_ops: Shared libraries of custom operators for both models, as ``session`` takes them.
-        progress: Called after every step.
+        progress: Called after every step that was replayed, and before each that is asked whether its law holds.
 
     Returns:
         The proof; ``bool(proof)`` is whether everything was proved. What could not be asked is "unproved", never "proved".

@@ -44,6 +44,7 @@ class Steps:
 
     def __init__(self, last: Model, first: Model | Merged, progress: Progress | None) -> None:
         self._last = last
+        self._progress = progress
         self._merged = first if isinstance(first, Merged) else None
         self.start = first.change.after if isinstance(first, Merged) else first
         self.notes: list[str] = []
@@ -100,9 +101,14 @@ class Steps:
         changes, filled = all_refilled(self._changes[first:])
         links = [self._link(change) for change in [*self._changes[:first], *changes]]
         links = [replace(link, refilled=has) for link, has in zip(links, [*[False] * first, *filled], strict=True)]
-        held = []
+        held: list[Held] = []
+        done = 0
         for group in _groups(links):
+            named = list(dict.fromkeys(link.change.operation for link in group.links))
+            if self._progress is not None:
+                self._progress(done, len(links), f"proving {', '.join(named[:3])}{', ...' if len(named) > 3 else ''}")
             held += self._ask(group, asked)
+            done += len(group.links)
         if self._stopped:
             held.append(Held("unproved", self.steps[len(self._changes) :], "", self._stopped))
         return held
