@@ -10,7 +10,7 @@ from typing import Any
 
 from graphkit.fleet.outcomes import Done, Failed, Outcome
 from graphkit.report.columns import Column
-from graphkit.report.html.page import escape, page, table, verdict, view_link
+from graphkit.report.html.page import escape, page, prose, table, verdict, view_link
 
 LONGEST = 60
 """Characters of a model's name in the name of its page."""
@@ -34,7 +34,7 @@ def model_page(outcome: Done | Failed, said: tuple[str, str], *, about: str, bac
     """
     parts = [
         verdict(said[0], outcome.model, good=bool(outcome)),
-        f"<p>{escape(said[1])}</p>" if said[1] else "",
+        f"<p>{prose(said[1])}</p>" if said[1] else "",
         view_link(view),
         table((Column("", lambda row: row[0]), Column("", lambda row: row[1])), _facts(outcome)),
         *_result(outcome),
@@ -54,10 +54,10 @@ def _facts(outcome: Done | Failed) -> list[tuple[str, str]]:
 def _result(outcome: Outcome) -> list[str]:
     """The whole result: steps, findings and other lists of objects as tables, the rest as JSON."""
     if isinstance(outcome, Failed):
-        return [f"<h2>the error</h2><pre>{escape(outcome.message)}</pre>"] if "\n" in outcome.message else []
+        return [f"<h2>the error</h2><pre>{prose(outcome.message)}</pre>"] if "\n" in outcome.message else []
     result = outcome.result if isinstance(outcome, Done) else None
     if not isinstance(result, dict):
-        return [] if result is None else [f"<pre>{escape(_json(result))}</pre>"]
+        return [] if result is None else [f"<pre>{prose(_json(result))}</pre>"]
     parts = []
     rest = {}
     for name, value in result.items():
@@ -66,7 +66,7 @@ def _result(outcome: Outcome) -> list[str]:
         else:
             rest[name] = value
     if rest:
-        parts.append(f"<h2>the result</h2><pre>{escape(_json(rest))}</pre>")
+        parts.append(f"<h2>the result</h2><pre>{prose(_json(rest))}</pre>")
     return parts
 
 

@@ -10,7 +10,7 @@ from graphkit.errors import SaveError
 from graphkit.fleet.drawings import addresses
 from graphkit.fleet.model_page import model_page, page_name
 from graphkit.fleet.outcomes import Done, Failed, Outcome
-from graphkit.report.html.page import address, escape, page
+from graphkit.report.html.page import address, escape, page, prose
 from graphkit.storage.commit import write_file, write_into
 from graphkit.storage.source import is_url
 
@@ -83,7 +83,7 @@ def _steps(outcome: Outcome) -> str:
         for step in steps
         if isinstance(step, dict)
     ]
-    return f"<details><summary>steps</summary>{'<br>'.join(map(escape, lines))}</details>" if lines else ""
+    return f"<details><summary>steps</summary>{'<br>'.join(map(prose, lines))}</details>" if lines else ""
 
 
 def save_outcomes(
@@ -193,7 +193,7 @@ def outcomes_page(
         rows.append(
             f'<tr><td>{name}</td><td class="{kind}">{escape(state)}</td>'
             f'<td class="number" data-sort="{seconds:.6f}">{seconds:.2f}</td>'
-            f'<td class="number">{getattr(one, "attempts", 0)}</td><td>{link}</td><td class="long">{escape(said)}{_steps(one)}</td></tr>'
+            f'<td class="number">{getattr(one, "attempts", 0)}</td><td>{link}</td><td class="long">{prose(said)}{_steps(one)}</td></tr>'
         )
     good = all(outcomes)
     parts = [

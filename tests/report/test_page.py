@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 import graphkit as gk
+from graphkit.fleet.model_page import model_page
 from graphkit.report.columns import aligned
 from graphkit.report.html.plots import bars, curve, heat
 from graphkit.report.numbers import number
@@ -203,3 +204,24 @@ def test_pages_cut_long_names_and_keep_sentences_whole():
     page = gk.bisect(after, against=before)._repr_html_()
     assert name not in re.sub("<[^>]*>", "", page)
     assert re.search("<p>tolerance: [^<]*magnitude[^<]*</p>|<p>tolerance: [^<]*[)]</p>", page)
+
+
+def test_pages_of_many_models_cut_what_nobody_reads():
+    name = "n" * 10_000
+    step = {"number": 1, "what": "rename", "touched": [f"renamed '{name}'"], "state": "done"}
+    done = gk.Done("model.onnx", said=f"1 step: {name}", result={"steps": [step], "proof": {"tolerance": name}})
+    failed = gk.Failed("other.onnx", "EditError", f"no node\nis named {name}")
+    for page in (gk.outcomes_page("all", [done, failed], "graphkit"), *own_pages(done, failed)):
+        assert "n" * 300 not in page
+        assert "n" * 100 in page
+        read(page)
+
+
+def own_pages(*outcomes):
+    for one in outcomes:
+        yield model_page(one, gk.told(one), about="graphkit", back="all.html")
+
+
+def test_the_steps_of_a_proof_are_names():
+    done = gk.Done("model.onnx", result={"steps": ["rename", "insert"], "verdict": "proved"})
+    assert "<details>" not in gk.outcomes_page("prove", [done], "graphkit")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphkit.report.columns import Column
-from graphkit.report.html.page import escape, page, table
+from graphkit.report.html.page import escape, page, prose, table
 from graphkit.report.html.plots import figure, lengths
 from graphkit.report.numbers import number
 from graphkit.report.printable import shown
@@ -59,7 +59,7 @@ def bench_page(result: Benchmark, view: str | None = None) -> str:  # noqa: ARG0
     for place, profile in enumerate(result.profiles):
         parts += _profile(profile, place)
     if result.notes:
-        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>")
+        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{prose(note)}</li>" for note in result.notes) + "</ul>")
     return page(title, parts)
 
 

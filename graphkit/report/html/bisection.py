@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphkit.report.html.page import Links, escape, page, table, verdict, view_link
+from graphkit.report.html.page import Links, escape, page, prose, table, verdict, view_link
 from graphkit.report.html.plots import curve, figure
 from graphkit.report.printable import shown
 from graphkit.report.text.bisection import INTRODUCED_WIDE, VALUES, first_lines, what_ran
@@ -36,5 +36,5 @@ def bisection_page(result: Bisection, view: str | None = None) -> str:
         ]
     parts += ["<h2>Every value, in graph order</h2>", table(VALUES, result.rows, name="values", view=view, links=LINKS)]
     if result.notes:
-        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>")
+        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{prose(note)}</li>" for note in result.notes) + "</ul>")
     return page(title, parts)

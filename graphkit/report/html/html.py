@@ -14,7 +14,7 @@ from graphkit.report.html.bisection import bisection_page
 from graphkit.report.html.diff import diff_page
 from graphkit.report.html.history import history_page
 from graphkit.report.html.layers import layers_page
-from graphkit.report.html.page import escape, page
+from graphkit.report.html.page import escape, page, prose
 from graphkit.report.html.proof import proof_page
 from graphkit.report.html.summary import summary_page
 from graphkit.report.html.validation import validation_page
@@ -60,7 +60,7 @@ def report_html(result: object, *, view: str | None = None) -> str:
     if draw is not None:
         return draw(result, view)
     title = type(result).__name__
-    return page(title, [f"<h1>{escape(title)}</h1>", f"<pre>{escape(text(result))}</pre>"])
+    return page(title, [f"<h1>{escape(title)}</h1>", f"<pre>{prose(text(result))}</pre>"])
 
 
 def save_html(result: object, path: str | os.PathLike[str], *, view: str | None = None) -> None:

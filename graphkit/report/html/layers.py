@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphkit.report.html.page import escape, page, table, verdict, view_link
+from graphkit.report.html.page import escape, page, prose, table, verdict, view_link
 from graphkit.report.text.layers import MODULES
 from graphkit.report.text.tolerances import tolerances
 from graphkit.verify.bisect.layers import Layer, Layers
@@ -25,7 +25,7 @@ def layers_page(result: Layers, view: str | None = None) -> str:
         table(MODULES, result.rows, name="modules", view=view, links={"value": _value}),
     ]
     if result.notes:
-        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>")
+        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{prose(note)}</li>" for note in result.notes) + "</ul>")
     return page(title, parts)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from graphkit.report.columns import Column, T
 from graphkit.report.foot import foot
-from graphkit.report.printable import printable, shown
+from graphkit.report.printable import LONGEST, printable, shown
 
 STYLE = """
 .graphkit { color-scheme: light dark; --line: light-dark(#d1d9e0, #3d444d); --good: light-dark(#1a7f37, #3fb950);
@@ -68,6 +68,11 @@ def page(title: str, parts: Iterable[str], *, about: str | None = None) -> str:
 def escape(text: object) -> str:
     """Text that may stand in HTML; control characters and changes of direction are shown escaped."""
     return html.escape(printable(str(text)))
+
+
+def prose(text: object) -> str:
+    """A message that may stand in HTML: as ``escape``, and of words that nobody reads, names of 10,000 characters, the ends."""
+    return html.escape(printable(str(text), longest=LONGEST))
 
 
 def verdict(word: str, title: str, *, good: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphkit.report.columns import Column
-from graphkit.report.html.page import escape, page, table, verdict, view_link
+from graphkit.report.html.page import escape, page, prose, table, verdict, view_link
 from graphkit.report.text.proof import ANSWERS, OUTPUTS, outputs_of
 from graphkit.verify.laws.proof import Held, Proof
 
@@ -31,7 +31,7 @@ def proof_page(result: Proof, view: str | None = None) -> str:
     facts = {"seed": str(result.seed), **result.versions}
     fact: tuple[Column[tuple[str, str]], ...] = (Column("", lambda row: row[0]), Column("", lambda row: row[1]))
     parts += ["<h2>Facts</h2>", table(fact, facts.items())]
-    parts += [f"<p>{escape(note)}</p>" for note in result.notes]
+    parts += [f"<p>{prose(note)}</p>" for note in result.notes]
     return page(f"{result.verdict}: {title}", parts)
 
 

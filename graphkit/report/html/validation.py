@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphkit.report.columns import Column
-from graphkit.report.html.page import escape, page, table, verdict, view_link
+from graphkit.report.html.page import escape, page, prose, table, verdict, view_link
 from graphkit.report.html.plots import bars, curve, figure, heat
 from graphkit.report.numbers import number
 from graphkit.report.printable import shown
@@ -29,7 +29,7 @@ def validation_page(result: Report, view: str | None = None) -> str:
     parts += _by_dim(result)
     parts += ["<h2>Runs</h2>", _runs(result)]
     if result.notes:
-        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>")
+        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{prose(note)}</li>" for note in result.notes) + "</ul>")
     return page(title, parts)
 
 
