@@ -214,7 +214,6 @@ def test_pages_of_many_models_cut_what_nobody_reads():
     for page in (gk.outcomes_page("all", [done, failed], "graphkit"), *own_pages(done, failed)):
         assert "n" * 300 not in page
         assert "n" * 100 in page
-        read(page)
 
 
 def own_pages(*outcomes):
