@@ -11,8 +11,7 @@ import onnx
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.elementwise import OPSET as BROADCASTS
 from graphkit.semantics.kinds import MAY_DRAW, SOFTMAXES
-from graphkit.semantics.wide_sums import wide_evaluator
-from graphkit.shapes.inference import NOT_COMPUTED
+from graphkit.semantics.on_constants import NOT_COMPUTED, on_constants
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -67,16 +66,9 @@ def evaluated(node: onnx.NodeProto, inputs: Mapping[str, Array], opset: int) -> 
 
 def _referenced(node: onnx.NodeProto, inputs: Mapping[str, Array], opset: int) -> dict[str, Array] | None:
     tensors = [onnx.numpy_helper.from_array(array, name) for name, array in inputs.items()]
-    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
-    graph = onnx.helper.make_graph([node], "node", [], outputs, tensors)
-    alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    try:
-        with np.errstate(all="ignore"):
-            results = wide_evaluator(alone).run(None, {})
-    except NOT_COMPUTED:
-        return None
     names = [name for name in node.output if name]
-    return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
+    made = on_constants([node], tensors, names, opset)
+    return None if made is None else dict(zip(names, made, strict=True))
 
 
 Arrays = Sequence[Any]

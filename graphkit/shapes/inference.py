@@ -14,16 +14,13 @@ from graphkit.graph.calls import expands_beyond
 from graphkit.graph.scopes import Scope
 from graphkit.graph.walk import graphs, model_nodes
 from graphkit.semantics.kinds import CONTROL_FLOW
-from graphkit.semantics.wide_sums import wide_evaluator
+from graphkit.semantics.on_constants import on_constants
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
 
 UNNAMED = "unk__"
 """What onnx.shape_inference calls dims that it knows nothing about: no names of the model's author."""
-
-NOT_COMPUTED = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
-"""What onnx.reference raises for an operator that it does not have, and for values that an operator does not take."""
 
 LONG = 4096
 """Elements of a vector from which on it is no shape. onnx propagates every vector as if it were one, 2.7 KB an element."""
@@ -362,11 +359,5 @@ def _run(nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto], outp
     names = {tensor.name for tensor in initializers}
     if not nodes and output not in names:
         return None
-    result = onnx.helper.make_empty_tensor_value_info(output)
-    graph = onnx.helper.make_graph(nodes, "chain", [], [result], initializers)
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    try:
-        results: list[Array] = wide_evaluator(model).run(None, {})  # type: ignore[assignment]  # it says list[Any] | None
-    except NOT_COMPUTED:
-        return None  # a chain that cannot be computed beforehand is simply not known
-    return results[0]
+    made = on_constants(nodes, initializers, [output], opset)
+    return None if made is None else made[0]  # a chain that cannot be computed beforehand is simply not known

@@ -11,8 +11,7 @@ import onnx
 
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.kinds import CONTROL_FLOW, MAY_DRAW, PRODUCTS, RECURRENT, RESIZERS
-from graphkit.semantics.wide_sums import wide_evaluator
-from graphkit.shapes.inference import NOT_COMPUTED
+from graphkit.semantics.on_constants import NOT_COMPUTED, on_constants
 from graphkit.tensor import numpy_type
 
 if TYPE_CHECKING:
@@ -46,17 +45,13 @@ def computed(node: onnx.NodeProto, given: Given, opset: int) -> list[Array] | No
                 result = rule(node, given)
                 return None if result is None else [np.asarray(result)]
             return _by_reference(node, given, opset)
-    except (*NOT_COMPUTED, MemoryError, OverflowError):
+    except NOT_COMPUTED:
         return None
 
 
-def _by_reference(node: onnx.NodeProto, given: Given, opset: int) -> list[Array]:
+def _by_reference(node: onnx.NodeProto, given: Given, opset: int) -> list[Array] | None:
     tensors = {n: onnx.numpy_helper.from_array(a, n) for n, a in zip(node.input, given, strict=True) if a is not None}
-    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
-    graph = onnx.helper.make_graph([node], "node", [], outputs, list(tensors.values()))
-    alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    results: list[Any] = wide_evaluator(alone).run(None, {})  # type: ignore[assignment]  # it says list[Any] | None
-    return [np.asarray(result) for result in results]
+    return on_constants([node], tensors.values(), [name for name in node.output if name], opset)
 
 
 def axes_of(node: onnx.NodeProto, given: Given, position: int = 1) -> list[int] | None:

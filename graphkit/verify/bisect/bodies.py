@@ -13,15 +13,14 @@ import onnx.inliner
 
 from graphkit.errors import GraphkitError
 from graphkit.graph import values, walk
-from graphkit.graph.ports import Port
 from graphkit.model import Model
 from graphkit.reading.fits import array_type
 from graphkit.runtime.handover import require_runnable
-from graphkit.runtime.ort_values import declared_type, shared, to_runtime
+from graphkit.runtime.ort_values import declared_type, shared
 from graphkit.runtime.session import PieceSession
 from graphkit.verify.bisect.bisection import Failing, First, Row, first_of
 from graphkit.verify.bisect.match_onnx import match_values
-from graphkit.verify.bisect.onnx_side import OnnxSide
+from graphkit.verify.bisect.onnx_side import OnnxSide, as_fed
 from graphkit.verify.bisect.search import Search, goes_wrong
 from graphkit.verify.bisect.side import Side
 
@@ -198,7 +197,7 @@ def _outputs(body: Body) -> list[Any]:
     """What a body gives, on what it is fed."""
     model = body.model
     names = [output.name for output in model.proto.graph.output]
-    fed = {n: to_runtime(a, Port(n, array_type(a), None, str(a.dtype))) for n, a in body.feeds.items()}
+    fed = {n: as_fed(n, a) for n, a in body.feeds.items()}
     proto = model.copy_proto()
     for info in proto.graph.input:
         info.type.CopyFrom(declared_type(fed[info.name]))

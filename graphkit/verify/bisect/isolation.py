@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from graphkit.edit.subgraph import piece
 from graphkit.errors import GraphkitError
 from graphkit.graph.names import label
-from graphkit.graph.ports import Port
 from graphkit.graph.upstream import upstream
 from graphkit.graph.values import is_constant_node
-from graphkit.runtime.ort_values import declared_type, shared, to_runtime
+from graphkit.runtime.ort_values import declared_type, shared
 from graphkit.runtime.session import PieceSession
-from graphkit.verify.bisect.onnx_side import OnnxSide, constants_of, release
+from graphkit.verify.bisect.onnx_side import OnnxSide, as_fed, constants_of, release
 from graphkit.verify.bisect.perturbation import DRAWS, largest_difference, near_one, shaken
 
 if TYPE_CHECKING:
@@ -77,7 +74,7 @@ class Isolation:
         Returns:
             Value -> array; values whose nodes cannot run on these arrays are left out.
         """
-        fed = {name: self.to_feed(name, array) for name, array in twins.items()}
+        fed = {name: as_fed(name, array) for name, array in twins.items()}
         return self._halved([value for value in values if value in self._border], fed)
 
     def rounding(
@@ -95,7 +92,7 @@ class Isolation:
             (the largest differences seen, or None where that is not known; whether it may well be less). The most first;
             then, where that may be less, the least.
         """
-        fed = {name: self.to_feed(name, twins[name]) for name in self.behind(value)[1]}
+        fed = {name: as_fed(name, twins[name]) for name in self.behind(value)[1]}
         part, new = self.piece([value], fed)
         vague = near_one(part)
         yield self._rounding(part, fed, new[value], made, policy, absolutely=True), vague
@@ -117,11 +114,6 @@ class Isolation:
             return None  # a size, an index or a condition that is computed from floats
         finally:
             release(self.side.model)
-
-    @staticmethod
-    def to_feed(name: str, array: Array) -> Any:
-        """An array as the runtime takes it."""
-        return to_runtime(array, _port(name, array))
 
     def _halved(self, values: list[str], fed: Mapping[str, Any]) -> dict[str, Array]:
         """All at once; where that fails, for instance on twins of another shape, half of them at a time."""
@@ -147,9 +139,3 @@ class Isolation:
         """Nodes by name, Constant nodes left out."""
         nodes = [self.side.index.nodes[p] for p in positions]
         return tuple(label(n) for n in nodes if not is_constant_node(n))
-
-
-def _port(name: str, array: Array) -> Port:
-    from graphkit.reading.fits import array_type
-
-    return Port(name, array_type(np.asarray(array)), None, str(array.dtype))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 
 from graphkit.edit.subgraph import piece
@@ -19,6 +20,7 @@ from graphkit.graph.ports import Port, input_ports
 from graphkit.graph.upstream import upstream
 from graphkit.graph.values import is_constant_node
 from graphkit.model import Model
+from graphkit.reading.fits import array_type
 from graphkit.runtime.ort_values import declared_type, shared, to_runtime
 from graphkit.runtime.session import PieceSession
 from graphkit.shapes.inference import inferred
@@ -210,6 +212,11 @@ class OnnxSide:
     def _needed(self, stretch: range, outputs: Iterable[str]) -> list[int]:
         """The nodes of a stretch that lead to some outputs."""
         return sorted(upstream(self.index, outputs, enter=stretch.__contains__).nodes)
+
+
+def as_fed(name: str, array: Array) -> Any:
+    """An array as a piece takes it, in the array's own type: what ``declared_type`` declares the input as."""
+    return to_runtime(array, Port(name, array_type(np.asarray(array)), None, str(array.dtype)))
 
 
 def release(model: Model) -> None:

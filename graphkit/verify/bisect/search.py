@@ -12,7 +12,7 @@ from graphkit.errors import SessionError
 from graphkit.verify.bisect.bisection import Failing, Row
 from graphkit.verify.bisect.budget import BATCH, MOST_VALUES, Budget
 from graphkit.verify.bisect.isolation import Isolation
-from graphkit.verify.bisect.onnx_side import OnnxSide
+from graphkit.verify.bisect.onnx_side import OnnxSide, as_fed
 from graphkit.verify.bisect.side import Place, Side
 from graphkit.verify.compare.blocks import Blocks, blocks
 from graphkit.verify.compare.metrics import Metrics, dtype_name, measure, small_numbers_differ
@@ -245,7 +245,7 @@ def goes_wrong(row: Row) -> bool:
 def _failing(alone: Isolation, value: str, borders: _Borders, made: Any, *, wrong: bool) -> Failing:
     read = sorted(alone.behind(value)[1])
     feeds = {name: np.asarray(borders.arrays[name]) for name in read}
-    model, _ = alone.piece([value], {name: alone.to_feed(name, array) for name, array in feeds.items()})
+    model, _ = alone.piece([value], {name: as_fed(name, array) for name, array in feeds.items()})
     return Failing(model, feeds, borders.originals.get(value), made, wrong)
 
 
