@@ -1,5 +1,7 @@
 """A module that computes something else in an export: validate, bisect and layers say the same, and name the branch."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -33,8 +35,11 @@ class SameEitherWay(nn.Module):
         return torch.relu(x) if is_in_onnx_export() else x.clamp(min=0)
 
 
-def answers(module, exporter):
+@functools.cache
+def answers(kind, exporter):
+    """(findings, the three comparisons) of an export, made once for all tests that read them."""
     torch.manual_seed(0)
+    module = kind()
     args = (torch.randn(1, 3, 6, 6),)
     exported = gk.export_report(module, args, exporter=exporter)
     subject = (module, args)
@@ -46,7 +51,7 @@ def answers(module, exporter):
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 @pytest.mark.parametrize("module", [Clipped, ShiftedBefore])
 def test_the_three_comparisons_agree_that_the_export_holds_another_branch(module, exporter):
-    _, (report, found, layers) = answers(module(), exporter)
+    _, (report, found, layers) = answers(module, exporter)
     assert not report.match
     assert found.diverges
     assert not bool(layers)
@@ -56,7 +61,7 @@ def test_the_three_comparisons_agree_that_the_export_holds_another_branch(module
 
 # R27, R47
 def test_bisect_finds_the_node_of_the_branch():
-    _, (_, found, _) = answers(Clipped(), "dynamo")
+    _, (_, found, _) = answers(Clipped, "dynamo")
     assert found.first.op_type == "Clip"
     agreeing = [row.op_type for row in found.rows if row.match]
     assert agreeing == ["Conv"]
@@ -65,7 +70,7 @@ def test_bisect_finds_the_node_of_the_branch():
 # R27
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_a_branch_that_computes_the_same_agrees_in_all_three(exporter):
-    _, (report, found, layers) = answers(SameEitherWay(), exporter)
+    _, (report, found, layers) = answers(SameEitherWay, exporter)
     assert report.match
     assert not found.diverges
     assert bool(layers)
@@ -74,11 +79,11 @@ def test_a_branch_that_computes_the_same_agrees_in_all_three(exporter):
 # R27
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_the_export_names_the_line_of_the_branch(exporter):
-    findings, _ = answers(Clipped(), exporter)
-    assert [(f.kind, f.source.partition(":")[2]) for f in findings] == [("export-branch", "18 (in forward)")]
+    findings, _ = answers(Clipped, exporter)
+    assert [(f.kind, f.source.partition(":")[2]) for f in findings] == [("export-branch", "20 (in forward)")]
 
 
 def test_torch_answers_as_before_afterwards():
-    answers(SameEitherWay(), "dynamo")
+    answers(SameEitherWay, "dynamo")
     assert torch.onnx.is_in_onnx_export() is False
     assert is_in_onnx_export.__code__.co_filename.endswith("__init__.py")

@@ -60,8 +60,8 @@ def exported(net):
 
 @BOTH
 @pytest.mark.parametrize("opset", [None, 17])
-def test_each_call_has_the_same_name_under_both_exporters(net, exporter, opset):
-    model = gk.export(net, X, exporter=exporter, opset=opset)
+def test_each_call_has_the_same_name_under_both_exporters(net, exported, exporter, opset):
+    model = gk.export(net, X, exporter=exporter, opset=opset) if opset else exported(exporter)
     told = [(n.op_type, module_call(n)) for n in model.proto.graph.node if n.op_type in ("Gemm", "Relu")]
     block = [
         [("Gemm", f"block.fc#{3 * b + k}") for k in (1, 2, 3)] + [("Relu", f"block.seq.1#{b + 1}")] for b in range(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 
 import numpy as np
@@ -74,11 +75,18 @@ def test_a_model_that_the_checker_takes_may_run_nowhere():
         gk.run(model, {"x": np.ones(2, np.float32)}, device="cpu")
 
 
+@functools.cache
+def upscaler(exporter):
+    """(the module, its export without further options)."""
+    module = Upscaler()
+    return module, gk.export_report(module, image(1, 3, 8, 8), exporter=exporter)
+
+
 # R09
 @BOTH
 def test_inspect_tells_attributes_edges_and_weights(exporter):
-    module = Upscaler()
-    model = gk.export(module, image(1, 3, 8, 8), exporter=exporter)
+    module, report = upscaler(exporter)
+    model = report.model
     summary = gk.inspect(model)
     resize, conv = (node for node in summary.nodes if node.operator != "Constant")
     assert (conv.attributes["strides"], conv.attributes["pads"]) == ("[1, 1]", "[1, 1, 1, 1]")
@@ -140,7 +148,8 @@ def test_the_weights_may_stay_out_of_the_file(exporter):
 # R19
 @BOTH
 def test_without_an_opset_the_exporters_write_20(exporter):
-    assert gk.export_report(Upscaler(), image(1, 3, 8, 8), exporter=exporter).opset == 20
+    _, report = upscaler(exporter)
+    assert report.opset == 20
 
 
 class Repeated(torch.nn.Module):
