@@ -9,6 +9,7 @@ from graphkit.builder import RuntimeLimits as RuntimeLimits
 from graphkit.builder import build as build
 from graphkit.builder import runtime_limits as runtime_limits
 from graphkit.edit.following.context import SizeFinding as SizeFinding
+from graphkit.edit.patterns.rule_info import RuleInfo as RuleInfo
 from graphkit.errors import ClusterError as ClusterError
 from graphkit.errors import ComparisonError as ComparisonError
 from graphkit.errors import CutError as CutError
@@ -172,7 +173,6 @@ from graphkit.surgery.reorder import reorder as reorder
 from graphkit.surgery.replace import replace as replace
 from graphkit.surgery.resize import resize as resize
 from graphkit.surgery.retype import retype as retype
-from graphkit.surgery.rewrite import RuleInfo as RuleInfo
 from graphkit.surgery.rewrite import rewrite as rewrite
 from graphkit.surgery.rewrite import rewrite_rule as rewrite_rule
 from graphkit.surgery.rewrite import rewrite_rules as rewrite_rules

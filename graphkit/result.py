@@ -38,7 +38,12 @@ class Result:
 
     def _repr_html_(self) -> str | None:
         """The page, for notebooks; None where nothing is there to draw it."""
-        return _renderers[0](self) if _renderers else None
+        return page_of(self)
+
+
+def page_of(result: object) -> str | None:
+    """The page of a result, for notebooks; None where nothing is there to draw it. Named tuples and lists call it."""
+    return _renderers[0](result) if _renderers else None
 
 
 def brief(result: object) -> str:

@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError, Message
 from graphkit.errors import FormatError, GraphkitError
 from graphkit.graph.walk import tensors
 from graphkit.hint import Either, Hint
+from graphkit.result import LINES, WIDTH, brief, page_of
 from graphkit.tensor import decode
 
 if TYPE_CHECKING:
@@ -65,6 +66,13 @@ class Step(NamedTuple):
     arguments: dict[str, Any]
     notes: tuple[str, ...] = ()
     obstacle: str = ""
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
+        return f"Step({told})" if len(told) <= LINES * WIDTH else brief(self)
+
+    def _repr_html_(self) -> str | None:
+        return page_of(self)
 
     def decoded(self, find: Find | None = None) -> dict[str, Any]:
         """The arguments as the function takes them.

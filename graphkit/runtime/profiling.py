@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphkit.graph.ports import input_ports
+from graphkit.result import brief
 from graphkit.runtime import providers
 from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.runtime.failures import import_runtime, translated
@@ -38,6 +39,9 @@ class NodeTime(NamedTuple):
     operator: str
     provider: str
     milliseconds: float
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def node_times(

@@ -1,9 +1,8 @@
 """rewrite: patterns are looked for and replaced, by rules that are built in, in files, or made in Python."""
 
 import os
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import onnx
 
@@ -13,47 +12,14 @@ from graphkit.edit.patterns.library import TARGETS, built_in, find_rules
 from graphkit.edit.patterns.rewriting import Done, apply_in_functions, apply_rule
 from graphkit.edit.patterns.rule import Rule
 from graphkit.edit.patterns.rule_file import rule_of
+from graphkit.edit.patterns.rule_info import RuleInfo, Rules
 from graphkit.errors import EditError
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
-from graphkit.plural import counted
-from graphkit.result import LINES, WIDTH
 from graphkit.runtime.written import unfit
 from graphkit.shapes.types_of import types_of
-
-
-class RuleInfo(NamedTuple):
-    """A built-in rule, as ``rewrite --list`` shows it.
-
-    Attributes:
-        name: What ``rewrite`` calls it.
-        law: "replaced": the same numbers up to rounding; "close": an approximation.
-        tolerance: The bound of an approximation, relative to the output's largest magnitude; None for "replaced".
-        parameters: Name -> the value that it has unless another is given.
-        summary: What it does.
-    """
-
-    name: str
-    law: str
-    tolerance: float | None
-    parameters: Mapping[str, Any]
-    summary: str
-
-    def __str__(self) -> str:
-        given = ",".join(f"{name}={value}" for name, value in self.parameters.items())
-        law = "" if self.tolerance is None else f" (close, {self.tolerance:g})"
-        return f"{self.name + (':' + given if given else ''):<32} {self.summary}{law}"
-
-
-class Rules(list[RuleInfo]):
-    """Built-in rules, sorted by name; in a REPL their number and the first names."""
-
-    def __repr__(self) -> str:
-        text = f"{counted(len(self), 'rule')}: {', '.join(rule.name for rule in self)}"
-        lines = textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
-        return "\n".join(lines if len(lines) <= LINES else [*lines[: LINES - 1], "    ..."])
 
 
 def rewrite_rules() -> list[RuleInfo]:

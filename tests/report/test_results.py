@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 import graphkit as gk
-from graphkit.result import LINES, Result, brief
+from graphkit.result import LINES, WIDTH, Result, brief
 
 LONG = "a_name_that_is_rather_long_" * 20
 
@@ -129,3 +129,18 @@ def test_a_tensor_among_the_fields_is_shown_by_its_shape():
     subject = gk.TorchSubject(torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(50))), (torch.zeros(1, 2),))
     assert len(repr(subject).splitlines()) <= LINES
     assert brief(examples) == repr(examples)
+
+
+def test_what_is_no_dataclass_is_shown_alike():
+    step = gk.rename(chain(1, 3), values={"v0": f"<script>{LONG}</script>" * 20}).history[-1]
+    rules = gk.rewrite_rules()
+    for result in (step, rules, rules[0]):
+        assert len(repr(result)) <= LINES * (WIDTH + 1)
+        assert len(repr(result).splitlines()) <= LINES
+        assert gk.text(result)
+        page = result._repr_html_()
+        assert page.startswith("<!doctype html>")
+        assert "<script" not in page
+    assert "silu" in gk.text(rules)
+    small = gk.rename(chain(1, 3), values={"v0": "x"}).history[-1]
+    assert repr(small).startswith("Step(operation='rename', arguments={'values': {'v0': 'x'}}, notes=(")

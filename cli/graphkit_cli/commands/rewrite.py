@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -57,10 +56,7 @@ def command(
 
     if list_rules:
         found = gk.rewrite_rules()
-        render.result(
-            [rule._asdict() for rule in found],
-            lambda: "\n".join(textwrap.fill(str(r), 80, subsequent_indent=" " * 33) for r in found),
-        )
+        render.result([rule._asdict() for rule in found], lambda: gk.text(found))
         return 0
     if model is None or out is None:
         raise click.UsageError(f"Missing argument '{'MODEL' if model is None else 'OUT'}'.")

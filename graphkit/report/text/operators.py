@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
+from graphkit.edit.patterns.rule_info import RuleInfo, Rules
 from graphkit.report.columns import aligned, wrapped
 from graphkit.semantics.schemas import Operator, OperatorVersion, Parameter, RulesInForce
 from graphkit.torch_export.lowering import Lowering, Rule
@@ -49,6 +51,16 @@ def _rule(rule: OperatorVersion) -> list[str]:
 
 def _meaning(doc: str) -> list[str]:
     return wrapped(doc, "        ", hang="        ") if doc else []
+
+
+def built_in_text(rules: Rules) -> str:
+    """The built-in rules of ``rewrite``, one below the other."""
+    return "\n".join(rule_text(rule) for rule in rules)
+
+
+def rule_text(rule: RuleInfo) -> str:
+    """A built-in rule: its name with its parameters, and what it does."""
+    return textwrap.fill(str(rule), 80, subsequent_indent=" " * 33)
 
 
 def rules_text(result: RulesInForce) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from graphkit.edit.patterns.rule_info import RuleInfo, Rules
 from graphkit.inspection.check import Checked
 from graphkit.inspection.diff.difference import Difference
 from graphkit.inspection.dims_report import DimsReport
@@ -26,7 +27,15 @@ from graphkit.report.text.history import history_text, step_text
 from graphkit.report.text.layers import layers_text
 from graphkit.report.text.lint import lint_text
 from graphkit.report.text.look_up import matches_text, neighbours_text, value_text
-from graphkit.report.text.operators import check_text, lowering_text, operator_text, rules_text, table_text
+from graphkit.report.text.operators import (
+    built_in_text,
+    check_text,
+    lowering_text,
+    operator_text,
+    rule_text,
+    rules_text,
+    table_text,
+)
 from graphkit.report.text.probe import attempts_text, probe_text
 from graphkit.report.text.proof import proof_text
 from graphkit.report.text.reduction import reduction_text
@@ -69,6 +78,8 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     Reduction: reduction_text,
     Report: validation_text,
     Step: step_text,
+    RuleInfo: rule_text,
+    Rules: built_in_text,
     RulesInForce: rules_text,
     Matches: matches_text,
     ModelHistory: history_text,
