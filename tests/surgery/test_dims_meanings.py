@@ -159,3 +159,86 @@ def test_a_line_that_begins_at_a_size_by_chance_stays_as_it_is():
     edited = gk.dims(parse(text), {"x:0": "n"}, repair_shapes=True)
     x = RNG.standard_normal((9, 2)).astype(np.float32)
     assert_same(run_ort(edited, {"x": x})["z"], run_ort(parse(text), {"x": x[:5]})["z"])
+
+
+TOLD = {
+    "adds 10 places": (13, "g (float[1,6] x) => (float[1,16] y) <int64[4] p = {0,0,0,10}> { y = Pad(x, p) }", "x:1"),
+    "repeats its input": (13, "g (float[1,6] x) => (float[6,6] y) <int64[2] s = {6,1}> { y = Tile(x, s) }", "x:1"),
+    "fixed size 8": (
+        18,
+        "g (float[1,6] x) => (float[1,8] y) <int64[1] s = {8}> { y = CenterCropPad<axes=[1]>(x, s) }",
+        "x:1",
+    ),
+    "keeps fixed places": (
+        11,
+        "g (float[6] x) => (float[k] y) <bool[6] i = {0,1,0,1,0,1}> { y = Compress<axis=0>(x, i) }",
+        "x:0",
+    ),
+    "the fixed element 5": (
+        11,
+        "g (float[6,2] x) => (float[1,2] y) <int64 p = {5}> { s = SplitToSequence<axis=0>(x) y = SequenceAt(s, p) }",
+        "x:0",
+    ),
+    "selects at most": (
+        11,
+        "g (float[1,6,4] b, float[1,1,6] s) => (int64[k,3] y) <int64 m = {6}, float t = {0.5}> { y = NonMaxSuppression(b, s, m, t) }",
+        "b:1",
+    ),
+}
+
+
+@pytest.mark.parametrize("words", TOLD)
+def test_an_operator_that_is_told_the_size_is_named(words):
+    opset, text, place = TOLD[words]
+    other = {"s:2": "n"} if place == "b:1" else {}
+    assert words in said(parse(text, opset=opset), {place: "n", **other})
+
+
+def cosines(count, function):
+    return function(np.arange(count)[:, None] * np.array([1, 0.01])).astype(np.float32)[None]
+
+
+FOLLOWED = {
+    "a causal mask of Attention": (
+        23,
+        "g (float[1,2,6,4] x) => (float[a,b,c,d] y) { y = Attention(x, x, x, mask) }",
+        lambda n: {"mask": np.triu(np.full((n, n), -1e9, np.float32), 1)},
+        (1, 2, 4),
+    ),
+    "the tables of RotaryEmbedding": (
+        23,
+        "g (float[1,2,6,4] x) => (float[a,b,c,d] y) { y = RotaryEmbedding(x, co, si) }",
+        lambda n: {"co": cosines(n, np.cos), "si": cosines(n, np.sin)},
+        (1, 2, 4),
+    ),
+    "a line before there is a Range": (
+        9,
+        "g (float[1,2,6,1] x) => (float[a,b,c,d] y) { y = Add(x, line) }",
+        lambda n: {"line": np.arange(n, dtype=np.float32).reshape(1, 1, n, 1)},
+        (1, 2, 1),
+    ),
+    "a CenterCropPad of another axis": (
+        18,
+        "g (float[1,2,6,4] x) => (float[a,b,c,d] y) { y = CenterCropPad(x, s) }",
+        lambda n: {"s": np.array([1, 2, n, 2], np.int64)},
+        (1, 2, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FOLLOWED)
+def test_what_an_operator_is_told_of_an_axis_follows_it(what):
+    opset, text, tables, (batch, heads, width) = FOLLOWED[what]
+
+    def at(count):
+        model = parse(text.replace("6", str(count)), opset=opset)
+        made = (onnx.numpy_helper.from_array(array, name) for name, array in tables(count).items())
+        model.graph.initializer.extend(made)
+        return model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        edited = gk.dims(at(6), {"x:2": "n"}, repair_shapes=True)
+    for count in (9, 4, 6):
+        x = RNG.standard_normal((batch, heads, count, width)).astype(np.float32)
+        assert_same(run_ort(edited, {"x": x}), run_ort(at(count), {"x": x}), rtol=1e-4, atol=1e-5)

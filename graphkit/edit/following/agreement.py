@@ -225,19 +225,56 @@ def _grid_sample(state: Following, node: onnx.NodeProto, ranks: list[int]) -> li
     return [[(0, 0), (1, 0)]]
 
 
+def _attention(_: Following, node: onnx.NodeProto, ranks: list[int]) -> list[Columns]:
+    """Queries, keys and values of one batch, and a mask of as many rows as queries and columns as keys."""
+    if len(ranks) < 3 or ranks[0] not in (3, 4) or len(set(ranks[:3])) > 1:
+        return []
+    steps = 2 if ranks[0] == 4 else 1
+    columns = [[(0, 0), (1, 0), (2, 0)], [(1, steps), (2, steps)]]
+    if len(ranks) > 3 and ranks[3] > 1:
+        columns.append([(0, steps), (3, ranks[3] - 2)])
+        if not (len(node.input) > 4 and node.input[4]):
+            columns.append([(1, steps), (3, ranks[3] - 1)])
+        if ranks[3] == 4:
+            columns[0].append((3, 0))
+    return columns
+
+
+def _rotary_embedding(_: Following, node: onnx.NodeProto, ranks: list[int]) -> list[Columns]:
+    """Cosines and sines for each sample and step, or positions that look them up."""
+    steps = 2 if ranks[0] == 4 else 1
+    if len(ranks) > 3 and node.input[3]:
+        return [[(0, 0), (3, 0)], [(0, steps), (3, 1)]] if ranks[3] == 2 else []
+    return [[(0, 0), (1, 0), (2, 0)], [(0, steps), (1, 1), (2, 1)]] if ranks[1:3] == [3, 3] else []
+
+
+def _reverse_sequence(_: Following, node: onnx.NodeProto, ranks: list[int]) -> list[Columns]:
+    del ranks
+    return [[(0, attribute_value(node, "batch_axis", 1)), (1, 0)]]
+
+
+def _roi_align(_: Following, node: onnx.NodeProto, ranks: list[int]) -> list[Columns]:
+    del node, ranks
+    return [[(1, 0), (2, 0)]]
+
+
 _RULES: dict[str, Callable[[Following, onnx.NodeProto, list[int]], list[Columns]]] = {
     **dict.fromkeys(("Conv", "ConvTranspose"), _conv),
     **dict.fromkeys(("BatchNormalization", "InstanceNormalization"), _channels),
     **dict.fromkeys(("GatherElements", "ScatterElements"), _elements),
     **dict.fromkeys(RECURRENT, _recurrent),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _layer_norm),
+    "Attention": _attention,
     "Concat": _concat,
     "Einsum": _einsum,
     "Gemm": _gemm,
     "GridSample": _grid_sample,
     "MatMul": _matmul,
+    "ReverseSequence": _reverse_sequence,
+    "RoiAlign": _roi_align,
+    "RotaryEmbedding": _rotary_embedding,
     "ScatterND": _scatter_nd,
 }
 
-_BROADCAST_TOO = ("Einsum", "LayerNormalization", "MatMul", "RMSNormalization")
+_BROADCAST_TOO = ("Attention", "Einsum", "LayerNormalization", "MatMul", "RMSNormalization")
 """Operators of these whose axes of size 1 agree with every size."""

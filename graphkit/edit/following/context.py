@@ -16,7 +16,7 @@ from graphkit.graph.values import attribute_value, constant_tensor, is_constant_
 from graphkit.result import Result
 from graphkit.shapes.at_points import PointInference
 from graphkit.shapes.known import Known
-from graphkit.shapes.points import Dim, Sizes, product
+from graphkit.shapes.points import Dim, Sizes, fixed, product, whole
 from graphkit.tensor import stored_bytes
 
 if TYPE_CHECKING:
@@ -422,6 +422,19 @@ class Following:
             if part:
                 pieces.append(part)
         return pieces[0] if len(pieces) == 1 else self.add("Concat", pieces, "shape", axis=0)
+
+    def counted(self, size: str) -> str:
+        """0, 1, 2, ... up to a size of the form int64[1], at opset 9 and later: int64[n]."""
+        if self.opset >= 11:
+            zero, one = (self.constant(np.array(number, np.int64), "number") for number in (0, 1))
+            return self.add("Range", [zero, self.scalar(size), one], "count")
+        ones = self.add("ConstantOfShape", [size], "ones", value=onnx.numpy_helper.from_array(np.ones(1, np.int64)))
+        name = self.add("Squeeze", [self.add("NonZero", [ones], "count")], "count", axes=[0])
+        if (counts := self.get(size).data) is not None:  # NonZero hides how many there are
+            sizes = tuple(int(count.reshape(-1)[0]) for count in counts)
+            dim = whole(sizes) if len(set(sizes)) > 1 else fixed(sizes[0], self.points)
+            self.inference.known[name] = Known(onnx.TensorProto.INT64, (dim,), tuple(map(np.arange, sizes)))
+        return name
 
     def unsqueezed(self, name: str, axes: Sequence[int], wish: str) -> str:
         """New axes of size 1."""

@@ -105,6 +105,8 @@ def _merged(state: Following, array: np.ndarray, axis: int, want: Want) -> str |
 
 
 def _uneven(state: Following, array: np.ndarray, wants: dict[int, Want]) -> str | None:
+    if state.opset < 9:
+        return None  # nothing counts before NonZero
     axes = sorted(wants)
     if len(axes) == 2:
         others = tuple(axis for axis in range(array.ndim) if axis not in axes)
@@ -132,8 +134,7 @@ def _uneven(state: Following, array: np.ndarray, wants: dict[int, Want]) -> str 
 
 def _counted(state: Following, want: Want, dtype: np.dtype, rank: int, axis: int) -> str:
     """0, 1, 2, ... along an axis."""
-    zero, one = state.constant(np.array(0, np.int64), "zero"), state.constant(np.array(1, np.int64), "one")
-    count = state.add("Range", [zero, state.scalar(state.wanted(want)), one], "count")
+    count = state.counted(state.wanted(want))
     if dtype != np.int64:
         count = state.add("Cast", [count], "count", to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
     others = [a for a in range(rank) if a != axis]

@@ -44,6 +44,7 @@ def _tile(state: Following, node: onnx.NodeProto, known: Known, wants: dict[int,
         return None
     name = grow(state, node.input[0], own, depth) if own else node.input[0]
     new = {axis: want for axis, want in wants.items() if axis not in own}
+    state.remade.add(node.name or node.output[0])
     return remade(state, node, [name, shape_of(state, known, new, lambda axis: int(repeats[axis]))])
 
 

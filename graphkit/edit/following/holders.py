@@ -13,6 +13,14 @@ from graphkit.edit.following.numbers import PLACES_ONLY, follow_joined_numbers, 
 from graphkit.edit.following.reshapes import follow_reshape
 from graphkit.edit.following.resizes import follow_resize
 from graphkit.edit.following.slices import TO_THE_END, follow_slice
+from graphkit.edit.following.told_sizes import (
+    follow_crop_or_pad,
+    tell_compress,
+    tell_pad,
+    tell_sequence_at,
+    tell_suppression,
+    tell_tile,
+)
 from graphkit.edit.following.triangles import follow_triangle
 from graphkit.edit.nodes import set_attribute, set_input, set_inputs
 from graphkit.graph.values import attribute_value
@@ -289,18 +297,24 @@ _RULES: dict[str, Callable[[Following, onnx.NodeProto], None]] = {
     **dict.fromkeys(RECURRENT, _lengths),
     **dict.fromkeys(("Div", "Mul", *PLACES_ONLY), follow_numbers),
     "AffineGrid": _affine_grid,
+    "CenterCropPad": follow_crop_or_pad,
     "Col2Im": _col2im,
+    "Compress": tell_compress,
     "Concat": follow_joined_numbers,
     "Expand": _expand,
     "Gather": follow_gather,
     **dict.fromkeys(("GatherElements", "GatherND"), follow_places),
     "Loop": _loop,
+    "NonMaxSuppression": tell_suppression,
+    "Pad": tell_pad,
     "Reshape": follow_reshape,
     "Resize": follow_resize,
     "ScatterND": follow_scatter,
+    "SequenceAt": tell_sequence_at,
     "Slice": follow_slice,
     "Split": _split,
     "Squeeze": _squeeze,
+    "Tile": tell_tile,
     "TopK": _top_k,
     "Trilu": follow_triangle,
 }

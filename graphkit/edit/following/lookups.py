@@ -96,6 +96,8 @@ def follow_places(state: Following, node: onnx.NodeProto) -> None:
 
 def _order(state: Following, places: np.ndarray, want: Want) -> str | None:
     """All places in order, backwards, or rolled by a fixed number."""
+    if state.opset < 10:
+        return None
     count = places.size
     ordered = np.arange(count)
     if np.array_equal(places, ordered):
@@ -106,20 +108,19 @@ def _order(state: Following, places: np.ndarray, want: Want) -> str | None:
         return state.constant(np.array(value, np.int64), "number")
 
     if np.array_equal(places, ordered[::-1]) and count > 2:
-        last = state.add("Sub", [state.scalar(size), number(1)], "last")
-        return state.add("Range", [last, number(-1), number(-1)], "places")
+        return state.add("Sub", [state.add("Sub", [size, number(1)], "last"), state.counted(size)], "places")
     shift = int(places[0])
     if count > 3 and np.array_equal(places, (ordered + shift) % count):
         shift = shift if shift <= count // 2 else shift - count
-        moved = state.add("Range", [number(0), state.scalar(size), number(1)], "places")
-        return state.add("Mod", [state.add("Add", [moved, number(shift)], "places"), state.scalar(size)], "places")
+        moved = state.add("Add", [state.counted(size), number(shift)], "places")
+        return state.add("Mod", [moved, size], "places")
     return None
 
 
 def _every(state: Following, places: np.ndarray, want: Want) -> str | None:
     """Every second place, or third, from the first ones on to the end."""
     step = int(places[1] - places[0])
-    rising = step > 1 and places.size > 2 and bool((np.diff(places) == step).all())
+    rising = state.opset > 10 and step > 1 and places.size > 2 and bool((np.diff(places) == step).all())
     if not rising or not 0 <= places[0] < step or places[-1] + step < want.sizes[0]:
         return None
     first, by = (state.constant(np.array(number, np.int64), "number") for number in (int(places[0]), step))
@@ -140,7 +141,12 @@ def _windows(state: Following, places: np.ndarray, want: Want, only: int | None 
     """Windows of a fixed width that begin every so many places, as many as there is room for."""
     steps = [int(places[1, 0] - places[0, 0]), int(places[0, 1] - places[0, 0])] if min(places.shape) > 1 else [0, 0]
     rows, columns = (np.arange(count) for count in places.shape)
-    if places[0, 0] or min(steps) < 1 or not np.array_equal(places, rows[:, None] * steps[0] + columns * steps[1]):
+    if (
+        state.opset < 9
+        or places[0, 0]
+        or min(steps) < 1
+        or not np.array_equal(places, rows[:, None] * steps[0] + columns * steps[1])
+    ):
         return None
     fitting = []
     for axis in (0, 1) if only is None else (only,):
@@ -159,9 +165,7 @@ def _windows(state: Following, places: np.ndarray, want: Want, only: int | None 
     count = state.add(
         "Add", [state.add("Div", [room, state.constant([steps[axis]])], "count"), state.constant([1])], "count"
     )
-    zero, one = (state.constant(np.array(number, np.int64), "number") for number in (0, 1))
-    begins = state.add("Range", [zero, state.scalar(count), one], "begins")
-    begins = state.unsqueezed(begins, [1 - axis], "begins")
+    begins = state.unsqueezed(state.counted(count), [1 - axis], "begins")
     begins = state.add("Mul", [begins, state.constant([steps[axis]])], "begins")
     inside = (np.arange(places.shape[1 - axis]) * steps[1 - axis]).astype(np.int64)
     return state.add("Add", [begins, state.constant(np.expand_dims(inside, axis), "inside")], "places")
@@ -170,7 +174,7 @@ def _windows(state: Following, places: np.ndarray, want: Want, only: int | None 
 def _flattened(state: Following, node: onnx.NodeProto) -> bool:
     """Places that were made for one sample, in rows that several samples were merged into: each is given its own rows."""
     known, places = state.get(node.input[0]), state.get(node.input[1])
-    if known.dims is None or places.dims is None or not places.complete:
+    if known.dims is None or places.dims is None or not places.complete or state.opset < 9:
         return False
     if node.op_type == "GatherND":
         if attribute_value(node, "batch_dims", 0) or places.dims[-1].sizes != (1,) * state.points:
@@ -189,8 +193,7 @@ def _flattened(state: Following, node: onnx.NodeProto) -> bool:
         return False
     count = state.size(*samples)
     rows = state.add("Div", [state.size(node.input[0], axis), count], "rows")
-    zero, one = (state.constant(np.array(number, np.int64), "number") for number in (0, 1))
-    begins = state.add("Mul", [state.add("Range", [zero, state.scalar(count), one], "count"), rows], "begins")
+    begins = state.add("Mul", [state.counted(count), rows], "begins")
     rank = len(places.dims)
     begins = state.unsqueezed(begins, [a for a in range(rank + 1) if a != place], "begins")
     if places.elem != onnx.TensorProto.INT64:
@@ -215,10 +218,9 @@ def _of_one_sample(state: Following, node: onnx.NodeProto, axis: int, samples: t
     dims = state.get(node.input[1]).dims or ()
     if node.op_type != "Gather" or len(dims) < 2 or dims[0].base != 1:
         return False
-    zero, one = (state.constant(np.array(number, np.int64), "number") for number in (0, 1))
     count = state.size(*samples)
     rows = state.add("Div", [state.size(node.input[0], axis), count], "rows")
-    begins = state.add("Mul", [state.add("Range", [zero, state.scalar(count), one], "count"), rows], "begins")
+    begins = state.add("Mul", [state.counted(count), rows], "begins")
     begins = state.unsqueezed(begins, list(range(1, len(dims))), "begins")
     if (elem := state.get(node.input[1]).elem) != onnx.TensorProto.INT64:
         begins = state.add("Cast", [begins], "begins", to=elem)
@@ -326,9 +328,7 @@ def _scatter_batch(state: Following, node: onnx.NodeProto, depth: int, outer: in
 def _with_samples(state: Following, places: str, want: Want, axis: int, component: int) -> str:
     """Places with a component that counts along an axis."""
     dims = state.get(places).dims or ()
-    zero, one = state.constant(np.array(0, np.int64), "zero"), state.constant(np.array(1, np.int64), "one")
-    count = state.add("Range", [zero, state.scalar(state.wanted(want)), one], "count")
-    count = state.unsqueezed(count, [a for a in range(len(dims)) if a != axis], "count")
+    count = state.unsqueezed(state.counted(state.wanted(want)), [a for a in range(len(dims)) if a != axis], "count")
     only = state.constant((np.arange(dims[-1].base) == component).astype(np.int64), "component")
     return state.add("Add", [places, state.add("Mul", [count, only], "steps")], "places")
 

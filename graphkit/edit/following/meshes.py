@@ -80,12 +80,11 @@ def _mesh(state: Following, data: str, places: np.ndarray, along: dict[int, int]
     outer = places.ndim - 1
     sizes = {axis: state.size(data, component) for component, axis in along.items()}
     shape = state.concatenated([sizes[axis] if axis in sizes else places.shape[axis] for axis in range(outer)])
-    zero, one = (state.constant(np.array(number, np.int64), "number") for number in (0, 1))
     parts: list[str] = []
     for component in range(places.shape[-1]):
         if component in along:
             axis = along[component]
-            count = state.add("Range", [zero, state.scalar(sizes[axis]), one], "count")
+            count = state.counted(sizes[axis])
             part = state.unsqueezed(count, [a for a in range(outer) if a != axis], "count") if outer > 1 else count
         else:
             numbers = places[..., component].astype(np.int64)

@@ -63,10 +63,10 @@ def _made(state: Following, array: np.ndarray, table: np.ndarray, own: list[Want
     work = table if plain else table.astype(np.float32)
     last = []
     for place, want in enumerate(own):
-        zero, one = (state.constant(np.array(number, np.int64), "number") for number in (0, 1))
-        end = state.scalar(state.wanted(want) if want.varies else state.constant([want.sizes[0]]))
-        count = state.add("Range", [zero, end, one], "count")
-        is_last = state.add("Equal", [count, state.add("Sub", [end, one], "last")], "is_last")
+        end = state.wanted(want) if want.varies else state.constant([want.sizes[0]])
+        is_last = state.add(
+            "Equal", [state.counted(end), state.add("Sub", [end, state.constant([1])], "last")], "is_last"
+        )
         last.append(state.unsqueezed(is_last, [a for a in range(4) if a != place], "is_last"))
 
     def corner(row: int, column: int) -> str:
