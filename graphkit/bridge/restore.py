@@ -221,10 +221,11 @@ class Restore:
         told = {v.name: v for v in now.value_info if v.name not in boundary}
         was, mine = _by_name(before.value_info), _by_name(own.value_info)
         functions = {walk.function_key(function) for function in self.source.proto.functions}
+        made |= {v.name for v in (*own.value_info, *told.values()) if walk.is_function_value(v.name, functions)}
         for info in own.value_info:
             if info.name in told and info.name in made:
                 result.value_info.append(_value(told.pop(info.name), was, mine))
-            elif info.name not in was and (info.name in made or walk.is_function_value(info.name, functions)):
+            elif info.name not in was and info.name in made:
                 result.value_info.append(info)
         result.value_info.extend(v for name, v in told.items() if name in made and was.get(name) != v)
 

@@ -126,3 +126,26 @@ def test_what_onnx_ir_cannot_hold_is_refused():
         gk.to_onnx_ir(model)
     with pytest.raises(ValueError, match="'onnx-ir'"):
         gk.Model(net()).edit("ir")
+
+
+BEFORE_IR_10 = """<ir_version: 9, opset_import: ["": 17, "my": 1]>
+g (float[2] x) => (float[2] y) { y = my.f(x) }
+<domain: "my", opset_import: ["": 17]>
+f (i) => (o) { a = Neg(i) b = Abs(a) o = Neg(b) }"""
+
+
+def test_what_is_known_of_a_functions_values_stays_in_its_older_place_too():
+    model = onnx.parser.parse_model(BEFORE_IR_10)
+    for name in ("a", "b"):
+        model.graph.value_info.add(name=f"my::f/{name}", doc_string=name).type.CopyFrom(
+            onnx.helper.make_tensor_type_proto(1, [2])
+        )
+    assert gk.from_onnx_ir(gk.to_onnx_ir(model), like=model).proto == model
+    with gk.load(model).edit("onnx-ir") as edit:
+        inner = next(iter(edit.ir.functions.values()))
+        last = inner.graph.node(2)
+        last.replace_input_with(0, inner.graph.node(0).outputs[0])
+        inner.graph.remove(inner.graph.node(1), safe=True)
+    assert list(edit.model.proto.graph.value_info) == [model.graph.value_info[0]]
+    x = np.array([1, -2], np.float32)
+    assert_same(run_ort(edit.model, {"x": x}), {"y": x})
