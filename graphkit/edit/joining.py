@@ -113,16 +113,16 @@ class Joined:
             back = {new: old for old, new in part.table.items() if old not in part.merged}
             for value in part.graph.input:
                 found["inputs"][value.name] = f"{part.name}:{back.get(value.name, value.name)}"
-            gone = {part.table.get(value, value) for model, value in self.used if model == part.name}
+            kept = self._kept_outputs(part)
             for value in part.graph.output:
-                if value.name not in gone:
+                if value.name in kept:
                     found["outputs"][value.name] = f"{part.name}:{back.get(value.name, value.name)}"
         return found
 
     def _kept_outputs(self, part: Part) -> set[str]:
-        """Outputs that stay in the interface, by their new names."""
-        gone = {value for model, value in self.used if model == part.name}
-        return {part.table.get(v.name, v.name) for v in part.graph.output if v.name not in gone}
+        """Outputs that stay in the interface, by their new names, which the part has already."""
+        gone = {part.table.get(value, value) for model, value in self.used if model == part.name}
+        return {value.name for value in part.graph.output} - gone
 
     def _name_values(self) -> None:
         """Give every name that an earlier part has the part's name in front; connected inputs the name that feeds them."""

@@ -199,6 +199,8 @@ def split(
     if sum(given is not None for given in (stages, at, modules)) != 1:
         raise ArgumentValueError("say how to split in one way: stages=N, at=[VALUE, ...] or modules=[PATH, ...]")
     at, modules = names(at), names(modules)
+    if not any((stages is not None, at, modules)):
+        raise ArgumentValueError("there is no value or module to split at, so there is one stage: name one or more")
     source = as_valid_model(model)
     proto = source.proto
     index = GraphIndex(proto.graph)

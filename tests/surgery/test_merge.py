@@ -8,6 +8,7 @@ import pytest
 import graphkit as gk
 from graphkit.verify.laws.round import SAMPLES
 from onnx_text import parse
+from oracle import assert_same, run_ort
 
 A = """<ir_version: 8, opset_import: ["" : 17]> first (float[n, 2] x) => (float[n, 2] y, float[n, 2] extra)
 <float[2] k = {1, 2}> { [add] h = Add(x, k) [neg] y = Neg(h) extra = Abs(h) }"""
@@ -318,3 +319,26 @@ def test_sizes_that_meet_behind_an_open_dim_and_do_not_fit_are_refused():
     )
     with pytest.raises(gk.EditError, match=r"connecting a:y with b:u leaves types that do not fit together.*MatMul"):
         gk.merge({"a": one, "b": other}, connect={"a:y": "b:u"})
+
+
+@pytest.mark.parametrize("count", [3, 5])
+@pytest.mark.parametrize("prefix", [False, True])
+def test_models_of_one_interface_in_a_chain_have_the_first_ones_input_and_the_last_ones_output(count, prefix):
+    models = {
+        f"m{k}": onnx.parser.parse_model(
+            f'<ir_version: 8, opset_import: ["": 18]> g (float[2] x) => (float[2] y, float[2] aside) <float[2] w = {{{k}, {k + 1}}}> '
+            "{ t = Add(x, w) y = Mul(t, w) aside = Neg(t) }"
+        )
+        for k in range(1, count + 1)
+    }
+    merged = gk.merge(models, connect={f"m{k}:y": f"m{k + 1}:x" for k in range(1, count)}, prefix=prefix)
+    assert [value.name for value in merged.inputs] == ["x"]
+    names = [value.name for value in merged.outputs]
+    assert names == ["aside", *(f"m{k}/aside" for k in range(2, count)), f"m{count}/y", f"m{count}/aside"]
+    value = np.array([0.5, -1], np.float32)
+    said = run_ort(merged, {"x": value})
+    for model in models.values():
+        answer = run_ort(model, {"x": value})
+        value = answer["y"]
+    assert_same({"y": said[f"m{count}/y"], "aside": said[f"m{count}/aside"]}, answer)
+    assert gk.prove(merged), gk.text(gk.prove(merged))

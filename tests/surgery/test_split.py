@@ -114,6 +114,8 @@ def test_saving_replaces_an_earlier_split_and_nothing_else(tmp_path):
 
 WRONG = [
     ({}, ValueError, "one way"),
+    ({"at": []}, ValueError, "one stage"),
+    ({"modules": []}, ValueError, "one stage"),
     ({"stages": 1}, ValueError, "2 stages or more"),
     ({"stages": 8}, gk.EditError, "7 nodes"),
     ({"stages": 2, "by": "luck"}, ValueError, "luck"),
