@@ -9,6 +9,7 @@ import onnx
 from graphkit.arguments import ArgumentValueError
 from graphkit.edit.folding import FOLD_LIMIT
 from graphkit.edit.simplification.bodies import simplify_bodies
+from graphkit.edit.simplification.convolutions import fold_into_convolutions
 from graphkit.edit.simplification.functions import resolve_control_flow, simplify_functions
 from graphkit.edit.simplification.passes import remove_dead, share_weights, simplify_once
 from graphkit.edit.simplification.unused import remove_unused
@@ -30,7 +31,9 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
     Rounds of: constants are computed, and so are sizes that follow from declared shapes; nodes that change nothing go
     (Identity, a Cast to the same type, a Transpose that keeps the order, a Reshape to the same shape, Dropout, + 0, * 1,
     ...); an If whose condition is constant is the branch that runs, and a Loop of a few turns, whose number is constant, is its
-    turns; two Transposes, Casts or Reshapes in a row become one; nodes that are there twice are there once; equal weights
+    turns; two Transposes, Casts or Reshapes in a row become one; a Conv of float32 or wider does the work of a
+    BatchNormalization, and of a Mul, Div, Add or Sub with a constant for each channel, behind it, and of a Pad before it
+    (what it gives is then rounded otherwise, in its last digit); nodes that are there twice are there once; equal weights
     are stored once; what nothing reads goes, in bodies and functions too, and so do optional results, functions that nothing
     calls and imports that nothing needs.
 
@@ -69,6 +72,7 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         now += simplify_functions(model, proto, most - _weight_bytes(proto))
         now += resolve_control_flow(proto)
         now += remove_unused(proto)
+        now += fold_into_convolutions(model, proto, most - _weight_bytes(proto)) if not now else Counter()
         if not now and (shared := share_weights(model, proto)):  # nodes that read them may be equal now
             now["weights that were there twice are there once"] = shared
             remove_dead(proto, {name for body in walk.nested(proto.graph.node) for name in walk.defined_names(body)})
@@ -93,6 +97,7 @@ ONE = {
     "functions that nothing calls are gone": "function that nothing calls is gone",
     "imports that nothing needs are gone": "import that nothing needs is gone",
     "Reshapes have a constant target": "Reshape has a constant target",
+    "nodes became part of the Conv beside them": "node became part of the Conv beside it",
     "outputs that were computed twice are copied": "output that was computed twice is copied",
     "optional results that nothing reads are left out": "optional result that nothing reads is left out",
     "weights that were there twice are there once": "weight that was there twice is there once",
