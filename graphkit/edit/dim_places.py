@@ -31,6 +31,7 @@ class Asked(NamedTuple):
     symbols: dict[str, int | str]
     places: dict[Place, int | str]
     outputs: dict[Place, int | str]
+    named: dict[Place, int | str]
 
 
 def sorted_out(proto: onnx.ModelProto, values: Mapping[str, int | str]) -> Asked:
@@ -46,11 +47,14 @@ def sorted_out(proto: onnx.ModelProto, values: Mapping[str, int | str]) -> Asked
     symbols: dict[str, int | str] = {}
     places: dict[Place, int | str] = {}
     outputs: dict[Place, int | str] = {}
+    named: dict[Place, int | str] = {}
     for key, value in values.items():
         _check_value(key, value)
         target: str | Place = axis_or_symbol(key, ports, known, value)
         if isinstance(target, Axis):
             now = dim_at(proto, target)
+            if target[0] not in inputs:
+                named[target] = value
             if target[0] not in inputs and not (isinstance(now, str) and now.isidentifier()):
                 outputs[target] = value
                 continue
@@ -61,7 +65,7 @@ def sorted_out(proto: onnx.ModelProto, values: Mapping[str, int | str]) -> Asked
         else:
             places[target] = value
     _check_names(proto, places)
-    return Asked(symbols, places, outputs)
+    return Asked(symbols, places, outputs, named)
 
 
 def _check_names(proto: onnx.ModelProto, places: Mapping[Place, int | str]) -> None:

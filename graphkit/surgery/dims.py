@@ -17,10 +17,12 @@ from graphkit.edit.following.walk import Followed, follow
 from graphkit.edit.stale import refresh, sharpen
 from graphkit.errors import EditError
 from graphkit.graph.calls import expanded_nodes
-from graphkit.hint import Argument, Hint
+from graphkit.graph.values import dims as dims_of
+from graphkit.hint import Argument, Hint, call
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.runtime.freed_axes import try_laws
+from graphkit.shapes.inference import inferred
 
 
 class _Said(NamedTuple):
@@ -61,7 +63,7 @@ def dims(
     Raises:
         NameNotFoundError: No input and no symbol has the name.
         EditError: The axis does not exist, the shape of the input is not declared, or the value is no name and no size;
-            with ``strict`` also: something holds a size and does not follow.
+            an axis of an output is given a size that the nodes do not give it; with ``strict`` also: something holds a size and does not follow.
 
     Changes: nothing; returns a new model. Declarations change, with ``repair_shapes`` what holds a size, and nodes that
         ``fold`` computes: the numbers that a model computes at its old sizes stay what they are.
@@ -97,6 +99,7 @@ def dims(
         free = [place for place in names if isinstance(asked.places[place], str) and dim_at(model.proto, place) == 1]
         _name_batches(proto, followed, {names[place] for place in free})
     notes += _name_outputs(proto, asked, followed)
+    _check_outputs(proto, asked)
     said = _Said([], [], [])
     if followed is not None:
         said = _said(proto, followed, names, repair=repair_shapes)
@@ -162,6 +165,38 @@ def _name_outputs(proto: onnx.ModelProto, asked: Asked, followed: Followed | Non
         notes.append(f"{where} was {spelt(dim)} and is {value}")
         set_place(proto, place, value)
     return notes
+
+
+def _check_outputs(proto: onnx.ModelProto, asked: Asked) -> None:
+    """Refuse a size for an axis of an output that the nodes give another one.
+
+    Raises:
+        EditError: The axis has another size, or that of an input's axis that is free.
+    """
+    given = {place: value for place, value in asked.named.items() if isinstance(value, int)}
+    if not given:
+        return
+    bare = onnx.ModelProto()
+    bare.CopyFrom(proto)
+    for output in bare.graph.output:
+        if any(output.name == name for name, _ in given):
+            output.type.tensor_type.ClearField("shape")
+    made = {value.name: dims_of(value.type) for value in inferred(bare).graph.output}
+    free = {
+        dim: f"{value.name}:{axis}"
+        for value in proto.graph.input
+        for axis, dim in enumerate(dims_of(value.type) or ())
+        if isinstance(dim, str)
+    }
+    for (name, axis), value in given.items():
+        dim = (made[name] or {axis: None})[axis]
+        if isinstance(dim, int) and dim != value:
+            raise EditError(f"{name}:{axis} cannot be {value}: the nodes before it give it the size {dim}")
+        if isinstance(dim, str) and dim in free:
+            raise EditError(
+                f"{name}:{axis} cannot be {value} alone: it is {dim!r}, as {free[dim]} is",
+                hint=Hint("give the input that size: ", call("dims", values={free[dim]: value})),
+            )
 
 
 def _follow(

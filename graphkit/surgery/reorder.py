@@ -8,7 +8,7 @@ import onnx
 
 from graphkit.arguments import ArgumentValueError
 from graphkit.edit.nodes import sort_nodes
-from graphkit.errors import NameNotFoundError
+from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph.addresses import Addresses
 from graphkit.graph.names import Names
 from graphkit.graph.order import is_ordered, topological_order
@@ -37,6 +37,7 @@ def reorder(
 
     Raises:
         NameNotFoundError: There is no such input or output.
+        EditError: One is named twice.
         InvalidGraphError: The nodes read from each other in a cycle.
         ValueError: Nothing is to be done.
 
@@ -66,6 +67,9 @@ def _reorder(entries: Sequence[onnx.ValueInfoProto], names: Sequence[str], kind:
     if not names:
         return []
     present = [value.name for value in entries]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise EditError(f"the {kind} {twice!r} is named {names.count(twice)} times", hint="name each once")
     for name in names:
         if name not in present:
             raise NameNotFoundError(kind, name, present)

@@ -96,6 +96,7 @@ ONE = {
     "Loops with a constant count became their turns": "Loop with a constant count became its turns",
     "functions that nothing calls are gone": "function that nothing calls is gone",
     "imports that nothing needs are gone": "import that nothing needs is gone",
+    "CastLikes have a constant type": "CastLike has a constant type",
     "Reshapes have a constant target": "Reshape has a constant target",
     "nodes became part of the Conv beside them": "node became part of the Conv beside it",
     "outputs that were computed twice are copied": "output that was computed twice is copied",

@@ -1,6 +1,7 @@
 """What dims says: of holders that cannot follow, of names, of outputs; and what it refuses."""
 
 import functools
+import re
 import warnings
 
 import numpy as np
@@ -139,3 +140,31 @@ def test_the_report_has_three_answers():
     assert gk.dims_report(parse("g (float[1,4] x) => (float[a,b] y) { y = Relu(x) }"), {"x:0": "n"})
     with pytest.raises(gk.EditError, match="none of these dims has a fixed size"):
         gk.dims_report(parse("g (float[n,4] x) => (float[a,b] y) { y = Relu(x) }"), {"x:0": "m"})
+
+
+OPEN = '<ir_version: 8, opset_import: ["": 18]> g (float[n,3] x) => (float[n,3] y, float[a,b] z) { y = Neg(x) z = Transpose(x) }'
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"z:0": 5}, "z:0 cannot be 5: the nodes before it give it the size 3"),
+        ({"z:1": 7, "x:0": 4}, "z:1 cannot be 7: the nodes before it give it the size 4"),
+        ({"z:1": 7}, "z:1 cannot be 7 alone: it is 'n', as x:0 is"),
+    ],
+)
+def test_an_axis_of_an_output_has_no_size_that_the_nodes_do_not_give_it(values, said):
+    with pytest.raises(gk.EditError, match=re.escape(said)):
+        gk.dims(onnx.parser.parse_model(OPEN), values)
+
+
+@pytest.mark.parametrize(
+    ("values", "shape"),
+    [({"z:0": 3}, [3, "b"]), ({"z:0": "three", "z:1": "n"}, ["three", "n"]), ({"z:1": 4, "x:0": 4}, [3, 4])],
+)
+def test_what_axes_of_outputs_are_said_to_be_is_proved(values, shape):
+    model = onnx.parser.parse_model(OPEN)
+    edited = gk.dims(model, values)
+    declared = edited.outputs[1].type.tensor_type.shape.dim
+    assert [dim.dim_value or dim.dim_param for dim in declared] == shape
+    assert gk.prove(edited, model)

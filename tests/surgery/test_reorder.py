@@ -70,3 +70,13 @@ def test_every_node_gets_a_name_of_its_own():
 def test_nothing_to_do_is_no_call():
     with pytest.raises(ValueError, match="reorder needs"):
         gk.reorder(net())
+
+
+@pytest.mark.parametrize("kind", ["inputs", "outputs"])
+def test_a_name_that_is_given_twice_is_refused(kind):
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> g (float[2] a, float[2] b) => (float[2] y, float[2] z) { y = Sub(a, b) z = Neg(a) }'
+    )
+    name = {"inputs": "b", "outputs": "z"}[kind]
+    with pytest.raises(gk.EditError, match=f"{name}.* is named 2 times"):
+        gk.reorder(model, **{kind: [name, name]})

@@ -6,6 +6,7 @@ import onnxruntime as ort
 import pytest
 
 import graphkit as gk
+from oracle import assert_same, run_ort
 
 
 def parse(body, inputs="float[2, 3, 4] x", outputs="y", constants="", opset=18, more=""):
@@ -430,3 +431,55 @@ def test_a_random_draw_in_a_body_is_drawn_as_often():
     text = "y = Loop(n, , x) <body = b (int64 i, bool g, float[2] v) => (bool k, float[2] w) { k = Identity(g) a = RandomNormalLike(v) b = RandomNormalLike(v) w = Add(a, b) }>"
     edited = gk.simplify(parse(text, "int64 n, float[2] x", "float[2] y"))
     assert [node.op_type for node in edited.nodes[0].attribute[0].g.node].count("RandomNormalLike") == 2
+
+
+def _left(text, feeds, opset=18):
+    model = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["": {opset}]> g {text}')
+    after = gk.simplify(model)
+    assert_same(run_ort(after, feeds), run_ort(model, feeds))
+    assert gk.simplify(after).proto == after.proto
+    return [node.op_type for node in after.nodes]
+
+
+FIVE = {"x": np.arange(15, dtype=np.float32).reshape(5, 3) - 7}
+
+
+@pytest.mark.parametrize(
+    ("shape", "left"), [("3", ["MatMul"]), ("1,3", ["MatMul"]), ("1", ["MatMul"]), ("1,1,3", ["MatMul", "Add"])]
+)
+def test_zeros_are_not_added_also_where_the_other_dims_are_not_known(shape, left):
+    zeros = ",".join("0" * int(np.prod([int(size) for size in shape.split(",")])))
+    text = f"(float[N,3] x) => (float[A,B] y) <float[3,3] w = {{1,2,3,4,5,6,7,8,9}}, float[{shape}] z = {{{zeros}}}>"
+    text = text.replace("float[A,B] y", "float[A,B,C] y") if len(left) == 2 else text
+    assert _left(text + " { a = MatMul(x, w) y = Add(z, a) }", FIVE) == left
+
+
+def test_a_castlike_to_a_type_that_is_known_is_a_cast_or_a_constant():
+    text = "(float[N,3] x) => (float[N,3] y, float16[N,3] h) { one = Constant<value_int = 2>() two = CastLike(one, x) y = Mul(x, two)"
+    assert _left(text + " n = Cast<to = 10>(one) h = CastLike(x, n) }", FIVE) == ["Mul", "Cast"]
+    assert _left("(float[N,3] x) => (float[N,3] y) { a = CastLike(x, x) y = Neg(a) }", FIVE) == ["Neg"]
+
+
+@pytest.mark.parametrize(("number", "left"), [(-1, 0), (5, 1), (3, 1)])
+def test_a_size_that_is_not_known_is_no_negative_number(number, left):
+    """How torch.expand is exported: ``-1`` would keep a size."""
+    text = f"""(float[N,3] x, float[M,3] s) => (float[A,B] y) {{
+        n = Shape<start = 0, end = 1>(s)  three = Constant<value_ints = [3]>()  to = Concat<axis = 0>(n, three)
+        asked = Constant<value_ints = [{number}, {number}]>()  ones = Constant<value_ints = [1, 1]>()
+        keeps = Equal(to, asked)  target = Where(keeps, ones, to)  first = Gather(x, zero)  zero = Constant<value_ints = [0]>()
+        y = Expand(first, target) }}"""
+    text = text.replace(
+        "first = Gather(x, zero)  zero = Constant<value_ints = [0]>()",
+        "zero = Constant<value_ints = [0]>()  first = Gather(x, zero)",
+    )
+    feeds = {**FIVE, "s": np.zeros((4, 3), np.float32)}
+    assert _left(text, feeds).count("Where") == left
+
+
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_a_where_with_one_answer_is_what_it_chooses_where_the_shape_stays(chosen):
+    text = "(float[N,3] x, float[1,3] u) => (float[N,3] y) <bool[1] c = {%d}> { a = Neg(x) b = Abs(x) w = Where(c, a, b) y = Relu(w) }"
+    feeds = {**FIVE, "u": np.ones((1, 3), np.float32)}
+    assert _left(text % chosen, feeds) == [["Abs", "Relu"], ["Neg", "Relu"]][chosen]
+    kept = _left(text.replace("Where(c, a, b)", "Where(c, a, u)") % 0, feeds)
+    assert "Where" in kept  # what it chooses is made as wide as the other one

@@ -37,6 +37,9 @@ def learn(view: View, node: onnx.NodeProto, limit: int) -> bool:
                 view.known[output] = array
                 return True
         view.partly[output] = found
+    if node.op_type == "Equal" and (answer := _equal_sizes(view, node)) is not None:
+        view.known[node.output[0]] = answer
+        return True
     return _computed(view, node, limit)
 
 
@@ -148,6 +151,25 @@ def _reckoned(view: View, node: onnx.NodeProto) -> list[int | None] | None:
     count = max(len(one), len(other))
     pairs = zip(one * (count // len(one) or 1), other * (count // len(other) or 1), strict=True)
     return [_whole(node.op_type, a, b) for a, b in pairs]
+
+
+def _equal_sizes(view: View, node: onnx.NodeProto) -> Array | None:
+    """Whether sizes are equal to numbers, where that is known of each: one that is not known is none below 0."""
+    one, other = (_elements(view, name) for name in node.input)
+    dims = view.dims(node.output[0])
+    if (
+        not one
+        or not other
+        or dims is None
+        or len(dims) != 1
+        or not (len(one) == len(other) or 1 in (len(one), len(other)))
+    ):
+        return None
+    count = max(len(one), len(other))
+    pairs = list(zip(one * (count // len(one)), other * (count // len(other)), strict=True))
+    if any(None in pair and not any(element is not None and element < 0 for element in pair) for pair in pairs):
+        return None
+    return np.array([a == b for a, b in pairs])
 
 
 def _whole(op: str, one: int | None, other: int | None) -> int | None:

@@ -16,6 +16,8 @@ def passes_through(view: View, node: onnx.NodeProto) -> str | None:
     """The input that a node's only result equals, or None."""
     if node.domain not in ("", "ai.onnx") or not node.input or not node.output or any(node.output[1:]):
         return None
+    if node.op_type == "Where":
+        return _one_choice(view, node)
     rule = _RULES.get(node.op_type)
     if rule is not None and node.input[0] and rule(view, node):
         return node.input[0]
@@ -122,6 +124,24 @@ def _without_neutral(view: View, node: onnx.NodeProto, neutral: int, commutes: b
         array = view.array(node.input[constant], 1 << 16)
         if array is None or array.dtype.kind not in "iufV" or not array.size or not bool(np.all(array == neutral)):
             continue
-        if view.same_type(node.input[other], node.output[0]):
+        if view.same_type(node.input[other], node.output[0]) or _fits_into(array.shape, view.dims(node.input[other])):
             return node.input[other]
     return None
+
+
+def _fits_into(shape: tuple[int, ...], dims: list[int | str | None] | None) -> bool:
+    """Whether a tensor keeps its dims where one of another shape is added to it."""
+    if not shape:
+        return True
+    if dims is None or len(dims) < len(shape):
+        return False
+    return all(size in (1, dim) for size, dim in zip(shape, dims[len(dims) - len(shape) :], strict=True))
+
+
+def _one_choice(view: View, node: onnx.NodeProto) -> str | None:
+    """What a Where gives whose condition is the same everywhere."""
+    condition = view.array(node.input[0], 1 << 16)
+    if condition is None or not condition.size or condition.any() != condition.all():
+        return None
+    chosen = node.input[1 if condition.all() else 2]
+    return chosen if view.same_type(chosen, node.output[0]) else None

@@ -57,6 +57,8 @@ def simplify_once(
         if called and refers(node):
             view.nodes.append(node)
             continue
+        if _is_a_cast(view, node):
+            done["CastLikes have a constant type"] += 1
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and _lifted(view, node):
             done[LIFTED] += 1
             continue
@@ -81,6 +83,18 @@ def simplify_once(
     if dead:
         done["nodes that nothing reads are gone"] = dead
     return done
+
+
+def _is_a_cast(view: View, node: onnx.NodeProto) -> bool:
+    """Let a CastLike to a type that is known be a Cast. Changes the node."""
+    if node.op_type != "CastLike" or node.domain not in ("", "ai.onnx"):
+        return False
+    elem = view.elem(node.input[1])
+    if elem:
+        node.op_type = "Cast"
+        node.attribute.append(onnx.helper.make_attribute("to", elem))
+        set_inputs(node, [node.input[0]])
+    return bool(elem)
 
 
 def _lifted(view: View, node: onnx.NodeProto) -> bool:

@@ -14,7 +14,7 @@ from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.opset import opset_of
-from graphkit.graph.ports import input_ports
+from graphkit.graph.ports import input_ports, output_ports
 from graphkit.graph.upstream import downstream
 from graphkit.graph.values import attribute_value, constant
 from graphkit.inspection.dims_report import dims_report
@@ -164,10 +164,11 @@ def dims(change: Change) -> Binding:
     At other sizes, too, where before runs and nothing that held a size was made to follow.
     """
     before, symbols = input_ports(change.before.proto), symbols_of(change.before)
+    ports = output_ports(change.before.proto) | before
     freed = []
     for key, value in change.arguments["values"].items():
-        place = axis_or_symbol(key, before, symbols)
-        sizes = before[place.input].dims if isinstance(place, Axis) else None
+        place = axis_or_symbol(key, ports, symbols)
+        sizes = before[place.input].dims if isinstance(place, Axis) and place.input in before else None
         if isinstance(place, Axis) and sizes is not None:
             size = sizes[place.axis]
             if isinstance(size, int) and size != value:
