@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import numbers
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -35,6 +36,36 @@ def bound(signature: inspect.Signature, *args: Any, **kwargs: Any) -> inspect.Bo
         return signature.bind(*args, **kwargs)
     except TypeError as error:
         raise ArgumentTypeError(str(error)) from error
+
+
+@contextlib.contextmanager
+def text_told(given: Mapping[str, Any]) -> Iterator[None]:
+    """Say that an argument of a call holds text that is no UTF-8, where a model cannot take it for that.
+
+    Python has the bytes of such a text from the command line, and half of a character from JSON, as surrogates. A path may
+    be such a text; a name, a shape or a documentation of ONNX may not.
+
+    Raises:
+        EditError: One does.
+    """
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        part = error.object[error.start : error.end]
+        if not any(_holds(value, part) for value in given.values()):
+            raise
+        raise EditError(
+            f"{error.object!r:.200} is no UTF-8, and a model holds no other text",
+            hint="write it in UTF-8",
+        ) from error
+
+
+def _holds(value: Any, part: str) -> bool:
+    if isinstance(value, str):
+        return part in value
+    if isinstance(value, Mapping):
+        return any(_holds(item, part) for pair in value.items() for item in pair)
+    return isinstance(value, list | tuple | set | frozenset) and any(_holds(item, part) for item in value)
 
 
 Kind: TypeAlias = Literal[

@@ -23,7 +23,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cas
 import numpy as np
 import onnx
 
-from graphkit.arguments import ArgumentTypeError, ArgumentValueError, bound, kind_of, require
+from graphkit.arguments import ArgumentTypeError, ArgumentValueError, bound, kind_of, require, text_told
 from graphkit.errors import EditError, GraphkitError, GraphkitWarning, InvalidGraphError, NameNotFoundError, TensorError
 from graphkit.graph import walk
 from graphkit.graph.misnamed import nodes_told
@@ -116,7 +116,7 @@ def operation(
             for name, kind in kinds.items():
                 if call.arguments.get(name, whole.parameters[name].default) is not whole.parameters[name].default:
                     require(name, call.arguments[name], kind)
-            with nodes_told(before.proto.graph):
+            with nodes_told(before.proto.graph), text_told(call.arguments):
                 edit = function(*call.args, **call.kwargs)
             given = {name: value for name, value in call.arguments.items() if name != first}
             step = _step(function.__name__, whole, given, edit)

@@ -201,3 +201,44 @@ def test_a_history_that_was_tampered_with_is_refused(tmp_path, changed, said):
     copied = tmp_path / "c.onnx"
     assert main(["copy", str(tmp_path / "e.onnx"), str(copied), "--no-history"]) == 0
     assert not onnx.load(copied).metadata_props
+
+
+NAMED = onnx.parser.parse_model(
+    '<ir_version: 9, opset_import: ["": 18]> g (float[n] x) => (float[n] y) { [a] y = Relu(x) }'
+)
+
+HALF = "\ud800"
+"""Half of a character, as JSON can name it; no UTF-8 has it, so no model does."""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m: gk.rename(m, values={"x": HALF}),
+        lambda m: gk.rename(m, nodes={"a": f"b{HALF}"}),
+        lambda m: gk.rename(m, prefix=HALF),
+        lambda m: gk.set_parts(m, metadata={"key": HALF}),
+        lambda m: gk.set_parts(m, doc="\udcff"),
+    ],
+)
+def test_text_that_is_no_utf_8_is_told_with_its_argument(call):
+    with pytest.raises(gk.EditError, match="is no UTF-8, and a model holds no other text"):
+        call(NAMED)
+
+
+def test_half_a_character_in_a_history_is_no_bug_of_ours(tmp_path):
+    gk.save(gk.rename(NAMED, values={"x": "z"}), tmp_path / "renamed.onnx")
+    damaged = onnx.load(tmp_path / "renamed.onnx")
+    (entry,) = [entry for entry in damaged.metadata_props if entry.key == "graphkit.history"]
+    entry.value = entry.value.replace('"z"', '"\\ud800"')
+    proof = gk.prove(damaged, NAMED)
+    assert not proof
+    assert "is no UTF-8" in gk.text(proof)
+
+
+@pytest.mark.parametrize("path", ["a\0.onnx", f"{HALF}.onnx"])
+def test_a_path_that_no_file_can_have_is_refused(path):
+    with pytest.raises(gk.SaveError, match="no path holds"):
+        gk.save(NAMED, path)
+    with pytest.raises(gk.ModelFileError, match="no path holds"):
+        gk.load(path)

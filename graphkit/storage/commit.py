@@ -123,6 +123,8 @@ def target_file(path: str) -> str:
     Raises:
         SaveError: The folder is missing, or something lies there that is no regular file.
     """
+    if why := system.no_path(path):
+        raise SaveError(f"cannot write {path!r}: {why}", path=path)
     real = os.path.realpath(path)
     folder = os.path.dirname(real)
     if not os.path.isdir(folder):

@@ -36,14 +36,25 @@ _HERE, _EXCHANGE = -100, 2
 _seeking = threading.Lock()
 
 
+def no_path(text: str) -> str:
+    """Why no file can have this path, which Python says with a ValueError before it asks the system; "" where one can."""
+    if "\0" in text:
+        return "no path holds a NUL character"
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return "no path holds half a character"
+    return ""
+
+
 def open_to_read(path: str) -> int:
     """A descriptor of a file. Opening a FIFO does not wait for somebody who writes to it, where that can be asked for.
 
     Raises:
         OSError: It cannot be opened.
     """
-    if "\0" in path:  # Python refuses it with a ValueError before the system is asked
-        raise OSError(errno.EINVAL, "no path holds a NUL character", path)
+    if why := no_path(path):
+        raise OSError(errno.EINVAL, why, path)
     return os.open(path, os.O_RDONLY | BINARY | getattr(os, "O_NONBLOCK", 0))
 
 
