@@ -27,16 +27,15 @@ ROTARY_BASES = (10_000.0, 500_000.0, 1_000_000.0)
 def follow_begun(state: Following, node: onnx.NodeProto) -> None:
     """Let positions that begin at the length of a cache, an axis that varies, begin there at every size. Changes the node."""
     places = (1,) if node.op_type == "Gather" else range(len(node.input)) if node.op_type in READS_POSITIONS else ()
-    for place in places:
+    caches = [sizes for sizes in state.freed if sizes[0] >= SMALLEST and _is_cache(state, sizes)] if places else []
+    for place in places if caches else ():
         name = node.input[place] if place < len(node.input) else ""
         array = state.baked(name) if name else None
         if array is None and node.op_type == "Mul" and name:
             array = state.array(name)
         if array is None or not array.size or array.dtype not in (np.float32, np.int64, np.int32):
             continue
-        for sizes in state.freed:
-            if sizes[0] < SMALLEST or not _is_cache(state, sizes):
-                continue
+        for sizes in caches:
             made = _begun(state, node, place, array, sizes)
             if made is None:
                 continue
