@@ -21,7 +21,8 @@ def _told(state: Following, node: onnx.NodeProto, position: int, what: str) -> N
 
 def tell_tile(state: Following, node: onnx.NodeProto) -> None:
     """Repeats as many as an axis that becomes free has places."""
-    _told(state, node, 1, "repeats its input")
+    if state.depends(node.input[0]) and state.baked(node.input[0]) is None:
+        _told(state, node, 1, "repeats its input")
 
 
 def tell_suppression(state: Following, node: onnx.NodeProto) -> None:
