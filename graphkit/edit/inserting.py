@@ -13,6 +13,7 @@ from graphkit.edit.readers import read_instead
 from graphkit.edit.renaming import rename_in_node
 from graphkit.errors import EditError, InvalidGraphError
 from graphkit.graph.addresses import Addresses, Found, Site, reading_sites
+from graphkit.graph.columns import Columns
 from graphkit.graph.names import Names
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.graph.values import dims, format_type, is_typed, tensor_type
@@ -54,11 +55,13 @@ class Insertion:
         body: Body,
         chosen: dict[int, set[int | str]] | None,
         sites: Sequence[Site] = (),
+        columns: Columns | None = None,
     ) -> None:
         self._sites = sites
         self._before, self._proto, self._body, self._chosen = before, proto, body, chosen
         training = [graph for part in proto.training_info for graph in (part.initialization, part.algorithm)]
-        self._placing = Placing(proto, body, Names(proto.graph, *training, *map(_as_graph, proto.functions)))
+        names = Names(proto.graph, *training, *map(_as_graph, proto.functions), columns=columns)
+        self._placing = Placing(proto, body, names)
         self._lean = chosen is None and self._placing.is_one_node and body.declared(body.inputs[0]) is None
         self._suffix = body.outputs[0].removesuffix("_any")
         self._keeps: dict[int, tuple[onnx.TypeProto, bool]] = {}

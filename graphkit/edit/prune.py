@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import onnx
 
+from graphkit.edit.nodes import delete_nodes
 from graphkit.graph import walk
+from graphkit.graph.columns import inputs_of, outputs_of
 
 
 def prune(model: onnx.ModelProto, names: Iterable[str]) -> list[str]:
@@ -54,30 +58,23 @@ def _read_of(graph: onnx.GraphProto, names: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for scope in walk.graphs(graph):
         found.update(asked.intersection([output.name for output in scope.output]))
-        for node in scope.node:
-            reads = node.input[:]
-            if not asked.isdisjoint(reads):
-                found.update(asked.intersection(reads))
+        found.update(asked.intersection(chain.from_iterable(inputs_of(scope.node))))
     return found
 
 
-def reader_counts(graph: onnx.GraphProto) -> dict[str, int]:
+def reader_counts(graph: onnx.GraphProto) -> Counter[str]:
     """How often each value is read: by nodes, in bodies too, and as an output of any graph. Cost: O(graph)."""
-    count: dict[str, int] = {}
+    count = Counter[str]()
     for scope in walk.graphs(graph):
-        for node in scope.node:
-            for name in node.input[:]:
-                count[name] = count.get(name, 0) + 1
-        for output in scope.output:
-            count[output.name] = count.get(output.name, 0) + 1
+        count.update(chain.from_iterable(inputs_of(scope.node)))
+        count.update([output.name for output in scope.output])
     return count
 
 
 def _remove(graph: onnx.GraphProto, dead: set[str]) -> None:
     inputs = {value.name for value in graph.input}
-    for position in range(len(graph.node) - 1, -1, -1):
-        if any(output in dead for output in graph.node[position].output):
-            del graph.node[position]
+    made = outputs_of(graph.node)
+    delete_nodes(graph, {position for position, names in enumerate(made) if not dead.isdisjoint(names)})
     keep(graph.initializer, lambda tensor: tensor.name not in dead or tensor.name in inputs)
     keep(graph.sparse_initializer, lambda sparse: sparse.values.name not in dead or sparse.values.name in inputs)
     keep(graph.value_info, lambda value: value.name not in dead or value.name in inputs)

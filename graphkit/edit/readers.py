@@ -8,6 +8,7 @@ import onnx
 
 from graphkit.edit.nodes import set_inputs
 from graphkit.graph import walk
+from graphkit.graph.columns import Columns
 
 
 def read_instead(
@@ -29,20 +30,21 @@ def read_instead(
 
     Cost: O(nodes).
     """
-    count = 0
-    for position, node in enumerate(nodes):
-        if position in skipped or (only is not None and position not in only):
-            continue
-        names = node.input[:]
-        changed = not table.keys().isdisjoint(names)
-        if changed:
-            for place, name in enumerate(names):
-                if name in table:
-                    node.input[place] = table[name]
-        if node.attribute:
-            changed = _in_attributes(node, table) or changed
-        count += changed
-    return count
+    columns = Columns([*nodes])
+    old = table.keys()
+    found = {position for position, names in enumerate(columns.inputs) if not old.isdisjoint(names)}
+    changed = {p for p in found.difference(skipped) if only is None or p in only}
+    for position in changed:
+        inputs = columns.nodes[position].input
+        for place, name in enumerate(columns.inputs[position]):
+            if name in table:
+                inputs[place] = table[name]
+    for position, attributes in enumerate(columns.attributes):
+        if attributes and position not in skipped and (only is None or position in only):
+            node = columns.nodes[position]
+            if walk.may_capture(node, attributes) and _in_attributes(node, table):
+                changed.add(position)
+    return len(changed)
 
 
 def _in_attributes(node: onnx.NodeProto, table: Mapping[str, str]) -> bool:

@@ -17,6 +17,7 @@ import onnx
 
 from graphkit.errors import EditError, NameNotFoundError
 from graphkit.graph import walk
+from graphkit.graph.columns import Columns
 from graphkit.graph.index import GraphIndex, producers
 from graphkit.graph.names import label
 from graphkit.hint import Argument, Hint
@@ -61,6 +62,11 @@ class Site:
         return self.index.nodes if self.index is not None else list(self.holder.node)
 
     @cached_property
+    def columns(self) -> Columns:
+        """What its nodes hold."""
+        return self.index.columns if self.index is not None else Columns(self.nodes)
+
+    @cached_property
     def producer(self) -> dict[str, int]:
         """Value -> position of the node that makes it."""
         return self.index.producer if self.index is not None else producers(self.nodes)
@@ -70,7 +76,7 @@ class Site:
         """The values that its nodes and the bodies in them read."""
         if self.index is not None:
             return set(chain.from_iterable(self.index.node_reads))
-        return set(chain.from_iterable(map(walk.reads, self.nodes)))
+        return set(chain.from_iterable(walk.reads_of(self.columns)))
 
     @property
     def graph(self) -> onnx.GraphProto | None:
@@ -118,8 +124,8 @@ class Site:
     def positions(self) -> dict[str, list[int]]:
         """Name of a node, or the first output of one without -> where such nodes stand."""
         found: dict[str, list[int]] = {}
-        for position, node in enumerate(self.nodes):
-            found.setdefault(label(node), []).append(position)
+        for position, name in enumerate([node.name for node in self.nodes]):
+            found.setdefault(name or label(self.nodes[position]), []).append(position)
         return found
 
     @cached_property
@@ -364,8 +370,10 @@ def wildcard(text: str) -> re.Pattern[str]:
 
 
 def _bodies(site: Site) -> Iterator[Site]:
-    for node in [node for node in site.nodes if node.attribute]:
-        for attribute in node.attribute:
+    for node, attributes in zip(site.nodes, site.columns.attributes, strict=True):
+        for attribute in attributes:
+            if attribute.type in walk.PLAIN:
+                continue
             if attribute.type == onnx.AttributeProto.GRAPH or attribute.HasField("g"):
                 yield Site(attribute.g, f"{site.prefix}{label(node)}.{attribute.name}/", site, site.function, node)
             for number, graph in enumerate(attribute.graphs):

@@ -10,6 +10,7 @@ import onnx
 
 from graphkit.errors import InvalidGraphError, NameNotFoundError
 from graphkit.graph import walk
+from graphkit.graph.columns import Columns, outputs_of
 from graphkit.graph.misnamed import node_hint
 from graphkit.graph.names import title
 
@@ -22,7 +23,7 @@ def producers(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
 
     Cost: O(nodes).
     """
-    return _producers(nodes, [node.output[:] for node in nodes])
+    return _producers(nodes, outputs_of(nodes))
 
 
 def _producers(nodes: Sequence[onnx.NodeProto], outputs: Sequence[Sequence[str]]) -> dict[str, int]:
@@ -56,29 +57,21 @@ class GraphIndex:
     Attributes:
         graph: The graph.
         nodes: Its nodes as a list (indexing a protobuf list costs more).
-        node_outputs: The names of each node's outputs; a plain list, because to read a protobuf list costs a microsecond.
+        columns: What they hold.
         producer: value name -> position in ``nodes`` of the node that makes it.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
         self.nodes = list(graph.node)
-        self.node_outputs: list[list[str]] = [node.output[:] for node in self.nodes]
-        self.producer = _producers(self.nodes, self.node_outputs)
+        self.columns = Columns(self.nodes)
+        self.producer = _producers(self.nodes, self.columns.outputs)
         self._captures: dict[int, tuple[str, ...]] = {}
-
-    @cached_property
-    def node_inputs(self) -> list[list[str]]:
-        """The names of each node's inputs, "" for one that is left out."""
-        return [node.input[:] for node in self.nodes]
 
     @cached_property
     def node_reads(self) -> list[list[str]]:
         """What each node needs, as ``reads`` gives it."""
-        return [
-            self.reads(position) if "" in inputs or node.attribute else inputs
-            for position, (node, inputs) in enumerate(zip(self.nodes, self.node_inputs, strict=True))
-        ]
+        return walk.reads_of(self.columns)
 
     @cached_property
     def inputs(self) -> dict[str, onnx.ValueInfoProto]:

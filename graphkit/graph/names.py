@@ -7,6 +7,7 @@ from itertools import chain
 import onnx
 
 from graphkit.graph import walk
+from graphkit.graph.columns import Columns
 
 
 def label(node: onnx.NodeProto) -> str:
@@ -31,20 +32,27 @@ class Names:
     Cost: O(graph) once, then O(1) a name.
     """
 
-    def __init__(self, *graphs: onnx.GraphProto) -> None:
+    def __init__(self, *graphs: onnx.GraphProto, columns: Columns | None = None) -> None:
+        """``columns`` are those of the first graph, where they were read already."""
         self.values: set[str] = set()
         self.nodes: set[str] = set()
         self._counts: dict[str, int] = {}
-        for scope in (scope for graph in graphs for scope in walk.graphs(graph)):
-            nodes = list(scope.node)
-            self.values.update(walk.given_names(scope))
-            self.values.update([value.name for value in chain(scope.output, scope.value_info)])
-            self.values.update(chain.from_iterable([node.output[:] for node in nodes]))
-            self.values.update(chain.from_iterable([node.input[:] for node in nodes]))
-            self.nodes.update([node.name for node in nodes])
+        for graph in graphs:
+            columns = columns or Columns(list(graph.node))
+            self._take(graph, columns)
+            for body in walk.nested_in(columns):
+                self._take(body, Columns(list(body.node)))
+            columns = None
         self.values.discard("")
         self.nodes.discard("")
         self.taken = self.values | self.nodes
+
+    def _take(self, scope: onnx.GraphProto, columns: Columns) -> None:
+        self.values.update(walk.given_names(scope))
+        self.values.update([value.name for value in chain(scope.output, scope.value_info)])
+        self.values.update(chain.from_iterable(columns.outputs))
+        self.values.update(chain.from_iterable(columns.inputs))
+        self.nodes.update([node.name for node in columns.nodes])
 
     def __contains__(self, name: str) -> bool:
         return name in self.taken

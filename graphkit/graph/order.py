@@ -6,8 +6,9 @@ import heapq
 from typing import TYPE_CHECKING
 
 from graphkit.errors import InvalidGraphError
+from graphkit.graph.columns import Columns
 from graphkit.graph.names import label
-from graphkit.graph.walk import reads
+from graphkit.graph.walk import reads_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,15 +21,12 @@ def is_ordered(nodes: Sequence[onnx.NodeProto]) -> bool:
 
     Cost: O(nodes and edges).
     """
-    last_first = reversed(list(enumerate(nodes)))
-    made = {name: position for position, node in last_first for name in node.output[:]}
+    columns = Columns(list(nodes))
+    last_first = reversed(list(enumerate(columns.outputs)))
+    made = {name: position for position, names in last_first for name in names}
     made.pop("", None)
     place = made.get
-    for position, node in enumerate(nodes):
-        for name in reads(node) if node.attribute else node.input[:]:
-            if place(name, -1) >= position:
-                return False
-    return True
+    return not any(place(name, -1) >= position for position, names in enumerate(reads_of(columns)) for name in names)
 
 
 def sort_nodes(graph: onnx.GraphProto | onnx.FunctionProto) -> None:
@@ -56,8 +54,9 @@ def topological_order(nodes: Sequence[onnx.NodeProto]) -> list[int]:
 
     Cost: O(n log n) in nodes and edges.
     """
-    producer = {name: position for position, node in enumerate(nodes) for name in node.output[:] if name}
-    sources = [{producer[name] for name in reads(node) if name in producer} for node in nodes]
+    columns = Columns(nodes)
+    producer = {name: position for position, names in enumerate(columns.outputs) for name in names if name}
+    sources = [{producer[name] for name in names if name in producer} for names in reads_of(columns)]
     readers: list[list[int]] = [[] for _ in nodes]
     for position, before in enumerate(sources):
         for source in before:

@@ -11,6 +11,7 @@ from itertools import chain
 
 import onnx
 
+from graphkit.graph.columns import Columns, attributes_of, outputs_of
 from graphkit.graph.opset import canonical
 
 GRAPH = onnx.AttributeProto.GRAPH
@@ -23,7 +24,11 @@ PLAIN = frozenset((_A.FLOAT, _A.INT, _A.STRING, _A.FLOATS, _A.INTS, _A.STRINGS))
 
 def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     """The graphs that a node holds in its attributes, not those nested deeper."""
-    for attribute in node.attribute:
+    yield from _graphs_in(node.attribute)
+
+
+def _graphs_in(attributes: Iterable[onnx.AttributeProto]) -> Iterator[onnx.GraphProto]:
+    for attribute in attributes:
         if attribute.type not in PLAIN:
             if attribute.HasField("g"):
                 yield attribute.g
@@ -38,13 +43,21 @@ def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
     """Every body at any depth below some nodes, outer before inner."""
-    waiting = [body for node in nodes if node.attribute for body in bodies(node)]
-    waiting.reverse()
+    yield from nested_in(Columns([*nodes]))
+
+
+def nested_in(columns: Columns) -> Iterator[onnx.GraphProto]:
+    """``nested``, from what was read of the nodes already."""
+    waiting = held(columns)[::-1]
     while waiting:
         graph = waiting.pop()
         yield graph
-        inner = [body for node in graph.node if node.attribute for body in bodies(node)]
-        waiting.extend(reversed(inner))
+        waiting += held(Columns(graph.node))[::-1]
+
+
+def held(columns: Columns) -> list[onnx.GraphProto]:
+    """The bodies of some nodes, not those nested deeper."""
+    return [*_graphs_in(chain.from_iterable(columns.attributes))]
 
 
 def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -92,9 +105,7 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             for sparse in graph.sparse_initializer:
                 yield sparse.values
                 yield sparse.indices
-            for node in graph.node:
-                if node.attribute:
-                    attributes.extend(node.attribute)
+            attributes.extend(chain.from_iterable(attributes_of(graph.node)))
 
 
 def attribute_tensors(attribute: onnx.AttributeProto) -> Iterator[onnx.TensorProto]:
@@ -114,12 +125,19 @@ def captures(node: onnx.NodeProto) -> tuple[str, ...]:
     """The values that a node reads without having them as inputs, each once: the outer names that its bodies read, at
     any depth, and those that its attributes name. Cost: as ``free_names`` of each body.
     """
-    if node.op_type != "Gradient" and PLAIN.issuperset([attribute.type for attribute in node.attribute]):
+    if not may_capture(node, node.attribute):
         return ()
     found = dict.fromkeys(named_in_attributes(node))
     for body in bodies(node):
         found.update(dict.fromkeys(free_names(body)))
     return tuple(found)
+
+
+def may_capture(node: onnx.NodeProto, attributes: Iterable[onnx.AttributeProto]) -> bool:
+    """Whether a node with these attributes may read values that are no inputs of it. One with a tensor may not, and is
+    looked at all the same.
+    """
+    return node.op_type == "Gradient" or not PLAIN.issuperset([attribute.type for attribute in attributes])
 
 
 def naming_attributes(node: onnx.NodeProto) -> Iterator[onnx.AttributeProto]:
@@ -170,7 +188,7 @@ def free_names(graph: onnx.GraphProto) -> tuple[str, ...]:
 def defined_names(graph: onnx.GraphProto) -> set[str]:
     """The values that a graph itself defines: inputs, initializers, node outputs."""
     names = given_names(graph)
-    names.update(chain.from_iterable([node.output[:] for node in graph.node]))
+    names.update(chain.from_iterable(outputs_of(graph.node)))
     names.discard("")
     return names
 
@@ -188,6 +206,15 @@ def reads(node: onnx.NodeProto) -> tuple[str, ...]:
     direct = tuple(filter(None, node.input[:]))
     captured = captures(node) if node.attribute else ()
     return direct + tuple(name for name in captured if name not in direct)
+
+
+def reads_of(columns: Columns) -> list[list[str]]:
+    """``reads`` of each node of a graph; a name that is an input twice is there twice."""
+    found = [names if "" not in names else [*filter(None, names)] for names in columns.inputs]
+    for position, attributes in enumerate(columns.attributes):
+        if attributes and may_capture(columns.nodes[position], attributes):
+            found[position] = [*found[position], *captures(columns.nodes[position])]
+    return found
 
 
 FunctionKey = tuple[str, str, str]

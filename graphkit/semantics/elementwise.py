@@ -63,7 +63,7 @@ def types_behind(
     """
     found: dict[str, onnx.TypeProto] = {}
     steps: dict[int, tuple[str, list[str], bool]] = {}
-    producer_of, nodes, rule_of = index.producer.get, index.nodes, _RULES.get
+    producer_of, nodes, inputs, rule_of = index.producer.get, index.nodes, index.columns.inputs, _RULES.get
     waiting = list(names)
     while waiting:
         name = waiting.pop()
@@ -82,7 +82,7 @@ def types_behind(
         node = nodes[position]
         rule = rule_of(node.op_type)
         if rule is not None and node.domain in ("", "ai.onnx"):
-            reads = node.input[:1] if rule[0] else node.input[:]
+            reads = inputs[position][:1] if rule[0] else inputs[position]
             steps[position] = (name, reads, rule[1])
             waiting += reads
     spread = _Spread()

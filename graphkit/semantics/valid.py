@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from typing import NamedTuple
 
 import onnx
 
 from graphkit.errors import GraphkitError, InvalidGraphError, TensorError
 from graphkit.graph import walk
+from graphkit.graph.columns import Columns
 from graphkit.graph.faults import Report, refuse
 from graphkit.graph.index import GraphIndex, producers
 from graphkit.graph.names import label, title
@@ -61,8 +63,7 @@ def report_faults(model: onnx.ModelProto, report: Report) -> None:
     _check_imports(model, report)
     _check_functions(model.functions, report)
     home = _Home(opset_of(model), frozenset(walk.function_key(function) for function in model.functions))
-    for graph in walk.graphs(model.graph):
-        _check_graph(graph, home, report, whole=graph is model.graph)
+    _check_graphs(model.graph, home, report, whole=True)
     for function in model.functions:
         version = opset_of(function, home.opset)
         _check_function(function, _Home(version, home.own, inside_function=True), report)
@@ -70,23 +71,35 @@ def report_faults(model: onnx.ModelProto, report: Report) -> None:
 
 def _check_function(function: onnx.FunctionProto, inside: _Home, report: Report) -> None:
     nodes = list(function.node)
-    inputs, outputs = [node.input[:] for node in nodes], [node.output[:] for node in nodes]
-    _check_nodes(nodes, inputs, outputs, inside, report)
+    columns = Columns(nodes)
+    _check_nodes(columns, inside, report)
     try:
         producer = producers(nodes)
     except InvalidGraphError as error:
         report("definition", error)
     else:
-        _check_reads(nodes, [*map(walk.reads, nodes)], producer, set(function.input), report, whole=True)
+        _check_reads(nodes, walk.reads_of(columns), producer, set(function.input), report, whole=True)
         for name in function.output:
             if name not in producer and name not in function.input:
                 report("reference", _undefined(f"an output of {_called(function)}", name))
-    for body in walk.nested(nodes):
-        _check_graph(body, inside, report, whole=False)
+    for body in walk.held(columns):
+        _check_graphs(body, inside, report, whole=False)
 
 
-def _check_graph(graph: onnx.GraphProto, home: _Home, report: Report, *, whole: bool) -> None:
-    """The main graph (``whole``), or a body, which reads names of the graphs around it."""
+def _check_graphs(graph: onnx.GraphProto, home: _Home, report: Report, *, whole: bool) -> None:
+    """The main graph (``whole``) or a body, and the bodies in it, outer before inner."""
+    waiting = [graph]
+    while waiting:
+        scope = waiting.pop()
+        waiting += reversed(_check_graph(scope, home, report, whole=whole and scope is graph))
+
+
+def _check_graph(graph: onnx.GraphProto, home: _Home, report: Report, *, whole: bool) -> list[onnx.GraphProto]:
+    """The main graph (``whole``), or a body, which reads names of the graphs around it.
+
+    Returns:
+        The bodies in it.
+    """
     for tensor in graph.initializer:
         _check_tensor(tensor, report)
     for sparse in graph.sparse_initializer:
@@ -97,18 +110,19 @@ def _check_graph(graph: onnx.GraphProto, home: _Home, report: Report, *, whole: 
         named = (("a graph input", index.inputs), ("a graph output", index.outputs), ("an initializer", constants))
     except InvalidGraphError as error:
         report("definition", error)
-        inputs, outputs = [node.input[:] for node in graph.node], [node.output[:] for node in graph.node]
-        _check_nodes(graph.node, inputs, outputs, home, report)
-        return
+        columns = Columns(list(graph.node))
+        _check_nodes(columns, home, report)
+        return walk.held(columns)
     for kind, names in named:
         if "" in names:
             report("name", InvalidGraphError(f"{kind} of {graph.name!r} has no name", names=[graph.name]))
-    _check_nodes(index.nodes, index.node_inputs, index.node_outputs, home, report)
+    _check_nodes(index.columns, home, report)
     given = {*index.inputs, *constants}
     _check_reads(index.nodes, index.node_reads, index.producer, given, report, whole=whole)
     for name in index.outputs if whole else ():
         if not index.has(name):
             report("reference", _undefined("an output", name))
+    return walk.held(index.columns)
 
 
 def _check_reads(
@@ -121,17 +135,14 @@ def _check_reads(
     whole: bool,
 ) -> None:
     """No cycles, and where no graph is around these nodes no name that nothing defines."""
-    ordered = True
-    made = producer.get
-    for position, names in enumerate(reads):
-        for name in names:
-            place = made(name)
-            if place is None:
-                if whole and name not in given:
+    unknown = set(chain.from_iterable(reads)).difference(producer, given) if whole else set()
+    if unknown:
+        for position, names in enumerate(reads):
+            for name in names:
+                if name in unknown:
                     report("reference", _undefined(title(nodes[position]), name))
-            elif place >= position:
-                ordered = False
-    if not ordered:
+    made = producer.get
+    if any(made(name, -1) >= position for position, names in enumerate(reads) for name in names):
         try:
             topological_order(nodes)
         except InvalidGraphError as error:
@@ -142,17 +153,12 @@ def _undefined(reader: str, name: str) -> InvalidGraphError:
     return InvalidGraphError(f"{reader} reads {name!r}, which nothing in the model defines", names=[name])
 
 
-def _check_nodes(
-    nodes: Iterable[onnx.NodeProto],
-    inputs: Iterable[Sequence[str]],
-    outputs: Iterable[Sequence[str]],
-    home: _Home,
-    report: Report,
-) -> None:
+def _check_nodes(columns: Columns, home: _Home, report: Report) -> None:
     passed: set[tuple[object, ...]] = set()
     overloads = bool(home.own)
-    for node, reads, makes in zip(nodes, inputs, outputs, strict=True):
-        form = _form(node, reads, makes, overloads=overloads)
+    held = zip(columns.nodes, columns.inputs, columns.outputs, columns.attributes, strict=True)
+    for node, reads, makes, attributes in held:
+        form = _form(node, reads, makes, attributes, overloads=overloads)
         if form is not None:
             if form in passed:
                 continue
@@ -164,7 +170,7 @@ def _check_nodes(
                 check_node(node, home.opset, inside_function=home.inside_function)
             except InvalidGraphError as error:
                 report("node", error)
-        for attribute in node.attribute:
+        for attribute in attributes:
             if attribute.type in _HOLDING:
                 for tensor in (attribute.t, *attribute.tensors) if attribute.HasField("t") else attribute.tensors:
                     _check_tensor(tensor, report)
@@ -175,7 +181,12 @@ def _check_nodes(
 
 
 def _form(
-    node: onnx.NodeProto, inputs: Sequence[str], outputs: Sequence[str], *, overloads: bool
+    node: onnx.NodeProto,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    attributes: Sequence[onnx.AttributeProto],
+    *,
+    overloads: bool,
 ) -> tuple[object, ...] | None:
     """What the rules look at in a node, so that of nodes that are alike in it one is looked at; None where they look at
     more: operands that are left out, tensors and bodies, values from a function's caller.
@@ -184,7 +195,6 @@ def _form(
     if "" in inputs or "" in outputs or op == "Resize":
         return None
     form = (op, node.domain, node.overload if overloads else "", len(inputs), len(outputs))
-    attributes = node.attribute
     if not attributes:
         return form
     kinds: list[object] = []

@@ -32,6 +32,10 @@ _EXTERNAL_MARK = b"location"
 """Stands in every external tensor: the key of one of its entries."""
 
 
+SHORT = 128
+"""Bytes from which on protobuf writes a length as more than one byte."""
+
+
 class Role(Enum):
     """What a tensor is in its model: an initializer of the main graph, one of a body (or of a training graph), the value
     of an attribute, or half of a sparse tensor.
@@ -65,11 +69,27 @@ class Joiner:
         """Whether a field may hold a tensor for ``place``: an external one, or one long enough to be moved out."""
         if self.inline_from is not None and end - start >= self.inline_from:
             return True
+        return self._marked(start) < end
+
+    def _marked(self, start: int) -> int:
+        """Where the next mark of an external tensor stands; the end of the data where none follows."""
         if self._mark < start and self._mark != len(self.data):
             self._mark = self.data.find(_EXTERNAL_MARK, start)
             if self._mark < 0:
                 self._mark = len(self.data)
-        return self._mark < end
+        return self._mark
+
+    def _skip_short(self, position: int, end: int) -> int:
+        """The position after the run of fields of less than 128 bytes without a mark that begins here: most nodes are such
+        fields, and nothing as short is moved out.
+        """
+        data = self.data
+        last = min(end, self._marked(position)) - SHORT - 2
+        if self.inline_from is not None and self.inline_from < SHORT:
+            return position
+        while position < last and data[position] & 0x87 == LENGTH and data[position] > 7 and data[position + 1] < SHORT:
+            position += 2 + data[position + 1]
+        return position
 
     def _message(self, kind: int, start: int, end: int, role: Role) -> tuple[list[Piece], int]:
         """The pieces of a message, and their length; a tensor that stands in it itself has this role."""
@@ -80,6 +100,7 @@ class Joiner:
         total = 0
         position = kept = start
         while position < end:
+            position = self._skip_short(position, end)
             field, wire, length, after = parse_field(data, position)
             if wire == LENGTH and field in nested and self._has_tensor(after - length, after):
                 placed = self._child(nested[field], after - length, after, _role(kind, field, role))

@@ -74,6 +74,7 @@ def insert(
         raise EditError(f"{body.title} has {len(body.outputs)} outputs, fewer than the {count} values it is put behind")
     notes = fit(body, proto)
     chosen = chosen_readers(addresses, found, readers)
-    work = Insertion(model.proto, proto, body, chosen, addresses.sites if chosen is not None else ())
+    sites = addresses.sites if chosen is not None else ()
+    work = Insertion(model.proto, proto, body, chosen, sites, addresses.main.columns)
     notes.append(work.at([found] if count > 1 else [[each] for each in found]))
     return Edit(proto, notes, warnings=work.warnings, arguments=body.written)

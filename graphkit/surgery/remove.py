@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import onnx
 
@@ -211,11 +212,8 @@ class _Removal:
 
 def _read_in(site: Site, gone: set[int]) -> set[str]:
     """What the nodes that stay read, and the bodies in them."""
-    read: set[str] = set()
-    for position, node in enumerate(site.nodes):
-        if position not in gone:
-            read.update(walk.reads(node) if node.attribute else node.input[:])
-    return read
+    reads = walk.reads_of(site.columns)
+    return set(chain.from_iterable(names for position, names in enumerate(reads) if position not in gone))
 
 
 def _table(bridged: dict[str, str], removed: set[str]) -> dict[str, str]:

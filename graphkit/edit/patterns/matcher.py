@@ -96,6 +96,7 @@ class Matcher:
         self._pattern = alternative.pattern
         self._scope = scope
         self._index: GraphIndex = scope.index
+        self._columns = scope.index.columns
         self._types = types
         self._opset = opset
         self._parameters = parameters
@@ -174,16 +175,17 @@ class Matcher:
         if position in state.positions.values():
             return
         attributes: dict[str, Any] | None = state.attributes
-        if node.attribute and refers(node):
+        has_attributes = bool(self._columns.attributes[position])
+        if has_attributes and refers(node):
             self._nearest.note(
                 len(state.positions) + 1, f"{title(node)} takes an attribute from the call of its function"
             )
             return
-        if one.attributes or node.attribute:
+        if one.attributes or has_attributes:
             attributes = self._attributes(one, node, state, place)
         if attributes is None:
             return
-        given, made = node.input[:], node.output[:]
+        given, made = self._columns.inputs[position], self._columns.outputs[position]
         for order in one.orders:
             values = self._values(order, one, given, made, state)
             if isinstance(values, str):
@@ -314,7 +316,7 @@ class Matcher:
         consumers, outputs, protected = self._index.consumers, self._index.outputs, self._protected
         for place, position in state.positions.items():
             formals = self._pattern.nodes[place].outputs
-            for number, name in enumerate(self._index.nodes[position].output):
+            for number, name in enumerate(self._columns.outputs[position]):
                 formal = formals[number] if number < len(formals) else ""
                 if not name or formal in self._open:
                     continue

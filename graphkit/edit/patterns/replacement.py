@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -101,47 +101,56 @@ class _Writer:
 
     def write(self) -> Written:
         alternative = self._match.alternative
-        function, pattern = alternative.replacement, alternative.pattern
+        pattern = alternative.pattern
         outputs, made = alternative.results, alternative.made
         for name, formal in outputs.items():
             if name not in made:
                 self._alias(formal, name)
         self._value.update({n: self._match.values[f] for n, f in outputs.items() if n in made})
         own = self._match.values[pattern.outputs[0]]
-        for node in function.node:
-            self._node(node, outputs, own)
-        for name in function.output:
+        for node, reads, gives in alternative.writes:
+            self._node(node, reads, gives, outputs, own)
+        for name in outputs:
             if name in self._known and name in made:
                 self._write(self._known[name], self._match.values[outputs[name]])
         return self._made
 
-    def _node(self, node: onnx.NodeProto, outputs: Mapping[str, str], own: str) -> None:
+    def _node(
+        self,
+        node: onnx.NodeProto,
+        reads: Sequence[str],
+        gives: Sequence[str],
+        outputs: Mapping[str, str],
+        own: str,
+    ) -> None:
         if node.op_type == "Constant" and not node.domain and (tensor := constant_tensor(node)) is not None:
             array = onnx.numpy_helper.to_array(tensor)
-            self._known[node.output[0]] = _Number(array, array.dtype)
+            self._known[gives[0]] = _Number(array, array.dtype)
             return
-        if self._fold(node):
+        if reads and len(gives) == 1 and gives[0] in self._match.alternative.computed and self._fold(node):
             return
-        if node.op_type == "Identity" and node.output[0] in outputs:
-            self._alias(outputs[node.output[0]], node.input[0])
+        if node.op_type == "Identity" and gives[0] in outputs:
+            self._alias(outputs[gives[0]], reads[0])
             return
-        inner = [name for name in node.output if name and name not in outputs]
+        inner = [name for name in gives if name and name not in outputs]
         self._value.update({name: self._names.fresh(f"{own}_{name}") for name in inner})
         copy = onnx.NodeProto(op_type=node.op_type, domain=node.domain)
-        inputs = [self._operand(name) if name else "" for name in node.input]
+        inputs = [self._operand(name) if name else "" for name in reads]
         while inputs and not inputs[-1]:
             inputs.pop()
         copy.input.extend(inputs)
-        copy.output.extend(self._value[name] if name else "" for name in node.output)
-        self._describe(copy, node, outputs)
+        copy.output.extend([self._value[name] if name else "" for name in gives])
+        self._describe(copy, node, gives, outputs)
         self._made.nodes.append(copy)
 
-    def _describe(self, copy: onnx.NodeProto, node: onnx.NodeProto, outputs: Mapping[str, str]) -> None:
+    def _describe(
+        self, copy: onnx.NodeProto, node: onnx.NodeProto, gives: Sequence[str], outputs: Mapping[str, str]
+    ) -> None:
         """Name, attributes, doc string and metadata: of the node with its label, or of the one that made its output."""
         pattern = self._match.alternative.pattern
         carried = next((place for place, one in enumerate(pattern.nodes) if node.name and one.label == node.name), None)
         same = None if carried is None else self._at(carried)
-        made = next((self._at(pattern.maker[outputs[name]]) for name in node.output if name in outputs), None)
+        made = next((self._at(pattern.maker[outputs[name]]) for name in gives if name in outputs), None)
         source = same or made or self._at(pattern.maker[pattern.outputs[0]])
         if same is not None or made is not None:
             copy.name = source.name
@@ -201,13 +210,14 @@ class _Writer:
 
     def _fold(self, node: onnx.NodeProto) -> bool:
         """Compute a node whose operands are all constants of the rule's, or of the model's that it asked for."""
-        if not node.input or len(node.output) != 1 or node.output[0] not in self._match.alternative.computed:
-            return False
-        numbers = {name: self._number(name) for name in node.input if name}
+        reads = ["" if self._left_out(name) else name for name in node.input]
+        while reads and not reads[-1]:
+            reads.pop()
+        numbers = {name: self._number(name) for name in reads if name}
         if any(number is None for number in numbers.values()):
             return False
         held = {name: number for name, number in numbers.items() if number is not None}
-        resolved = onnx.NodeProto(op_type=node.op_type, input=node.input, output=node.output)
+        resolved = onnx.NodeProto(op_type=node.op_type, input=reads, output=node.output)
         resolved.attribute.extend(a for a in map(self._attribute, node.attribute) if a is not None)
         exact = node.op_type in EXACT
         arrays = {
@@ -223,6 +233,11 @@ class _Writer:
         dtype = floats[0] if exact and floats and array.dtype == np.float64 else array.dtype
         self._known[node.output[0]] = _Number(array, dtype)
         return True
+
+    def _left_out(self, name: str) -> bool:
+        """Whether a name is an optional operand that the model leaves out, and for which nothing stands."""
+        alternative = self._match.alternative
+        return name in alternative.optional and not self._match.values.get(name) and name not in alternative.defaults
 
     def _operand(self, name: str) -> str:
         """The value of the graph that a name of the replacement stands for; a constant is written for one."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import onnx
@@ -21,6 +23,7 @@ from graphkit.edit.prune import prune
 from graphkit.edit.readers import read_instead
 from graphkit.errors import EditError
 from graphkit.graph import order, walk
+from graphkit.graph.columns import outputs_of
 from graphkit.graph.names import Names, title
 from graphkit.graph.opset import canonical, opset_of
 from graphkit.graph.scopes import Scope, scopes
@@ -31,6 +34,9 @@ from graphkit.semantics.schemas import schema_of
 if TYPE_CHECKING:
     from graphkit.edit.patterns.graph_rules import GraphRule
     from graphkit.edit.patterns.rule import Alternative, Rule
+
+OPERATOR = attrgetter("domain", "op_type")
+"""A node -> the domain and the operator that it says."""
 
 MOST_GENERATIONS = 32
 """How often what a rule wrote may be matched by the rule again, where its replacement is no smaller than its pattern."""
@@ -207,7 +213,7 @@ class _Work:
 
     def _possible(self, alternatives: Sequence[Alternative], nearest: Nearest) -> list[Alternative]:
         """The patterns of which every operator is in the model."""
-        pairs = {(node.domain, node.op_type) for node in walk.nodes(self._proto.graph)}
+        pairs = set(map(OPERATOR, walk.nodes(self._proto.graph)))
         there = {(canonical(domain), op) for domain, op in pairs}
         found = []
         for alternative in alternatives:
@@ -230,7 +236,7 @@ class _Work:
             nearest.note(len(positions) + 1, f"at {title(nodes[match.positions[0]])}: {error}")
             return False
         kept = _still_read(work, match)
-        self._count_generations(match, made, [nodes[position] for position in positions])
+        self._count_generations(match, made, [work.scope.index.columns.outputs[position] for position in positions])
         place = max(positions)
         own = match.values[match.alternative.pattern.outputs[0]]
         self._done.places.append(title(nodes[work.scope.index.producer[own]]))
@@ -244,37 +250,39 @@ class _Work:
         work.reorders |= len(match.alternative.pattern.outputs) > 1
         return True
 
-    def _count_generations(self, match: Match, made: Written, nodes: Iterable[onnx.NodeProto]) -> None:
+    def _count_generations(self, match: Match, made: Written, outputs: Iterable[Sequence[str]]) -> None:
         """Refuse to go on where what a rule wrote is matched by it again and again."""
         if match.alternative.shrinks:
             return
-        old = max(self._generation.get(name, 0) for node in nodes for name in node.output)
+        old = max([self._generation.get(name, 0) for names in outputs for name in names], default=0)
         if old >= MOST_GENERATIONS or len(self._generation) > self._most:
             raise EditError(
                 f"the rule {self._rule.name!r} rewrites for ever: it matches what it wrote itself",
                 hint="add a condition that its own replacement does not meet",
             )
-        self._generation.update((name, old + 1) for node in made.nodes for name in node.output)
+        self._generation.update(dict.fromkeys(chain.from_iterable(outputs_of(made.nodes)), old + 1))
 
     def _write(self, work: _Graph) -> None:
         """Put what was noted into the graph."""
         graph, nodes = work.scope.graph, work.scope.index.nodes
-        for position in work.gone:
-            node = nodes[position]
-            self._left.update(dict.fromkeys(walk.reads(node) if node.attribute else node.input[:]))
-            self._vanished.update(node.output)
+        reads, outputs = work.scope.index.node_reads, work.scope.index.columns.outputs
+        for position in sorted(work.gone):
+            self._left.update(dict.fromkeys(reads[position]))
+            self._vanished.update(outputs[position])
         keys = list(range(len(nodes)))
         aliases: dict[str, str] = {}
+        new: list[onnx.NodeProto] = []
         for position, made in work.new.items():
-            added = self._constants(graph, made) + made.nodes
+            added = self._constants(graph, made) + made.nodes if made.constants else [*made.nodes]
             for gone, stays in made.aliases.items():
                 if gone in self._protected or gone in work.scope.index.outputs:
                     added.append(onnx.helper.make_node("Identity", [stays], [gone]))
                 else:
                     aliases[gone] = stays
-            graph.node.extend(added)
+            new += added
             keys += [position] * len(added)
-            self._vanished.difference_update(name for node in added for name in node.output)
+        graph.node.extend(new)
+        self._vanished.difference_update(chain.from_iterable(outputs_of(new)))
         sort_nodes(graph, keys)
         order_ = sorted(range(len(keys)), key=keys.__getitem__)
         delete_nodes(graph, {place for place, old in enumerate(order_) if old in work.gone})
@@ -311,8 +319,8 @@ class _Graph:
         self.scope = scope
         self.by_operator: dict[tuple[str, str], list[int]] = {}
         found: dict[tuple[str, str], list[int]] = {}
-        for position, node in enumerate(scope.index.nodes):
-            found.setdefault((node.domain, node.op_type), []).append(position)
+        for position, pair in enumerate(map(OPERATOR, scope.index.nodes)):
+            found.setdefault(pair, []).append(position)
         for (domain, op), positions in found.items():
             key = canonical(domain), op
             self.by_operator[key] = sorted([*self.by_operator.get(key, ()), *positions])
@@ -338,7 +346,7 @@ def _still_read(work: _Graph, match: Match) -> set[int]:
         position = index.producer.get(waiting.pop())
         if position is not None and position in inside and position not in kept:
             kept.add(position)
-            waiting.extend(index.nodes[position].input)
+            waiting.extend(index.columns.inputs[position])
     return kept
 
 

@@ -118,6 +118,11 @@ class Alternative:
         return frozenset(known)
 
     @cached_property
+    def writes(self) -> tuple[tuple[onnx.NodeProto, list[str], list[str]], ...]:
+        """The replacement's nodes, with their inputs and outputs: read from protobuf once, and not at each match."""
+        return tuple((node, node.input[:], node.output[:]) for node in self.replacement.node)
+
+    @cached_property
     def made(self) -> frozenset[str]:
         """Values that the replacement's nodes make."""
         return frozenset(name for node in self.replacement.node for name in node.output)

@@ -284,6 +284,18 @@ CASES = [
         "(float[2,3] x) => (float[2,2] y) <int8[3,2] w={1,2,3,4,5,6}, float[2] s={0.5,2}, int8[2] z={0,1}> { d = DequantizeLinear<axis=1>(w,s,z) y = MatMul(x,d) }",
         1,
     ),
+    (
+        "dequantize-constants",
+        17,
+        "(float[2,3] x) => (float[2,2] y) <int8[3,2] w={1,2,3,4,5,6}, float[2] s={0.5,2}> { d = DequantizeLinear<axis=1>(w,s) y = MatMul(x,d) }",
+        1,
+    ),
+    (
+        "dequantize-constants",
+        17,
+        "(float[2,3] x) => (float[2,3] y) <int32[3] w={-7,200000,6}, float s={0.25}> { d = DequantizeLinear(w,s) y = Add(x,d) }",
+        1,
+    ),
     ("flatten-to-reshape", 17, "(float[2,3,4] x) => (float[2,12] y) { y = Flatten(x) }", 1),
     ("flatten-to-reshape", 17, "(float[2,3,4] x) => (float[6,4] y) { y = Flatten<axis=-1>(x) }", 1),
     ("flatten-to-reshape", 17, "(float[2,3,4] x) => (float[1,24] y) { y = Flatten<axis=0>(x) }", 1),
