@@ -17,7 +17,6 @@ from graphkit.edit.region import region, require_closed
 from graphkit.errors import EditError, InvalidGraphError
 from graphkit.graph import walk
 from graphkit.graph.addresses import Addresses, Found, Site
-from graphkit.graph.columns import Columns
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import Names, title
 from graphkit.graph.opset import opset_of
@@ -76,7 +75,7 @@ def replace(
     body = read_body(function, body_model, opset_of(proto))
     notes = fit(body, proto)
     addresses = Addresses(proto)
-    work = _Work(model.proto, proto, body, addresses.main.columns)
+    work = _Work(model.proto, proto, body)
     if chosen:
         holes = [_hole_of_node(each, body) for each in addresses.nodes(chosen, regex=regex)]
     else:
@@ -125,11 +124,11 @@ def _hole_of_region(starts: Sequence[Found], ends: Sequence[Found], body: Body) 
 
 
 class _Work:
-    def __init__(self, before: onnx.ModelProto, proto: onnx.ModelProto, body: Body, columns: Columns) -> None:
+    def __init__(self, before: onnx.ModelProto, proto: onnx.ModelProto, body: Body) -> None:
         self._before, self._proto, self._body = before, proto, body
         training = [graph for part in proto.training_info for graph in (part.initialization, part.algorithm)]
         functions = [onnx.GraphProto(node=function.node) for function in proto.functions]
-        self._placing = Placing(proto, body, Names(proto.graph, *training, *functions, columns=columns))
+        self._placing = Placing(proto, body, Names(proto.graph, *training, *functions))
         self._holes: Sequence[_Hole] = ()
         self._gone = self._made = 0
 

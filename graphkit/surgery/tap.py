@@ -9,6 +9,7 @@ import onnx
 from graphkit.arguments import ArgumentValueError
 from graphkit.edit.called_values import inline_around
 from graphkit.edit.lifting import lifted
+from graphkit.errors import NameNotFoundError
 from graphkit.graph import values
 from graphkit.graph.addresses import Addresses, Found, Site
 from graphkit.graph.names import Names
@@ -42,11 +43,11 @@ def tap(model: Model, names: str | Iterable[str], *, replace: bool = False, rege
 
     Raises:
         NameNotFoundError: The model has no such value.
-        EditError: The value is inside of a function, or of a body that can hand out nothing more.
+        EditError: The value is inside of a body that can hand out nothing more, or of a function that cannot be inlined.
         ValueError: No name is given.
 
     Changes: nothing, it returns a new model.
-    Scope: main graph and bodies; functions have to be inlined first.
+    Scope: main graph, bodies, functions; a function whose values are named is inlined where it is called.
     Cost: O(graph), and one shape inference where types are missing; weights are not read.
     Law: meant: the old outputs stay, the new ones are the inner values.
 
@@ -58,12 +59,7 @@ def tap(model: Model, names: str | Iterable[str], *, replace: bool = False, rege
         raise ArgumentValueError("tap needs at least one value")
     proto = model.copy_proto()
     addresses = Addresses(proto)
-    found = [
-        each
-        for text in wanted
-        for each in addresses.values(text, regex=regex, made=True)
-        if each.site is addresses.main or regex or "*" not in text or "/" in text
-    ]
+    found = [each for text in wanted for each in _named(addresses, text, regex=regex)]
     notes: list[str] = []
     if any(each.site.function is not None for each in found):
         calls = inline_around(proto, found)
@@ -85,6 +81,23 @@ def tap(model: Model, names: str | Iterable[str], *, replace: bool = False, rege
     unknown = [name for name, type_proto in outputs.items() if type_proto is None]
     text = f"no type is known for {', '.join(map(repr, unknown))}: the output is declared without one"
     return Edit(proto, notes, warnings=[text] if unknown else [])
+
+
+def _named(addresses: Addresses, text: str, *, regex: bool) -> list[Found]:
+    """The values of an address or a pattern; one without a "/" leaves bodies and functions alone.
+
+    Raises:
+        NameNotFoundError: There is none.
+    """
+    found = addresses.values(text, regex=regex, made=True)
+    if regex or "*" not in text or "/" in text:
+        return found
+    main = [each for each in found if each.site is addresses.main]
+    if not main:
+        message = f"the main graph has no value that matches {text!r}"
+        hint = f"values inside of bodies and functions match with a '/': {found[0].address!r} is one"
+        raise NameNotFoundError("value", text, hint=hint, message=message)
+    return main
 
 
 def _types(proto: onnx.ModelProto, found: Sequence[Found]) -> dict[str, onnx.TypeProto]:

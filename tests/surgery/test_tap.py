@@ -111,3 +111,8 @@ def test_a_pattern_without_a_slash_leaves_functions_alone():
         <domain: "my", opset_import: ["" : 18]> F (d) => (f) { e = Abs(d) f = Tanh(e) }"""
     )
     assert [value.name for value in gk.tap(model, "*").outputs] == ["y", "a"]
+
+
+def test_a_pattern_that_matches_inside_of_bodies_alone_is_refused_with_an_address():
+    with pytest.raises(gk.NameNotFoundError, match=r"'if\.\*'.*\n.*'if\.then_branch/h' is one"):
+        gk.tap(net(), "if.*")
