@@ -242,3 +242,12 @@ def test_a_path_that_no_file_can_have_is_refused(path):
         gk.save(NAMED, path)
     with pytest.raises(gk.ModelFileError, match="no path holds"):
         gk.load(path)
+
+
+@pytest.mark.parametrize("name", ["w\0.bin", "w\udcff.bin"])
+def test_a_file_that_a_model_cannot_name_is_refused(name, tmp_path):
+    with pytest.raises(gk.SaveError, match="cannot write weights to"):
+        gk.save(NAMED, tmp_path / "model.onnx", external=name)
+    with pytest.raises(gk.SessionError, match="cannot be loaded: "):
+        gk.run(NAMED, custom_ops=str(tmp_path / name))
+    assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from graphkit.errors import SessionError
 from graphkit.runtime.failures import plain_text, runtime_errors
+from graphkit.storage.system import no_location
 
 Libraries: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A shared library that defines ``RegisterCustomOps``, or several."""
@@ -29,6 +30,8 @@ def library_paths(libraries: Libraries) -> tuple[str, ...]:
     given = [libraries] if isinstance(libraries, str | os.PathLike) else libraries
     found = tuple(os.path.abspath(os.fspath(library)) for library in given)
     for path in found:
+        if why := no_location(path):
+            raise SessionError(f"the library of custom operators {path!r} cannot be loaded: {why}")
         if not os.path.isfile(path):
             raise SessionError(
                 f"there is no library of custom operators {path}",

@@ -25,6 +25,7 @@ from graphkit.storage.join import Joiner, Role, embedded
 from graphkit.storage.load import STDIN, as_model
 from graphkit.storage.new_file import NewFile
 from graphkit.storage.source import LocalFile, is_url
+from graphkit.storage.system import no_location
 from graphkit.storage.text import as_text, text_format
 from graphkit.storage.upload import PLACES, upload
 from graphkit.storage.wire import Piece, Range, piece_length
@@ -239,6 +240,8 @@ def _target(path: str, external: str | None, weights: str) -> str:
 
 
 def _check_data_name(external: str, target: str) -> None:
+    if why := no_location(external):
+        raise SaveError(f"cannot write weights to {external!r}: {why}", path=external)
     parts = external.split("/")
     if os.path.isabs(external) or ".." in parts or parts[-1] in ("", "."):
         raise ValueError(f"external is the name of a file in the model's folder, not {external!r}")

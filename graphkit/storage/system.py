@@ -47,6 +47,16 @@ def no_path(text: str) -> str:
     return ""
 
 
+def no_location(text: str) -> str:
+    """Why a model cannot name this file as the place of its weights, and the runtime cannot be told of it; "" if it can."""
+    if not no_path(text) and not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "the name is no UTF-8"
+    return no_path(text)
+
+
 def open_to_read(path: str) -> int:
     """A descriptor of a file. Opening a FIFO does not wait for somebody who writes to it, where that can be asked for.
 

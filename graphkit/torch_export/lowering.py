@@ -185,6 +185,8 @@ def decomposed_overloads(operator: str) -> list[str]:
 
 def _packet(operator: str) -> Any:
     torch = import_torch("torch's table of operators")
+    if not operator.isascii():
+        return None  # torch's lookup takes no text that is no UTF-8, and no operator has such a name
     namespace, _, name = operator.partition("::")
     return getattr(getattr(torch.ops, namespace), name, None)
 

@@ -296,3 +296,8 @@ def test_a_refused_shift_names_the_function_that_has_a_rule(shift, exporter, nam
     model = gk.export(ShiftedBy(function), (x, n), exporter=exporter)
     got = next(iter(run_ort(model, {"x": x.numpy(), "n": n.numpy()}).values()))
     assert_same(got, function(x, n).numpy())
+
+
+def test_a_name_that_is_no_utf_8_is_no_operator():
+    with pytest.raises(gk.ExportError, match="torch has no operator"):
+        gk.torch_lowering("\udcff")
