@@ -48,7 +48,9 @@ def obstacles(model: Model, index: GraphIndex) -> Iterator[Finding]:
         yield Finding("ir-version", said, remedy=mend("set_parts", ir=limits.ir_version))
     if limits.version and _opset(proto) > limits.opset:
         said = f"onnxruntime {limits.version} takes opsets up to {limits.opset}, and this is {_opset(proto)}"
-        yield Finding("opset", said, remedy=mend("opset", to=limits.opset))
+        convertible = _opset(proto) <= onnx.defs.onnx_opset_version()
+        newer = "install newer ones: pip install --upgrade onnx onnxruntime"
+        yield Finding("opset", said, remedy=mend("opset", to=limits.opset) if convertible else newer)
     stripped = sum(is_stripped(tensor) for tensor in walk.tensors(proto))
     if stripped:
         yield Finding(

@@ -217,3 +217,20 @@ def test_as_json(summary: gk.Summary) -> None:
     read = json.loads(gk.to_json(summary))
     assert read["inputs"][0]["type"] == "float32[n,3]"
     assert read["nodes"][3]["name"] == "pick"
+
+
+def test_an_opset_that_no_installed_package_knows_is_not_mended_by_a_command_that_fails():
+    newest, known = gk.runtime_limits().opset, onnx.defs.onnx_opset_version()
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> g (float[2] x) => (float[2] y) { y = Relu(x) }'
+    )
+    for opset in (newest + 1, known + 1):
+        model.opset_import[0].version = opset
+        (found,) = [one for one in gk.inspect(model).findings if one.kind == "opset"]
+        if opset <= known:
+            assert "opset" in str(found.remedy)
+            assert gk.opset(model, to=newest).proto.opset_import[0].version == newest
+        else:
+            assert "pip install --upgrade onnx onnxruntime" in str(found.remedy)
+            with pytest.raises(gk.EditError):
+                gk.opset(model, to=newest)
