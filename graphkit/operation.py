@@ -27,6 +27,7 @@ from graphkit.arguments import ArgumentTypeError, ArgumentValueError, bound, kin
 from graphkit.errors import EditError, GraphkitError, GraphkitWarning, InvalidGraphError, NameNotFoundError, TensorError
 from graphkit.graph import walk
 from graphkit.graph.misnamed import nodes_told
+from graphkit.graph.order import is_ordered_everywhere, sort_everywhere
 from graphkit.model import Model, ModelLike, Source
 from graphkit.semantics.valid import require_valid
 from graphkit.step import OTHER_WEIGHTS, Find, Opaque, Step, bytes_in, encoded
@@ -110,7 +111,8 @@ def operation(
             before = as_model(model)
             if valid and not before.checked:
                 require_valid(before.proto)
-            before = before.without_record()
+            ordered = before.checked or is_ordered_everywhere(before.proto)
+            before = before.without_record() if ordered or not valid else in_order(before.without_record())
             call = bound(whole, before, *map(_kept, args), **{name: _kept(value) for name, value in kwargs.items()})
             call.arguments.update({name: names(call.arguments[name]) for name in listed if name in call.arguments})
             for name, kind in kinds.items():
@@ -120,7 +122,7 @@ def operation(
                 edit = function(*call.args, **call.kwargs)
             given = {name: value for name, value in call.arguments.items() if name != first}
             step = _step(function.__name__, whole, given, edit)
-            after = passed(before.after(step, edit.proto, edit.sources), before)
+            after = passed(before.after(step, edit.proto, edit.sources), before, ordered=ordered)
             for text in edit.warnings:
                 warnings.warn(text, GraphkitWarning, stacklevel=2)
             return after
@@ -135,6 +137,13 @@ def operation(
         return cast("Callable[Concatenate[ModelLike, P], Model]", public)
 
     return decorate
+
+
+def in_order(model: Model) -> Model:
+    """The model with its nodes sorted: runtimes take a graph that is not, and ONNX and most passes do not."""
+    proto = model.copy_proto()
+    sort_everywhere(proto)
+    return Model(proto, model.sources, path=model.path, original=model.original, steps=model.history)
 
 
 Given = TypeVar("Given")
@@ -185,14 +194,16 @@ def _is_default(value: Any, default: Any) -> bool:
     )
 
 
-def passed(after: Model, before: Model) -> Model:
-    """The gate: what an operation made of a valid model is a valid model before anybody sees it.
+def passed(after: Model, before: Model, *, ordered: bool = True) -> Model:
+    """The gate: what an operation made of a valid model is a valid model, with sorted nodes, before anybody sees it.
 
     Raises:
         InvalidGraphError, TensorError: It contradicts itself, and the model before did not.
     """
     try:
         require_valid(after.proto)
+        if not ordered:
+            sort_everywhere(after.proto)
     except (InvalidGraphError, TensorError):
         if _is_valid(before):
             raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from graphkit.errors import InvalidGraphError
 from graphkit.graph.columns import Columns
 from graphkit.graph.names import label
-from graphkit.graph.walk import reads_of
+from graphkit.graph.walk import graphs, nested, reads_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,27 @@ def sort_nodes(graph: onnx.GraphProto | onnx.FunctionProto) -> None:
         order = topological_order(nodes)
         del graph.node[:]
         graph.node.extend(nodes[position] for position in order)
+
+
+def is_ordered_everywhere(model: onnx.ModelProto) -> bool:
+    """``is_ordered`` for the main graph, every body and every function."""
+    holders: list[onnx.GraphProto | onnx.FunctionProto] = [*graphs(model.graph), *model.functions]
+    holders += [body for function in model.functions for body in nested(function.node)]
+    return all(is_ordered(holder.node) for holder in holders)
+
+
+def sort_everywhere(model: onnx.ModelProto) -> None:
+    """``sort_nodes`` for the main graph, every body and every function. Changes the model.
+
+    Raises:
+        InvalidGraphError: Nodes read from each other in a cycle.
+    """
+    for graph in graphs(model.graph):
+        sort_nodes(graph)
+    for function in model.functions:
+        sort_nodes(function)
+        for body in nested(function.node):
+            sort_nodes(body)
 
 
 def topological_order(nodes: Sequence[onnx.NodeProto]) -> list[int]:

@@ -6,8 +6,10 @@ import pytest
 from onnx import TensorProto
 
 import graphkit as gk
+import onnx_text
 from graphkit.storage import load
 from hand_made import holding, tensor
+from oracle import run_ort
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18]>'
 STRIPPED = {
@@ -59,3 +61,24 @@ def test_it_is_not_run_and_the_message_names_the_weight(tmp_path, given):
     source = tmp_path / "m.onnx" if given == "path" else gk.load(tmp_path / "m.onnx")
     with pytest.raises(gk.WeightsError, match=r"'w'.*were stripped"):
         gk.run(source, {"x": np.ones((1, 40), np.float32)})
+
+
+def apart():
+    """Two weights of one shape that are not the same, taken out."""
+    rng = np.random.default_rng(0)
+    model = onnx_text.parse(
+        "g (float[2,64] x) => (float[2,64] y) { t = Transpose(w) h = MatMul(x, t) k = MatMul(h, v) y = MatMul(k, u) }",
+        17,
+        **{name: rng.standard_normal((64, 64)) for name in "wvu"},
+    )
+    return model, gk.set_parts(model, strip_weights=True)
+
+
+@pytest.mark.parametrize("edit", [gk.simplify, gk.deduplicate, lambda m: gk.dims(m, {"x:0": "N"})])
+def test_weights_that_were_taken_out_are_not_taken_for_each_other(edit):
+    model, stripped = apart()
+    edited = edit(stripped)
+    assert {tensor.name for tensor in edited.proto.graph.initializer} == {"w", "v", "u"}
+    x = np.random.default_rng(1).standard_normal((2, 64)).astype(np.float32)
+    back = gk.set_parts(edited, restore_weights=model)
+    assert np.allclose(run_ort(back, {"x": x})["y"], run_ort(model, {"x": x})["y"], rtol=1e-3, atol=1e-3)

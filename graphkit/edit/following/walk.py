@@ -25,7 +25,7 @@ from graphkit.shapes.at_points import PointInference
 from graphkit.shapes.dependents import dependents
 from graphkit.shapes.known import Known
 from graphkit.shapes.points import UNKNOWN, Dim, Sizes, fixed, whole
-from graphkit.tensor import decode
+from graphkit.tensor import decode, is_stripped
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -70,6 +70,8 @@ def follow(
     """
 
     def values(tensor: onnx.TensorProto) -> Array | None:
+        if is_stripped(tensor):
+            return None
         return read(tensor) if tensor.data_location == onnx.TensorProto.EXTERNAL else decode(tensor, None)
 
     symbols = _symbols(model, freed, given_sizes or {})

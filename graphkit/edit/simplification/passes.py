@@ -21,7 +21,7 @@ from graphkit.graph import walk
 from graphkit.graph.names import Names
 from graphkit.model import Model
 from graphkit.semantics.kinds import MAY_DRAW
-from graphkit.tensor import stored_bytes
+from graphkit.tensor import is_stripped, stored_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -303,6 +303,8 @@ class _Equals:
         """Those of some weights that another one equals, and its name."""
         same: dict[str, str] = {}
         for tensor in tensors:
+            if is_stripped(tensor):  # nobody knows what it was
+                continue
             kind = (tensor.data_type, tuple(tensor.dims), stored_bytes(tensor))
             first = self._alone.setdefault(kind, tensor)
             if first is tensor:

@@ -17,7 +17,7 @@ from graphkit.graph.opset import opset_of
 from graphkit.graph.order import is_ordered, topological_order
 from graphkit.model import Model
 from graphkit.shapes.inference import inferred
-from graphkit.tensor import stored_bytes
+from graphkit.tensor import is_stripped, stored_bytes
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -134,7 +134,7 @@ class View:
         if value in self.known:
             return self.known[value]
         tensor = self.tensor(value)
-        if tensor is None or stored_bytes(tensor) > most:
+        if tensor is None or is_stripped(tensor) or stored_bytes(tensor) > most:
             return None
         array: Array = self.model.array_of(tensor)
         return array
