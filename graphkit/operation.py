@@ -197,6 +197,11 @@ def _is_default(value: Any, default: Any) -> bool:
 def passed(after: Model, before: Model, *, ordered: bool = True) -> Model:
     """The gate: what an operation made of a valid model is a valid model, with sorted nodes, before anybody sees it.
 
+    Args:
+        after: The new model; its nodes are sorted where they need not be.
+        before: What it was made of.
+        ordered: Whether the nodes of that were sorted, so that those of the new one are.
+
     Raises:
         InvalidGraphError, TensorError: It contradicts itself, and the model before did not.
     """

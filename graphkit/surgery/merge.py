@@ -95,7 +95,7 @@ def merge(
     said = {**_arguments(named, table, prefix=prefix), "interface": joined.interface()}
     step = Step("merge", said, tuple(notes), "it was made of several models")
     first = next(iter(named.values()))
-    return passed(Model(proto, sources, path=None, steps=(step,)), first)
+    return passed(Model(proto, sources, path=None, steps=(step,)), first, ordered=False)
 
 
 def _named(models: Mapping[str, ModelLike] | Sequence[ModelLike]) -> dict[str, ModelLike]:

@@ -53,7 +53,8 @@ def ask(binding: Binding, before: Model, after: Model, steps: Sequence[str], law
     held = repaired(binding, before, after, first) if judge.case.refused and binding.chain is None else first
     if held.verdict != "proved" and not is_ordered_everywhere(before.proto):
         with suppress(InvalidGraphError):  # in a cycle nothing is in order
-            return ask(binding, in_order(before), after, steps, law, asked)  # as the operation saw it
+            again = ask(binding, in_order(before), after, steps, law, asked)  # as the operation saw it
+            return again if again.verdict == "proved" else held
     return held
 
 
