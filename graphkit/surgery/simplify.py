@@ -12,6 +12,7 @@ from graphkit.edit.simplification.bodies import simplify_bodies
 from graphkit.edit.simplification.convolutions import fold_into_convolutions
 from graphkit.edit.simplification.functions import resolve_control_flow, simplify_functions
 from graphkit.edit.simplification.passes import remove_dead, share_weights, simplify_once
+from graphkit.edit.simplification.sequences import split_for_sequences
 from graphkit.edit.simplification.unused import remove_unused
 from graphkit.graph import walk
 from graphkit.model import Model
@@ -72,6 +73,7 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
         now += simplify_functions(model, proto, most - _weight_bytes(proto))
         now += resolve_control_flow(proto)
         now += remove_unused(proto)
+        now += split_for_sequences(model, proto)
         now += fold_into_convolutions(model, proto, most - _weight_bytes(proto)) if not now else Counter()
         if not now and (shared := share_weights(model, proto)):  # nodes that read them may be equal now
             now["weights that were there twice are there once"] = shared
@@ -96,6 +98,7 @@ ONE = {
     "Loops with a constant count became their turns": "Loop with a constant count became its turns",
     "functions that nothing calls are gone": "function that nothing calls is gone",
     "imports that nothing needs are gone": "import that nothing needs is gone",
+    "SplitToSequences became a Split": "SplitToSequence became a Split",
     "CastLikes have a constant type": "CastLike has a constant type",
     "Reshapes have a constant target": "Reshape has a constant target",
     "nodes became part of the Conv beside them": "node became part of the Conv beside it",

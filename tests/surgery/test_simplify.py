@@ -483,3 +483,28 @@ def test_a_where_with_one_answer_is_what_it_chooses_where_the_shape_stays(chosen
     assert _left(text % chosen, feeds) == [["Abs", "Relu"], ["Neg", "Relu"]][chosen]
     kept = _left(text.replace("Where(c, a, b)", "Where(c, a, u)") % 0, feeds)
     assert "Where" in kept  # what it chooses is made as wide as the other one
+
+
+@pytest.mark.parametrize(
+    ("sizes", "places", "left"),
+    [
+        ("int64[3] k = {1, 3, 1}", (0, -1, 1), ["Split"]),
+        ("int64[2] k = {0, 5}", (1, 1, 0), ["Split"]),
+        ("int64 k = {2}", (0, 1, 2), ["Split"]),
+        ("int64 k = {5}", (0, -1, 0), []),
+        ("int32[3] k = {1, 3, 1}", (0, -1, 1), ["Split"]),
+    ],
+)
+def test_parts_of_a_tensor_that_are_taken_one_by_one_need_no_sequence(sizes, places, left):
+    taken = ", ".join(f"int64 p{number} = {{{place}}}" for number, place in enumerate(places))
+    text = f"(float[5,3] x) => (float[A,3] y) <{sizes}, {taken}> {{ s = SplitToSequence<axis = 0>(x, k) "
+    text += (
+        " ".join(f"a{number} = SequenceAt(s, p{number})" for number in range(3)) + " y = Concat<axis = 0>(a2, a0, a1) }"
+    )
+    assert [kind for kind in _left(text, FIVE) if "Split" in kind] == left
+    if sizes.startswith("int64 k"):
+        assert "SplitToSequence" in _left(text.replace("float[5,3] x", "float[N,3] x"), FIVE)
+    whole = text.replace("=> (float[A,3] y)", "=> (float[A,3] y, int64 n)").replace(
+        " y = ", " n = SequenceLength(s) y = "
+    )
+    assert "SplitToSequence" in _left(whole, FIVE)
