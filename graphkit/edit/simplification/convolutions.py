@@ -69,6 +69,10 @@ def _worth_a_look(proto: onnx.ModelProto) -> bool:
             return False
         readers = [index.nodes[place] for place in index.consumers.get(node.output[0], ())]
         before = index.nodes[index.producer[node.input[0]]] if node.input[0] in index.producer else None
-        found |= len(readers) == 1 and readers[0].op_type in _AROUND
+        found |= len(readers) == 1 and readers[0].op_type in _AROUND and _has_constant(index, readers[0])
         found |= before is not None and before.op_type == "Pad"
     return found
+
+
+def _has_constant(index: GraphIndex, node: onnx.NodeProto) -> bool:
+    return any(values.constant(index, name) is not None for name in node.input if name)
