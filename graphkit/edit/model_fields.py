@@ -14,6 +14,9 @@ from graphkit.graph.values import is_typed
 from graphkit.semantics.schemas import operators, schema_of
 from graphkit.shapes.inference import inferred, run_inference
 
+OPSETS_SINCE_IR = 3
+"""The IR version from which on a model imports opsets (docs/IR.md, "Models")."""
+
 
 def set_metadata(proto: onnx.ModelProto, metadata: Mapping[str, str], notes: list[str]) -> None:
     """Write entries of the model's metadata, and add what was done to some notes. Changes the model."""
@@ -71,6 +74,10 @@ def set_ir(proto: onnx.ModelProto, ir: int) -> str:
     """
     if not 1 <= ir <= onnx.IR_VERSION:
         raise EditError(f"there is no IR version {ir}; the installed onnx knows 1 to {onnx.IR_VERSION}")
+    if ir < OPSETS_SINCE_IR and proto.opset_import:
+        raise EditError(
+            f"the model imports opsets, which IR version {ir} does not know: the lowest is {OPSETS_SINCE_IR}"
+        )
     if ir < 8 and proto.functions:
         raise EditError(f"the model has functions, which IR version {ir} does not know")
     if ir < 4 and {t.name for t in proto.graph.initializer} - {v.name for v in proto.graph.input}:

@@ -39,10 +39,10 @@ def rewrite_rule(
     replacement: str,
     *,
     name: str = "rule",
-    where: Iterable[str | Callable[[Any], object]] = (),
+    where: str | Callable[[Any], object] | Iterable[str | Callable[[Any], object]] = (),
     let: Mapping[str, str | Callable[[Any], object]] | None = None,
-    optional: Iterable[str] = (),
-    shared: Iterable[str] = (),
+    optional: str | Iterable[str] = (),
+    shared: str | Iterable[str] = (),
     tolerance: float | None = None,
 ) -> Rule:
     """A rule for ``rewrite``, made in Python, where conditions and computed values may be functions.

@@ -317,3 +317,12 @@ def test_notes_show_texts_as_texts_and_numbers_as_people_write_them(node, attrib
         attributes={f"n:{attribute}": value},
     )
     assert edited.history[-1].notes == (said,)
+
+
+def test_an_ir_version_without_opset_imports_is_refused_where_the_model_has_some():
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 21]> g (float[2] x) => (float[2] y) { y = Relu(x) }'
+    )
+    with pytest.raises(gk.EditError, match=r"imports opsets, which IR version 2 does not know: the lowest is 3"):
+        gk.set_parts(model, ir=2)
+    onnx.checker.check_model(gk.set_parts(model, ir=3).proto)

@@ -382,10 +382,10 @@ def rule_of(
     pattern: str,
     replacement: str,
     name: str,
-    where: Iterable[str | Callable[[Any], object]],
+    where: str | Callable[[Any], object] | Iterable[str | Callable[[Any], object]],
     let: Mapping[str, str | Callable[[Any], object]],
-    optional: Iterable[str],
-    shared: Iterable[str],
+    optional: str | Iterable[str],
+    shared: str | Iterable[str],
     tolerance: float | None,
 ) -> Rule:
     """A rule of texts and functions; one of texts alone has its text as a file would.
@@ -393,7 +393,8 @@ def rule_of(
     Raises:
         FormatError: As ``read_rule``.
     """
-    where, optional, shared = list(where), list(optional), list(shared)
+    where = [where] if isinstance(where, str) or callable(where) else list(where)
+    optional, shared = ([each] if isinstance(each, str) else list(each) for each in (optional, shared))
     lines = [f"rule {name}", *([f"law close {tolerance!r}"] if tolerance is not None else [])]
     lines.append(f"pattern {pattern}")
     lines += [f"where {text}" for text in where if not callable(text)]
