@@ -44,11 +44,13 @@ class Fed:
         name: The input of before.
         convert: What before is fed, of what after is fed (a cast, a transposition). None: the same.
         dims: With ``convert``: the sizes that after's input has where before's has its own; None for any.
+        types: The element types of which after may declare one. None: that of before.
     """
 
     name: str
     convert: Convert | None = None
     dims: tuple[int | str | None, ...] | None = None
+    types: frozenset[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ class Binding:
         others: Further pairs that must agree.
         held: (before, after, ``names``) -> what is wrong with what after holds, as can be seen without a run; or None.
         ordered: Whether after's inputs must come in the order of ``inputs``.
+        fixed: (input of before, axis) of those axes that were free, and may have one size now.
         seen: Input of before -> arrays that calibration saw: what is drawn for it lies between two of them.
     """
 
@@ -196,6 +199,7 @@ class Binding:
     others: tuple[Other, ...] = ()
     held: Callable[[Model, Model, Mapping[str, str]], str | None] | None = None
     ordered: bool = True
+    fixed: frozenset[tuple[str, int]] = frozenset()
     seen: Mapping[str, Sequence[Array]] = field(default_factory=dict)
 
     @property

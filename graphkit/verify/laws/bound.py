@@ -15,6 +15,7 @@ from graphkit.graph import walk
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.opset import opset_of
 from graphkit.graph.ports import input_ports, output_ports
+from graphkit.graph.symbols import names_in
 from graphkit.graph.upstream import downstream
 from graphkit.graph.values import attribute_value, constant
 from graphkit.inspection.dims_report import dims_report
@@ -37,14 +38,26 @@ def freeze(change: Change) -> Binding:
     ports = input_ports(change.before.proto)
     given = {name: value_for(ports[name], value) for name, value in change.arguments.get("values", {}).items()}
     plain = identity(change)
-    held = _defaults(change.before) if change.arguments.get("defaults") else frozenset()
+    gone = _defaults(change.before) if change.arguments.get("defaults") else frozenset()
     listed = change.before.proto.ir_version < 4  # there every initializer is an input too
     inputs: dict[str, Link] = {
         name: Constant(given[name]) if name in given else link
         for name, link in plain.inputs.items()
-        if name not in held and (listed or name not in given)
+        if name not in gone and (listed or name not in given)
     }
-    return replace(plain, inputs=inputs, given=given)
+    held = {dim for name in given for dim in ports[name].dims or () if isinstance(dim, str)}
+    return replace(plain, inputs=inputs, given=given, fixed=_hanging_on(ports, held))
+
+
+def _hanging_on(ports: Mapping[str, Port], symbols: Iterable[str]) -> frozenset[tuple[str, int]]:
+    """The axes of inputs whose sizes are symbols, or are computed from them."""
+    wanted = set(symbols)
+    return frozenset(
+        (name, axis)
+        for name, port in ports.items()
+        for axis, dim in enumerate(port.dims or ())
+        if isinstance(dim, str) and (dim in wanted or not wanted.isdisjoint(names_in(dim)))
+    )
 
 
 def _defaults(model: Model) -> frozenset[str]:
@@ -166,15 +179,26 @@ def dims(change: Change) -> Binding:
     before, symbols = input_ports(change.before.proto), symbols_of(change.before)
     ports = output_ports(change.before.proto) | before
     freed = []
+    fixed: set[str] = set()
+    axes: set[tuple[str, int]] = set()
     for key, value in change.arguments["values"].items():
         place = axis_or_symbol(key, ports, symbols)
+        if isinstance(value, int):
+            named = (ports[place.input].dims or {place.axis: None})[place.axis] if isinstance(place, Axis) else place
+            fixed.update([named] if isinstance(named, str) else [])
+            axes.update([(place.input, place.axis)] if isinstance(place, Axis) else [])
         sizes = before[place.input].dims if isinstance(place, Axis) and place.input in before else None
         if isinstance(place, Axis) and sizes is not None:
             size = sizes[place.axis]
             if isinstance(size, int) and size != value:
                 freed.append(Freed(place.input, place.axis, size, place.input))
     plain = identity(change)
-    return replace(plain, freed=tuple(freed), moved=_moved(change, plain.outputs) if freed else frozenset())
+    return replace(
+        plain,
+        freed=tuple(freed),
+        fixed=_hanging_on(before, fixed) | axes,
+        moved=_moved(change, plain.outputs) if freed else frozenset(),
+    )
 
 
 def _moved(change: Change, outputs: Iterable[str]) -> frozenset[str]:

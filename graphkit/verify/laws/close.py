@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 
 from graphkit.edit.patterns.library import find_rules
 from graphkit.errors import FeedError
 from graphkit.graph.ports import input_ports
+from graphkit.graph.values import data_type_named
 from graphkit.reading.values import value_for
 from graphkit.verify.laws.binding import Binding, Change, Closeness, Fed, Link
 from graphkit.verify.laws.held_weights import wrong_half, wrong_integers
@@ -40,6 +42,11 @@ def precision(change: Change) -> Binding:
     )
     gone = _quantized_defaults(change) if "int" in to else frozenset()
     inputs: dict[str, Link] = {name: Fed(name) for name in plain.inputs if name not in gone}
+    if "float" in to and not change.arguments.get("keep_io"):
+        ports = input_ports(change.before.proto)
+        number = int(data_type_named(to))
+        floats = [name for name in inputs if ports[name].data_type == onnx.TensorProto.FLOAT]
+        inputs |= {name: Fed(name, types=frozenset((onnx.TensorProto.FLOAT, number))) for name in floats}
     return replace(plain, inputs=inputs, close=close, held=HELD.get(to), seen=_seen(change) if to == "int8" else {})
 
 

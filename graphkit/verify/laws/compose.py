@@ -54,6 +54,7 @@ def composed(first: Binding, second: Binding, index: GraphIndex) -> Binding | No
         others=(),
         held=first.held or second.held,
         ordered=first.ordered and second.ordered,
+        fixed=first.fixed | join.fixed(second),
         seen=join.seen(second),
     )
 
@@ -74,7 +75,8 @@ class _Join:
             found = self._first.inputs.get(link.name)
             if isinstance(found, Fed):
                 dims = link.dims if link.convert is not None else found.dims
-                return Fed(found.name, chained(link.convert, found.convert), dims)
+                types = link.types if link.types is not None else found.types
+                return Fed(found.name, chained(link.convert, found.convert), dims, types)
             if found is None or link.convert is not None:
                 raise _Apart
             return found
@@ -132,6 +134,11 @@ class _Join:
             elif not (isinstance(link, Constant) and np.array_equal(link.array, array)):
                 raise _Apart
         return held
+
+    def fixed(self, second: Binding) -> set[tuple[str, int]]:
+        """Axes of inputs of the first model that the second step may have fixed."""
+        links = [(self._first.inputs.get(name), axis) for name, axis in second.fixed]
+        return {(link.name, axis) for link, axis in links if isinstance(link, Fed)}
 
     def seen(self, second: Binding) -> dict[str, Any]:
         """What calibration saw of inputs of the first model, also by the names that they have between."""

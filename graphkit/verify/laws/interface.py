@@ -26,11 +26,14 @@ def retype(change: Change) -> Binding:
     wanted = {name: str(data_type_named(text)) for name, text in change.arguments["io"].items()}
     chosen = chosen_ports(change.before.proto.graph, wanted, named_by_type)
     plain = identity(change)
+    inputs: dict[str, Link] = dict(plain.inputs)
     outputs = dict(plain.outputs)
     for name, number in chosen.items():
         if name in outputs:
             outputs[name] = Outcome(name, partial(_cast, numpy_type(int(number))))
-    return replace(plain, outputs=outputs)
+        if name in inputs:
+            inputs[name] = Fed(name, types=frozenset((int(number),)))
+    return replace(plain, inputs=inputs, outputs=outputs)
 
 
 def _cast(dtype: np.dtype[Any] | None, array: Array) -> Array:
@@ -90,6 +93,7 @@ def image(change: Change) -> Binding:
     first = (shape[0], shape[3], *shape[1:3]) if last else tuple(shape)
     size = (first[0], *first[2:], first[1]) if pictures_last else first
     plain = identity(change)
-    inputs: dict[str, Link] = {**plain.inputs, name: Fed(name, prepared, size)}
+    types = frozenset((int(data_type_named(str(given.get("dtype", "uint8")))),))
+    inputs: dict[str, Link] = {**plain.inputs, name: Fed(name, prepared, size, types)}
     close = Closeness(dtype=str(dtype), why="rounding of the preparation")
     return replace(plain, inputs=inputs, close=close)

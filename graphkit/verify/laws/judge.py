@@ -154,8 +154,27 @@ class _Judge:
         fed = [name for name in wanted if isinstance(self._binding.inputs[name], Fed)]
         if self._binding.ordered and [name for name in mine if name in fed] != fed:
             raise Broken(f"the inputs come in another order: {', '.join(mine)} instead of {', '.join(wanted)}")
+        self._check_types()
         if made != list(self._binding.outputs):
             raise Broken(f"the outputs are {', '.join(made)} and should be {', '.join(self._binding.outputs)}")
+
+    def _check_types(self) -> None:
+        """Each input takes what it took: its element type, its rank, and every size of an axis that was free."""
+        mine, theirs = input_ports(self.case.after.proto), input_ports(self._base.proto)
+        for name, link in self._binding.inputs.items():
+            if not isinstance(link, Fed) or link.name not in theirs:
+                continue
+            now, was = mine[name], theirs[link.name]
+            if now.data_type not in (link.types if link.types is not None else {was.data_type}):
+                raise Broken(f"the input {name!r} is declared as {now.text} and was {was.text}")
+            if link.convert is not None or now.dims is None or was.dims is None:
+                continue
+            if len(now.dims) != len(was.dims):
+                raise Broken(f"the input {name!r} is declared as {now.text} and was {was.text}")
+            for axis, (size, before) in enumerate(zip(now.dims, was.dims, strict=True)):
+                free = not isinstance(before, int) and (link.name, axis) not in self._binding.fixed
+                if isinstance(size, int) and free and self._binding.chain is None:
+                    raise Broken(f"the input {name!r} takes the size {size} only along axis {axis}, and took any")
 
     def _check_compared(self) -> None:
         seen = self.case.seen

@@ -60,7 +60,13 @@ def insert(change: Change) -> Binding:
     given = change.arguments
     found = addresses.values(listed(given["at"]), regex=bool(given.get("regex")), made=True)
     border = _border(change.before, found, own=True)
-    return _beside(change, inserted(change.before, given), border)
+    expected = inserted(change.before, given)
+    ports = input_ports(
+        expected.proto
+    )  # those that the body reads have its symbols there, and sizes of the model's own
+    read = {each.name for each in found if each.site is addresses.main}.intersection(ports)
+    fixed = frozenset((name, axis) for name in read for axis in range(len(ports[name].dims or ())))
+    return replace(_beside(change, expected, border), fixed=fixed)
 
 
 def remove(change: Change) -> Binding:

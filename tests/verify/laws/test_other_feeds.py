@@ -62,6 +62,45 @@ def test_nodes_that_had_other_factors_or_sizes_share_an_input(options):
     assert proof, gk.text(proof)
 
 
+def declared(change):
+    """A rename whose result declares an input otherwise."""
+    model = onnx.parser.parse_model(f"{HEAD} g (float[n, 3] x) => (float[n, 3] y) {{ y = Tanh(x) }}")
+    good = gk.rename(model, values={"x": "image"})
+    proto = good.copy_proto()
+    change(proto.graph.input[0].type.tensor_type)
+    return gk.prove(Model(proto, good.sources, original=good.original, steps=good.history), model, replay=False)
+
+
+def test_an_input_takes_the_sizes_the_rank_and_the_type_that_it_took():
+    def fix(found):
+        found.shape.dim[0].dim_value = 2
+
+    def lengthen(found):
+        found.shape.dim.add(dim_value=1)
+
+    def retype(found):
+        found.elem_type = onnx.TensorProto.DOUBLE
+
+    for change, said in ((fix, "takes the size 2 only along axis 0"), (lengthen, "and was"), (retype, "and was")):
+        proof = declared(change)
+        assert (proof.verdict, said in proof.laws[0].why) == ("broken", True), gk.text(proof)
+    assert declared(lambda found: None)
+
+
+def test_sizes_and_types_that_a_step_was_to_change_are_no_fault():
+    text = f"{HEAD} g (float[n, m] x, float[n, m] u) => (float[n, m] y) {{ y = Add(x, u) }}"
+    model = onnx.parser.parse_model(text)
+    for made in (
+        gk.dims(model, {"n": 2}),
+        gk.dims(model, {"x:1": 3}),
+        gk.freeze(model, {"u": np.ones((2, 3), np.float32)}),
+        gk.retype(model, {"x": "float16"}),
+        gk.precision(model, to="float16"),
+        gk.precision(gk.dims(gk.rename(model, values={"x": "image"}), {"n": 2}), to="float16", keep_io=True),
+    ):
+        assert gk.prove(made, model), gk.text(gk.prove(made, model))
+
+
 def test_each_model_is_loaded_once(monkeypatch):
     from graphkit.verify.laws import side
 
