@@ -43,7 +43,7 @@ def history(model: ModelLike) -> ModelHistory:
 
     Example:
         >>> import graphkit as gk
-        >>> [step.operation for step in gk.history(gk.rename("model.onnx", values={"x": "image"})).steps]
+        >>> [step.operation for step in gk.history(gk.rename("model.onnx", values={"image": "picture"})).steps]
         ['rename']
     """
     loaded = as_model(model)
