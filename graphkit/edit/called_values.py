@@ -42,7 +42,7 @@ def inline_around(proto: onnx.ModelProto, found: Iterable[Found]) -> Called:
         if each.site.function is not None:
             inside.append((each.address, each.name))
             keys[each.address] = walk.function_key(each.site.function)
-    done = inline_calls(proto, _callers(proto, set(keys.values())), watched=set(keys.values()))
+    done = inline_calls(proto, callers(proto, set(keys.values())), watched=set(keys.values()))
     if done.versions:
         raise EditError(
             f"{called(next(iter(keys.values())))} imports another version of ai.onnx than what calls it",
@@ -67,7 +67,7 @@ def node_in_function(found: Found) -> Found | None:
     return Found(found.site, next(filter(None, found.node.output)))
 
 
-def _callers(proto: onnx.ModelProto, keys: set[walk.FunctionKey]) -> set[walk.FunctionKey]:
+def callers(proto: onnx.ModelProto, keys: set[walk.FunctionKey]) -> set[walk.FunctionKey]:
     """Functions, and those that call them, however far up."""
     calls = {walk.function_key(f): {walk.call_key(node) for node in walk.function_nodes(f)} for f in proto.functions}
     while True:

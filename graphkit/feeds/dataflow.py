@@ -18,6 +18,7 @@ from graphkit.feeds.evidence import Signs
 from graphkit.feeds.facts import NOTHING, WEIGHT, Fact, Trace, either, grown, of_tensor
 from graphkit.feeds.reader import Dims, Reader
 from graphkit.graph import values, walk
+from graphkit.graph.calls import expands_beyond
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.values import attribute_value
 from graphkit.semantics.domains import Violation, violation
@@ -27,6 +28,9 @@ from graphkit.shapes.types_of import types_of
 
 BUDGET = 100_000
 """Nodes looked at in bodies and functions, each as often as it is entered; beyond that their values are unknown."""
+
+MOST_CALLED = 1 << 14
+"""Nodes that calls may come to in a model that is walked into: as many as the runtime takes."""
 
 DEPTH = 40
 """Bodies and functions within each other that are entered."""
@@ -105,7 +109,8 @@ class Walk:
         self._weights = Fact(*weights)
         self.bits = {name: 1 << place for place, name in enumerate(index.inputs)}
         self._model = model
-        self._functions = {walk.function_key(function): function for function in model.functions}
+        entered = () if expands_beyond(model, MOST_CALLED) else model.functions  # those that double stay unknown
+        self._functions = {walk.function_key(function): function for function in entered}
         self._symbols = {dim for info in index.inputs.values() for dim in values.dims(info.type) or ()}
         self._inferred: dict[str, Dims] = {}
         self._uses = Uses()

@@ -126,6 +126,13 @@ _HINTS: tuple[tuple[str, str], ...] = (
 )
 
 
+GUARD = "/graphkit guard/"
+"""What stands between the label of a node and the operator in the name of a node that guards it."""
+
+_GUARDED = re.compile(rf"running (\w+) node\. Name:'(.*?){GUARD}")
+_WHY = {"Gather": "divides by 0", "Reshape": "reads one number from a tensor that has not one"}
+
+
 def _translate(error: Exception, doing: str) -> GraphkitError:
     # A message that quotes what is no UTF-8 (a mode of b"\xff") does not come through the binding: the error has its bytes
     # then, or nothing at all.
@@ -139,6 +146,8 @@ def _translate(error: Exception, doing: str) -> GraphkitError:
         or "Invalid rank for input" in text
     ):
         return FeedError(f"{doing}: {short}")
+    if (guarded := _GUARDED.search(text)) is not None and guarded[1] in _WHY:
+        return SessionError(f"{doing} failed: {guarded[2]!r} {_WHY[guarded[1]]}", hint="feed other numbers")
     return SessionError(f"{doing} failed: {short}", hint=advice(text))
 
 

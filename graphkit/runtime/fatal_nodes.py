@@ -31,6 +31,9 @@ NO_ZERO = {"SplitToSequence": (1, "split"), "STFT": (3, "frame_length")}
 HEADS = {"Attention": ("q_num_heads", "kv_num_heads")}
 """Operator -> the attributes by which it divides; the runtime keeps them in 32 bits."""
 
+BLOCKS = ("DepthToSpace", "SpaceToDepth")
+"""Operators that divide by the square of their ``blocksize``, which is 0 where 64 bits do not hold it."""
+
 SMALL = 64
 """Bytes of a constant that may be such a scalar."""
 
@@ -40,7 +43,7 @@ def refuse_fatal(model: onnx.ModelProto) -> None:
 
     Raises:
         InvalidGraphError: A Resize without a size, a Split with more outputs than it says, an Attention without heads, a
-            SplitToSequence or STFT that divides by a constant 0; the message names the node.
+            block without rows, a SplitToSequence or STFT that divides by a constant 0; the message names the node.
 
     Scope: main graph, bodies, functions.
     Cost: O(nodes); weights are not read.
@@ -55,6 +58,8 @@ def refuse_fatal(model: onnx.ModelProto) -> None:
             check_parts(node)
         elif node.op_type in HEADS:
             _check_heads(node)
+        elif node.op_type in BLOCKS:
+            _check_block(node)
     for node, tensor in _constants(model):
         held = tensor.data_location != onnx.TensorProto.EXTERNAL and stored_bytes(tensor) <= SMALL
         if held and (why := _division_by_zero(node, onnx.numpy_helper.to_array(tensor))):
@@ -120,3 +125,11 @@ def _check_heads(node: onnx.NodeProto) -> None:
             raise InvalidGraphError(
                 f"{title(node)} has {name} = {count}; there is one head at least", names=[label(node)]
             )
+
+
+def _check_block(node: onnx.NodeProto) -> None:
+    size = attribute_value(node, "blocksize")
+    if isinstance(size, int) and not 0 < size < 1 << 31:
+        raise InvalidGraphError(
+            f"{title(node)} has blocksize = {size}; a block has one row at least", names=[label(node)]
+        )

@@ -9,6 +9,7 @@ import onnx
 from graphkit.errors import SessionError, WeightsError
 from graphkit.graph.calls import expands_beyond
 from graphkit.graph.walk import graphs, nodes, tensors
+from graphkit.runtime.guarded import guard
 from graphkit.storage.source import LocalFile
 from graphkit.tensor import STRIPPED_HINT, embed, is_stripped, stripped_message, type_name
 
@@ -72,6 +73,7 @@ def carry(model: Model) -> CarriedModel:
     """
     require_runnable(model.proto)
     proto = model.copy_proto()
+    guard(proto)
     carried = CarriedModel(b"")
     read = _read_names(
         proto

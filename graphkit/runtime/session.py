@@ -15,6 +15,7 @@ from graphkit.runtime import providers
 from graphkit.runtime.custom_ops import Libraries, custom_operators, register
 from graphkit.runtime.failures import import_runtime, translated
 from graphkit.runtime.fatal_nodes import fatal_optimizers, refuse_fatal, refuse_fatal_feeds
+from graphkit.runtime.guarded import may_be_fatal
 from graphkit.runtime.handover import CarriedModel, carry, require_runnable
 from graphkit.runtime.ort_values import apart, from_run, lent_outputs, to_runtime
 from graphkit.runtime.placement import Placed, named, nodes_on_cpu
@@ -244,7 +245,8 @@ def session(
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     path = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     with translated(f"loading {source.path or source.proto.graph.name}"):
-        carried = CarriedModel(path) if path is not None and source is given and os.path.exists(path) else carry(source)
+        as_it_is = path is not None and source is given and os.path.exists(path) and not may_be_fatal(source.proto)
+        carried = CarriedModel(path) if path is not None and as_it_is else carry(source)
         raw = raw_session(
             runtime, source.proto, carried, settings, providers.options(device, tf32=tf32, tensorrt=tensorrt)
         )

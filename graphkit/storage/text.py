@@ -82,10 +82,11 @@ def as_text(model: Model, path: str) -> bytes:
             hint="write the weights to a file of their own: save it as .onnx",
         )
     proto = model.materialize()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        data: bytes = onnx.serialization.registry.get(kind).serialize_proto(proto)
+    data = b""
     try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data = onnx.serialization.registry.get(kind).serialize_proto(proto)
         again = _parse(data, kind)
         lost = _lost(*map(canonical, (proto, again))) if kind == "onnxtxt" else _lost(proto, again)
     except _no_model():
