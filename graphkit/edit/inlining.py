@@ -15,13 +15,16 @@ from graphkit.edit.nodes import set_nodes
 from graphkit.edit.renaming import rename_everywhere
 from graphkit.errors import EditError
 from graphkit.graph import walk
-from graphkit.graph.calls import body_sizes, expanded_nodes
+from graphkit.graph.calls import body_sizes, expanded_nodes, expands_beyond
 from graphkit.graph.names import Names, label, title
 from graphkit.graph.opset import canonical, imported
 from graphkit.graph.symbols import tensor_types
 
 MOST = 1 << 18
 """Nodes that calls may come to beyond those that the file has: more than any model, and within seconds and 500 MB."""
+
+MOST_DOUBLED = 1 << 14
+"""The same where functions call each other again and again: what the runtime would refuse."""
 
 
 @dataclass
@@ -116,13 +119,14 @@ def call_body(call: onnx.NodeProto, function: onnx.FunctionProto, names: Names) 
 def _check_size(model: onnx.ModelProto, wanted: Mapping[walk.FunctionKey, onnx.FunctionProto]) -> None:
     have = sum(1 for _ in walk.model_nodes(model))
     total = expanded_nodes(model, wanted)
-    if total - have <= MOST:
+    most = MOST_DOUBLED if expands_beyond(model, MOST_DOUBLED, wanted) else MOST
+    if total - have <= most:
         return
     sizes = body_sizes(model.functions, wanted)
     worst = max(sizes, key=lambda key: sizes[key])
     raise EditError(
         f"inlined, the model's {have} nodes would be {_number(total)}: one call of {called(worst)} comes to "
-        f"{_number(sizes[worst])}, and graphkit stops at {MOST} more than there are",
+        f"{_number(sizes[worst])}, and graphkit stops at {most} more than there are",
         hint="inline some of the functions only, by their names",
     )
 

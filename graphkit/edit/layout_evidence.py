@@ -45,7 +45,9 @@ def channels_first_at(
     flat = {tensor.name for tensor in graph.initializer if len(tensor.dims) <= rank}
 
     def keeps(node: onnx.NodeProto) -> bool:
-        return node.op_type in KEEPS_AXES or (node.op_type in _WITH_A_CONSTANT and node.input[1] in flat)
+        return node.op_type in KEEPS_AXES or (
+            node.op_type in _WITH_A_CONSTANT and len(node.input) > 1 and node.input[1] in flat
+        )
 
     if is_input:
         readers: dict[str, list[onnx.NodeProto]] = {}
@@ -63,17 +65,17 @@ def _forwards(
     readers: dict[str, list[onnx.NodeProto]], name: str, rank: int, keeps: Callable[[onnx.NodeProto], bool]
 ) -> Iterator[tuple[onnx.NodeProto, list[int]]]:
     """The nodes that read a value, and which of its axes each of theirs is."""
-    waiting = [(name, list(range(rank)))]
+    waiting, seen = [(name, list(range(rank)))], {name}
     while waiting:
         value, axes = waiting.pop()
         for node in readers.get(value, ()):
             yield node, axes
-            if not node.output:
+            if not node.output or node.output[0] in seen:
                 continue
+            seen.add(node.output[0])
             if keeps(node):
                 waiting.append((node.output[0], axes))
-            elif node.op_type == "Transpose":
-                perm = attribute_value(node, "perm") or list(range(rank))[::-1]
+            elif (perm := _order(node, rank)) is not None:
                 waiting.append((node.output[0], [axes[axis] for axis in perm]))
 
 
@@ -81,12 +83,20 @@ def _backwards(
     makers: dict[str, onnx.NodeProto], name: str, rank: int, keeps: Callable[[onnx.NodeProto], bool]
 ) -> Iterator[tuple[onnx.NodeProto, list[int]]]:
     """The nodes that a value comes from, and which of its axes each of theirs is."""
-    axes = list(range(rank))
-    while (node := makers.get(name)) is not None:
+    axes, seen = list(range(rank)), set[str]()
+    while (node := makers.get(name)) is not None and name not in seen:
         yield node, axes
-        if node.op_type == "Transpose":
-            perm = attribute_value(node, "perm") or list(range(rank))[::-1]
-            axes = [axes[list(perm).index(axis)] for axis in range(rank)]
-        elif not keeps(node):
+        seen.add(name)
+        if (perm := _order(node, rank)) is not None:
+            axes = [axes[perm.index(axis)] for axis in range(rank)]
+        elif not keeps(node) or not node.input:
             return
         name = node.input[0]
+
+
+def _order(node: onnx.NodeProto, rank: int) -> list[int] | None:
+    """The order into which a Transpose puts the axes; None for another operator, and where it is none."""
+    if node.op_type != "Transpose" or not node.input:
+        return None
+    perm = list(attribute_value(node, "perm") or range(rank)[::-1])
+    return perm if sorted(perm) == list(range(rank)) else None

@@ -37,8 +37,13 @@ def expanded_nodes(model: onnx.ModelProto, only: Collection[walk.FunctionKey] | 
     return _count(walk.nodes(model.graph), body_sizes(model.functions, only))
 
 
-def expands_beyond(model: onnx.ModelProto, most: int) -> bool:
+def expands_beyond(model: onnx.ModelProto, most: int, only: Collection[walk.FunctionKey] | None = None) -> bool:
     """Whether calls come to more nodes than ``most`` and than 200 times those in the file, or never end.
+
+    Args:
+        model: The model.
+        most: Nodes that are never too many.
+        only: The functions that are expanded; None for all.
 
     A hundred layers that are one function are a model; functions that double are not. Plain nodes beside them change
     nothing: more than ``MOST_CALLS`` calls are too many where the file spells out fewer than one in 20.
@@ -46,7 +51,7 @@ def expands_beyond(model: onnx.ModelProto, most: int) -> bool:
     if not model.functions:
         return False
     try:
-        count, calls = expanded_nodes(model), _expanded_calls(model)
+        count, calls = expanded_nodes(model, only), _expanded_calls(model, only)
     except CycleError:
         return True
     if count > most and count > 200 * sum(1 for _ in walk.model_nodes(model)):
@@ -55,11 +60,11 @@ def expands_beyond(model: onnx.ModelProto, most: int) -> bool:
     return calls > MOST_CALLS and calls > 20 * sum(walk.call_key(node) in known for node in walk.model_nodes(model))
 
 
-def _expanded_calls(model: onnx.ModelProto) -> int:
-    """The number of calls that the main graph comes to, those inside of functions included."""
+def _expanded_calls(model: onnx.ModelProto, only: Collection[walk.FunctionKey] | None) -> int:
+    """The number of calls that the main graph comes to, those inside of functions that are expanded included."""
     within: dict[walk.FunctionKey, int] = {}
     known = {walk.function_key(f): f for f in model.functions}
-    for key in body_sizes(model.functions):  # those that are called come first
+    for key in body_sizes(model.functions, only):  # those that are called come first
         within[key] = _calls(walk.function_nodes(known[key]), within)
     return _calls(walk.nodes(model.graph), within)
 

@@ -149,8 +149,10 @@ def _before(second: Sequence[int], node: onnx.NodeProto) -> Attributes:
     return _joined(_perm(node, len(second)), second)
 
 
-def _perm(node: onnx.NodeProto, rank: int) -> Sequence[int]:
-    perm: Sequence[int] = attribute_value(node, "perm") or list(range(rank))[::-1]
+def _perm(node: onnx.NodeProto, rank: int) -> list[int]:
+    perm: list[int] = list(attribute_value(node, "perm") or range(rank)[::-1])
+    if sorted(perm) != list(range(rank)):
+        raise EditError(f"{title(node)} has perm = {perm}, which is no order of {rank} axes")
     return perm
 
 

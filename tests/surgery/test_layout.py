@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 import graphkit as gk
+from graphkit.edit.layout_evidence import channels_first_at
 from oracle import assert_same, run_ort
 
 NET = """<ir_version: 8, opset_import: ["": 17]> g (float[n,3,4,5] x) => (float[n,3,4,5] y, float[n,c] z) <float[1,3,1,1] w = {1, 2, 3}> {
@@ -115,3 +116,21 @@ def test_a_layout_that_an_operator_shows_to_be_there_already_is_refused():
     with pytest.raises(gk.EditError, match=r"'y' is NHWC already: MaxPool .* makes it with its channels at axis 3"):
         gk.layout(pooled, {"y": "NHWC"})
     assert gk.layout(pooled, {"y": "NCHW"}).outputs
+
+
+@pytest.mark.parametrize("body", ["x = Identity(x)", "z = Relu(x) x = Relu(z)"])
+def test_a_graph_that_goes_round_ends(body):
+    model = onnx.parser.parse_model(
+        f'<ir_version: 9, opset_import: ["" : 18]> g (float[n,3,h,w] x) => (float[n,3,h,w] y) {{ {body} y = Relu(x) }}'
+    )
+    for is_input in (True, False):
+        assert channels_first_at(model.graph, "x", 4, is_input=is_input) is None
+
+
+def test_a_transpose_into_no_order_is_refused():
+    model = onnx.parser.parse_model(
+        """<ir_version: 9, opset_import: ["" : 18]> g (float[n,3,h,w] x) => (float[n,3,h,w] y) {
+            y = Transpose <perm = [0, 9, 3, 1]> (x) }"""
+    )
+    with pytest.raises(gk.EditError, match=r"Transpose 'y' has perm = \[0, 9, 3, 1\], which is no order of 4 axes"):
+        gk.layout(model, {"x": "NHWC"})
