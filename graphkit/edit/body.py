@@ -28,6 +28,7 @@ from graphkit.semantics.schemas import operators, schema_of
 from graphkit.semantics.valid import require_valid
 from graphkit.shapes.inference import inferred
 from graphkit.storage.load import as_model
+from graphkit.storage.system import regular_only
 
 if TYPE_CHECKING:
     from graphkit.model import ModelLike
@@ -160,7 +161,7 @@ def _read(source: Any, opset: int) -> Body:
 def _file_text(path: str) -> str | None:
     """The text of a file that holds ONNX text; None for a model."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular_only) as file:
             data = file.read(1 << 20)
     except (OSError, ValueError) as error:  # ValueError: a NUL character, which no path holds
         near = [] if os.sep in path or "." in path else list(BODIES)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from graphkit.errors import ModelFileError, NameTakenError, SaveError
 from graphkit.optional import optional
 from graphkit.storage.source import is_url
+from graphkit.storage.system import regular_only
 
 SUFFIXES = (".onnx", ".onnxtxt")
 
@@ -99,7 +100,7 @@ def list_lines(path: str) -> list[str]:
         ['model.onnx']
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=regular_only) as file:
             lines = [line.strip() for line in file]
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is no text"

@@ -16,6 +16,7 @@ from graphkit.recipe.positions import Path, Place, read_toml
 from graphkit.recipe.schema import EXPECT, VARIABLE, WHEN, doings
 from graphkit.recipe.variables import filled, fits, kind_of
 from graphkit.step import decoded
+from graphkit.storage.system import regular_only
 
 TOP = ("vars", "include", "step")
 
@@ -239,7 +240,7 @@ class Reader:
             self._tell(source, at, f"the recipe includes itself: {circle}")
             return []
         try:
-            with open(file, encoding="utf-8-sig") as opened:
+            with open(file, encoding="utf-8-sig", opener=regular_only) as opened:
                 document, places = read_toml(opened.read(), file)
         except RecipeError as error:
             self.faults += error.faults

@@ -17,6 +17,7 @@ from graphkit.recipe.reading import Entry, Reader, Source, Step, in_order
 from graphkit.recipe.running import Applied, run
 from graphkit.recipe.variables import read_value
 from graphkit.step import encoded
+from graphkit.storage.system import regular_only
 from graphkit.surgery.split import Split
 
 Call = Mapping[str, Any] | functools.partial[Any]
@@ -156,7 +157,7 @@ class Recipe:
         steps = self.steps(given or {})
         whole = hashlib.sha256(json.dumps(encoded([step.told() for step in steps]), sort_keys=True).encode())
         for path in sorted({path for step in steps for path in step.files()}):
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=regular_only) as file:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
         return whole.hexdigest()
 
@@ -208,7 +209,7 @@ def read_text(path: str) -> str:
         ModelFileError: It cannot be read, or is no text.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with open(path, encoding="utf-8-sig", opener=regular_only) as file:
             return file.read()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is no UTF-8 text"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from graphkit.errors import FeedError, FormatError, NameNotFoundError
 from graphkit.feeds.feeds import RANDOM, complete
 from graphkit.runtime.session import session
+from graphkit.storage.system import regular_only
 from graphkit.surgery.split import PLAN
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def read_plan(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = os.path.join(os.fspath(folder), PLAN)
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=regular_only) as file:
             plan = json.load(file)
         stages = plan["stages"]
         good = plan["format"] == 1 and all(isinstance(name, str) for name in (*plan["inputs"], *plan["outputs"]))

@@ -11,6 +11,7 @@ import errno
 import importlib
 import mmap
 import os
+import stat
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -66,6 +67,22 @@ def open_to_read(path: str) -> int:
     if why := no_path(path):
         raise OSError(errno.EINVAL, why, path)
     return os.open(path, os.O_RDONLY | BINARY | getattr(os, "O_NONBLOCK", 0))
+
+
+def regular_only(path: str, flags: int) -> int:
+    """An ``opener`` for ``open``, which takes regular files only: a FIFO or a device might never end.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file.
+    """
+    fd = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return fd
+    os.close(fd)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise OSError(errno.EINVAL, "it is no regular file", path)
 
 
 def open_unnamed(folder: str) -> int | None:

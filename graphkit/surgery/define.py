@@ -16,6 +16,7 @@ from graphkit.graph.opset import imported, opset_of
 from graphkit.hint import Hint, call
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
+from graphkit.storage.system import regular_only
 
 FUNCTIONS_SINCE_IR = 8
 """The IR version from which on a model may hold functions (docs/IR.md, "Functions")."""
@@ -91,7 +92,7 @@ def _function(function: Any) -> onnx.FunctionProto:
     if "=>" not in text:
         path = text
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8", opener=regular_only) as file:
                 text = file.read()
         except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a path that no system has
             raise ModelFileError(f"cannot read the function {path!r}: {error}", path=path) from error

@@ -15,6 +15,7 @@ from graphkit.errors import ComparisonError, FormatError, ModelFileError
 from graphkit.graph.values import data_type_named
 from graphkit.hint import Argument, Hint
 from graphkit.runtime.save_arrays import save_arrays
+from graphkit.storage.system import regular_only
 from graphkit.tensor import restored
 from graphkit.verify.compare.error_picture import ErrorPicture, error_picture
 from graphkit.verify.compare.metrics import Metrics, badness, dtype_name, measure
@@ -126,7 +127,7 @@ def validate_saved(
     """
     path = os.fspath(saved)
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+        with open(path, "rb", opener=regular_only) as file, np.load(file, allow_pickle=False) as archive:
             about = _about(str(archive[ABOUT]))
             return _judged(about, archive, Policy(about["between"], about["rounded"], rtol, atol), any_dtype, equal_nan)
     except OSError as error:

@@ -13,6 +13,7 @@ from graphkit.edit.patterns.graph_rules import GRAPH_RULES, GraphRule
 from graphkit.edit.patterns.rule import Rule
 from graphkit.edit.patterns.rule_file import read_rule, with_parameters
 from graphkit.errors import FormatError, ModelFileError, NameNotFoundError
+from graphkit.storage.system import regular_only
 
 SUFFIX = ".txt"
 """How files of rules end in a folder."""
@@ -100,7 +101,7 @@ def _from_file(path: str, given: str) -> Iterator[tuple[Rule | GraphRule, str]]:
     try:
         if os.path.getsize(path) > MOST_BYTES:
             raise FormatError(f"{path!r} is too large to be a rule", path=path)
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=regular_only) as file:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise ModelFileError(f"cannot read the rule {path!r}: {error}", path=path) from error

@@ -27,6 +27,7 @@ from graphkit.report.view.marks import boxes_of
 from graphkit.runtime.placement import named
 from graphkit.runtime.session import Session, session
 from graphkit.storage.load import load
+from graphkit.storage.system import regular_only
 from graphkit.surgery.split import Split
 from graphkit.surgery.suggest import Cut
 from graphkit.verify.bisect.bisection import Bisection
@@ -232,7 +233,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _read_bisection(path: str) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=regular_only) as file:
             found = json.load(file)
     except OSError as error:
         raise GraphkitError(f"cannot read {path}: {error.strerror or error}") from error
