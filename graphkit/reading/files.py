@@ -6,6 +6,7 @@ import lzma
 import math
 import os
 import stat
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -29,9 +30,16 @@ PLENTY = 256 << 20
 GROWTH = 100
 """Times its own size that a larger file may unpack to."""
 
+if sys.version_info >= (3, 14):  # zipfile unpacks Zstandard since then
+    from compression.zstd import ZstdError
+
+    ZSTD_ERRORS: tuple[type[Exception], ...] = (ZstdError,)
+else:
+    ZSTD_ERRORS = ()
+
 _BROKEN = (
     *(ValueError, OSError, EOFError, SyntaxError, NotImplementedError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, *ZSTD_ERRORS),
 )
 """What numpy and zipfile raise for damaged, encrypted and misnamed files; RecursionError is a RuntimeError."""
 

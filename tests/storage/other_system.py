@@ -3,6 +3,7 @@
 Run as a script by test_other_systems.py, before graphkit is imported: ``other_system.py FOLDER``.
 """
 
+import asyncio  # noqa: F401  # now: its half for Unix reads os.sysconf, which Windows' half does not
 import builtins
 import ctypes
 import mmap
@@ -37,6 +38,7 @@ def take_away():
     os.path.isdir = without_proc(os.path.isdir)
     builtins.open = without_proc(builtins.open, FileNotFoundError)
     shutil._use_fd_functions = False  # what shutil finds out for itself where os knows no dir_fd
+    shutil._rmtree_impl = getattr(shutil, "_rmtree_unsafe", None)  # so Python 3.14 spells it
     mmap.mmap = Mapped
     ctypes.CDLL = Library
 
