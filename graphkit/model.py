@@ -18,6 +18,7 @@ from graphkit.graph.values import constant_tensor, is_constant_node
 from graphkit.graph.walk import tensors
 from graphkit.late import late
 from graphkit.plural import counted
+from graphkit.result import page_of
 from graphkit.step import HISTORY_KEY, History, Original, Step, read_history
 from graphkit.tensor import data_range, decode, dense, embed, expected_bytes
 
@@ -112,6 +113,10 @@ class Model:
     def __repr__(self) -> str:
         graph = self.proto.graph
         return f"<Model {self.path or graph.name!r}: {counted(len(graph.node), 'node')}, {counted(len(graph.initializer), 'initializer')}>"
+
+    def _repr_html_(self) -> str | None:
+        """The page of ``inspect``, for notebooks; None where nothing is there to draw it."""
+        return page_of(late("graphkit.inspection.inspect", "inspect")(self))
 
     @property
     def edited(self) -> bool:

@@ -95,6 +95,13 @@ def test_text_refuses_what_is_no_result(wrong):
         gk.text(wrong)
 
 
+def test_a_model_is_shown_as_what_is_in_it():
+    model = chain(1, 4)
+    assert gk.load(model)._repr_html_() == gk.report_html(gk.inspect(model))
+    with pytest.raises(TypeError, match=r"gk\.inspect\(model\)"):
+        gk.text(gk.load(model))
+
+
 def test_nodes_are_listed_of_a_summary_only():
     with pytest.raises(TypeError, match="Lint"):
         gk.text(gk.lint(chain(1, 4)), nodes=True)

@@ -94,17 +94,9 @@ def _reason(state: Following, name: str) -> tuple[Kind, str, str]:
     """(kind, what it is, what to do) for a value that does not follow."""
     if state.tensor(name) is not None:
         return "property", "a table", f"{EXPORT}, or interpolate the table"
-    seen: set[str] = set()
-    waiting = [name]
-    while waiting:
-        value = waiting.pop()
-        if not value or value in seen:
-            continue
-        seen.add(value)
-        maker = state.maker(value)
+    for value, maker in state.behind(name):
         if maker is None and state.tensor(value) is None and not state.get(value).constant:
             return "held", f"which follows from the input {value!r}", f"free the axis of {value!r} under the same name"
-        waiting.extend(maker.input if maker is not None else ())
     return "held", "made of constants", EXPORT
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -11,6 +12,7 @@ import numpy as np
 import onnx
 
 from graphkit.edit.nodes import NodeWriter
+from graphkit.graph import walk
 from graphkit.graph.names import Names, title
 from graphkit.graph.values import attribute_value, constant_tensor, is_constant_node
 from graphkit.result import Result
@@ -178,6 +180,19 @@ class Following:
                 return place.makers[name]
         return None
 
+    def behind(self, name: str) -> Iterator[tuple[str, onnx.NodeProto | None]]:
+        """A value and all that it is computed from, nearest first, each with the node that makes it.
+
+        Goes out of the graph being walked into those around it, which one index of a graph (``upstream``) cannot.
+        """
+        waiting, seen = [name], {name, ""}
+        for value in waiting:  # which grows meanwhile
+            node = self.maker(value)
+            yield value, node
+            new = [read for read in dict.fromkeys(walk.reads(node) if node is not None else ()) if read not in seen]
+            waiting += new
+            seen.update(new)
+
     def tensor(self, name: str) -> onnx.TensorProto | None:
         """The tensor of a value that is a constant itself: an initializer or a Constant node's."""
         for place in reversed(self.places):
@@ -322,20 +337,12 @@ class Following:
 
     def counts_samples(self, name: str, samples: Sizes) -> bool:
         """Whether what a value is computed from counts the places of an axis: a Range up to its size."""
-        seen: set[str] = set()
-        waiting = [name]
-        while waiting and len(seen) < 1000:
-            value = waiting.pop()
-            node = self.maker(value) if value and value not in seen else None
-            seen.add(value)
-            if node is None:
-                continue
-            if node.op_type in ("Range", "CumSum", "NonZero") and any(
-                dim.sizes == samples for dim in self.get(node.output[0]).dims or ()
-            ):
-                return True
-            waiting.extend(node.input)
-        return False
+        return any(
+            node is not None
+            and node.op_type in ("Range", "CumSum", "NonZero")
+            and any(dim.sizes == samples for dim in self.get(node.output[0]).dims or ())
+            for _, node in itertools.islice(self.behind(name), 1000)
+        )
 
     def parts(self, want: Want) -> list[Want]:
         """The sizes that make up a wanted one, where the values that have it were joined along their axis; else none."""

@@ -121,18 +121,11 @@ def _made(state: Following, name: str, known: Known, wants: dict[int, Want], dep
 
 def _condensed(state: Following, name: str) -> bool:
     """Whether one place or a sum stands for a whole axis in what a computed value is made of: its numbers hide the size."""
-    waiting, seen = [name], {""}
-    while waiting:
-        value = waiting.pop()
-        node = state.maker(value) if value not in seen and state.tensor(value) is None else None
-        seen.add(value)
-        if node is None:
-            continue
-        if node.op_type in (*REDUCTIONS, "Slice", "Gather") and node.input[0]:
+    for value, node in state.behind(name):
+        if node is not None and node.op_type in (*REDUCTIONS, "Slice", "Gather") and node.input[0]:
             shapes = [state.get(part).shape_at(0) for part in (node.input[0], value)]
             if None in shapes or sum(s > 1 for s in shapes[0] or ()) > sum(s > 1 for s in shapes[1] or ()):
                 return True
-        waiting.extend(node.input)
     return False
 
 

@@ -16,6 +16,7 @@ from graphkit.edit.patterns.rule import Alternative, PatternNode
 from graphkit.graph.index import GraphIndex
 from graphkit.graph.names import title
 from graphkit.graph.opset import canonical
+from graphkit.graph.upstream import downstream
 from graphkit.semantics.schemas import schema_of
 from graphkit.tensor import stored_bytes
 
@@ -335,19 +336,12 @@ class Matcher:
 
     def _circles(self, state: _State, inside: set[int]) -> bool:
         """Whether a node outside reads an output and leads back to an input: one node could not stand for both."""
-        last = max(inside)
-        waiting = [state.values[name] for name in self._pattern.outputs]
-        seen: set[int] = set()
-        while waiting:
-            for position in self._index.consumers.get(waiting.pop(), ()):
-                if position in inside or position in seen or position > last:
-                    continue
-                seen.add(position)
-                for name in self._index.nodes[position].output:
-                    if any(reader in inside for reader in self._index.consumers.get(name, ())):
-                        return True
-                    waiting.append(name)
-        return False
+        last, outputs = max(inside), [state.values[name] for name in self._pattern.outputs]
+        between = downstream(self._index, outputs, enter=lambda position: position <= last and position not in inside)
+        consumers = self._index.consumers
+        return any(
+            made is not None and not inside.isdisjoint(consumers.get(name, ())) for name, made in between.values.items()
+        )
 
 
 def _next_step(

@@ -27,6 +27,7 @@ from graphkit.graph.columns import outputs_of
 from graphkit.graph.names import Names, title
 from graphkit.graph.opset import canonical, opset_of
 from graphkit.graph.scopes import Scope, scopes
+from graphkit.graph.upstream import upstream
 from graphkit.model import Model
 from graphkit.semantics.known_operators import require_known
 from graphkit.semantics.schemas import schema_of
@@ -341,13 +342,7 @@ def _still_read(work: _Graph, match: Match) -> set[int]:
         if match.values.get(name) in index.outputs
         or any(reader not in inside for reader in index.consumers.get(match.values.get(name, ""), ()))
     ]
-    kept: set[int] = set()
-    while waiting:
-        position = index.producer.get(waiting.pop())
-        if position is not None and position in inside and position not in kept:
-            kept.add(position)
-            waiting.extend(index.columns.inputs[position])
-    return kept
+    return set(upstream(index, waiting, enter=inside.__contains__).nodes)
 
 
 def _told(text: str, match: Match, nodes: Sequence[onnx.NodeProto]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from onnx import ModelProto
+
 from graphkit.edit.patterns.rule_info import RuleInfo, Rules
 from graphkit.inspection.check import Checked
 from graphkit.inspection.diff.difference import Difference
@@ -14,6 +16,7 @@ from graphkit.inspection.history import ModelHistory
 from graphkit.inspection.lint import Lint
 from graphkit.inspection.look_up import Matches, Neighbours, ValueDetails
 from graphkit.inspection.summary import Summary
+from graphkit.model import Model
 from graphkit.report.columns import aligned
 from graphkit.report.text.bench import bench_text
 from graphkit.report.text.bisection import bisection_text
@@ -128,7 +131,10 @@ def text(result: object, *, nodes: bool = False, values: bool = False, whole: bo
         return "\n\n".join(text(item) for item in result)
     if isinstance(result, Result):
         return _by_field(result)
-    raise TypeError(f"there is no text for {type(result).__name__}")
+    hint = (
+        "; gk.inspect(model) gives the result that says what is in it" if isinstance(result, Model | ModelProto) else ""
+    )
+    raise TypeError(f"there is no text for {type(result).__name__}{hint}")
 
 
 def _by_field(result: Any) -> str:
