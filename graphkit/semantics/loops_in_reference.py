@@ -36,7 +36,7 @@ def stacking_loop() -> type[OpRun]:
 
             self._run_body: Any = turn
             try:
-                outputs = list(super()._run(*args, **options))  # type: ignore[no-untyped-call]
+                outputs = list(super()._run(*args, **options))  # type: ignore[no-untyped-call]  # onnx does not annotate it
             finally:
                 self._run_body = body
             outputs[self.N : self.N + self.K] = [np.stack(values) for values in zip(*turns, strict=True)]
