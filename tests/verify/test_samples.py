@@ -23,10 +23,14 @@ class Filled(torch.nn.Module):
 X, Y = torch.tensor([1.0, 1, 1, -1, -1, -1]), torch.arange(3.0)
 
 
-def test_a_random_sample_that_the_module_refuses_is_said_and_the_others_count():
-    model = gk.export(Filled(), (X, Y), exporter="torchscript")
+@pytest.fixture(scope="module")
+def filled():
+    return gk.export(Filled(), (X, Y), exporter="torchscript")
+
+
+def test_a_random_sample_that_the_module_refuses_is_said_and_the_others_count(filled):
     for seed in range(20):
-        report = gk.validate(model, torch=(Filled(), (X, Y)), samples=4, seed=seed)
+        report = gk.validate(filled, torch=(Filled(), (X, Y)), samples=4, seed=seed)
         left = [note for note in report.notes if "was left out, the others count" in note]
         assert report
         assert len(report.samples) + len(left) == 4
@@ -36,14 +40,13 @@ def test_a_random_sample_that_the_module_refuses_is_said_and_the_others_count():
     pytest.fail("no sample was refused")
 
 
-def test_a_module_that_refuses_everything_is_an_error():
+def test_a_module_that_refuses_everything_is_an_error(filled):
     class Never(torch.nn.Module):
         def forward(self, x, y):
             raise ValueError("never")
 
-    model = gk.export(Filled(), (X, Y), exporter="torchscript")
     with pytest.raises(gk.ComparisonError, match="never"):
-        gk.validate(model, torch=(Never(), (X, Y)), samples=3)
+        gk.validate(filled, torch=(Never(), (X, Y)), samples=3)
 
 
 class Double(torch.nn.Module):

@@ -1,5 +1,6 @@
 """bisect: bodies, functions, precisions, torch under both exporters, reproductions."""
 
+import functools
 import io
 import json
 import os
@@ -314,10 +315,12 @@ def exported(exporter, module=None, args=None):
 EXPORTERS = ["dynamo", "torchscript"]
 
 
+net_and_export = functools.cache(exported)
+
+
 @pytest.fixture(scope="module", params=EXPORTERS)
 def pair(request):
-    module, args, made = exported(request.param)
-    return request.param, module, args, made
+    return request.param, *net_and_export(request.param)
 
 
 def test_torch_and_its_export_agree(pair):
@@ -400,7 +403,7 @@ def test_a_dynamic_export_numbers_its_nodes_otherwise():
 
 
 def test_a_module_that_torch_cannot_export_is_compared_by_modules():
-    module, args, made = exported("dynamo")
+    module, args, made = net_and_export("dynamo")
 
     class Unfriendly(Net):
         def forward(self, x):

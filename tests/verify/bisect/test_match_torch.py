@@ -93,7 +93,7 @@ def arguments():
 
 
 @functools.cache
-def sample(name, exporter="dynamo"):
+def sample(name, exporter):
     module, args = MODULES[name](), arguments()
     return module, args, exported(module, args, exporter)
 
@@ -170,7 +170,7 @@ def swapped(op_type):
     ],
 )
 def test_a_fault_in_an_operator_with_several_results_is_located(name, op_type, at, change):
-    module, args, made = sample(name)
+    module, args, made = sample(name, "dynamo")
     wrong, node = changed(made, op_type, at, change)
     result = bisect(wrong, torch=(module, args), isolate=True)
     assert result.first.introduces is True
@@ -207,7 +207,7 @@ def test_outputs_in_another_number_are_bad_input(exporter):
 
 
 def test_outputs_in_another_order_are_bad_input():
-    module, args, made = sample("lstm")
+    module, args, made = sample("lstm", "dynamo")
     wrong = with_outputs(made, (0, 2, 1))
     with pytest.raises(gk.ComparisonError, match="another order") as caught:
         bisect(wrong, torch=(module, args))
@@ -276,7 +276,7 @@ def test_cond_agrees_and_may_be_the_candidate():
 
 
 def test_a_node_with_several_wrong_outputs_introduces_once():
-    module, args, made = sample("lstm")
+    module, args, made = sample("lstm", "dynamo")
     wrong, node = changed(made, "LSTM", 0, scaled(1))
     result = bisect(wrong, torch=(module, args), isolate=True)
     assert sum(row.node == node and row.introduces is True for row in result.rows) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import warnings
@@ -142,6 +143,15 @@ class Nets:
 NETS = Nets()
 
 
+@functools.cache
+def exported(net, exporter, dynamic, accepted):
+    """A net of ``NETS`` and its export."""
+    torch = pytest.importorskip("torch")
+    module = getattr(NETS, net)
+    model = gk.export(module, torch.rand(accepted), exporter=exporter, input_names=["x"], dynamic=dynamic)
+    return module, model
+
+
 def commands(remedy):
     """What a remedy says to run; [] where it says that no command mends it."""
     return remedy.split(", then ") if remedy.startswith("graphkit ") else []
@@ -159,8 +169,7 @@ def commands(remedy):
 def test_the_command_mends_and_gives_what_torch_gives(net, dynamic, accepted, refused, exporter, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    module, x = getattr(NETS, net), torch.rand(refused)
-    model = gk.export(module, torch.rand(accepted), exporter=exporter, input_names=["x"], dynamic=dynamic)
+    (module, model), x = exported(net, exporter, dynamic, accepted), torch.rand(refused)
     with warnings.catch_warnings():  # dims says that the target stays as it is
         warnings.simplefilter("ignore")
         half_mended = gk.dims(
@@ -210,9 +219,7 @@ def test_the_command_mends_and_gives_what_torch_gives(net, dynamic, accepted, re
     ],
 )
 def test_where_no_command_mends_it_is_said_why(net, dynamic, accepted, refused, says, exporter):
-    torch = pytest.importorskip("torch")
-    module = getattr(NETS, net)
-    model = gk.export(module, torch.rand(accepted), exporter=exporter, input_names=["x"], dynamic=dynamic)
+    _, model = exported(net, exporter, dynamic, accepted)
     attempts = gk.probe(model, [{"x": accepted}, {"x": refused}])
     assert re.match(says, spelt(attempts[1].remedy)) or re.search(says, spelt(attempts[1].remedy))
     assert not commands(spelt(attempts[1].remedy))
