@@ -77,8 +77,8 @@ def fault(monkeypatch):
     """The fault: whatever passes the gate behind an operation has an Abs in the place of a Relu."""
     right = operation.passed
 
-    def wrong(after, before):
-        made = right(after, before)
+    def wrong(after, before, **options):
+        made = right(after, before, **options)
         for node in walk.model_nodes(made.proto):
             node.op_type = {"Relu": "Abs"}.get(node.op_type, node.op_type)
         return made
