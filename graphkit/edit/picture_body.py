@@ -178,9 +178,10 @@ class _Writer:
             else:
                 ratio = self._add("Div", [old, new], "ratio")
             places = self._add("Mul", [self._constant(np.arange(size, dtype=kind)), ratio], "places")
-        whole = self._add("Cast", [self._add("Floor", [places], "floor")], "whole", to=onnx.TensorProto.INT64)
-        last = self._add("Sub", [self._size(value, axis), self._ints([1])], "last")
-        return self._add("Gather", [value, self._add("Min", [whole, last], "held")], "nearest", axis=axis)
+        last = self._add("Sub", [old, self._constant(np.array([1], kind))], "last")
+        held = self._add("Min", [self._add("Floor", [places], "floor"), last], "held")  # of integers from opset 12 on
+        whole = self._add("Cast", [held], "whole", to=onnx.TensorProto.INT64)
+        return self._add("Gather", [value, whole], "nearest", axis=axis)
 
     def _same_size(self, value: str, height: int, width: int) -> str:
         """Whether there is nothing to resize: PIL returns such a picture as it is."""

@@ -94,9 +94,8 @@ def image(
     opset = opset_of(proto)
     if opset < OLDEST:
         raise EditError(f"the model is at opset {opset}", hint=Hint("raise it first: ", call("opset", to=18)))
-    pictures = _pictures(model, input, dtype, layout, order, (mean, std), resize, filter)
-    symbols = [f"{input}_height", f"{input}_width"]
-    body = Body("the preparation of pictures", picture_body(pictures, opset, symbols), {})
+    pictures = pictures_of(model, input, dtype, layout, order, mean, std, resize, filter)
+    body = Body("the preparation of pictures", picture_body(pictures, opset, free_sizes(input)), {})
     work = Insertion(model.proto, proto, body, None)
     work.at([[addresses.value(input)]])
     declared = next(value for value in proto.graph.input if value.name == input)
@@ -104,16 +103,27 @@ def image(
     return Edit(proto, [f"{input!r} takes {format_type(declared.type)}, {layout} {order}{how}"], warnings=work.warnings)
 
 
-def _pictures(
+def free_sizes(name: str) -> list[str]:
+    """What the height and width of pictures of any size are called."""
+    return [f"{name}_height", f"{name}_width"]
+
+
+def pictures_of(
     model: Model,
     name: str,
-    dtype: str,
-    layout: str,
-    order: str,
-    numbers: tuple[float | Sequence[float], float | Sequence[float]],
-    resize: Library | None,
-    filter: Filter,  # noqa: A002 (the field's word)
+    dtype: str = "uint8",
+    layout: str = "NHWC",
+    order: str = "rgb",
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+    resize: Library | None = None,
+    filter: Filter = "bilinear",  # noqa: A002 (the field's word)
 ) -> Pictures:
+    """What pictures are for an input, of what ``image`` was asked.
+
+    Raises:
+        EditError, ValueError, TypeError: As ``image`` says.
+    """
     declared = next(value.type for value in model.proto.graph.input if value.name == name)
     shape, given = dims(declared), declared.tensor_type.elem_type
     if shape is None or len(shape) != 4 or type_name(given) not in ("float32", "float16", "float64", "bfloat16"):
@@ -128,13 +138,13 @@ def _pictures(
             f"{name!r} is {format_type(declared)}, so there is no size to bring pictures to",
             hint=Hint("fix it first: ", call("dims", values={f"{name}:2": 224, f"{name}:3": 224})),
         )
-    mean, std = (_numbers(what, each) for what, each in zip(("mean", "std"), numbers, strict=True))
-    for what, each in (("mean", mean), ("std", std)):
+    means, stds = _numbers("mean", mean), _numbers("std", std)
+    for what, each in (("mean", means), ("std", stds)):
         if len(each) != 1 and isinstance(channels, int) and len(each) != channels:
             raise EditError(f"{what} has {len(each)} numbers, and {name!r} has {channels} channels")
-    if 0 in std:
+    if 0 in stds:
         raise EditError("no std may be 0")
-    if not all(map(math.isfinite, (*mean, *std))):
+    if not all(map(math.isfinite, (*means, *stds))):
         raise EditError("mean and std are finite numbers")
     try:
         taken = data_type_named(dtype)
@@ -143,7 +153,7 @@ def _pictures(
     if taken not in PIXELS:
         raise EditError(f"pictures are integers or floats of 8 to 64 bits, not {dtype}", hint=Hint("take uint8"))
     swapped = order == "bgr"
-    return Pictures(taken, given, first, layout == "NHWC", last, swapped, mean, std, resize, filter)
+    return Pictures(taken, given, first, layout == "NHWC", last, swapped, means, stds, resize, filter)
 
 
 def _numbers(name: str, given: float | Sequence[float]) -> list[float]:

@@ -182,6 +182,7 @@ class Binding:
         held: (before, after, ``names``) -> what is wrong with what after holds, as can be seen without a run; or None.
         ordered: Whether after's inputs must come in the order of ``inputs``.
         fixed: (input of before, axis) of those axes that were free, and may have one size now.
+        sizes: Sizes at which after runs too, beside the usual ones: (input of after, axis) -> size, where the axis is free.
         seen: Input of before -> arrays that calibration saw: what is drawn for it lies between two of them.
     """
 
@@ -200,6 +201,7 @@ class Binding:
     held: Callable[[Model, Model, Mapping[str, str]], str | None] | None = None
     ordered: bool = True
     fixed: frozenset[tuple[str, int]] = frozenset()
+    sizes: Sequence[Mapping[tuple[str, int], int]] = ()
     seen: Mapping[str, Sequence[Array]] = field(default_factory=dict)
 
     @property

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphkit.edit.interface import chosen_ports
+from graphkit.edit.picture_body import picture_body
+from graphkit.graph.opset import opset_of
 from graphkit.graph.ports import input_ports
 from graphkit.graph.values import data_type_named
+from graphkit.surgery.image import free_sizes, pictures_of
 from graphkit.surgery.layout import PAIRS
 from graphkit.surgery.retype import named_by_type
 from graphkit.tensor import numpy_type
 from graphkit.verify.laws.binding import Binding, Change, Closeness, Fed, Link, Outcome
+from graphkit.verify.laws.expected import inserted
+from graphkit.verify.laws.pictures import check_preparation, prepared, sizes_of_pictures
 from graphkit.verify.laws.same import identity
 
 if TYPE_CHECKING:
+    from graphkit.edit.picture_body import Pictures
     from graphkit.tensor import Array
 
 
@@ -67,33 +73,36 @@ def _transposed(perm: list[int], array: Array) -> Array:
     return np.ascontiguousarray(np.transpose(array, perm))
 
 
-CHANNELS = (1, 3, 4)
-"""Sizes of an axis of channels."""
-
-
 def image(change: Change) -> Binding:
-    """Before is fed ``(x / 255 - mean) / std`` of the pictures, in its own layout; pictures have the model's size."""
-    given = change.arguments
-    name = str(given["input"])
-    port = input_ports(change.before.proto)[name]
-    shape = port.dims or ()
-    last = shape[1] not in CHANNELS and shape[3] in CHANNELS
-    pictures_last = given.get("layout", "NHWC") == "NHWC"
-    numbers = [np.asarray(given.get(what, usual), np.float64).reshape(-1) for what, usual in (("mean", 0), ("std", 1))]
-    dtype = numpy_type(port.data_type)
+    """Before is fed ``(x / 255 - mean) / std`` of the pictures, in its own layout.
 
-    def prepared(array: Array) -> Array:
-        found = np.asarray(array, np.float64)
-        found = found if pictures_last else np.moveaxis(found, 1, 3)
-        if given.get("order") == "bgr":
-            found = found[..., [2, 1, 0, *range(3, found.shape[3])]]
-        found = (found / 255 - numbers[0]) / numbers[1]
-        return np.ascontiguousarray((found if last else np.moveaxis(found, 3, 1)).astype(dtype))
-
-    first = (shape[0], shape[3], *shape[1:3]) if last else tuple(shape)
-    size = (first[0], *first[2:], first[1]) if pictures_last else first
+    Pictures that are resized have any size. The nodes that do it are run alone, beside what is reckoned in NumPy, and stand
+    in front of the model before, which takes the same pictures then.
+    """
+    given = {name: value for name, value in change.arguments.items() if name != "input"}
+    name = str(change.arguments["input"])
+    pictures = pictures_of(change.before, name, **given)
     plain = identity(change)
-    types = frozenset((int(data_type_named(str(given.get("dtype", "uint8")))),))
-    inputs: dict[str, Link] = {**plain.inputs, name: Fed(name, prepared, size, types)}
+    if pictures.resize is not None:
+        return _resizing(change, name, pictures, plain)
+    dtype = numpy_type(pictures.given)
+
+    def convert(array: Array) -> Array:
+        return np.ascontiguousarray(prepared(pictures, array)[0].astype(dtype))
+
+    first = pictures.dims
+    size = (first[0], *first[2:], first[1]) if pictures.channels_last else tuple(first)
+    inputs: dict[str, Link] = {**plain.inputs, name: Fed(name, convert, size, frozenset((pictures.taken,)))}
     close = Closeness(dtype=str(dtype), why="rounding of the preparation")
     return replace(plain, inputs=inputs, close=close)
+
+
+def _resizing(change: Change, name: str, pictures: Pictures, plain: Binding) -> Binding:
+    """The nodes are what they should be, and the model after is the model before behind them, at several sizes."""
+    check_preparation(pictures, change.before)
+    body = picture_body(pictures, opset_of(change.before.proto), free_sizes(name))
+    expected = inserted(change.before, {"at": [name], "body_model": body})
+    axes = (1, 2) if pictures.channels_last else (2, 3)
+    height, width = (int(size or 0) for size in pictures.dims[2:])
+    sizes = [{(name, axis): n for axis, n in zip(axes, size, strict=True)} for size in sizes_of_pictures(height, width)]
+    return replace(plain, before=expected, sizes=sizes)

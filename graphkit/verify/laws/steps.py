@@ -137,7 +137,9 @@ class Steps:
             return [whole]
         if whole.verdict != "proved":  # the step that is to blame, or a chain that is more than its steps
             return [self._alone(link, asked) for link in links]
-        extra = [self._alone(link, asked) for link in links if link.binding is not None and link.binding.others]
+        extra = [
+            self._alone(link, asked) for link in links if link.binding and (link.binding.others or link.binding.sizes)
+        ]
         return [whole, *extra]
 
     def _alone(self, link: _Link, asked: Asked) -> Held:

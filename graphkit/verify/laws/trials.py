@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,7 @@ from graphkit.verify.laws.binding import Alone, Binding, Computed, Constant, Fed
 from graphkit.verify.laws.side import is_never_fed
 
 if TYPE_CHECKING:
-    pass
+    from graphkit.tensor import Array
 
 STACKED = (3, 2)
 """How many samples are run in one batch, and each alone."""
@@ -152,10 +152,14 @@ class Plan:
             alone = {s: 1 for s in free if s in batches}
             if alone:
                 yield self._trial("base", samples + 1, alone)
+        for number, sizes in enumerate(self._binding.sizes):
+            named = ((self._symbol(name, axis), size) for (name, axis), size in sizes.items())
+            bind = {symbol: size for symbol, size in named if symbol is not None}
+            yield self._trial("base", samples + 2 + number, bind, stark={name for name, _ in sizes})
 
     def _fixed(self) -> set[str]:
         """Symbols of after that have one size before."""
-        found = {s for one in self._binding.freed if (s := self._symbol(one)) is not None}
+        found = {s for one in self._binding.freed if (s := self._symbol(one.name, one.axis)) is not None}
         for name, link in self._fed.items():
             mine, theirs = self._mine[name].dims, self._theirs[link.name].dims if link.name in self._theirs else None
             if mine is not None and link.dims is not None:
@@ -170,9 +174,9 @@ class Plan:
                 found.update(d for d in self._mine[name].dims or () if isinstance(d, str))
         return found
 
-    def _symbol(self, one: Freed) -> str | None:
-        port = self._mine.get(one.name)
-        dim = port.dims[one.axis] if port is not None and port.dims is not None and one.axis < len(port.dims) else None
+    def _symbol(self, name: str, axis: int) -> str | None:
+        port = self._mine.get(name)
+        dim = port.dims[axis] if port is not None and port.dims is not None and axis < len(port.dims) else None
         return dim if isinstance(dim, str) else None
 
     @property
@@ -186,7 +190,11 @@ class Plan:
         with the first sample of another kind; and with the last. None where the old size is 1, which tells nothing.
         """
         axis = self._leading
-        freed = [one for one in self._binding.freed if axis is not None and self._symbol(one) == axis and not one.axis]
+        freed = [
+            one
+            for one in self._binding.freed
+            if axis is not None and self._symbol(one.name, one.axis) == axis and not one.axis
+        ]
         if not freed or freed[0].size < 2:
             return [], 0
         one, two = (self._trial("base", sample, {}).before[0] for sample in (300, 302))
@@ -206,7 +214,7 @@ class Plan:
         called one.
         """
         for one in self._binding.freed:
-            symbol = self._symbol(one)
+            symbol = self._symbol(one.name, one.axis)
             port = self._mine.get(one.name)
             if symbol is None or one.axis or port is None or len(port.dims or ()) < 2:
                 continue
@@ -222,7 +230,9 @@ class Plan:
     def others(self) -> list[Freed]:
         """Freed axes other than the batch that may have other sizes."""
         batch = self.batch
-        return [one for one in self._binding.freed if (s := self._symbol(one)) is not None and s != batch]
+        return [
+            one for one in self._binding.freed if (s := self._symbol(one.name, one.axis)) is not None and s != batch
+        ]
 
     def stacked(self, count: int) -> Trial | None:
         """Several samples in one batch, and each of them alone."""
@@ -246,12 +256,18 @@ class Plan:
         """A run at another size of every freed axis but the batch."""
         sizes = {}
         for one in self.others:
-            symbol = self._symbol(one)
+            symbol = self._symbol(one.name, one.axis)
             assert symbol is not None
             sizes[symbol] = max(one.size, 1) * times
         return self._trial("other", sample, sizes)
 
-    def _trial(self, kind: Literal["base", "stacked", "other"], sample: int, bind: Mapping[str, int]) -> Trial:
+    def _trial(
+        self,
+        kind: Literal["base", "stacked", "other"],
+        sample: int,
+        bind: Mapping[str, int],
+        stark: Collection[str] = (),
+    ) -> Trial:
         random = self._random.bound(bind) if bind else self._random
         other = self._other.bound({s: n for s, n in bind.items() if s in self._other.symbols}) if bind else self._other
         feeds: dict[str, Any] = {}
@@ -272,6 +288,7 @@ class Plan:
             feeds[name] = (
                 self._drawn(random, name, sample) if mine_first or not alike else self._drawn(other, link.name, sample)
             )
+            feeds[name] = _stark(feeds[name]) if name in stark else feeds[name]
             random.learn(port, feeds[name].shape, bind)
         for name in self._alone:
             if name not in feeds and self._mine[name].required:
@@ -368,6 +385,12 @@ class Plan:
                     hint="leave it out of the feeds",
                 )
         return {name: value for name, value in feeds.items() if name in self._mine}
+
+
+def _stark(array: Array) -> Array:
+    """With twice the contrast, so that much of it is at the ends of its range."""
+    low, high = float(array.min()), float(array.max())
+    return np.clip(array.astype(np.float64) * 2 - (low + high) / 2, low, high).astype(array.dtype)
 
 
 def _size_text(value: Any) -> str:
