@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import functools
 import gc
+import importlib
 import os
 import runpy
 import select
@@ -181,7 +182,7 @@ def _import() -> None:
     with contextlib.suppress(ImportError):
         import torch
 
-        gk.export(torch.nn.ReLU(), torch.zeros(2), exporter="dynamo")
+        importlib.import_module(REGISTRY)
         share_registry()
         gk.export(torch.nn.ReLU(), torch.zeros(2), exporter="dynamo")
         gk.export(torch.nn.ReLU(), torch.zeros(2), exporter="torchscript")
@@ -190,6 +191,6 @@ def _import() -> None:
 
 
 if __name__ == "__main__":
-    from exports import share_registry
+    from exports import REGISTRY, share_registry
 
     _end(_serve(sys.argv[1], int(sys.argv[2])))
