@@ -174,8 +174,9 @@ def honest(edited, subject, to, feeds=None, *, replay=True):
         proved(edited, subject, feeds, replay=replay)
     except AssertionError as said:
         why = "relative L2 error" if "int" in to else "max abs error"
-        if why in str(said):
-            raise Refused(f"too inexact, says prove: {why}{str(said).partition(why)[2][:40]}") from said
+        text = " ".join(str(said).split())  # its lines are wrapped
+        if why in text:
+            raise Refused(f"too inexact, says prove: {why}{text.partition(why)[2][:40]}") from said
         raise
 
 
