@@ -173,10 +173,10 @@ def honest(edited, subject, to, feeds=None, *, replay=True):
     try:
         proved(edited, subject, feeds, replay=replay)
     except AssertionError as said:
-        why = "relative L2 error" if "int" in to else "max abs error"
         text = " ".join(str(said).split())  # its lines are wrapped
-        if why in text:
-            raise Refused(f"too inexact, says prove: {why}{text.partition(why)[2][:40]}") from said
+        for why in ("relative L2 error",) if "int" in to else ("max abs error", "% of the root mean square"):
+            if why in text:
+                raise Refused(f"too inexact, says prove: {why}{text.partition(why)[2][:40]}") from said
         raise
 
 
