@@ -29,6 +29,7 @@ from graphkit.semantics.valid import require_valid
 from graphkit.shapes.inference import inferred
 from graphkit.storage.load import as_model
 from graphkit.storage.system import regular_only
+from graphkit.storage.text import parser_said
 
 if TYPE_CHECKING:
     from graphkit.model import ModelLike
@@ -203,7 +204,7 @@ def _try(parse: Callable[[str], P], text: str) -> P:
 
 def _no_body(error: Exception) -> FormatError:
     return FormatError(
-        f"the text is no ONNX function: {' '.join(str(error).split())}",
+        f"the text is no ONNX function: {parser_said(error)}",
         hint="write (a) => (b) { b = Relu(a) }, with the model's opset, or a whole function: "
         '<domain: "my", opset_import: ["" : 18]> name (a) => (b) { b = Relu(a) }',
     )

@@ -32,6 +32,13 @@ def region(site: Site, inputs: Sequence[str], outputs: Sequence[str]) -> set[int
         if reader is not None and not (name in given or name in site.producer or _is_weight(site, name))
     }
     if missing:
+        apart = [name for name in inputs if name not in behind.values and site.has(name)]
+        if apart:
+            raise EditError(
+                f"{', '.join(map(repr, outputs))} {'does' if len(outputs) == 1 else 'do'} not depend on "
+                f"{', '.join(map(repr, apart))}, so there is no region between them",
+                hint="the inputs of a region are values that its outputs are computed from",
+            )
         what = ", ".join(f"{name!r} (read by {reader})" for name, reader in list(missing.items())[:8])
         raise EditError(
             f"the region is not closed: it also reads {what}",

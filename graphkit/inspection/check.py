@@ -17,14 +17,14 @@ from graphkit.graph.names import label, title
 from graphkit.graph.opset import imported
 from graphkit.graph.order import is_ordered, sort_nodes, topological_order
 from graphkit.graph.scopes import Scope, scopes
-from graphkit.hint import Blank, Hint, call
+from graphkit.hint import Hint, call
 from graphkit.inspection.onnx_checker import checker_faults
 from graphkit.model import Model, ModelLike
 from graphkit.optional import is_there
 from graphkit.result import Result
 from graphkit.runtime.custom_ops import Libraries, custom_operators
 from graphkit.semantics.conforms import type_text, wrong_types
-from graphkit.semantics.known_operators import unknown_operator
+from graphkit.semantics.known_operators import unknown_operator, unknown_operator_remedy
 from graphkit.semantics.valid import report_faults
 from graphkit.shapes.inference import typed_with_faults
 from graphkit.storage.load import as_model, load_with_faults
@@ -141,10 +141,7 @@ def _own_rules(model: onnx.ModelProto) -> Iterator[Finding]:
     for nodes, versions in parts:
         for node in nodes:
             if walk.call_key(node) not in functions and (why := unknown_operator(node, versions)):
-                remedy = Hint(
-                    *("raise the opset with `", call("opset", to=Blank("N")), "`, or give the operator a body with `"),
-                    *(call("define", function=Blank("FILE")), "`"),
-                )
+                remedy = unknown_operator_remedy(walk.call_key(node)[0], node.op_type, label(node))
                 yield Finding("operator", why, node=label(node), remedy=remedy)
         if (early := _early(nodes)) is not None:
             yield Finding(

@@ -20,7 +20,7 @@ from graphkit.hint import Blank, Hint, Part, call
 from graphkit.inspection.freezable import making_constant
 from graphkit.model import ModelLike
 from graphkit.result import Result
-from graphkit.semantics.known_operators import unknown_operator
+from graphkit.semantics.known_operators import unknown_operator, unknown_operator_remedy
 from graphkit.semantics.schemas import schema_of
 from graphkit.shapes.inference import inferred
 from graphkit.storage.load import as_valid_model
@@ -175,10 +175,7 @@ def _operator(
     if call_key(node) in functions:
         return
     if (why := unknown_operator(node, versions)) is not None:
-        remedy = Hint(
-            *("raise the opset (", call("opset", to=Blank("N")), "), give it a body ("),
-            *(call("define", function=Blank("FILE")), "), or TensorRT a plugin of this name"),
-        )
+        remedy = unknown_operator_remedy(call_key(node)[0], node.op_type, name)
         yield Violation("unknown-operator", "error", why, name, remedy, "the operators of ONNX: onnx.ai/onnx/operators")
         return
     if not _standard(node):

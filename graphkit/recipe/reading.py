@@ -354,7 +354,7 @@ class Reader:
     def _look_up(self, name: str, scope: Scope, given: Mapping[str, Any] | None, source: Source, path: Path) -> Any:
         if name not in scope.declared:
             known = suggestion(name, scope.declared) or listed(scope.declared)
-            self._tell(source, path, f"there is no variable {name!r}{known}")
+            self._tell(source, path, f"there is no variable {name!r}{known or '; [vars] declares them'}")
             return None
         if name in scope.passed and scope.outer is not None:
             outer = scope.outer

@@ -12,6 +12,7 @@ import onnx
 from graphkit.errors import FeedError, GraphkitError, SessionError
 from graphkit.hint import Argument, Blank, Hint, call, look
 from graphkit.optional import optional
+from graphkit.semantics.known_operators import unknown_operator_remedy
 
 
 def import_runtime(purpose: str = "running a model") -> Any:
@@ -110,19 +111,15 @@ _HINTS: tuple[tuple[str, str], ...] = (
         ),
     ),
     *((sign, _BAKED) for sign in _OTHER_SIZE),
-    (
-        "No Op registered for",
-        Hint(
-            "the opset that the model imports does not have this operator: raise it with `",
-            _OTHER_OPSET,
-            "`, or give the operator a body with `",
-            _DEFINED,
-            "`",
-        ),
-    ),
     ("Invalid tensor data type", "the installed onnxruntime knows no tensors of this type: a newer one may"),
     *((sign, _INVALID) for sign in ("nvalid model", "InferenceError", "INVALID_GRAPH")),
     ("NOT_IMPLEMENTED", "this onnxruntime has no kernel for this operator with these types on this provider"),
+)
+
+
+_UNREGISTERED = re.compile(
+    r'In Node, \("(?P<name>.*?)", (?P<operator>\w+), "(?P<domain>[\w.]*)", .*?No Op registered for (?P=operator)\b',
+    re.DOTALL,
 )
 
 
@@ -153,6 +150,8 @@ def _translate(error: Exception, doing: str) -> GraphkitError:
 
 def advice(text: str) -> str | None:
     """What to do about a message of ONNX Runtime, or None where nothing is known."""
+    if (node := _UNREGISTERED.search(text)) is not None:
+        return unknown_operator_remedy(node["domain"], node["operator"], node["name"])
     return next((hint for sign, hint in _HINTS if sign in text), None)
 
 

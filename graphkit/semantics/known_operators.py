@@ -10,6 +10,7 @@ import onnx
 from graphkit.errors import EditError, similar
 from graphkit.graph import walk
 from graphkit.graph.names import title
+from graphkit.hint import Blank, Hint, call
 from graphkit.semantics.schemas import operators
 
 DOMAINS = ("", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training")
@@ -40,6 +41,27 @@ def unknown_operator(node: onnx.NodeProto, versions: Mapping[str, int]) -> str |
     if version < known[0]:
         return f"{title(node)}: {spelt} has {node.op_type} since version {known[0]}, and the model imports {version}"
     return None
+
+
+def unknown_operator_remedy(domain: str, op_type: str, node: str | None) -> Hint:
+    """What to do about a node that ``unknown_operator`` has a word on.
+
+    Args:
+        domain: "" for ai.onnx.
+        op_type: The operator.
+        node: What the node is called, or None.
+    """
+    instead = call("replace", nodes=[node or Blank("NAME")], function=Blank("FILE"))
+    known = _operators(domain).get(op_type)
+    if known is None or domain:
+        return Hint("put what it stands for in its place with `", instead, "`")
+    return Hint(
+        "raise the opset with `",
+        call("opset", to=known[0]),
+        "`, or put older operators in its place with `",
+        instead,
+        "`",
+    )
 
 
 def require_known(node: onnx.NodeProto, user: str) -> None:

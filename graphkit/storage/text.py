@@ -42,11 +42,18 @@ def read_text(path: str, data: bytes) -> onnx.ModelProto:
     try:
         proto = _parse(data, kind)
     except _no_model() as error:
-        first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        first = parser_said(error) if kind == "onnxtxt" else next(iter(str(error).strip().splitlines()), "")
+        first = first or type(error).__name__
         raise FormatError(f"{path} is no model as {kind}: {first[:200]}", path=path) from error
     if not proto.HasField("graph"):
         raise FormatError(f"{path} is no model as {kind}: it has no graph", path=path)
     return proto
+
+
+def parser_said(error: Exception) -> str:
+    """What onnx's parser has against a text, on one line: its message comes as bytes."""
+    said = error.args[0] if error.args else ""
+    return " ".join((said.decode(errors="replace") if isinstance(said, bytes) else str(said)).split())
 
 
 def _parse(data: bytes, kind: str) -> onnx.ModelProto:

@@ -17,6 +17,7 @@ from graphkit.hint import Hint, call
 from graphkit.model import Model
 from graphkit.operation import Edit, operation
 from graphkit.storage.system import regular_only
+from graphkit.storage.text import parser_said
 
 FUNCTIONS_SINCE_IR = 8
 """The IR version from which on a model may hold functions (docs/IR.md, "Functions")."""
@@ -99,7 +100,7 @@ def _function(function: Any) -> onnx.FunctionProto:
     try:
         return onnx.parser.parse_function(text)
     except onnx.parser.ParseError as error:
-        reason = " ".join(str(error).split())
+        reason = parser_said(error)
         raise FormatError(
             f"the text is no ONNX function: {reason}",
             path=path,

@@ -87,6 +87,8 @@ def image(
     for value, known in (*choices, (resize, (None, "pil", "opencv", "torchvision"))):
         if value not in known:
             raise ArgumentValueError(f"{value!r} is none of {', '.join(map(str, known))}")
+    if resize is None and filter != "bilinear":
+        raise ArgumentValueError("filter says how pictures are resized: it goes with resize")
     proto = model.copy_proto()
     addresses = Addresses(proto)
     if input not in addresses.main.inputs:

@@ -120,7 +120,7 @@ def ranked(shape: Sequence[int | str | None], steps: str) -> tuple[bool, list[in
     if other is not None:
         raise EditError(
             f"axis {other} is of size {shape[other] if shape[other] is not None else '?'}, and only one of size 1 can go",
-            hint="fix the size first, with dims",
+            hint=None if isinstance(shape[other], int) else "fix the size first, with dims",
         )
     return False, axes, [size for axis, size in enumerate(shape) if axis not in axes]
 

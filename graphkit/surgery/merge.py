@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from graphkit.edit.new_types import require_fit
 from graphkit.errors import EditError, NameNotFoundError, NameTakenError
 from graphkit.graph.opset import opset_of
 from graphkit.graph.values import dims, format_type
+from graphkit.hint import Either, Hint
 from graphkit.model import Model, ModelLike
 from graphkit.operation import passed
 from graphkit.reading.names import read_pair, unquoted
@@ -113,7 +115,14 @@ def _named(models: Mapping[str, ModelLike] | Sequence[ModelLike]) -> dict[str, M
         for name in names:
             if names.count(name) > 1:
                 raise NameTakenError(
-                    f"two models are called {name!r}", name=name, hint="give them names: {'first': ..., 'second': ...}"
+                    f"two models are called {name!r}",
+                    name=name,
+                    hint=Hint(
+                        Either(
+                            "give them names: {'first': ..., 'second': ...}",
+                            f"a model is named by its file: copy one under another name, such as cp {shlex.quote(name)} second.onnx",
+                        )
+                    ),
                 )
         given = dict(zip(names, models, strict=True))
     if any(not name for name in given):

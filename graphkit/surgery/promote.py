@@ -184,6 +184,8 @@ def _as_value(proto: onnx.ModelProto, name: str, known: Names) -> tuple[str, lis
     node, colon, attribute = name.rpartition(":")
     if not colon or any(name in walk.defined_names(graph) for graph in walk.graphs(proto.graph)):
         return name, []
+    if node.endswith(":"):  # domain::name is a function, whatever is asked of it
+        Addresses(proto).value(name, "constant")
     return attribute_as_input(proto, node, attribute, known)
 
 

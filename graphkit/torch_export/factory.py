@@ -95,7 +95,7 @@ def load_translations(reference: str) -> Translations:
     import_torch("translations of operators")
     path, attribute = _parts(reference, TABLE)
     with _current_directory_first():
-        found = _attribute(_import(path, reference), attribute, reference)
+        found = _attribute(_import(path, reference, TABLE), attribute, reference)
         if callable(found):
             found = _called(found, reference, "")
     if not isinstance(found, Mapping):
@@ -151,7 +151,7 @@ def _parts(reference: str, spelling: str) -> tuple[str, str]:
     return path, attribute
 
 
-def _import(path: str, reference: str) -> Any:
+def _import(path: str, reference: str, spelling: str = SPELLING) -> Any:
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
@@ -160,7 +160,7 @@ def _import(path: str, reference: str) -> Any:
             raise FactoryError(
                 f"there is no Python module {missing!r} (looked in {os.getcwd()} and in what is installed)",
                 reference=reference,
-                hint=_file_hint(path),
+                hint=_file_hint(path, spelling),
             ) from error
         raise FactoryError(
             f"importing {path!r} failed: it needs the module {missing!r}, which is not there", reference=reference
@@ -169,11 +169,11 @@ def _import(path: str, reference: str) -> Any:
         raise FactoryError(f"importing {path!r} failed: {_summary(error)}", reference=reference) from error
 
 
-def _file_hint(path: str) -> str:
+def _file_hint(path: str, spelling: str) -> str:
     here = os.getcwd()
     known = sorted(name.removesuffix(".py") for name in os.listdir(here) if name.endswith(".py") or os.path.isdir(name))
     close = similar(path.partition(".")[0], known)
-    return f"did you mean {' or '.join(repr(c) for c in close)}?" if close else SPELLING
+    return f"did you mean {' or '.join(repr(c) for c in close)}?" if close else spelling
 
 
 def _attribute(module: Any, attribute: str, reference: str) -> Any:

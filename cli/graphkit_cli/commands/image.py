@@ -71,6 +71,8 @@ def command(
     """
     import graphkit as gk
 
+    if resize is None and filter != "bilinear":
+        raise click.UsageError("--filter says how pictures are resized: it goes with --resize")
     return gk.image(
         model,
         read_name(input, model),

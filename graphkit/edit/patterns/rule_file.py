@@ -28,6 +28,7 @@ from graphkit.edit.patterns.expressions import calls_in, evaluate, names_in, par
 from graphkit.edit.patterns.facts import KNOWN
 from graphkit.edit.patterns.rule import Alternative, Condition, Pattern, Rule, pattern_of
 from graphkit.errors import FormatError
+from graphkit.storage.text import parser_said
 
 MOST_ALTERNATIVES = 64
 """How many patterns ``either`` may come to."""
@@ -107,7 +108,7 @@ def _function(text: str) -> onnx.FunctionProto:
     try:
         return onnx.parser.parse_function(_HEADER + text)
     except onnx.parser.ParseError as error:
-        reason = " ".join(str(error).split())
+        reason = parser_said(error)
         raise FormatError(
             f"{text.strip()[:60]!r} is no function in ONNX's text: {reason}",
             hint="write (x) => (y) { y = Relu(x) }",

@@ -21,7 +21,7 @@ from graphkit.runtime.failures import import_runtime
 from graphkit.surgery.precision.accuracy import BOUND, Accuracy
 from graphkit.surgery.precision.calibration import Calibration
 from graphkit.surgery.precision.int8 import FAILURES, plain_copy, quiet
-from graphkit.surgery.precision.kept import Kept
+from graphkit.surgery.precision.kept import Kept, half_may_serve
 from graphkit.surgery.precision.plain import Plain
 
 OPERATORS = {"MatMul": 1, "Gemm": 1, "Conv": 1, "LSTM": 1}
@@ -50,7 +50,7 @@ def to_dynamic(
     weights = {tensor.name for tensor in plain.model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     nodes = [node for node in plain.model.graph.node if node.name not in staying and _can(node, weights)]
     if not nodes:
-        raise NothingFoundError("the model has no product with a weight", hint="float16 may serve it")
+        raise NothingFoundError("the model has no product with a weight", hint=half_may_serve(plain.model))
     counts = Counter(node.op_type for node in nodes)
     chosen = {node.name for node in nodes}
     try:

@@ -28,7 +28,7 @@ from graphkit.semantics.kinds import PRODUCTS
 from graphkit.surgery.precision.accuracy import BOUND, CLOSE, Accuracy
 from graphkit.surgery.precision.calibration import DRAWN, GIVEN, Calibration, Range, absurd, absurd_weights, ranges
 from graphkit.surgery.precision.indexed import indexed
-from graphkit.surgery.precision.kept import Kept, kept_nodes, number_nodes
+from graphkit.surgery.precision.kept import Kept, half_may_serve, kept_nodes, number_nodes
 from graphkit.surgery.precision.plain import Plain
 
 FIRST_OPSET = 13
@@ -121,7 +121,7 @@ class _Static:
 
     def _refuse(self) -> None:
         raise NothingFoundError(
-            "the model has no node that ONNX Runtime's quantizer knows", hint="float16 may serve it"
+            "the model has no node that ONNX Runtime's quantizer knows", hint=half_may_serve(self.plain.model)
         )
 
     def _can(self, node: onnx.NodeProto) -> bool:
@@ -208,7 +208,7 @@ class _Static:
                     "keep it in float32: ", Argument("keep_nodes", [label(self.plain.nodes[n.name]) for n in culprits])
                 )
                 if culprits
-                else "float16 may serve it",
+                else half_may_serve(self.plain.model),
             ) from error
         proto, gone = self.plain.back(result)
         return proto, [f"{name!r} is no input any more: its default is quantized" for name in gone]

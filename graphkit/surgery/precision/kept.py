@@ -28,6 +28,13 @@ class Kept:
     interface: bool = False
 
 
+def half_may_serve(model: onnx.ModelProto) -> str | None:
+    """The hint where int8 has nothing to do: float16 has, where a tensor is float32."""
+    held = any(tensor.data_type == onnx.TensorProto.FLOAT for tensor in walk.tensors(model))
+    fed = any(info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT for info in model.graph.input)
+    return "float16 may serve it" if held or fed else None
+
+
 def number_nodes(graph: onnx.GraphProto) -> dict[str, str]:
     """Give every node a name that no other has; returns what they were called. Changes the graph."""
     called = {}

@@ -28,7 +28,7 @@ from graphkit.model import Model
 from graphkit.surgery.precision.accuracy import BOUND, Accuracy
 from graphkit.surgery.precision.calibration import Calibration
 from graphkit.surgery.precision.half_weights import is_weight_node, weight_tensor
-from graphkit.surgery.precision.kept import Kept, call_again, kept_nodes, number_nodes
+from graphkit.surgery.precision.kept import Kept, call_again, half_may_serve, kept_nodes, number_nodes
 from graphkit.tensor import decode
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _written(whole: onnx.ModelProto, graphs: _Weights, readers: Counter[str], bi
     if not readers:
         raise NothingFoundError(
             f"the model has no weight for int{bits}: of {', '.join(_HELD[bits])}, with {LEAST} numbers or more",
-            hint="float16 may serve it",
+            hint=half_may_serve(whole),
         )
     graphs.write()
     whole.ir_version = max(whole.ir_version, 7) if whole.ir_version < 4 else whole.ir_version

@@ -10,6 +10,7 @@ import numpy as np
 
 from graphkit.errors import ExportError, GraphkitError
 from graphkit.graph.ports import Port
+from graphkit.hint import Either, Hint
 from graphkit.result import Result
 from graphkit.runtime.session import Session
 from graphkit.tensor import type_name
@@ -94,7 +95,13 @@ class Runner:
             except Exception as error:
                 raise ExportError(
                     forward_raised(type(self._module).__name__, error, f"with {described(arguments)}"),
-                    hint=remedy(error, "give the sets of arguments to compare yourself: args_list=[...]"),
+                    hint=remedy(
+                        error,
+                        Hint(
+                            "give arguments that forward takes: ",
+                            Either("args_list=[(...), ...]", "--check-input NAME=@FILE.npy"),
+                        ),
+                    ),
                 ) from error
         leaves = pytree.tree_leaves(result)
         expected = [tensor_array(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)]
