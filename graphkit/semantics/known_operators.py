@@ -16,6 +16,9 @@ from graphkit.semantics.schemas import operators
 DOMAINS = ("", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training")
 """The domains whose operators ONNX defines. What another domain has, only its runtime knows."""
 
+LONGEST = 60
+"""Characters of a node's name that a line of advice repeats."""
+
 
 def unknown_operator(node: onnx.NodeProto, versions: Mapping[str, int]) -> str | None:
     """Why ONNX has no operator of a node's name, or None: it has one, or the domain is another's to define.
@@ -51,7 +54,8 @@ def unknown_operator_remedy(domain: str, op_type: str, node: str | None) -> Hint
         op_type: The operator.
         node: What the node is called, or None.
     """
-    instead = call("replace", nodes=[node or Blank("NAME")], function=Blank("FILE"))
+    short = node and len(node) <= LONGEST
+    instead = call("replace", nodes=[node if short else Blank("NODE")], function=Blank("FILE"))
     known = _operators(domain).get(op_type)
     if known is None or domain:
         return Hint("put what it stands for in its place with `", instead, "`")

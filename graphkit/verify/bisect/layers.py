@@ -155,6 +155,8 @@ def layers(
         assert isinstance(pair.candidate, OnnxSide)
         if all(metrics.match for metrics in found.values()):
             pair.candidate.load()
+        else:
+            pair.notes += pair.unrepeatable()
     assert isinstance(pair.reference, ModuleSide)
     rows = tuple(_layer(call, key, pair, found) for call in pair.reference.calls for key in call.keys)
     return Layers(

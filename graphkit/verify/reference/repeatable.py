@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -65,8 +65,15 @@ def _noise(module: Any, call: Callable[[], list[torch.Tensor]]) -> list[str]:
         again = call()
     if _equal(first, again):
         return []
-    named = ", ".join(f"{name}{f' at {line}' if line else ''}" for name, line in _drawn(call)[:SHOWN])
-    said = f"the module draws random numbers{f' ({named})' if named else ''}: two calls on the same feeds differ"
+    drawn = _drawn(call)
+    named = ", ".join(
+        f"{name}{f' at {line}' if line else ''}" for name, line in (drawn or _apart(module, call))[:SHOWN]
+    )
+    if drawn:
+        said = f"the module draws random numbers ({named}): two calls on the same feeds differ"
+    else:
+        said = f"two calls of the module on the same feeds differ{f', first at {named}' if named else ''}: it takes a number "
+        said += "from elsewhere (NumPy's or Python's random numbers, a clock, an operator of its own)"
     return [
         f"{said}, so no model gives the same; take the noise out, give it as an input, or switch it off as eval() does"
     ]
@@ -80,6 +87,19 @@ def _drawn(call: Callable[[], list[torch.Tensor]]) -> list[tuple[str, str | None
     except RuntimeError:  # torch's loops and conditions do not run under every mode
         return []
     return list(drawn.items())
+
+
+def _apart(module: Any, call: Callable[[], list[torch.Tensor]]) -> list[tuple[str, str | None]]:
+    """(operator, the user's line) of the first one that two more calls feed other numbers, or that gives other ones."""
+    try:
+        with unchanged(module), called() as first:
+            call()
+        with unchanged(module), called() as again:
+            call()
+    except RuntimeError:  # torch's loops and conditions do not run under every mode
+        return []
+    pairs = zip(first, again, strict=False)
+    return next(([(one.name, one.line)] for one, other in pairs if one.numbers != other.numbers), [])
 
 
 def _state(module: Any, call: Callable[[], list[torch.Tensor]]) -> list[str]:
@@ -144,6 +164,49 @@ def _equal(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
         return False
     pairs = zip(first, second, strict=True)
     return all(a.shape == b.shape and bool(torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))) for a, b in pairs)
+
+
+class Called(NamedTuple):
+    """One operator that was called.
+
+    Attributes:
+        name: The operator.
+        line: The user's line.
+        numbers: What stands for the numbers that went in, and for those that came out.
+    """
+
+    name: str
+    line: str | None
+    numbers: tuple[object, ...]
+
+
+@contextlib.contextmanager
+def called() -> Iterator[list[Called]]:
+    """The operators that are called inside of the block, in order. Cost: every value is copied to the CPU and digested."""
+    import traceback
+
+    import torch
+    from torch.utils import _pytree as pytree
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    found: list[Called] = []
+
+    def digest(value: Any) -> tuple[object, ...]:
+        leaves = pytree.tree_leaves(value)
+        return tuple(tensor_array(x).tobytes() if isinstance(x, torch.Tensor) else repr(x) for x in leaves)
+
+    class Watch(TorchDispatchMode):  # type: ignore[misc]  # (torch has no types here)
+        supports_higher_order_operators = True
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = digest((args, kwargs))
+            made = func(*args, **(kwargs or {}))
+            line = stack_line("".join(traceback.format_stack()))
+            found.append(Called(str(func).removesuffix(".default"), line, (hash(given), hash(digest(made)))))
+            return made
+
+    with Watch():
+        yield found
 
 
 @contextlib.contextmanager

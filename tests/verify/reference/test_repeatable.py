@@ -1,7 +1,11 @@
 """Modules that give something else at the second call, and factories that give another module: said, not blamed."""
 
+import itertools
+import random
+import re
 import sys
 
+import numpy as np
 import onnx
 import pytest
 
@@ -186,3 +190,51 @@ def test_a_model_that_draws_random_numbers_is_named():
     report = gk.validate(sides[0], against=sides[1])
     assert "RandomNormalLike 'noise'" in " ".join(report.doubts)
     assert "wrong by itself" not in gk.text(gk.bisect(sides[0], against=sides[1]))
+
+
+class Elsewhere(nn.Module):
+    """Takes a number that torch knows nothing of, behind a layer that is right."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.source = source
+
+    def forward(self, x):
+        return torch.relu(x) * self.source()
+
+
+def counting():
+    counts = itertools.count(1)
+    return lambda: float(next(counts))
+
+
+@pytest.mark.parametrize("source", [np.random.default_rng(0).random, random.random, counting()])
+def test_a_number_from_elsewhere_is_named_by_the_operator_that_takes_it(source):
+    net = Elsewhere(source).eval()
+    doubts = gk.validate(node("Relu"), torch=(net, (X,))).doubts
+    assert len(doubts) == 1
+    assert re.search(r"first at aten\.mul\.Tensor at \S*test_repeatable\.py:\d+", doubts[0])
+    assert "draws random numbers (" not in doubts[0]
+    found = gk.bisect(node("Relu"), torch=(net, (X,)))
+    assert "first at aten.mul.Tensor" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [(Adds, "draws random numbers (aten."), (Buffer, "keeps state: a call changes 'two.calls'")]
+)
+def test_the_table_of_layers_says_why_a_module_cannot_agree(kind, why):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(4, 4), kind()
+
+        def forward(self, x):
+            return self.two(self.one(x))
+
+    net = Net().eval()
+    model = traced(net)
+    if kind is Buffer:
+        net.two.calls += 3
+    table = gk.layers(model, torch=(net, (X,)))
+    assert not table
+    assert why in " ".join(table.notes)
