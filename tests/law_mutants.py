@@ -327,8 +327,14 @@ def moves(honest, wrong, proof, seed, whole=None):
                 return reason
         if reason := false_shape(wrong.proto, feeds, honest.proto):
             return reason
-    too_far = [name for name, (error, number) in totals.items() if error > 0.1**2 * number]
+    too_far = [name for name, (error, number) in totals.items() if error > relative_bound(proof, name) ** 2 * number]
     return "other numbers" if too_far else ""
+
+
+def relative_bound(proof, name):
+    """The relative L2 error that a proof says an output may have."""
+    tolerance = next(law.outputs[name].tolerance for law in proof.laws if name in law.outputs)
+    return float(tolerance.rsplit(" ", 1)[1])
 
 
 def moves_stages(honest, wrong, proof, seed, whole):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from graphkit.graph.ports import input_ports
 from graphkit.graph.values import data_type_named
 from graphkit.reading.values import value_for
 from graphkit.verify.laws.binding import Binding, Change, Closeness, Fed, Link
-from graphkit.verify.laws.held_weights import wrong_half, wrong_integers
+from graphkit.verify.laws.held_weights import error_of_blocks, wrong_half, wrong_integers
 from graphkit.verify.laws.same import identity
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ QUANTIZED = 0.1
 """The relative L2 error that quantization may make on feeds that calibration did not see (DESIGN: law "close")."""
 
 
+MOST = 0.5
+"""The relative L2 error that no weights in 4 bits excuse."""
+
 HELD = {"float16": wrong_half, "bfloat16": wrong_half} | dict.fromkeys(
     ("int8", "int8-dynamic", "int8-weights", "int4-weights"), wrong_integers
 )
@@ -32,13 +36,18 @@ HELD = {"float16": wrong_half, "bfloat16": wrong_half} | dict.fromkeys(
 
 
 def precision(change: Change) -> Binding:
-    """Inputs in the dtype that the model after declares, each cast for the model before; outputs compared as numbers."""
+    """Inputs in the dtype that the model after declares, each cast for the model before; outputs compared as numbers.
+
+    Integers may be off by a relative L2 error of ``QUANTIZED``. Weights in 4 bits have 16 levels a block, which takes more
+    than that by itself. Where the weights are off by a relative error e, a share e / pi of Gaussian sums turns its sign, and
+    an activation that saturates makes of that an error of 2 sqrt(e / pi): that is allowed, and ``MOST`` at most.
+    """
     to = str(change.arguments["to"])
     plain = identity(change)
     close = (
         Closeness(dtype=to, why=f"precision {to}")
         if "float" in to
-        else Closeness(relative=QUANTIZED, why=f"precision {to}")
+        else Closeness(relative=_bound(change, to), why=f"precision {to}")
     )
     gone = _quantized_defaults(change) if "int" in to else frozenset()
     inputs: dict[str, Link] = {name: Fed(name) for name in plain.inputs if name not in gone}
@@ -48,6 +57,13 @@ def precision(change: Change) -> Binding:
         floats = [name for name in inputs if ports[name].data_type == onnx.TensorProto.FLOAT]
         inputs |= {name: Fed(name, types=frozenset((onnx.TensorProto.FLOAT, number))) for name in floats}
     return replace(plain, inputs=inputs, close=close, held=HELD.get(to), seen=_seen(change) if to == "int8" else {})
+
+
+def _bound(change: Change, to: str) -> float:
+    """The relative L2 error that outputs may have."""
+    if to != "int4-weights":
+        return QUANTIZED
+    return min(max(QUANTIZED, 2 * math.sqrt(error_of_blocks(change.before, change.after) / math.pi)), MOST)
 
 
 def _seen(change: Change) -> dict[str, list[Array]]:

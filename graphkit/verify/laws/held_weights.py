@@ -100,6 +100,31 @@ def wrong_integers(before: Model, after: Model, names: Mapping[str, str]) -> str
     return None
 
 
+def error_of_blocks(before: Model, after: Model) -> float:
+    """The root of the sum of the squares of the relative L2 errors of weights in 4 bits; those of products add up so.
+
+    A block of b weights has 16 levels, so its step s is a fifteenth of its range, and rounding makes s / sqrt(12) of it
+    for each weight: about 0.08 of Gaussian weights in blocks of 32, and 0.07 in blocks of 16.
+
+    Cost: O(weights), one at a time.
+    """
+    held, products = _told(after.proto), _products(after.proto, {})
+    total = 0.0
+    for name, tensors in _floats(before.proto):
+        for node in products.get(name, ()):
+            blocks = _blocks(after, node, held)
+            if blocks is None:
+                continue
+            numbers, scale, zero = blocks
+            wide = ((numbers - zero) * scale).reshape(len(numbers), -1)
+            errors = [
+                float(np.square(wide[:, : old.shape[1]] - old).sum() / max(float(np.square(old).sum()), 1e-30))
+                for old in _columns(before, tensors, node)
+            ]
+            total += min(errors, default=0.0)
+    return math.sqrt(total)
+
+
 def _told(proto: onnx.ModelProto) -> Told:
     """The initializers and Constant nodes of the main graph and of bodies."""
     found: Told = defaultdict(list)

@@ -66,7 +66,15 @@ def _place(edited: Model) -> str | None:
     if said is None or said.file is None or edited.path is None:
         return None
     path = os.path.join(os.path.dirname(edited.path), said.file)
-    return path if os.path.exists(path) and os.path.realpath(path) != os.path.realpath(edited.path) else None
+    if not os.path.exists(path):
+        return None
+    return path if os.path.realpath(path) != os.path.realpath(edited.path) or _is_the_original(path, edited) else None
+
+
+def _is_the_original(path: str, edited: Model) -> bool:
+    """Whether the file that an edited model was opened from still is what its history begins with."""
+    there = load(path, strict=False).identity
+    return there is not None and edited.original is not None and there.digest == edited.original.digest
 
 
 def _found(edited: Model) -> Model:
@@ -76,6 +84,8 @@ def _found(edited: Model) -> Model:
     file = edited.original.file if edited.original is not None else None
     if file is None or edited.path is None:
         raise GraphkitError("the history does not say in which file the model was that it begins with", hint=NAMED)
+    if os.path.basename(edited.path) == file and os.path.exists(edited.path):
+        raise GraphkitError(f"the original {file!r} is gone: an edited model was written over it", hint=NAMED)
     raise GraphkitError(f"the original {file!r} is not beside {edited.path}", hint=NAMED)
 
 

@@ -87,3 +87,20 @@ def test_damage_to_a_weight_in_integers_is_refused_where_the_outputs_would_not_t
     assert count >= 3
     answer = gk.prove(broken, net, samples=1, replay=False)
     assert (answer.verdict, answer.laws[0].why) == ("broken", why), gk.text(answer)
+
+
+@pytest.mark.parametrize("columns", [32, 48])
+def test_gaussian_weights_in_four_bits_are_proved_within_what_sixteen_levels_allow(columns):
+    net = text(f"g (float[4, 64] x) => (float[4, {columns}] y) {{ a = MatMul(x, w) y = Tanh(a) }}",
+               w=random(64, columns) * np.float32(10))  # fmt: skip
+    edited = gk.precision(net, to="int4-weights")
+    proof = gk.prove(edited, net)
+    assert proof, gk.text(proof)
+    assert float(proof.laws[0].outputs["y"].tolerance.rsplit(" ", 1)[1]) < 0.35
+    for name, change in {"w_scales": lambda a: a * np.float32(1.05), "w_int4": lambda a: np.flip(a, 1)}.items():
+        proto = edited.materialize()
+        tensor = next(each for each in proto.graph.initializer if each.name == name)
+        array = np.ascontiguousarray(change(onnx.numpy_helper.to_array(tensor)))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
+        wrong = Model(proto, {}, path=edited.path, original=edited.original, steps=edited.history)
+        assert gk.prove(wrong, net, replay=False).verdict == "broken", name

@@ -292,3 +292,13 @@ def test_a_promoted_weight_of_four_bits_is_fed_in_onnx_reference():
     proof = gk.prove(gk.promote(model, "q"), model)
     assert proof.verdict == "proved", gk.text(proof)
     assert proof.laws[0].evaluator == "onnx.reference"
+
+
+def test_an_edit_that_was_not_saved_is_proved_against_the_file_that_it_was_opened_from(tmp_path):
+    path = tmp_path / "m.onnx"
+    net = '<ir_version: 8, opset_import: ["": 18]> g (float[2, 3] x) => (float[2, 3] y) { y = Relu(x) }'
+    onnx.save(onnx.parser.parse_model(net), path)
+    assert gk.prove(gk.rename(path, values={"x": "image"}))
+    gk.rename(path, values={"x": "image"}).save(path)
+    with pytest.raises(gk.GraphkitError, match="is gone: an edited model was written over it"):
+        gk.prove(path)
