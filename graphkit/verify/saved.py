@@ -132,7 +132,16 @@ def validate_saved(
             return _judged(about, archive, Policy(about["between"], about["rounded"], rtol, atol), any_dtype, equal_nan)
     except OSError as error:
         raise ModelFileError(f"{path}: {error.strerror or error}", path=path) from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        EOFError,
+        RecursionError,
+        zipfile.BadZipFile,
+    ) as error:
         raise FormatError(
             f"{path} holds no results of validate, or is damaged",
             hint=Hint("validate writes them with ", Argument("save", path)),

@@ -56,9 +56,10 @@ def test_dtypes_come_back(tmp_path, kind, number):
 def test_what_holds_no_results_is_refused(tmp_path, results):
     np.savez(tmp_path / "other.npz", y=np.ones(3))
     (tmp_path / "text.npz").write_text("no archive")
+    np.savez(tmp_path / "deep.npz", **{"graphkit.validate": np.array("[" * 5000)})
     cut = tmp_path / "cut.npz"
     cut.write_bytes(results[1].read_bytes()[:400])
-    for path in (tmp_path / "other.npz", tmp_path / "text.npz", cut):
+    for path in (tmp_path / "other.npz", tmp_path / "text.npz", tmp_path / "deep.npz", cut):
         with pytest.raises(gk.FormatError, match="holds no results of validate"):
             gk.validate_saved(path)
     with pytest.raises(gk.ModelFileError, match="missing"):
