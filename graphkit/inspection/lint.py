@@ -15,7 +15,7 @@ from graphkit.graph.names import label
 from graphkit.graph.opset import imported, opset_of
 from graphkit.graph.scopes import Scope, scopes
 from graphkit.graph.values import attribute_value, dims
-from graphkit.graph.walk import call_key, function_key
+from graphkit.graph.walk import call_key, function_key, function_nodes
 from graphkit.hint import Blank, Hint, Part, call
 from graphkit.inspection.freezable import making_constant
 from graphkit.model import ModelLike
@@ -96,7 +96,8 @@ def lint(model: ModelLike, target: str = "tensorrt", version: str | None = None)
         InvalidGraphError: The model contradicts itself.
 
     Changes: nothing.
-    Scope: main graph and bodies. Functions are taken for what a target has to know itself.
+    Scope: main graph and bodies. Functions are taken for what a target has to know itself, but for operators in them that
+        do not exist.
     Cost: O(graph), one shape inference; weights are not read.
 
     Example:
@@ -119,6 +120,14 @@ def lint(model: ModelLike, target: str = "tensorrt", version: str | None = None)
             for rule in book["rules"]:
                 if node.op_type in rule.get("operators", ()) and _standard(node) and _in_force(rule, wanted, proto):
                     found += _applied(rule, scope, node, proto)
+    for function in proto.functions:
+        own = imported(function.opset_import) or versions
+        found += [
+            violation
+            for node in function_nodes(function)
+            if call_key(node) not in functions
+            for violation in _unknown(node, own)
+        ]
     return Lint(target, wanted, table["documents"], tuple(found), _dynamic(proto), book["checked"])
 
 
@@ -164,6 +173,13 @@ def _inputs(proto: onnx.ModelProto, book: Mapping[str, Any], version: str) -> It
                 yield _violation(rule, None, value=repr(value.name))
 
 
+def _unknown(node: onnx.NodeProto, versions: Mapping[str, int]) -> Iterator[Violation]:
+    if (why := unknown_operator(node, versions)) is not None:
+        name = label(node)
+        remedy = unknown_operator_remedy(call_key(node)[0], node.op_type, name)
+        yield Violation("unknown-operator", "error", why, name, remedy, "the operators of ONNX: onnx.ai/onnx/operators")
+
+
 def _operator(
     scope: Scope,
     node: onnx.NodeProto,
@@ -174,9 +190,9 @@ def _operator(
     name = label(node)
     if call_key(node) in functions:
         return
-    if (why := unknown_operator(node, versions)) is not None:
-        remedy = unknown_operator_remedy(call_key(node)[0], node.op_type, name)
-        yield Violation("unknown-operator", "error", why, name, remedy, "the operators of ONNX: onnx.ai/onnx/operators")
+    unknown = list(_unknown(node, versions))
+    if unknown:
+        yield from unknown
         return
     if not _standard(node):
         message = f"{node.domain}::{node.op_type} needs a plugin of this name, or a body"

@@ -6,7 +6,7 @@ each). What a caller feeds for them is looked at before a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,12 @@ HEADS = {"Attention": ("q_num_heads", "kv_num_heads")}
 BLOCKS = ("DepthToSpace", "SpaceToDepth")
 """Operators that divide by the square of their ``blocksize``, which is 0 where 64 bits do not hold it."""
 
+CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
+"""Operator -> the input that is its kernel. Where that has no places the runtime goes round for ever."""
+
+KERNEL_AXES = 2
+"""The axes of a kernel before those of its places."""
+
 SMALL = 64
 """Bytes of a constant that may be such a scalar."""
 
@@ -43,7 +49,8 @@ def refuse_fatal(model: onnx.ModelProto) -> None:
 
     Raises:
         InvalidGraphError: A Resize without a size, a Split with more outputs than it says, an Attention without heads, a
-            block without rows, a SplitToSequence or STFT that divides by a constant 0; the message names the node.
+            block without rows, a SplitToSequence or STFT that divides by a constant 0, a Conv whose kernel has no places,
+            an InstanceNormalization of a constant without numbers; the message names the node.
 
     Scope: main graph, bodies, functions.
     Cost: O(nodes); weights are not read.
@@ -60,7 +67,14 @@ def refuse_fatal(model: onnx.ModelProto) -> None:
             _check_heads(node)
         elif node.op_type in BLOCKS:
             _check_block(node)
-    for node, tensor in _constants(model):
+    for node, tensor in _constants(model, _kernel):
+        if 0 in tensor.dims[KERNEL_AXES:]:
+            raise InvalidGraphError(_without_places(node, tensor.dims), names=[label(node)])
+    for node, tensor in _constants(model, _normalized):
+        if 0 in tensor.dims[KERNEL_AXES:]:
+            why = f"{title(node)} normalizes a constant of {list(tensor.dims)}, which has no numbers"
+            raise InvalidGraphError(why, names=[label(node)])
+    for node, tensor in _constants(model, _divisor):
         held = tensor.data_location != onnx.TensorProto.EXTERNAL and stored_bytes(tensor) <= SMALL
         if held and (why := _division_by_zero(node, onnx.numpy_helper.to_array(tensor))):
             raise InvalidGraphError(why, names=[label(node)])
@@ -70,10 +84,16 @@ def refuse_fatal_feeds(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> No
     """Refuse feeds over which the runtime would end the process.
 
     Raises:
-        FeedError: One is the 0 by which a SplitToSequence or STFT divides.
+        FeedError: One is the 0 by which a SplitToSequence or STFT divides, or the kernel of a Conv that has no places.
 
-    Cost: O(nodes) where a feed is a zero.
+    Cost: O(nodes) where a feed is a zero or has no numbers.
     """
+    empty = {
+        name for name, value in feeds.items() if np.ndim(value) > KERNEL_AXES and 0 in np.shape(value)[KERNEL_AXES:]
+    }
+    for node in walk.nodes(model.graph) if empty else ():
+        if (name := _kernel(node)) in empty:
+            raise FeedError(_without_places(node, np.shape(feeds[name])), name=name)
     zeros = {name: value for name, value in feeds.items() if np.size(value) == 1 and not np.any(value)}
     for node in walk.nodes(model.graph) if zeros else ():
         name = _divisor(node)
@@ -91,23 +111,38 @@ def fatal_optimizers(model: onnx.ModelProto) -> list[str]:
     return []
 
 
+def _normalized(node: onnx.NodeProto) -> str:
+    return node.input[0] if node.op_type == "InstanceNormalization" and node.input else ""
+
+
+def _kernel(node: onnx.NodeProto) -> str:
+    place = CONVOLUTIONS.get(node.op_type, len(node.input)) if node.domain in ("", "ai.onnx") else len(node.input)
+    return node.input[place] if place < len(node.input) else ""
+
+
+def _without_places(node: onnx.NodeProto, dims: Sequence[int]) -> str:
+    return f"{title(node)} has a kernel of {list(dims)}, which has no places"
+
+
 def _divisor(node: onnx.NodeProto) -> str:
     place = NO_ZERO[node.op_type][0] if node.op_type in NO_ZERO and node.domain in ("", "ai.onnx") else len(node.input)
     return node.input[place] if place < len(node.input) else ""
 
 
-def _constants(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, onnx.TensorProto]]:
-    """The nodes that divide by a constant, each with it."""
-    if not any(_divisor(node) for node in walk.model_nodes(model)):
+def _constants(
+    model: onnx.ModelProto, of: Callable[[onnx.NodeProto], str]
+) -> Iterator[tuple[onnx.NodeProto, onnx.TensorProto]]:
+    """The nodes whose input of a kind is a constant, each with it."""
+    if not any(map(of, walk.model_nodes(model))):
         return
     for scope in scopes(model.graph):
         for node in scope.index.nodes:
-            if (name := _divisor(node)) and (tensor := scope.constant(name)) is not None:
+            if (name := of(node)) and (tensor := scope.constant(name)) is not None:
                 yield node, tensor
     for function in model.functions:
         made = {name: node for node in walk.function_nodes(function) for name in node.output}
         for node in walk.function_nodes(function):
-            maker = made.get(_divisor(node))
+            maker = made.get(of(node))
             if maker is not None and maker.op_type == "Constant" and (tensor := constant_tensor(maker)) is not None:
                 yield node, tensor
 

@@ -126,6 +126,22 @@ def test_other_rules_in_bodies_too():
     assert {"int64-cast", "topk-constant-k"} <= set(old)
 
 
+def test_operators_in_functions_and_their_bodies_have_to_exist():
+    text = """
+    <ir_version: 9, opset_import: ["": 18, "m": 1]>
+    net (float[2] x) => (float[2] y) { y = m.f(x) }
+    <domain: "m", opset_import: ["": 18]> f (a) => (c) { b = Nug(a) c = m.g(b) }
+    <domain: "m", opset_import: ["": 18]> g (a) => (c) {
+      t = Constant<value_int = 1>() k = Cast<to = 9>(t)
+      c = If(k) <then_branch = p () => (o) { o = Gelu(a) }, else_branch = q () => (n) { n = Neg(a) }>
+    }"""
+    found = gk.lint(onnx.parser.parse_model(text))
+    assert not found
+    assert [(v.rule, v.node) for v in found.violations] == [("unknown-operator", "b"), ("unknown-operator", "o")]
+    assert "did you mean Neg?" in found.violations[0].message
+    assert "Gelu since version 20" in found.violations[1].message
+
+
 def test_every_rule_has_a_source_and_a_known_check():
     from graphkit.inspection.lint import _CHECKS
 

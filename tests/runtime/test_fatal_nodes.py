@@ -25,6 +25,14 @@ FATAL = {
         "g (float[1,4,2] x) => (float[a,b,c] y) { y = Attention <q_num_heads = 1099511627776, kv_num_heads = 1> (x, x, x) }",
         "Attention 'y' has q_num_heads = 1099511627776",
     ),
+    "a Conv whose kernel has no places": (
+        "g (float[1,2,4,4] x) => (float[a,b,c,d] y) <float[2,2,0,3] w = {}> { y = Conv(x, w) }",
+        "Conv 'y' has a kernel of [2, 2, 0, 3], which has no places",
+    ),
+    "an InstanceNormalization of a constant without numbers": (
+        "g () => (float[1,2,0] y) <float[1,2,0] x = {}, float[2] s = {1, 1}> { y = InstanceNormalization(x, s, s) }",
+        "InstanceNormalization 'y' normalizes a constant of [1, 2, 0], which has no numbers",
+    ),
     "one in a function": (
         """g (float[4] x) => (seq(float[]) y) { y = m.f(x) }
         <domain: "m", opset_import: ["" : 23]> f (a) => (b) { z = Constant <value_int = 0> () b = SplitToSequence(a, z) }""",
@@ -57,6 +65,15 @@ def test_a_fed_zero_is_refused_and_another_number_runs():
     with pytest.raises(gk.FeedError, match="STFT 'y' divides by 'frame_length', which is 0"):
         session.run({"x": x, "l": 0})
     assert session.run({"x": x, "l": 4})["y"].shape == (1, 4, 3, 2)
+
+
+def test_a_fed_kernel_without_places_is_refused_and_one_without_channels_runs():
+    text = "g (float[1,2,4,4] x, float[a,b,c,d] w) => (float[e,f,h,i] y) { y = Conv(x, w) }"
+    session = gk.session(onnx.parser.parse_model(HEAD + text), device="cpu")
+    x = np.ones((1, 2, 4, 4), np.float32)
+    with pytest.raises(gk.FeedError, match=r"Conv 'y' has a kernel of \[3, 2, 2, 0\], which has no places"):
+        session.run({"x": x, "w": np.zeros((3, 2, 2, 0), np.float32)})
+    assert session.run({"x": x, "w": np.zeros((0, 2, 2, 2), np.float32)})["y"].shape == (1, 0, 3, 3)
 
 
 def test_lengths_of_which_one_is_zero_are_no_division():

@@ -23,6 +23,7 @@ from graphkit.hint import Argument, Hint, call
 from graphkit.model import Model
 from graphkit.progress import told
 from graphkit.runtime.failures import import_runtime
+from graphkit.runtime.handover import require_runnable
 from graphkit.runtime.placement import shape_nodes
 from graphkit.semantics.kinds import PRODUCTS
 from graphkit.surgery.precision.accuracy import BOUND, CLOSE, Accuracy
@@ -65,6 +66,7 @@ def plain_copy(model: Model, kept: Kept, fed: Collection[str] = ()) -> tuple[Pla
 
     Raises:
         EditError: The model is older than opset 13, or larger than 2 GB.
+        WeightsError: Its weights were stripped.
         NameNotFoundError: A node or operator that is to be kept is not there.
     """
     if opset_of(model.proto) < FIRST_OPSET:
@@ -72,6 +74,7 @@ def plain_copy(model: Model, kept: Kept, fed: Collection[str] = ()) -> tuple[Pla
             f"quantization wants opset {FIRST_OPSET} or later, and the model has {opset_of(model.proto)}",
             hint=Hint("raise it first: ", call("opset", to=FIRST_OPSET)),
         )
+    require_runnable(model.proto)
     whole = model.materialize()
     if whole.ByteSize() >= 2**31:
         raise EditError("ONNX Runtime's quantizer takes models below 2 GB only")
@@ -120,9 +123,12 @@ class _Static:
         return nodes, notes
 
     def _refuse(self) -> None:
-        raise NothingFoundError(
-            "the model has no node that ONNX Runtime's quantizer knows", hint=half_may_serve(self.plain.model)
-        )
+        where = "the main graph has no node that ONNX Runtime's quantizer knows"
+        left = [
+            *(["but those that are to stay in float32"] if self.staying else []),
+            *self.plain.notes_on_bodies(PRODUCTS),
+        ]
+        raise NothingFoundError("; ".join([where, *left]), hint=half_may_serve(self.plain.model))
 
     def _can(self, node: onnx.NodeProto) -> bool:
         from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry

@@ -180,8 +180,14 @@ def test_int8_keeps_nodes_and_says_that_feeds_were_random(net):
     )
     assert "v_scale" not in {tensor.name for tensor in small.proto.graph.initializer}
     assert "v_scale" in {tensor.name for tensor in gk.precision(net, to="int8").proto.graph.initializer}
-    with pytest.raises(gk.EditError, match="no node that ONNX Runtime's quantizer knows"):
+    with pytest.raises(gk.EditError, match="no node that ONNX Runtime's quantizer knows; but those that are to stay"):
         gk.precision(net, to="int8", keep_ops=["Conv", "Relu", "Max", "Resize"])
+
+
+@pytest.mark.parametrize("to", ["int8", "int8-dynamic", "int8-weights", "int4-weights", "float16"])
+def test_weights_that_were_stripped_are_named(net, to):
+    with pytest.raises(gk.WeightsError, match=r"tensor '\w+' .* the weights of this model were stripped"):
+        gk.precision(gk.set_parts(net, strip_weights=True), to=to)
 
 
 def test_refusals(net):
