@@ -67,6 +67,10 @@ def refuse_fatal(model: onnx.ModelProto) -> None:
             _check_heads(node)
         elif node.op_type in BLOCKS:
             _check_block(node)
+    _refuse_constants(model)
+
+
+def _refuse_constants(model: onnx.ModelProto) -> None:
     for node, tensor in _constants(model, _kernel):
         if 0 in tensor.dims[KERNEL_AXES:]:
             raise InvalidGraphError(_without_places(node, tensor.dims), names=[label(node)])

@@ -1,5 +1,7 @@
 """Models over which ONNX Runtime ends the whole process are refused before it sees them."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -51,11 +53,11 @@ FATAL = {
 def test_it_is_refused_by_whatever_loads_a_model(text, why):
     model = onnx.parser.parse_model(HEAD + text)
     for use in (gk.session, gk.run, lambda m: gk.validate(m, against=m)):
-        with pytest.raises(gk.InvalidGraphError, match=why):
+        with pytest.raises(gk.InvalidGraphError, match=re.escape(why)):
             use(model)
     checked = gk.check(model)
     assert not checked
-    assert why in gk.text(checked).replace("\n", " ").replace("      ", "")
+    assert why in " ".join(gk.text(checked).split())
 
 
 def test_a_fed_zero_is_refused_and_another_number_runs():
