@@ -54,9 +54,10 @@ def simplify(model: Model, *, fold_limit: int = FOLD_LIMIT) -> Edit:
     Changes: nothing; returns a new model. The notes count what was done.
     Scope: the main graph, bodies and functions. Of a function's inputs no types are known, and nodes that take attributes
         from the call stay: ``inline`` first where more is to go.
-    Cost: O(graph) a round, with one shape inference each; nodes that were written anew are checked, each kind of them once. Constants are read where something is computed from them, and
-        weights that have the type and size of another one, one at a time.
-    Law: same.
+    Cost: O(graph) a round, with one shape inference each; nodes that were written anew are checked, each kind of them once.
+        Constants are read where something is computed from them, and weights that have the type and size of another one,
+        one at a time.
+    Law: same, but for the rounding of weights that were multiplied into others.
 
     Example:
         >>> gk.simplify("model.onnx").save("smaller.onnx")

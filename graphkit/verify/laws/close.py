@@ -85,6 +85,11 @@ def _quantized_defaults(change: Change) -> frozenset[str]:
     return frozenset(name for name in gone if held.intersection((f"{name}_quantized", f"{name}_int4")))
 
 
+def simplify(change: Change) -> Binding:
+    """The same up to the rounding of weights that other weights were multiplied into, through any number of layers."""
+    return replace(identity(change), close=Closeness(dtype="float32", why="the rounding of folded weights"))
+
+
 def rewrite(change: Change) -> Binding:
     """The same up to the rounding of other operators; for rules that approximate, within the sum of their own bounds."""
     rules = change.arguments.get("rules") or ()

@@ -5,6 +5,7 @@ The models before of all rounds run first, one after the other, then the model a
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from graphkit.verify.laws.binding import Broken, Link, Unproved
 from graphkit.verify.laws.case import Case
 from graphkit.verify.laws.chain import ChainSide
 from graphkit.verify.laws.first import first_difference
-from graphkit.verify.laws.rounded import SHARE, Others, hangs_on_floats, narrowest
+from graphkit.verify.laws.rounded import SHARE, SIGMOID_STEPS, Others, hangs_on_floats, is_sigmoid, narrowest
 from graphkit.verify.laws.run_before import load_before
 from graphkit.verify.laws.side import NoKernelError, Ran, Side
 from graphkit.verify.laws.trials import Plan, Trial, needs
@@ -317,6 +318,11 @@ class Round:
         close = self._binding.close
         actual, expected = self._held(actual), self._held(expected)
         metrics = measure(actual, expected, self._policy, any_dtype=close is not None, equal_nan=True)
+        if not metrics.match and (metrics.max_abs or math.inf) <= SIGMOID_STEPS and name in self._binding.outputs:
+            coarse = is_sigmoid(self._before, self._binding.compared[name].value)
+            metrics = measure(
+                actual, expected, self._policy, any_dtype=close is not None, equal_nan=True, small=not coarse
+            )
         if name in self._binding.outputs:  # what lies upstream of a change says nothing of the change
             self._seen.compared += elements(actual)
             self._seen.nan += nans(actual)

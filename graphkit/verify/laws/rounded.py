@@ -74,6 +74,17 @@ def hangs_on_floats(model: Model, value: str) -> bool:
     return any(_makes_floats(index.nodes[position], model.proto) for position in behind.nodes)
 
 
+SIGMOID_STEPS = 2.0**-22
+"""What ONNX Runtime's float32 Sigmoid may be off by where it is nearly 0: it adds one half to a fraction, so its results are
+multiples of 2**-24, and numbers of 1e-6 have one digit."""
+
+
+def is_sigmoid(model: Model, value: str) -> bool:
+    """Whether a value of the main graph is what a Sigmoid gives."""
+    position = GraphIndex(model.proto.graph).producer.get(value)
+    return position is not None and model.proto.graph.node[position].op_type == "Sigmoid"
+
+
 def _is_float(data_type: int) -> bool:
     dtype = numpy_type(data_type)
     return dtype is None or dtype.kind not in "biuOUS"

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from graphkit.operation import operation_of
 from graphkit.verify.laws.binding import Binding, Change, Unproved
 from graphkit.verify.laws.bound import dims, freeze, promote
-from graphkit.verify.laws.close import precision, rewrite
+from graphkit.verify.laws.close import precision, rewrite, simplify
 from graphkit.verify.laws.interface import image, layout, retype
 from graphkit.verify.laws.meant import edit, insert, remove, set_parts, tap
 from graphkit.verify.laws.part import extract
@@ -47,6 +47,7 @@ BINDINGS: dict[str, Callable[[Change], Binding]] = {
     "retype": retype,
     "rewrite": rewrite,
     "set_parts": set_parts,
+    "simplify": simplify,
     "tap": tap,
 }
 """Operation -> its binding function."""
