@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graphkit_cli.options import output_options
-from graphkit_cli.running import custom_ops_option, every_pair
+from graphkit_cli.running import custom_ops_option, every_pair, feed_option, pairs
 from graphkit_cli.spelling import told
 
 if TYPE_CHECKING:
@@ -25,9 +25,16 @@ if TYPE_CHECKING:
     help="A shape to try: x=1,3,64,64. The n-th --shape of each input belongs to the n-th attempt; an input that is "
     "given once has this shape in all of them.",
 )
+@feed_option
 @custom_ops_option
 @output_options
-def command(render: Render, models: tuple[str, ...], texts: tuple[str, ...], custom_ops: tuple[str, ...]) -> int:
+def command(
+    render: Render,
+    models: tuple[str, ...],
+    texts: tuple[str, ...],
+    feeds: tuple[str, ...],
+    custom_ops: tuple[str, ...],
+) -> int:
     r"""Try input shapes on models, and say which axis is to blame.
 
     Exit code 1 where a shape is refused.
@@ -38,12 +45,15 @@ def command(render: Render, models: tuple[str, ...], texts: tuple[str, ...], cus
     """
     import graphkit as gk
 
-    attempts = _attempts(texts, models)
+    attempts, fed = _attempts(texts, models), pairs(feeds, "--feed", *models)
+    both = sorted(fed.keys() & attempts[0].keys())
+    if both:
+        raise click.UsageError(f"{both[0]!r} is given a --shape and a --feed; give one of them")
     probed = {}
     with render.progress("probing", total=len(models)) as report:
         for done, model in enumerate(models):
             report(done, len(models), f"probing {model}")
-            probed[model] = told(gk.probe(model, attempts, custom_ops=custom_ops))
+            probed[model] = told(gk.probe(model, attempts, feeds=fed, custom_ops=custom_ops))
     render.result(probed, lambda: gk.text(probed))
     return 0 if all(attempt.accepted for found in probed.values() for attempt in found) else 1
 

@@ -93,6 +93,33 @@ def test_an_unknown_input_is_refused():
         gk.probe(onnx.parser.parse_model(FIXED), [{"weigth": (1,)}])
 
 
+COUNTED = """<ir_version: 8, opset_import: ["": 18]> net (float[n, 8] x, int64[1] end) => (float[n, k] y) <
+  int64[1] start = {0}, int64[1] axis = {1}, int64[2] target = {-1, 4}> {
+  s = Slice(x, start, end, axis) y = Reshape(s, target) }"""
+
+
+@pytest.mark.parametrize(("end", "accepted"), [(4, True), (8, True), (3, False), (np.array([2]), True)])
+def test_an_input_whose_number_matters_is_fed(end, accepted):
+    (attempt,) = gk.probe(onnx.parser.parse_model(COUNTED), [{"x": (2, 8)}], feeds={"end": end})
+    assert attempt.accepted is accepted
+
+
+def test_feeds_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    onnx.save(onnx.parser.parse_model(COUNTED), "m.onnx")
+    assert main(["probe", "m.onnx", "--shape", "x=2,8", "--feed", "end=4"]) == 0
+    assert main(["probe", "m.onnx", "--shape", "x=2,8", "--feed", "end=3"]) == 1
+    assert main(["probe", "m.onnx", "--shape", "x=2,8", "--feed", "x=1"]) == 2
+    assert main(["probe", "m.onnx", "--shape", "x=2,8", "--feed", "z=1"]) == 3
+    assert main(["probe", "m.onnx", "--shape", "x=2,8", "--feed", "end=1.5"]) == 3
+    assert "no input named 'z'" in capsys.readouterr().err
+
+
+def test_a_feed_and_a_shape_of_one_input_are_refused():
+    with pytest.raises(ValueError, match="'x' is given a shape to be tried and a feed"):
+        gk.probe(onnx.parser.parse_model(COUNTED), [{"x": (2, 8)}], feeds={"x": 1, "end": 4})
+
+
 def test_the_text_names_the_model_in_the_command():
     proto = onnx.parser.parse_model(FIXED.replace("n, 3, h, w", "1, 3, 8, 8"))
     probed = {"net.onnx": gk.probe(proto, [{"x": (1, 3, 8, 8), "weight": (1,)}, {"x": (2, 3, 8, 8), "weight": (2,)}])}
