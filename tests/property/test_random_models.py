@@ -71,7 +71,8 @@ def simplify_keeps_the_numbers_and_is_done_at_once(seed, folder):
     same_answer(once, model, seed)
     assert same_bytes(gk.simplify(once, fold_limit=limit).proto, once.proto), "simplify twice is more than once"
     same_edit(once, model)
-    assert len(once.proto.graph.node) <= len(model.graph.node)
+    if not any(node.op_type == "Loop" for node in model.graph.node):  # one of a few constant turns is written out
+        assert len(once.proto.graph.node) <= len(model.graph.node)
     assert list(once.proto.graph.input) == list(model.graph.input)
 
 

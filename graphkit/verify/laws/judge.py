@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from graphkit.errors import FeedError, InvalidGraphError
@@ -121,7 +121,7 @@ class _Judge:
         except FeedError as error:
             raise Unproved(f"no feed can be made: {error}") from error
         main.run_before([*trials, *stacked, *wider])
-        few = [replace(trial, left_out=frozenset()) for trial in (trials[0], trials[-1])]
+        few = [plan.fed(trial) for trial in (trials[0], trials[-1])]
         others = {}
         for other in self._binding.others:
             links = {**self._binding.inputs, **other.inputs}

@@ -343,11 +343,18 @@ class Plan:
         return own
 
     def _left_out(self, sample: int) -> frozenset[str]:
+        return self._never_fed() if sample % 2 else self._optional()
+
+    def _optional(self) -> frozenset[str]:
         held = [n for n, link in self._binding.inputs.items() if isinstance(link, Constant | Computed | Inner)]
-        optional = {n for n in held if n in self._mine and not self._mine[n].required}
-        if not sample % 2:
-            return frozenset(optional)
-        return frozenset(name for name in optional if is_never_fed(self._mine[name]))
+        return frozenset(n for n in held if n in self._mine and not self._mine[n].required)
+
+    def _never_fed(self) -> frozenset[str]:
+        return frozenset(name for name in self._optional() if is_never_fed(self._mine[name]))
+
+    def fed(self, trial: Trial) -> Trial:
+        """The same run, with every input fed that can be: what another value is given to has to be."""
+        return replace(trial, left_out=self._never_fed())
 
     def _said(self, feeds: Mapping[str, Any]) -> str:
         return ", ".join(f"{name}={_size_text(array)}" for name, array in feeds.items())

@@ -59,3 +59,16 @@ def test_the_steps_of_a_sigmoid_near_zero_break_no_law_and_hide_no_error(tmp_pat
     before = parse(SIGMOID)
     edited = gk.image(before, "x", mean=[0.5, 0.4, 0.3], std=[0.2, 0.3, 0.4], order="bgr")
     assert bool(gk.prove(scaled(edited, tmp_path / "m.onnx", "t", factor), before, replay=False)) is holds
+
+
+def test_weights_of_4_bits_among_inputs_with_defaults_are_proved_without_being_fed():
+    before = parse(
+        """g (float[2,3] x) => (float[2,3] y) <float s = {0.5}, float[3] w = {1, 2, 3}> {
+      d = DequantizeLinear(q, s) a = Add(x, d) y = Mul(a, w) }""",
+        opset=22,
+        ir=10,
+    )
+    before.graph.initializer.append(onnx.helper.make_tensor("q", onnx.TensorProto.INT4, [3], [1, 2, 3]))
+    proof = gk.prove(gk.promote(before, every=True, keep_default=True), before, replay=False)
+    assert proof, gk.text(proof)
+    assert "other values of" in gk.text(proof)
