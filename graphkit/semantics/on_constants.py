@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from graphkit.semantics.wide_sums import wide_evaluator
+from graphkit.semantics.reference_evaluator import reference_evaluator
 
 if TYPE_CHECKING:
     from graphkit.tensor import Array
@@ -41,7 +41,7 @@ def on_constants(
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     try:
         with np.errstate(all="ignore"):
-            made: list[Any] = wide_evaluator(model).run(None, {})  # type: ignore[assignment]  # it says list[Any] | None
+            made: list[Any] = reference_evaluator(model).run(None, {})  # type: ignore[assignment]  # it says list[Any] | None
     except NOT_COMPUTED:
         return None
     return [np.asarray(array) for array in made]

@@ -6,19 +6,15 @@ and no device adds like that.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
-import onnx
 
 from graphkit.semantics.kinds import NORMS, PRODUCTS, RECURRENT
-from graphkit.semantics.loops_in_reference import stacking_loop
 
 if TYPE_CHECKING:
-    from onnx.reference import ReferenceEvaluator
     from onnx.reference.op_run import OpRun
 
 SUMS = (
@@ -35,31 +31,9 @@ NARROW = tuple(
 )
 
 
-def wide_evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
-    """A reference evaluator that rounds the results of the operators above once, and stacks what a Loop scans.
-
-    Raises:
-        Exception: Whatever onnx.reference raises for a model that it cannot load.
-    """
-    return _wide_class()(model)
-
-
-@functools.cache
-def _wide_class() -> type[ReferenceEvaluator]:
-    from onnx.reference import ReferenceEvaluator
-
-    class WideEvaluator(ReferenceEvaluator):
-        """Bodies and functions are run by evaluators of this class too."""
-
-        def _load_impl(self, node: onnx.NodeProto, input_types: Any = None) -> Any:
-            if not node.domain and node.op_type == "Loop":
-                return stacking_loop()
-            known = super()._load_impl(node, input_types)
-            if node.domain or node.op_type not in SUMS or not isinstance(known, type):
-                return known
-            return type(known.__name__, (known,), {"_run": _widened(known, node.op_type)})
-
-    return WideEvaluator
+def widened(known: type[OpRun], op_type: str) -> type[OpRun]:
+    """An operator of onnx.reference that takes narrow floats as float32 and rounds its results once."""
+    return type(known.__name__, (known,), {"_run": _widened(known, op_type)})
 
 
 def _widened(known: type[OpRun], op_type: str) -> Any:

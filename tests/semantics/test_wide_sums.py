@@ -7,7 +7,7 @@ import onnx.reference
 import pytest
 
 import graphkit as gk
-from graphkit.semantics.wide_sums import wide_evaluator
+from graphkit.semantics.reference_evaluator import reference_evaluator
 from onnx_text import parse
 from oracle import run_ort
 
@@ -25,7 +25,7 @@ def test_a_reduction_is_within_the_rounding_of_its_result(operator):
     x = np.abs(numbers(2, 4096)).astype(ml_dtypes.bfloat16)
     narrow = parse(SQUARES.replace("OPERATOR", operator), opset=18)
     wide = parse(SQUARES.replace("OPERATOR", operator).replace("bfloat16", "float"), opset=18)
-    (found,) = wide_evaluator(narrow).run(None, {"x": x})
+    (found,) = reference_evaluator(narrow).run(None, {"x": x})
     (right,) = onnx.reference.ReferenceEvaluator(wide).run(None, {"x": x.astype(np.float32)})
     assert found.dtype == ml_dtypes.bfloat16
     np.testing.assert_allclose(found.astype(np.float32), right, rtol=2**-8)
@@ -36,7 +36,7 @@ def test_functions_and_bodies_add_alike():
       y = If (which) <
         then_branch = t () => (a) { a = my.mean(x, axes) }, else_branch = e () => (b) { b = ReduceMean(x, axes) }> }
     <domain: "my", opset_import: ["": 18]> mean (v, w) => (m) { m = ReduceMean(v, w) }"""
-    evaluator = wide_evaluator(parse(text, opset=18, imports='"my": 1'))
+    evaluator = reference_evaluator(parse(text, opset=18, imports='"my": 1'))
     x = np.full((1, 4096), 0.75, ml_dtypes.bfloat16)
     for which in (True, False):
         assert evaluator.run(None, {"x": x, "which": np.array(which)})[0] == 0.75
@@ -45,7 +45,7 @@ def test_functions_and_bodies_add_alike():
 def test_a_layer_normalizations_mean_keeps_its_type():
     text = """g (bfloat16[1,64] x, bfloat16[64] s) => (bfloat16[1,64] y, float[1,1] mean) { y, mean = LayerNormalization(x, s) }"""
     x, s = numbers(1, 64).astype(ml_dtypes.bfloat16), np.ones(64, ml_dtypes.bfloat16)
-    y, mean = wide_evaluator(parse(text, opset=17)).run(None, {"x": x, "s": s})
+    y, mean = reference_evaluator(parse(text, opset=17)).run(None, {"x": x, "s": s})
     assert (y.dtype, mean.dtype) == (ml_dtypes.bfloat16, np.float32)
 
 
@@ -82,5 +82,7 @@ def test_what_a_loop_scans_is_stacked_as_the_runtime_does_in_bodies_too():
     x = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
     for which in (True, False):
         feeds = {"x": x, "c": np.array(which)}
-        for found, right in zip(wide_evaluator(model).run(None, feeds), run_ort(model, feeds).values(), strict=True):
+        for found, right in zip(
+            reference_evaluator(model).run(None, feeds), run_ort(model, feeds).values(), strict=True
+        ):
             np.testing.assert_allclose(found, right, rtol=1e-5)

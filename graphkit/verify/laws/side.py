@@ -17,7 +17,7 @@ from graphkit.model import Model
 from graphkit.runtime.failures import SMALLER, is_out_of_memory, out_of_memory
 from graphkit.runtime.ort_values import from_run, lent_outputs, to_runtime
 from graphkit.runtime.session import PieceSession
-from graphkit.semantics.wide_sums import wide_evaluator
+from graphkit.semantics.reference_evaluator import reference_evaluator
 from graphkit.storage.source import LocalFile
 from graphkit.tensor import bits
 
@@ -145,7 +145,7 @@ def _let_go(model: Model) -> None:
 
 def _reference(model: Model) -> Any:
     try:
-        evaluator = wide_evaluator(model.materialize())
+        evaluator = reference_evaluator(model.materialize())
     except Exception as error:
         raise SessionError(f"onnx.reference cannot load it: {error}"[:300]) from error
 
